@@ -1,0 +1,17 @@
+//! From a Helm release record to the Job that runs one of its hooks.
+//!
+//! ```text
+//! Operation ─► target ─► release record ─► hook ─► request ─► verdict ─► plan ─► Job
+//! ```
+//!
+//! One noun an arrow, one type a noun, one module a type. Everything here is a pure, synchronous function: no
+//! client, clock, file or network. Both the controller and `hookhost plan` call the same functions, so the plan that
+//! a person sees is the Job that will run.
+
+pub mod decision;
+pub mod reason;
+pub mod request;
+
+pub use decision::{Bounds, Decision, Denial, Overrides, Postponement};
+pub use reason::Reason;
+pub use request::Request;

@@ -1,0 +1,91 @@
+//! A *reason* is the one word a program reads: the same in conditions, events, metrics and the CLI's JSON.
+//!
+//! Every error of hookhost answers `reason()` with one of these. The list only grows; a word keeps its meaning.
+
+use std::fmt;
+
+/// Why an Operation, a policy or an input was refused, held or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No hook of that name is in the release record.
+    HookNotFound,
+    /// More than one hook fits the name; kind or path must be given too.
+    HookAmbiguous,
+    /// The hook is there, but cannot be run as a Job.
+    HookNotRunnable,
+    /// The hook's manifest is not YAML that Helm would read, or not a Kubernetes object.
+    HookManifestInvalid,
+    /// There is no deployed release to take the hook from.
+    HookRequiresRelease,
+    /// Helm is installing, upgrading or rolling back the release right now.
+    ReleaseBusy,
+    /// The input is not a Helm release record, or is damaged.
+    ReleaseRecordInvalid,
+    /// The release record is larger than the limit once inflated.
+    ReleaseRecordTooLarge,
+    /// The Operation, or another document a person wrote, has a wrong field or type.
+    ValidationFailed,
+    /// A policy denied the run.
+    PolicyDenied,
+    /// A policy postponed the run.
+    PolicyHeld,
+    /// Policies demand things that cannot all be true.
+    PolicyConflict,
+    /// A policy used up its time.
+    PolicyTimedOut,
+    /// A policy used up its memory.
+    PolicyOutOfMemory,
+    /// A policy panicked or broke a rule of WebAssembly.
+    PolicyTrapped,
+    /// A policy's answer breaks the contract.
+    PolicyBadOutput,
+    /// The file is not a policy for this host: another world or version, or an import that is not allowed.
+    PolicyIncompatible,
+    /// The file is not a WebAssembly component, or one too costly to compile.
+    PolicyInvalid,
+    /// The policy refused its settings.
+    PolicySettingsInvalid,
+    /// The request is larger than a policy may be given.
+    RequestTooLarge,
+    /// All evaluation slots are in use.
+    SandboxBusy,
+    /// Something on this machine failed: a file, a process, memory.
+    HostFailed,
+}
+
+impl Reason {
+    /// The word itself, PascalCase, as Kubernetes' conditions want it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::HookNotFound => "HookNotFound",
+            Reason::HookAmbiguous => "HookAmbiguous",
+            Reason::HookNotRunnable => "HookNotRunnable",
+            Reason::HookManifestInvalid => "HookManifestInvalid",
+            Reason::HookRequiresRelease => "HookRequiresRelease",
+            Reason::ReleaseBusy => "ReleaseBusy",
+            Reason::ReleaseRecordInvalid => "ReleaseRecordInvalid",
+            Reason::ReleaseRecordTooLarge => "ReleaseRecordTooLarge",
+            Reason::ValidationFailed => "ValidationFailed",
+            Reason::PolicyDenied => "PolicyDenied",
+            Reason::PolicyHeld => "PolicyHeld",
+            Reason::PolicyConflict => "PolicyConflict",
+            Reason::PolicyTimedOut => "PolicyTimedOut",
+            Reason::PolicyOutOfMemory => "PolicyOutOfMemory",
+            Reason::PolicyTrapped => "PolicyTrapped",
+            Reason::PolicyBadOutput => "PolicyBadOutput",
+            Reason::PolicyIncompatible => "PolicyIncompatible",
+            Reason::PolicyInvalid => "PolicyInvalid",
+            Reason::PolicySettingsInvalid => "PolicySettingsInvalid",
+            Reason::RequestTooLarge => "RequestTooLarge",
+            Reason::SandboxBusy => "SandboxBusy",
+            Reason::HostFailed => "HostFailed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,183 @@
+//! A *request* is everything a policy's decision may depend on.
+//!
+//! The types mirror `wit/hook-policy.wit`, where every field's meaning, unit and bound is written. In JSON and YAML
+//! (policy test cases, `policy eval`, decision logs) keys are camelCase, times RFC 3339, and every field may be left
+//! out; a field that does not exist is an error, so that a misspelt one is found.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Everything a decision may depend on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Request {
+    /// The Operation that asks for the run.
+    pub operation: Operation,
+    /// What the Operation's targetRef names.
+    pub target: Target,
+    /// The organisation that owns the Operation's namespace.
+    pub organisation: String,
+    /// The id of the cluster, empty where none is set.
+    pub cluster_id: String,
+    /// The Helm release whose record the hook was found in.
+    pub release: Release,
+    /// The hook that the Operation names.
+    pub hook: Hook,
+    /// What the Operation's parameters ask for.
+    pub requested: Numbers,
+    /// When the decision is asked for.
+    pub now: Timestamp,
+}
+
+/// The Operation that asks for the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Operation {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.namespace.
+    pub namespace: String,
+    /// metadata.uid; empty where the Operation has not been created yet.
+    pub uid: String,
+    /// spec.type.
+    #[serde(rename = "type")]
+    pub type_of: String,
+    /// metadata.labels.
+    pub labels: BTreeMap<String, String>,
+    /// metadata.annotations, without kubectl's last-applied-configuration.
+    pub annotations: BTreeMap<String, String>,
+    /// metadata.creationTimestamp, or the time of the request.
+    pub created: Timestamp,
+    /// spec.parameters.
+    pub parameters: Map<String, Value>,
+    /// spec.approvals.approvedBy, once verified.
+    pub approved_by: Option<String>,
+}
+
+/// What the Operation's targetRef names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Target {
+    /// Its kind: ApplicationInstance, HelmRelease or Release.
+    pub kind: String,
+    /// metadata.name.
+    pub name: String,
+    /// metadata.labels.
+    pub labels: BTreeMap<String, String>,
+    /// metadata.annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The Helm release whose record the hook was found in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Release {
+    /// The release's name.
+    pub name: String,
+    /// Where the release is installed and the Job will run.
+    pub namespace: String,
+    /// Helm's revision, from 1.
+    pub revision: u32,
+    /// The chart's name.
+    pub chart: String,
+    /// The chart's version.
+    pub chart_version: String,
+    /// The version of what the chart installs.
+    pub app_version: Option<String>,
+    /// When revision 1 was deployed.
+    pub first_deployed: Option<Timestamp>,
+    /// When this revision was deployed.
+    pub last_deployed: Option<Timestamp>,
+}
+
+/// The hook that the Operation names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Hook {
+    /// metadata.name.
+    pub name: String,
+    /// "Job" or "Pod".
+    pub kind: String,
+    /// Helm's events.
+    pub events: Vec<String>,
+    /// Helm's weight.
+    pub weight: i32,
+    /// Helm's delete policies as recorded.
+    pub delete_policies: Vec<String>,
+    /// metadata.labels.
+    pub labels: BTreeMap<String, String>,
+    /// metadata.annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The pod's service account.
+    pub service_account: String,
+    /// Init containers first.
+    pub containers: Vec<Container>,
+    /// What the chart's own Job declares.
+    pub declared: Numbers,
+    /// The hook-only objects that the pod reaches.
+    pub closure: Vec<ClosureObject>,
+    /// The whole manifest.
+    pub manifest: Value,
+}
+
+/// One container of the hook's pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its image, as the chart wrote it.
+    pub image: String,
+    /// Whether it is an init container.
+    pub init: bool,
+}
+
+/// An object that the hook needs and that is itself a hook of the release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClosureObject {
+    /// As in the manifest.
+    pub api_version: String,
+    /// As in the manifest.
+    pub kind: String,
+    /// metadata.name.
+    pub name: String,
+    /// The rules of a Role or ClusterRole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RbacRule>,
+}
+
+/// One rule of a Role or ClusterRole, in Kubernetes' own shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RbacRule {
+    /// API groups; "" is the core group.
+    pub api_groups: Vec<String>,
+    /// Resources, "*" for all.
+    pub resources: Vec<String>,
+    /// Verbs, "*" for all.
+    pub verbs: Vec<String>,
+    /// Names the rule is limited to.
+    pub resource_names: Vec<String>,
+    /// Paths that are not resources.
+    #[serde(rename = "nonResourceURLs")]
+    pub non_resource_urls: Vec<String>,
+}
+
+/// The numbers of a Job that the host owns, where they are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Numbers {
+    /// Seconds the run may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<i64>,
+    /// Retries before the Job counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_limit: Option<i32>,
+    /// Seconds a finished Job is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i32>,
+}
