@@ -1,0 +1,43 @@
+//! The *stock policies* are the crates in `policies/`, built by the same `hookhost policy build` that a policy author
+//! uses.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::run::{cargo, command, root, step, target};
+use crate::setup;
+
+/// Names of the stock policies: the folders of `policies/`, sorted.
+pub(crate) fn names() -> Result<Vec<String>> {
+    let dir = root().join("policies");
+    let mut names = Vec::new();
+    for entry in dir.read_dir().with_context(|| format!("cannot read {}", dir.display()))? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").exists() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The `hookhost` binary, built with optimisation.
+pub(crate) fn hookhost() -> Result<PathBuf> {
+    step("build hookhost", cargo().args(["build", "--release", "--package", "hookhost"]))?;
+    Ok(target().join("release/hookhost"))
+}
+
+/// Where built policies are.
+pub(crate) fn dir() -> PathBuf {
+    target().join("policies")
+}
+
+/// Builds hookhost and all stock policies into `target/policies`; gives back the hookhost that did it.
+pub(crate) fn build() -> Result<PathBuf> {
+    setup::wasm()?;
+    let hookhost = hookhost()?;
+    let crates = names()?.into_iter().map(|name| root().join("policies").join(name));
+    step("build the stock policies", command(&hookhost).args(["policy", "build"]).args(crates))?;
+    Ok(hookhost)
+}

@@ -1,0 +1,89 @@
+//! A *step* is one child process of a task: announced, timed, and named when it fails.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's top folder: two above this crate's own.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().fold(PathBuf::new(), |mut path, part| {
+        match part {
+            std::path::Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+        path
+    })
+}
+
+/// Where cargo puts what it builds: CARGO_TARGET_DIR, else `target` at the top.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A line for the person who waits. Tasks talk on stderr; stdout is for results.
+#[expect(clippy::print_stderr, reason = "the one place where tasks talk")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A command in the repository's top folder.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// The very cargo that runs this task.
+pub(crate) fn cargo() -> Command {
+    let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Set by the `cargo run` around this task; a nested cargo must find its own.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a step to its end, its output shown as it comes.
+pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
+    say(&format!("── {name}"));
+    let start = Instant::now();
+    let status = command.status().with_context(|| format!("{name}: cannot run {}", line(command)))?;
+    let took = start.elapsed();
+    if !status.success() {
+        bail!("{name}: failed ({status}) after {}\n  to run it alone: {}", seconds(took), line(command));
+    }
+    if took > Duration::from_secs(1) {
+        say(&format!("   {name}: {}", seconds(took)));
+    }
+    Ok(())
+}
+
+/// Runs a command and gives back what it printed on stdout.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {}", line(command)))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed ({}): {}",
+            line(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The command as a person would type it.
+pub(crate) fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// A duration with one decimal.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
