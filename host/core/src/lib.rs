@@ -9,9 +9,12 @@
 //! a person sees is the Job that will run.
 
 pub mod decision;
+pub mod hook;
 pub mod reason;
 pub mod request;
+pub mod yaml;
 
 pub use decision::{Bounds, Decision, Denial, Overrides, Postponement};
+pub use hook::Hook;
 pub use reason::Reason;
 pub use request::Request;

@@ -1,0 +1,76 @@
+//! A *hook* is one Kubernetes object of a release record's `hooks`: what a chart annotated with `helm.sh/hook`.
+//!
+//! Helm stores a hook as YAML text with its events, weight and path beside it. One stored hook may hold several
+//! objects (several documents, or a List); here each object is a [`Hook`] of its own, with the events, weight and path of
+//! what it was stored in. A hook whose text cannot be read is listed too, with the reason in [`Hook::runnable`].
+//!
+//! A hook's name is not unique: charts commonly give one name to a Job, its service account and its role. See
+//! [`find`].
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+mod find;
+mod runnable;
+
+pub use find::{Candidate, FindError, MAX_NAMED, Selector, find};
+pub use runnable::{NotRunnable, check};
+
+/// One object of a release's hooks.
+#[derive(Clone, PartialEq)]
+pub struct Hook {
+    /// metadata.name; empty where the manifest has none, and such a hook is not runnable.
+    pub name: String,
+    /// The kind, for example "Job".
+    pub kind: String,
+    /// The API version, for example "batch/v1"; empty where the manifest could not be read.
+    pub api_version: String,
+    /// The template it was rendered from, for example "nextcloud/templates/migrate.yaml".
+    pub path: String,
+    /// Helm's events in their canonical spelling, for example "pre-upgrade".
+    pub events: Vec<String>,
+    /// Helm's weight; lower ones run first.
+    pub weight: i32,
+    /// Helm's delete policies as recorded; empty means Helm's default, "before-hook-creation".
+    pub delete_policies: Vec<String>,
+    /// When and how Helm itself last ran it in this revision.
+    pub last_run: LastRun,
+    /// The object as JSON, read as Helm and kubectl read YAML; null where it could not be read.
+    pub manifest: Value,
+    /// Whether it can be run as a Job, or why not.
+    pub runnable: Result<(), NotRunnable>,
+}
+
+/// When and how Helm itself last ran a hook in one revision of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastRun {
+    /// When Helm created it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// "Unknown", "Running", "Succeeded" or "Failed"; empty if Helm never ran it in this revision.
+    pub phase: String,
+}
+
+impl Hook {
+    /// Whether it is of a kind that can be run: a Job or a Pod.
+    pub fn is_job_or_pod(&self) -> bool {
+        runnable::is_job_or_pod(&self.api_version, &self.kind)
+    }
+}
+
+/// Names what the hook is; never prints the manifest, which may hold secrets.
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("path", &self.path)
+            .field("events", &self.events)
+            .field("weight", &self.weight)
+            .field("runnable", &self.runnable)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! Finding the one hook that an Operation means.
+
+use std::fmt;
+
+use super::{Hook, NotRunnable};
+use crate::Reason;
+
+/// What tells one hook of a release from the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selector<'a> {
+    /// metadata.name, exactly.
+    pub name: &'a str,
+    /// The kind, whatever its case.
+    pub kind: Option<&'a str>,
+    /// The template's path, whole or its last parts: "templates/migrate.yaml" fits "shop/templates/migrate.yaml".
+    pub path: Option<&'a str>,
+    /// One of the hook's events.
+    pub event: Option<&'a str>,
+}
+
+impl Selector<'_> {
+    fn narrows(&self) -> bool {
+        self.kind.is_some() || self.path.is_some() || self.event.is_some()
+    }
+
+    fn fits(&self, hook: &Hook) -> bool {
+        hook.name == self.name
+            && self.kind.is_none_or(|kind| hook.kind.eq_ignore_ascii_case(kind))
+            && self.path.is_none_or(|path| ends_with_path(&hook.path, path))
+            && self.event.is_none_or(|event| hook.events.iter().any(|of| of == canonical_event(event)))
+    }
+}
+
+fn ends_with_path(path: &str, end: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('/'))
+}
+
+/// Helm records the event "test-success" as "test".
+pub(super) fn canonical_event(event: &str) -> &str {
+    if event == "test-success" { "test" } else { event }
+}
+
+/// A hook as an error names it: what a selector can choose by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its template.
+    pub path: String,
+    /// Its events.
+    pub events: Vec<String>,
+}
+
+impl Candidate {
+    fn of(hook: &Hook) -> Candidate {
+        Candidate {
+            name: hook.name.clone(),
+            kind: hook.kind.clone(),
+            path: hook.path.clone(),
+            events: hook.events.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\" ({}, {})", self.kind, self.name, self.events.join(","), self.path)
+    }
+}
+
+/// Why no hook, or not one hook, was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// No hook fits.
+    #[error("{}", not_found(.name, .nearest, .others, *.total))]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// Names of hooks that could be run, nearest first; at most [`MAX_NAMED`].
+        nearest: Vec<String>,
+        /// Hooks that have the name but another kind, path or event; at most [`MAX_NAMED`].
+        others: Vec<Candidate>,
+        /// How many hooks the release has.
+        total: usize,
+    },
+    /// More than one fits.
+    #[error("{}", ambiguous(.name, .candidates, .by))]
+    Ambiguous {
+        /// The name asked for.
+        name: String,
+        /// Those that fit; at most [`MAX_NAMED`].
+        candidates: Vec<Candidate>,
+        /// The selectors that tell all of them apart: some of "kind", "path", "event".
+        by: Vec<&'static str>,
+    },
+    /// The one that fits cannot be run.
+    #[error("the hook \"{name}\" cannot be run")]
+    NotRunnable {
+        /// The name asked for.
+        name: String,
+        /// Its kind.
+        kind: String,
+        /// Why.
+        #[source]
+        why: NotRunnable,
+    },
+}
+
+/// Hooks that a message names at most: a condition's message is read by people and holds 32 KiB.
+pub const MAX_NAMED: usize = 8;
+
+impl FindError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            FindError::NotFound { .. } => Reason::HookNotFound,
+            FindError::Ambiguous { .. } => Reason::HookAmbiguous,
+            FindError::NotRunnable {
+                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
+                ..
+            } => Reason::HookManifestInvalid,
+            FindError::NotRunnable { .. } => Reason::HookNotRunnable,
+        }
+    }
+}
+
+/// The one hook that fits and can be run.
+///
+/// Of several that fit, Jobs and Pods go before other kinds, and those that can be run before those that cannot:
+/// a Job and its service account may share a name.
+pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, FindError> {
+    let fitting: Vec<&Hook> = hooks.iter().filter(|hook| selector.fits(hook)).collect();
+    let best = prefer(prefer(fitting, Hook::is_job_or_pod), |hook| hook.runnable.is_ok());
+    match best[..] {
+        [] => Err(missing(hooks, selector)),
+        [hook] => match &hook.runnable {
+            Ok(()) => Ok(hook),
+            Err(why) => Err(not_runnable(hook, why)),
+        },
+        [first, ..] => match &first.runnable {
+            Ok(()) => Err(FindError::Ambiguous {
+                name: selector.name.to_owned(),
+                candidates: best.iter().take(MAX_NAMED).map(|hook| Candidate::of(hook)).collect(),
+                by: telling_apart(&best),
+            }),
+            Err(why) => Err(not_runnable(first, why)),
+        },
+    }
+}
+
+/// Those for which `better` holds, or all if it holds for none.
+fn prefer(hooks: Vec<&Hook>, better: impl Fn(&Hook) -> bool) -> Vec<&Hook> {
+    if hooks.iter().any(|hook| better(hook)) {
+        hooks.into_iter().filter(|hook| better(hook)).collect()
+    } else {
+        hooks
+    }
+}
+
+fn not_runnable(hook: &Hook, why: &NotRunnable) -> FindError {
+    FindError::NotRunnable { name: hook.name.clone(), kind: hook.kind.clone(), why: why.clone() }
+}
+
+fn missing(hooks: &[Hook], selector: &Selector<'_>) -> FindError {
+    let others = if selector.narrows() {
+        hooks.iter().filter(|hook| hook.name == selector.name).take(MAX_NAMED).map(Candidate::of).collect()
+    } else {
+        Vec::new()
+    };
+    FindError::NotFound {
+        name: selector.name.to_owned(),
+        nearest: nearest(hooks, selector.name),
+        others,
+        total: hooks.len(),
+    }
+}
+
+/// Bytes of a name that are compared. The longest name Kubernetes allows has 253; a longer one would only cost time.
+const MAX_COMPARED: usize = 253;
+
+/// The names of the runnable hooks, nearest first, each once.
+fn nearest(hooks: &[Hook], name: &str) -> Vec<String> {
+    let name = &name[..name.floor_char_boundary(MAX_COMPARED)];
+    let mut names: Vec<&str> = hooks
+        .iter()
+        .filter(|hook| hook.runnable.is_ok() && hook.name.len() <= MAX_COMPARED)
+        .map(|hook| hook.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.sort_by_cached_key(|other| strsim::damerau_levenshtein(name, other));
+    names.into_iter().take(MAX_NAMED).map(str::to_owned).collect()
+}
+
+/// The fewest of the selectors, tried in this order, by which each candidate could be chosen alone.
+fn telling_apart(hooks: &[&Hook]) -> Vec<&'static str> {
+    type Part = (&'static str, fn(&Hook) -> String);
+    let parts: [Part; 3] = [
+        ("kind", |hook| hook.kind.clone()),
+        ("event", |hook| hook.events.join(",")),
+        ("path", |hook| hook.path.clone()),
+    ];
+    let mut sets: Vec<u8> = (1..8).collect();
+    sets.sort_by_key(|set| set.count_ones());
+    for set in sets {
+        let chosen = || parts.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0).map(|(_, part)| part);
+        let mut keys: Vec<Vec<String>> =
+            hooks.iter().map(|hook| chosen().map(|(_, of)| of(hook)).collect()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.len() == hooks.len() {
+            return chosen().map(|(name, _)| *name).collect();
+        }
+    }
+    Vec::new()
+}
+
+fn not_found(name: &str, nearest: &[String], others: &[Candidate], total: usize) -> String {
+    if total == 0 {
+        return format!(
+            "the release has no hooks, so none is named \"{name}\"; its chart has no template with helm.sh/hook"
+        );
+    }
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(Candidate::to_string).collect();
+        return format!(
+            "no hook named \"{name}\" has the kind, path and event asked for; there is {}",
+            others.join("; ")
+        );
+    }
+    if nearest.is_empty() {
+        return format!("no hook is named \"{name}\"; none of the release's {total} hooks can be run");
+    }
+    format!("no hook is named \"{name}\"; there is {}", quoted(nearest))
+}
+
+fn ambiguous(name: &str, candidates: &[Candidate], by: &[&str]) -> String {
+    let list: Vec<String> = candidates.iter().map(Candidate::to_string).collect();
+    let advice = if by.is_empty() {
+        "nothing tells them apart: give them different names in the chart".to_owned()
+    } else {
+        format!("choose by {}", by.join(" and "))
+    };
+    format!("more than one hook is named \"{name}\": {}; {advice}", list.join("; "))
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,128 @@
+//! Whether a hook can be run as a Job of its own, or why not.
+
+use serde_json::Value;
+
+use crate::yaml::YamlError;
+
+/// Why a hook cannot be run, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRunnable {
+    /// Neither a Job nor a Pod.
+    #[error(
+        "it is a {kind} ({api_version}); only a Job (batch/v1) or a Pod (v1) can be run. Name the Job that uses it"
+    )]
+    Kind {
+        /// What it is.
+        kind: String,
+        /// Of which API.
+        api_version: String,
+    },
+    /// The manifest puts it into a namespace other than the release's.
+    #[error(
+        "its manifest names the namespace \"{namespace}\", but the release is in \"{release_namespace}\" and a run stays \
+         there. Remove metadata.namespace from the chart's template, or set it to {{{{ .Release.Namespace }}}}"
+    )]
+    ForeignNamespace {
+        /// Of the manifest.
+        namespace: String,
+        /// Of the release.
+        release_namespace: String,
+    },
+    /// spec.parallelism is 0.
+    #[error("its spec.parallelism is 0, so it would never start a pod. Set it to 1 or more in the chart")]
+    ParallelismZero,
+    /// spec.managedBy names another controller than Kubernetes' own.
+    #[error(
+        "its spec.managedBy gives it to \"{controller}\", not to Kubernetes' own Job controller. Remove managedBy from the chart"
+    )]
+    ManagedByOther {
+        /// The controller named there.
+        controller: String,
+    },
+    /// There is nothing to run.
+    #[error("its {field} is missing, empty or not {expected}. Correct the chart's template")]
+    NoContainers {
+        /// Path in the manifest, for example "spec.template.spec.containers".
+        field: &'static str,
+        /// What Kubernetes wants there.
+        expected: &'static str,
+    },
+    /// No metadata.name.
+    #[error("it has no metadata.name{}. Give it a name in the chart", generated(.generate_name))]
+    NoName {
+        /// Its metadata.generateName, if it has one.
+        generate_name: Option<String>,
+    },
+    /// The text is not YAML that Helm would read, or larger than a hook may be.
+    #[error("its manifest cannot be read. Correct the chart's template")]
+    Unreadable(#[source] YamlError),
+    /// YAML, but not a Kubernetes object.
+    #[error("its manifest is not a Kubernetes object: {missing}. Correct the chart's template")]
+    NotAnObject {
+        /// What is wrong, for example "it has no kind".
+        missing: &'static str,
+    },
+}
+
+fn generated(name: &Option<String>) -> String {
+    name.as_ref().map(|name| format!(", only the generateName \"{name}\"")).unwrap_or_default()
+}
+
+/// Whether this is a kind that can be run.
+pub(super) fn is_job_or_pod(api_version: &str, kind: &str) -> bool {
+    matches!((api_version, kind), ("batch/v1", "Job") | ("v1", "Pod"))
+}
+
+/// The manager that means Kubernetes' own Job controller (KEP-4368); the same as none.
+const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
+
+/// Whether this object, a hook of a release in `release_namespace`, can be run as a Job.
+pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnable> {
+    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("/apiVersion"), text("/kind"));
+    if !manifest.is_object() {
+        return Err(NotRunnable::NotAnObject { missing: "it is not a mapping" });
+    }
+    if kind.is_empty() {
+        return Err(NotRunnable::NotAnObject { missing: "it has no kind" });
+    }
+    if api_version.is_empty() {
+        return Err(NotRunnable::NotAnObject { missing: "it has no apiVersion" });
+    }
+    if !is_job_or_pod(api_version, kind) {
+        return Err(NotRunnable::Kind { kind: kind.to_owned(), api_version: api_version.to_owned() });
+    }
+    if text("/metadata/name").is_empty() {
+        let generate_name =
+            Some(text("/metadata/generateName")).filter(|name| !name.is_empty()).map(str::to_owned);
+        return Err(NotRunnable::NoName { generate_name });
+    }
+    let namespace = text("/metadata/namespace");
+    if !namespace.is_empty() && namespace != release_namespace {
+        return Err(NotRunnable::ForeignNamespace {
+            namespace: namespace.to_owned(),
+            release_namespace: release_namespace.to_owned(),
+        });
+    }
+    if kind == "Pod" {
+        return containers(manifest.pointer("/spec/containers"), "spec.containers");
+    }
+    if manifest.pointer("/spec/parallelism").and_then(Value::as_i64) == Some(0) {
+        return Err(NotRunnable::ParallelismZero);
+    }
+    let controller = text("/spec/managedBy");
+    if !controller.is_empty() && controller != JOB_CONTROLLER {
+        return Err(NotRunnable::ManagedByOther { controller: controller.to_owned() });
+    }
+    if !manifest.pointer("/spec/template").is_some_and(Value::is_object) {
+        return Err(NotRunnable::NoContainers { field: "spec.template", expected: "a pod template" });
+    }
+    containers(manifest.pointer("/spec/template/spec/containers"), "spec.template.spec.containers")
+}
+
+fn containers(list: Option<&Value>, field: &'static str) -> Result<(), NotRunnable> {
+    match list.and_then(Value::as_array) {
+        Some(list) if !list.is_empty() && list.iter().all(Value::is_object) => Ok(()),
+        _ => Err(NotRunnable::NoContainers { field, expected: "a list of containers" }),
+    }
+}
