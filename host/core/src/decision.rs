@@ -7,12 +7,15 @@
 //! { "allow": { "activeDeadlineSeconds": { "atMost": 3600 }, "labels": { "team": "db" } } }
 //! ```
 
+mod check;
+
 use std::collections::BTreeMap;
 
+pub use check::{BadDecision, check};
 use serde::{Deserialize, Serialize};
 
 /// What one policy answers to one request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Decision {
     /// The hook may run, within these constraints.
@@ -24,7 +27,7 @@ pub enum Decision {
 }
 
 /// What one policy demands of one number of the Job. All that is given must hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bounds {
     /// This value and no other.
@@ -46,7 +49,7 @@ impl Bounds {
 }
 
 /// What an allowing policy demands of the fields that the host owns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overrides {
     /// Seconds the run may take.
@@ -67,7 +70,7 @@ pub struct Overrides {
 }
 
 /// Why a policy refuses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Denial {
     /// PascalCase, for programs.
@@ -77,7 +80,7 @@ pub struct Denial {
 }
 
 /// Why a policy wants to be asked again later, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Postponement {
     /// PascalCase, for programs.
@@ -90,6 +93,9 @@ pub struct Postponement {
 
 /// The bounds of the contract that the host holds every answer to; stated in `wit/hook-policy.wit`.
 pub mod limits {
+    /// The greatest number: Kubernetes keeps the retries and the ttl in 32 bits, and multiplies a deadline into
+    /// nanoseconds of 64, where much larger ones would wrap around.
+    pub const NUMBER: i64 = i32::MAX as i64;
     /// Characters of a reason: a label value's length, so that a reason fits wherever Kubernetes wants one.
     pub const REASON_CHARS: usize = 63;
     /// Characters of a message: several of them fit one condition (32,768).

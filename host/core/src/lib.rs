@@ -10,8 +10,10 @@
 
 pub mod decision;
 pub mod hook;
+pub mod name;
 pub mod reason;
 pub mod request;
+pub mod text;
 pub mod yaml;
 
 pub use decision::{Bounds, Decision, Denial, Overrides, Postponement};
