@@ -1,0 +1,300 @@
+//! From the parser's events to JSON values, in go-yaml's order of doing things.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use serde_json::{Map, Value};
+
+use super::resolve::{Scalar, resolve};
+use super::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
+
+pub(super) fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(YamlError::new(1, 1, YamlProblem::TooLarge));
+    }
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        left: MAX_EXPANDED_BYTES,
+        depth: 0,
+    };
+    let mut documents = Vec::new();
+    loop {
+        let (event, at) = reader.next()?;
+        match event {
+            Event::DocumentStart(_) => {
+                // Every document costs something, or a text of nothing but "---" would be cheap.
+                reader.charge(NODE_BYTES, at)?;
+                documents.push(reader.node()?);
+                reader.anchors.clear();
+            }
+            Event::StreamEnd => return Ok(documents),
+            _ => {}
+        }
+    }
+}
+
+struct Reader<'t> {
+    events: Parser<'t, StrInput<'t>>,
+    /// By the parser's number. An anchor's name may be given anew; numbers are not.
+    anchors: HashMap<usize, Anchor>,
+    /// What may still be built, see [`MAX_EXPANDED_BYTES`].
+    left: usize,
+    depth: usize,
+}
+
+enum Anchor {
+    /// Its node is not complete: an alias to it would be a cycle.
+    Open,
+    Node {
+        value: Value,
+        cost: usize,
+    },
+}
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
+        match self.events.next_event() {
+            Some(Ok((event, Span { start, .. }))) => Ok((event, start)),
+            Some(Err(error)) => Err(syntax(&error)),
+            None => Err(YamlError::new(1, 1, YamlProblem::Syntax("it ends early".to_owned()))),
+        }
+    }
+
+    fn charge(&mut self, bytes: usize, at: Marker) -> Result<(), YamlError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| place(at, YamlProblem::TooLarge))?;
+        Ok(())
+    }
+
+    fn node(&mut self) -> Result<Value, YamlError> {
+        let (event, at) = self.next()?;
+        self.node_from(event, at)
+    }
+
+    fn node_from(&mut self, event: Event<'t>, at: Marker) -> Result<Value, YamlError> {
+        match event {
+            Event::Alias(id) => self.alias(id, at),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.charge(NODE_BYTES + text.len(), at)?;
+                let value = match scalar(text.into(), style, tag.as_deref(), at)? {
+                    Scalar::Null => Value::Null,
+                    Scalar::Bool(value) => Value::Bool(value),
+                    Scalar::Int(value) => Value::from(value),
+                    Scalar::Uint(value) => Value::from(value),
+                    Scalar::Float(value) => float(value).ok_or_else(|| place(at, YamlProblem::NotFinite))?,
+                    Scalar::Text(text) => Value::String(text),
+                };
+                self.close(anchor, &value, || NODE_BYTES + text_bytes(&value), at)?;
+                Ok(value)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let before = self.open(anchor, at)?;
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, at) => items.push(self.node_from(event, at)?),
+                    }
+                }
+                self.depth -= 1;
+                let value = Value::Array(items);
+                let cost = before - self.left;
+                self.close(anchor, &value, || cost, at)?;
+                Ok(value)
+            }
+            Event::MappingStart(anchor, _) => {
+                let before = self.open(anchor, at)?;
+                let mut map = Map::new();
+                loop {
+                    match self.next()? {
+                        (Event::MappingEnd, _) => break,
+                        (event, at) => self.entry(&mut map, event, at)?,
+                    }
+                }
+                self.depth -= 1;
+                let value = Value::Object(map);
+                let cost = before - self.left;
+                self.close(anchor, &value, || cost, at)?;
+                Ok(value)
+            }
+            // The parser itself refuses any other event here.
+            _ => Err(place(at, YamlProblem::Syntax("a value is expected".to_owned()))),
+        }
+    }
+
+    /// Enters a collection; answers what was left before it.
+    fn open(&mut self, anchor: usize, at: Marker) -> Result<usize, YamlError> {
+        if self.depth == MAX_DEPTH {
+            return Err(place(at, YamlProblem::TooDeep));
+        }
+        self.depth += 1;
+        let before = self.left;
+        self.charge(NODE_BYTES, at)?;
+        if anchor != 0 {
+            self.anchors.insert(anchor, Anchor::Open);
+        }
+        Ok(before)
+    }
+
+    /// Keeps a copy of an anchored node for its aliases.
+    fn close(
+        &mut self,
+        anchor: usize,
+        value: &Value,
+        cost: impl FnOnce() -> usize,
+        at: Marker,
+    ) -> Result<(), YamlError> {
+        if anchor != 0 {
+            let cost = cost();
+            self.charge(cost, at)?;
+            self.anchors.insert(anchor, Anchor::Node { value: value.clone(), cost });
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, id: usize, at: Marker) -> Result<Value, YamlError> {
+        let cost = match self.anchors.get(&id) {
+            Some(Anchor::Node { cost, .. }) => *cost,
+            Some(Anchor::Open) => return Err(place(at, YamlProblem::Cycle)),
+            None => return Err(place(at, YamlProblem::Syntax("an alias without its anchor".to_owned()))),
+        };
+        self.charge(cost, at)?;
+        match self.anchors.get(&id) {
+            Some(Anchor::Node { value, .. }) if self.depth + levels(value) <= MAX_DEPTH => Ok(value.clone()),
+            _ => Err(place(at, YamlProblem::TooDeep)),
+        }
+    }
+
+    /// One key with its value. As in Go, a later key replaces an earlier one, and a merge too replaces what stands
+    /// before it.
+    fn entry(&mut self, map: &mut Map<String, Value>, event: Event<'t>, at: Marker) -> Result<(), YamlError> {
+        if is_merge(&event) {
+            let (event, at) = self.next()?;
+            return self.merge(map, event, at);
+        }
+        let key = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.charge(text.len(), at)?;
+                let scalar = scalar(text.into(), style, tag.as_deref(), at)?;
+                if anchor != 0 {
+                    let value = match &scalar {
+                        Scalar::Null => Value::Null,
+                        Scalar::Bool(value) => Value::Bool(*value),
+                        Scalar::Int(value) => Value::from(*value),
+                        Scalar::Uint(value) => Value::from(*value),
+                        Scalar::Float(value) => float(*value).unwrap_or_default(),
+                        Scalar::Text(text) => Value::String(text.clone()),
+                    };
+                    self.close(anchor, &value, || NODE_BYTES + text_bytes(&value), at)?;
+                }
+                key(scalar)
+            }
+            Event::Alias(id) => match self.alias(id, at)? {
+                Value::String(text) => Some(text),
+                Value::Bool(value) => Some(value.to_string()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let key = key.ok_or_else(|| place(at, YamlProblem::Key))?;
+        let value = self.node()?;
+        map.insert(key, value);
+        Ok(())
+    }
+
+    fn merge(&mut self, map: &mut Map<String, Value>, event: Event<'t>, at: Marker) -> Result<(), YamlError> {
+        let in_sequence = matches!(event, Event::SequenceStart(..));
+        match self.node_from(event, at)? {
+            Value::Object(other) => map.extend(other),
+            // Of several mappings the earlier wins.
+            Value::Array(others) if in_sequence => {
+                for other in others.into_iter().rev() {
+                    match other {
+                        Value::Object(other) => map.extend(other),
+                        _ => return Err(place(at, YamlProblem::Merge)),
+                    }
+                }
+            }
+            _ => return Err(place(at, YamlProblem::Merge)),
+        }
+        Ok(())
+    }
+}
+
+fn is_merge(event: &Event<'_>) -> bool {
+    match event {
+        Event::Scalar(text, style, _, tag) if text == "<<" => match tag.as_deref() {
+            None => *style == ScalarStyle::Plain,
+            Some(tag) => (tag.is_yaml_core_schema() && tag.suffix == "merge") || is_non_specific(tag),
+        },
+        _ => false,
+    }
+}
+
+/// The tag `!`, which go-yaml takes for a plain scalar with an unknown tag.
+fn is_non_specific(tag: &Tag) -> bool {
+    (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty())
+}
+
+fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, at: Marker) -> Result<Scalar, YamlError> {
+    match tag {
+        None if style == ScalarStyle::Plain => resolve(text, None),
+        None => Ok(Scalar::Text(text)),
+        Some(tag) if tag.is_yaml_core_schema() => resolve(text, Some(&tag.suffix)),
+        // A tag of someone's own says nothing to Go, which takes the text.
+        Some(_) => Ok(Scalar::Text(text)),
+    }
+    .map_err(|problem| place(at, problem))
+}
+
+/// A key as sigs.k8s.io/yaml writes it.
+fn key(scalar: Scalar) -> Option<String> {
+    match scalar {
+        Scalar::Text(text) => Some(text),
+        Scalar::Bool(value) => Some(value.to_string()),
+        Scalar::Int(value) => Some(value.to_string()),
+        Scalar::Float(value) => Some(super::resolve::float_key(value)),
+        Scalar::Uint(_) | Scalar::Null => None,
+    }
+}
+
+/// A float as Go writes it in JSON and Kubernetes reads it from there: 1e3 is the integer 1000.
+fn float(value: f64) -> Option<Value> {
+    if !value.is_finite() {
+        return None;
+    }
+    // Go writes digits up to here, and an exponent from here on.
+    if value.fract() == 0.0 && value.abs() < 1e21 && !(value == 0.0 && value.is_sign_negative()) {
+        let digits = value.to_string();
+        if let Ok(int) = digits.parse::<i64>() {
+            return Some(Value::from(int));
+        }
+        if let Ok(int) = digits.parse::<u64>() {
+            return Some(Value::from(int));
+        }
+    }
+    Some(Value::from(value))
+}
+
+fn text_bytes(value: &Value) -> usize {
+    value.as_str().map_or(0, str::len)
+}
+
+/// How many collections are within each other; a value that was built is never deeper than [`MAX_DEPTH`].
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(levels).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn place(at: Marker, problem: YamlProblem) -> YamlError {
+    YamlError::new(at.line(), at.col() + 1, problem)
+}
+
+/// The parser's messages are fixed sentences with at most one character of the text in them.
+fn syntax(error: &ScanError) -> YamlError {
+    place(*error.marker(), YamlProblem::Syntax(error.info().to_owned()))
+}

@@ -1,0 +1,295 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn yaml(text: &str) -> Value {
+    read_one(text).unwrap()
+}
+
+fn problem(text: &str) -> YamlProblem {
+    read(text).unwrap_err().problem
+}
+
+#[test]
+fn octal_modes_are_octal() {
+    assert_eq!(yaml("[0644, 0o644, '0644', 08, -010, 0]"), json!([420, 420, "0644", 8, -8, 0]));
+}
+
+#[test]
+fn booleans_are_those_of_yaml_1_1() {
+    assert_eq!(
+        yaml("[yes, No, ON, off, y, N, TRUE, tRUE]"),
+        json!([true, false, true, false, true, false, true, "tRUE"])
+    );
+}
+
+#[test]
+fn numbers_are_those_of_go() {
+    let whole = "[1_000, 0x1F, 0b11, +5, 1e3, 1.0, 18446744073709551615]";
+    assert_eq!(yaml(whole), json!([1000, 31, 3, 5, 1000, 1, u64::MAX]));
+    assert_eq!(yaml("[.5, 1e21]"), json!([0.5, 1e21]));
+    assert_eq!(yaml("[12:30, 1.2.3, 10Gi, 1e999]"), json!(["12:30", "1.2.3", "10Gi", "1e999"]));
+}
+
+#[test]
+fn nulls_are_kept() {
+    assert_eq!(
+        yaml("{a: , b: ~, c: null, d: Null, e: ''}"),
+        json!({"a": null, "b": null, "c": null, "d": null, "e": ""})
+    );
+}
+
+#[test]
+fn dates_are_text() {
+    assert_eq!(yaml("[2001-12-14, 2001-12-14T21:59:43Z]"), json!(["2001-12-14", "2001-12-14T21:59:43Z"]));
+}
+
+#[test]
+fn keys_become_text_as_in_go() {
+    assert_eq!(
+        yaml("{1: a, 0x10: b, true: c, 1.5: d, 1e6: e, no: f}"),
+        json!({"1": "a", "16": "b", "true": "c", "1.5": "d", "1e+06": "e", "false": "f"})
+    );
+    assert_eq!(problem("{~: a}"), YamlProblem::Key);
+    assert_eq!(problem("? [a]\n: b"), YamlProblem::Key);
+}
+
+#[test]
+fn a_later_key_replaces_an_earlier_one() {
+    assert_eq!(yaml("{a: 1, a: 2}"), json!({"a": 2}));
+}
+
+#[test]
+fn merges_take_effect_where_they_stand() {
+    let base = "base: &b {x: 1, z: 2}\n";
+    assert_eq!(yaml(&format!("{base}m: {{<<: *b, x: 3}}"))["m"], json!({"x": 3, "z": 2}));
+    assert_eq!(yaml(&format!("{base}m: {{x: 3, <<: *b}}"))["m"], json!({"x": 1, "z": 2}));
+    assert_eq!(yaml(&format!("{base}m: {{<<: [{{x: 9}}, *b]}}"))["m"], json!({"x": 9, "z": 2}));
+    assert_eq!(yaml("{'<<': {a: 1}}"), json!({"<<": {"a": 1}}));
+    assert_eq!(problem("<<: text"), YamlProblem::Merge);
+}
+
+#[test]
+fn tags_are_obeyed_or_refused() {
+    assert_eq!(
+        yaml("[!!str 5, !!int '5', !!float 5, !!bool yes, !mine 5, !!binary aGk=]"),
+        json!(["5", 5, 5, true, "5", "hi"])
+    );
+    assert_eq!(problem("!!int x"), YamlProblem::Tag("whole number"));
+    assert_eq!(problem("[.inf]"), YamlProblem::NotFinite);
+}
+
+#[test]
+fn aliases_stand_for_their_anchors_in_one_document_only() {
+    assert_eq!(yaml("[&a {x: 1}, *a, &a 2, *a]"), json!([{"x": 1}, {"x": 1}, 2, 2]));
+    assert_eq!(problem("&a [*a]"), YamlProblem::Cycle);
+    assert!(matches!(problem("&a x\n---\n*a"), YamlProblem::Syntax(_)));
+}
+
+#[test]
+fn documents_are_read_in_order_and_empty_ones_are_null() {
+    assert_eq!(read("a: 1\n---\n# nothing\n---\n- 2\n").unwrap(), [json!({"a": 1}), Value::Null, json!([2])]);
+    assert_eq!(read("").unwrap(), Vec::<Value>::new());
+    assert_eq!(problem_one("a: 1\n---\nb: 2"), YamlProblem::NotOneDocument);
+    assert_eq!(read_one("---\n# only this\n---\na: 1").unwrap(), json!({"a": 1}));
+}
+
+fn problem_one(text: &str) -> YamlProblem {
+    read_one(text).unwrap_err().problem
+}
+
+#[test]
+fn an_error_says_where() {
+    let error = read("a: 1\nb: [1, !!int x]\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 2, column 8: the value is not a whole number, as its tag says");
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut bomb = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+    for i in 1..40 {
+        let list = vec![format!("*a{}", i - 1); 9].join(", ");
+        bomb += &format!("a{i}: &a{i} [{list}]\n");
+    }
+    assert_eq!(problem(&bomb), YamlProblem::TooLarge);
+}
+
+#[test]
+fn a_long_text_cannot_be_multiplied() {
+    let bomb = format!("- &a {}\n{}", "x".repeat(1 << 20), "- *a\n".repeat(100));
+    assert_eq!(problem(&bomb), YamlProblem::TooLarge);
+}
+
+#[test]
+fn depth_is_bounded_with_and_without_aliases() {
+    let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+    assert!(read(&deep(MAX_DEPTH)).is_ok());
+    assert_eq!(problem(&deep(MAX_DEPTH + 1)), YamlProblem::TooDeep);
+    let half = deep(MAX_DEPTH / 2);
+    assert_eq!(
+        problem(&format!("- &a {half}\n- {}*a{}", "[".repeat(60), "]".repeat(60))),
+        YamlProblem::TooDeep
+    );
+}
+
+#[test]
+fn hostile_texts_are_refused_in_time() {
+    let started = std::time::Instant::now();
+    for unit in [
+        "[",
+        "{a: ",
+        "- ",
+        "? ",
+        "&a ",
+        "!a ",
+        "--- ",
+        "---\n",
+        "\"",
+        "- - ",
+        "a: ",
+        "*a ",
+        "|",
+        "%TAG ! a:\n",
+        "\t",
+        "[a,",
+        "'",
+        "# ",
+    ] {
+        let text = unit.repeat(1 << 20);
+        let _ = read(&text);
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_text_beyond_the_limit_is_refused() {
+    assert_eq!(problem(&" ".repeat(MAX_TEXT_BYTES + 1)), YamlProblem::TooLarge);
+}
+
+#[test]
+fn an_object_is_written_as_people_expect_it() {
+    let job = json!({
+        "status": {}, "spec": {"z": ["a", {"b": [1, []]}], "a": "0644", "mode": 420}, "kind": "Job", "apiVersion": "batch/v1",
+        "metadata": {"name": "yes", "annotations": {"a/b": "x: y"}}, "data": {"run.sh": "#!/bin/sh\necho hi\n", "none": null},
+    });
+    assert_eq!(
+        write(&job),
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  annotations:\n    a/b: \"x: y\"\n  name: \"yes\"\nspec:\n  \
+         a: \"0644\"\n  mode: 420\n  z:\n  - a\n  - b:\n    - 1\n    - []\nstatus: {}\ndata:\n  none: null\n  \
+         run.sh: |\n    #!/bin/sh\n    echo hi\n"
+    );
+}
+
+#[test]
+fn text_that_a_reader_could_mistake_is_quoted() {
+    for doubtful in [
+        "yes",
+        "No",
+        "y",
+        "on",
+        "null",
+        "~",
+        "",
+        "0644",
+        "0o17",
+        "1e3",
+        "1.5",
+        ".5",
+        "12:30:45",
+        "2001-12-14",
+        "1_000",
+        "0x1F",
+        "<<",
+        "=",
+        "-",
+        "- a",
+        "a: b",
+        "a #b",
+        "# a",
+        "a:",
+        " a",
+        "a ",
+        "*a",
+        "&a",
+        "!a",
+        "%a",
+        "@a",
+        "`a",
+        "{a",
+        "[a",
+        "|",
+        ">",
+        "'a",
+        "?",
+        "1.2.3",
+        "NaN",
+        ".nan",
+        "+1",
+        "\t",
+        "a\u{85}b",
+        "\u{feff}a",
+        "---",
+        "...",
+    ] {
+        let written = write(&json!(doubtful));
+        let quoted = written.starts_with(['"', '\'']) || doubtful == "NaN";
+        assert!(quoted, "{written}");
+        assert_eq!(yaml(&written), json!(doubtful));
+    }
+}
+
+/// Text of the kinds that break writers, and text at random.
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => "[a-zA-Z0-9_./-]{0,12}",
+        2 => "[ -~\n]{0,24}",
+        2 => "[-+]?[0-9][0-9_.:eExob]{0,8}",
+        1 => "(  |\t|#|a|:|-|\n|'|\"|\\\\|%|&|\\*|!|\\||>){0,8}",
+        1 => any::<String>(),
+        1 => "[yYnN]|yes|no|On|OFF|null|~|<<|=|true|\\.inf|\\.NaN",
+        1 => Just("k".repeat(1500)),
+    ]
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        // A whole float reads as an integer: so do Kubernetes and JSON see it.
+        any::<f64>()
+            .prop_filter("finite, not whole", |f| f.is_finite() && f.fract() != 0.0)
+            .prop_map(Value::from),
+        texts().prop_map(Value::from),
+    ];
+    scalar.prop_recursive(5, 24, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(texts(), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn what_is_written_reads_back_the_same(value in values()) {
+        let written = write(&value);
+        let documents = read(&written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+        prop_assert_eq!(&documents, &vec![value], "{}", written);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in any::<String>()) {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn any_yaml_like_text_is_read_or_refused(text in "([a-z]|: |- |\n|  |\\[|\\]|\\{|\\}|,|&a|\\*a|!|!!int |<<: |\\||>|'|\"|#|---|\t|%|\\?|0){0,40}") {
+        let _ = read(&text);
+    }
+}
