@@ -11,9 +11,11 @@
 pub mod decision;
 pub mod hook;
 pub mod name;
+pub mod operation;
 pub mod reason;
 pub mod request;
 pub mod text;
+pub mod verdict;
 pub mod yaml;
 
 pub use decision::{Bounds, Decision, Denial, Overrides, Postponement};

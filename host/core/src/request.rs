@@ -181,3 +181,26 @@ pub struct Numbers {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds_after_finished: Option<i32>,
 }
+
+/// Bytes of `value` as compact JSON, counted no further than just beyond `most`.
+pub fn json_bytes(value: &impl Serialize, most: usize) -> usize {
+    struct Counter {
+        bytes: usize,
+        most: usize,
+    }
+    impl std::io::Write for Counter {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.bytes = self.bytes.saturating_add(text.len());
+            if self.bytes > self.most { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(text.len()) }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter { bytes: 0, most };
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.bytes,
+        // Too large, or not JSON at all: either way more than may be passed on.
+        Err(_) => counter.bytes.max(most.saturating_add(1)),
+    }
+}

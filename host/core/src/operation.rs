@@ -1,0 +1,211 @@
+//! An *Operation* (`ops.vworkspace.io/v1alpha1`) is the wish to run one hook of one release once.
+//!
+//! It is written by people and by the control plane, so everything in it is checked here, and everything that is
+//! wrong is said at once, each with its path, what was found and what is expected.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::reason::Reason;
+use crate::request::Numbers;
+
+/// The API version of the Operations this host reads.
+pub const API_VERSION: &str = "ops.vworkspace.io/v1alpha1";
+/// Their kind.
+pub const KIND: &str = "Operation";
+/// The engine that this host is. Operations of other engines are not its own.
+pub const ENGINE: &str = "helmHookJob";
+
+/// Sizes of what is read. An Operation from the API server is below 1.5 MiB (etcd's limit); these bounds keep what is
+/// passed to policies and repeated in messages small.
+pub mod limits {
+    /// Bytes of all labels.
+    pub const LABELS_BYTES: usize = 64 * 1024;
+    /// Bytes of all annotations: Kubernetes' own limit.
+    pub const ANNOTATIONS_BYTES: usize = 256 * 1024;
+    /// Bytes of spec.parameters as compact JSON.
+    pub const PARAMETERS_BYTES: usize = 64 * 1024;
+    /// Bytes of one text, for example a path: Linux' own limit for paths, and more than any name.
+    pub const TEXT_BYTES: usize = 4096;
+    /// Problems that are told at once; the rest is counted.
+    pub const PROBLEMS: usize = 32;
+}
+
+/// The wish to run one hook of one release once, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.namespace; none where a file leaves it to `kubectl -n`.
+    pub namespace: Option<String>,
+    /// metadata.uid; none where the Operation has not been created yet.
+    pub uid: Option<String>,
+    /// metadata.labels.
+    pub labels: BTreeMap<String, String>,
+    /// metadata.annotations, without kubectl's last-applied-configuration, which repeats the rest.
+    pub annotations: BTreeMap<String, String>,
+    /// metadata.creationTimestamp; none where the Operation has not been created yet.
+    pub created: Option<Timestamp>,
+    /// spec.targetRef.
+    pub target_ref: TargetRef,
+    /// spec.type.
+    pub type_of: OperationType,
+    /// spec.parameters, typed.
+    pub parameters: Parameters,
+    /// spec.parameters as written, for policies.
+    pub raw_parameters: Map<String, Value>,
+    /// spec.approvals.
+    pub approvals: Approvals,
+    /// Fields of spec that this host does not know, as paths, with the known field that is nearest. They are left
+    /// unread, as Kubernetes does, and a plan warns of them.
+    pub unknown: Vec<String>,
+}
+
+/// What the hook belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetRef {
+    /// For example "apps.vworkspace.io/v1alpha1".
+    pub api_version: String,
+    /// For example "ApplicationInstance".
+    pub kind: String,
+    /// Its name, in the Operation's namespace.
+    pub name: String,
+}
+
+/// spec.parameters of an Operation for this engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// metadata.name of the hook in the rendered release.
+    pub hook_name: String,
+    /// Its kind, "Job" or "Pod", where a name alone does not tell hooks apart.
+    pub hook_kind: Option<String>,
+    /// The template it was rendered from, whole or its last parts.
+    pub hook_path: Option<String>,
+    /// One of Helm's events.
+    pub event: Option<String>,
+    /// activeDeadlineSeconds, backoffLimit and ttlSecondsAfterFinished.
+    pub numbers: Numbers,
+    /// Wait until the chart has the hook, instead of failing.
+    pub wait_for_hook: bool,
+}
+
+/// spec.approvals. Nothing here is verified yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvals {
+    /// Whether the Operation may run only when approved.
+    pub required: bool,
+    /// The signed claim.
+    pub claim: Option<String>,
+    /// Who approved.
+    pub approved_by: Option<String>,
+    /// When.
+    pub approved_at: Option<Timestamp>,
+}
+
+/// spec.type of an Operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // the words are the API's own
+pub enum OperationType {
+    Backup,
+    Restore,
+    Upgrade,
+    Migration,
+    RunCommand,
+    Runbook,
+}
+
+impl OperationType {
+    /// All of them.
+    pub const ALL: [OperationType; 6] = [
+        OperationType::Backup,
+        OperationType::Restore,
+        OperationType::Upgrade,
+        OperationType::Migration,
+        OperationType::RunCommand,
+        OperationType::Runbook,
+    ];
+
+    /// As in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OperationType::Backup => "Backup",
+            OperationType::Restore => "Restore",
+            OperationType::Upgrade => "Upgrade",
+            OperationType::Migration => "Migration",
+            OperationType::RunCommand => "RunCommand",
+            OperationType::Runbook => "Runbook",
+        }
+    }
+}
+
+impl fmt::Display for OperationType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Operation {
+    /// Reads an Operation from JSON, as the API server or a file gives it.
+    pub fn from_json(value: Value) -> Result<Operation, OperationError> {
+        read::operation(value)
+    }
+
+    /// How the hook that it names is found.
+    pub fn selector(&self) -> crate::hook::Selector<'_> {
+        crate::hook::Selector {
+            name: &self.parameters.hook_name,
+            kind: self.parameters.hook_kind.as_deref(),
+            path: self.parameters.hook_path.as_deref(),
+            event: self.parameters.event.as_deref(),
+        }
+    }
+}
+
+/// Everything that is wrong with an Operation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the Operation is not valid: {}", list(.problems, *.more))]
+pub struct OperationError {
+    /// What is wrong, in the order of the fields; at most [`limits::PROBLEMS`].
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl OperationError {
+    /// Always [`Reason::ValidationFailed`].
+    pub fn reason(&self) -> Reason {
+        Reason::ValidationFailed
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, for example "spec.parameters.backoffLimit".
+    pub path: String,
+    /// What is there.
+    pub found: String,
+    /// What may be there.
+    pub expected: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: found {}, expected {}", self.path, self.found, self.expected)
+    }
+}
+
+fn list(problems: &[Problem], more: usize) -> String {
+    let mut text = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
+}

@@ -1,0 +1,408 @@
+//! Reading an Operation: every field is looked at, and every problem is kept.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{
+    API_VERSION, Approvals, ENGINE, KIND, Operation, OperationError, OperationType, Parameters, Problem,
+    TargetRef, limits,
+};
+use crate::name;
+use crate::request::{self, Numbers};
+use crate::text::quote;
+
+/// kubectl's copy of the whole object: it would only make every request twice as large.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+const SPEC_FIELDS: [&str; 5] = ["targetRef", "type", "engine", "parameters", "approvals"];
+const TARGET_FIELDS: [&str; 3] = ["apiVersion", "kind", "name"];
+const APPROVAL_FIELDS: [&str; 4] = ["required", "claim", "approvedBy", "approvedAt"];
+const PARAMETERS: [&str; 8] = [
+    "hookName",
+    "hookKind",
+    "hookPath",
+    "event",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "ttlSecondsAfterFinished",
+    "waitForHook",
+];
+/// Helm's events, with the old spelling of "test" that charts still use.
+const EVENTS: [&str; 10] = [
+    "pre-install",
+    "post-install",
+    "pre-upgrade",
+    "post-upgrade",
+    "pre-rollback",
+    "post-rollback",
+    "pre-delete",
+    "post-delete",
+    "test",
+    "test-success",
+];
+
+pub(super) fn operation(value: Value) -> Result<Operation, OperationError> {
+    let mut reader = Reader::default();
+    let Value::Object(mut top) = value else {
+        reader.wrong("", &value, "a mapping with apiVersion, kind, metadata and spec");
+        return Err(reader.into_error());
+    };
+    reader.constant(&top, "apiVersion", API_VERSION);
+    reader.constant(&top, "kind", KIND);
+    let metadata = reader.mapping(&mut top, "", "metadata", true);
+    let mut spec = reader.mapping(&mut top, "", "spec", true);
+
+    let named = metadata.contains_key("name") || metadata.contains_key("generateName");
+    let name = if named || metadata.is_empty() {
+        reader.name(&metadata, "name", true, name::is_dns_subdomain, name::DNS_SUBDOMAIN_RULE)
+    } else {
+        reader.missing("metadata.name", "a name");
+        None
+    };
+    let namespace = reader.name(&metadata, "namespace", false, name::is_dns_label, name::DNS_LABEL_RULE);
+    let uid = reader.name(&metadata, "uid", false, name::is_label_value, name::LABEL_VALUE_RULE);
+    let labels = reader.labels(&metadata);
+    let annotations = reader.annotations(&metadata);
+    let created = reader.timestamp(&metadata, "metadata", "creationTimestamp");
+
+    reader.constant_at(&spec, "spec", "engine", ENGINE);
+    let type_of = reader.type_of(&spec);
+    let target = reader.mapping(&mut spec, "spec", "targetRef", true);
+    let target_ref = TargetRef {
+        api_version: reader.required_text(&target, "spec.targetRef", "apiVersion"),
+        kind: reader.required_text(&target, "spec.targetRef", "kind"),
+        name: reader.required_text(&target, "spec.targetRef", "name"),
+    };
+    let raw_parameters = reader.mapping(&mut spec, "spec", "parameters", true);
+    let parameters = reader.parameters(&raw_parameters);
+    let approvals = reader.mapping(&mut spec, "spec", "approvals", false);
+    let unknown = [
+        unknown("spec", &spec, &SPEC_FIELDS),
+        unknown("spec.targetRef", &target, &TARGET_FIELDS),
+        unknown("spec.approvals", &approvals, &APPROVAL_FIELDS),
+    ]
+    .concat();
+    let approvals = Approvals {
+        required: reader.flag(&approvals, "spec.approvals", "required"),
+        claim: reader.text(&approvals, "spec.approvals", "claim"),
+        approved_by: reader.text(&approvals, "spec.approvals", "approvedBy"),
+        approved_at: reader.timestamp(&approvals, "spec.approvals", "approvedAt"),
+    };
+
+    match (name, type_of) {
+        (Some(name), Some(type_of)) if reader.problems.is_empty() => Ok(Operation {
+            name,
+            namespace,
+            uid: uid.filter(|uid| !uid.is_empty()),
+            labels,
+            annotations,
+            created,
+            target_ref,
+            type_of,
+            parameters,
+            raw_parameters,
+            approvals,
+            unknown,
+        }),
+        _ => Err(reader.into_error()),
+    }
+}
+
+/// Paths of the fields of `map` that are not `known`, at most [`limits::PROBLEMS`].
+fn unknown(base: &str, map: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+    map.keys()
+        .filter(|key| !known.contains(&key.as_str()))
+        .take(limits::PROBLEMS)
+        .map(|key| format!("{base}.{}{}", plain(key), did_you_mean(key, known)))
+        .collect()
+}
+
+/// `key` as it stands in a path: quoted where it could be mistaken.
+fn plain(key: &str) -> String {
+    let simple = !key.is_empty()
+        && key.len() <= 63
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if simple { key.to_owned() } else { quote(key) }
+}
+
+/// " (did you mean x?)" if `word` is near one of the `known` words, else nothing.
+fn did_you_mean(word: &str, known: &[&str]) -> String {
+    // A word longer than any known one by this much is no misspelling, and comparing it would only cost time.
+    const LONGEST: usize = 63;
+    if word.len() > LONGEST {
+        return String::new();
+    }
+    let lower = word.to_ascii_lowercase();
+    let nearest = known
+        .iter()
+        .map(|other| (strsim::jaro_winkler(&lower, &other.to_ascii_lowercase()), other))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map(|(_, other)| format!(" (did you mean {other}?)")).unwrap_or_default()
+}
+
+/// What a value is, in a few words.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("the text {}", quote(text)),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+    }
+}
+
+fn join(base: &str, key: &str) -> String {
+    if base.is_empty() { key.to_owned() } else { format!("{base}.{key}") }
+}
+
+/// A field that is there: Kubernetes takes an explicit null for an absent field.
+fn get<'v>(map: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    map.get(key).filter(|value| !value.is_null())
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+    more: usize,
+}
+
+impl Reader {
+    fn into_error(self) -> OperationError {
+        OperationError { problems: self.problems, more: self.more }
+    }
+
+    fn problem(&mut self, path: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) {
+        if self.problems.len() == limits::PROBLEMS {
+            self.more += 1;
+        } else {
+            self.problems.push(Problem { path: path.into(), found: found.into(), expected: expected.into() });
+        }
+    }
+
+    fn wrong(&mut self, path: &str, found: &Value, expected: &str) {
+        let path = if path.is_empty() { "the document" } else { path };
+        self.problem(path, describe(found), expected);
+    }
+
+    fn missing(&mut self, path: &str, expected: &str) {
+        self.problem(path, "nothing", expected);
+    }
+
+    fn constant(&mut self, map: &Map<String, Value>, key: &str, expected: &str) {
+        self.constant_at(map, "", key, expected);
+    }
+
+    fn constant_at(&mut self, map: &Map<String, Value>, base: &str, key: &str, expected: &str) {
+        match get(map, key) {
+            Some(Value::String(found)) if found == expected => {}
+            found => self.wrong(&join(base, key), found.unwrap_or(&Value::Null), &quote(expected)),
+        }
+    }
+
+    /// Takes the mapping out of `map`, so that it is not copied; an empty one where there is none.
+    fn mapping(
+        &mut self,
+        map: &mut Map<String, Value>,
+        base: &str,
+        key: &str,
+        required: bool,
+    ) -> Map<String, Value> {
+        // The key stays: it is still looked at when unknown fields are sought.
+        match map.get_mut(key).map(Value::take) {
+            Some(Value::Object(inner)) => return inner,
+            None | Some(Value::Null) if !required => {}
+            found => self.wrong(&join(base, key), &found.unwrap_or_default(), "a mapping"),
+        }
+        Map::new()
+    }
+
+    fn text(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> Option<String> {
+        match get(map, key)? {
+            Value::String(text) if text.len() <= limits::TEXT_BYTES => Some(text.clone()),
+            Value::String(text) => {
+                self.problem(join(base, key), format!("{} bytes", text.len()), "at most 4096 bytes");
+                None
+            }
+            other => {
+                self.wrong(&join(base, key), other, "a text");
+                None
+            }
+        }
+    }
+
+    fn required_text(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> String {
+        let found = self.text(map, base, key);
+        if found.as_deref().is_none_or(str::is_empty)
+            && matches!(get(map, key), None | Some(Value::String(_)))
+        {
+            // An empty text is as good as none; one that is too long is already told of.
+            if get(map, key).and_then(Value::as_str).is_none_or(str::is_empty) {
+                self.missing(&join(base, key), "a text");
+            }
+        }
+        found.unwrap_or_default()
+    }
+
+    fn name(
+        &mut self,
+        metadata: &Map<String, Value>,
+        key: &str,
+        required: bool,
+        rule: fn(&str) -> bool,
+        expected: &str,
+    ) -> Option<String> {
+        match get(metadata, key) {
+            Some(Value::String(text)) if rule(text) => return Some(text.clone()),
+            None if !required => {}
+            None if metadata.contains_key("generateName") => self.problem(
+                "metadata.name",
+                "only generateName",
+                "a name: the Job is named after the Operation, so the name must be known",
+            ),
+            found => self.wrong(&join("metadata", key), found.unwrap_or(&Value::Null), expected),
+        }
+        None
+    }
+
+    fn flag(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> bool {
+        match get(map, key) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => {
+                self.wrong(&join(base, key), other, "true or false");
+                false
+            }
+        }
+    }
+
+    fn number(&mut self, map: &Map<String, Value>, key: &str) -> Option<i32> {
+        let value = get(map, key)?;
+        let number =
+            value.as_i64().and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 0);
+        if number.is_none() {
+            let path = join("spec.parameters", key);
+            let expected = match value {
+                Value::String(text) if text.parse::<i32>().is_ok() => "a whole number, without quotes",
+                _ => "a whole number from 0 to 2147483647",
+            };
+            self.wrong(&path, value, expected);
+        }
+        number
+    }
+
+    fn timestamp(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> Option<Timestamp> {
+        let value = get(map, key)?;
+        let time = value.as_str().and_then(|text| text.parse().ok());
+        if time.is_none() {
+            self.wrong(&join(base, key), value, "a time as in 2026-05-28T14:00:00Z");
+        }
+        time
+    }
+
+    fn type_of(&mut self, spec: &Map<String, Value>) -> Option<OperationType> {
+        let found = get(spec, "type").unwrap_or(&Value::Null);
+        let type_of = OperationType::ALL.into_iter().find(|type_of| found.as_str() == Some(type_of.as_str()));
+        if type_of.is_none() {
+            let words = OperationType::ALL.map(OperationType::as_str);
+            let hint = found.as_str().map(|word| did_you_mean(word, &words)).unwrap_or_default();
+            self.wrong("spec.type", found, &format!("one of {}{hint}", words.join(", ")));
+        }
+        type_of
+    }
+
+    fn labels(&mut self, metadata: &Map<String, Value>) -> BTreeMap<String, String> {
+        let labels = self.entries(metadata, "labels", limits::LABELS_BYTES);
+        for (key, value) in &labels {
+            if !name::is_label_value(value) {
+                self.problem(
+                    format!("metadata.labels[{}]", quote(key)),
+                    quote(value),
+                    name::LABEL_VALUE_RULE,
+                );
+            }
+        }
+        labels
+    }
+
+    fn annotations(&mut self, metadata: &Map<String, Value>) -> BTreeMap<String, String> {
+        let mut annotations = self.entries(metadata, "annotations", limits::ANNOTATIONS_BYTES);
+        annotations.remove(LAST_APPLIED);
+        annotations
+    }
+
+    fn entries(
+        &mut self,
+        metadata: &Map<String, Value>,
+        key: &str,
+        most_bytes: usize,
+    ) -> BTreeMap<String, String> {
+        let path = join("metadata", key);
+        let map = match get(metadata, key) {
+            None => return BTreeMap::new(),
+            Some(Value::Object(map)) => map,
+            Some(other) => {
+                self.wrong(&path, other, "a mapping from text to text");
+                return BTreeMap::new();
+            }
+        };
+        let bytes: usize =
+            map.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+        if bytes > most_bytes {
+            self.problem(path, format!("{bytes} bytes"), format!("at most {most_bytes} bytes in all"));
+            return BTreeMap::new();
+        }
+        let mut entries = BTreeMap::new();
+        for (key, value) in map {
+            if !name::is_label_key(key) {
+                self.problem(path.clone(), quote(key), name::LABEL_KEY_RULE);
+            }
+            match value {
+                Value::String(text) => _ = entries.insert(key.clone(), text.clone()),
+                // Kubernetes reads a null in a mapping of texts as the empty text.
+                Value::Null => _ = entries.insert(key.clone(), String::new()),
+                other => self.wrong(&format!("{path}[{}]", quote(key)), other, "a text, in quotes"),
+            }
+        }
+        entries
+    }
+
+    fn parameters(&mut self, map: &Map<String, Value>) -> Parameters {
+        const BASE: &str = "spec.parameters";
+        let bytes = request::json_bytes(map, limits::PARAMETERS_BYTES);
+        if bytes > limits::PARAMETERS_BYTES {
+            self.problem(BASE, "more than 65536 bytes of JSON", "at most 65536");
+            return Parameters::default();
+        }
+        for key in map.keys().filter(|key| !PARAMETERS.contains(&key.as_str())) {
+            let expected = format!("one of {}{}", PARAMETERS.join(", "), did_you_mean(key, &PARAMETERS));
+            self.problem(format!("{BASE}.{}", plain(key)), "an unknown parameter", expected);
+        }
+        Parameters {
+            hook_name: self.required_text(map, BASE, "hookName"),
+            hook_kind: self.one_of(map, "hookKind", &["Job", "Pod"]),
+            hook_path: self.text(map, BASE, "hookPath"),
+            event: self.one_of(map, "event", &EVENTS),
+            numbers: Numbers {
+                active_deadline_seconds: self.number(map, "activeDeadlineSeconds").map(i64::from),
+                backoff_limit: self.number(map, "backoffLimit"),
+                ttl_seconds_after_finished: self.number(map, "ttlSecondsAfterFinished"),
+            },
+            wait_for_hook: self.flag(map, BASE, "waitForHook"),
+        }
+    }
+
+    fn one_of(&mut self, map: &Map<String, Value>, key: &str, words: &[&str]) -> Option<String> {
+        let value = get(map, key)?;
+        let word = value.as_str().and_then(|text| words.iter().find(|word| word.eq_ignore_ascii_case(text)));
+        if word.is_none() {
+            let hint = value.as_str().map(|text| did_you_mean(text, words)).unwrap_or_default();
+            self.wrong(&join("spec.parameters", key), value, &format!("one of {}{hint}", words.join(", ")));
+        }
+        word.map(|word| (*word).to_owned())
+    }
+}

@@ -1,0 +1,222 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn spec_example() -> Value {
+    json!({
+        "apiVersion": "ops.vworkspace.io/v1alpha1",
+        "kind": "Operation",
+        "metadata": {"name": "nextcloud-myteam-pre-upgrade-2026-05-28", "namespace": "org-myteam"},
+        "spec": {
+            "targetRef": {
+                "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "nextcloud-myteam"
+            },
+            "type": "Migration",
+            "engine": "helmHookJob",
+            "parameters": {"hookName": "nextcloud-myteam-pre-upgrade", "activeDeadlineSeconds": 1800, "backoffLimit": 1}
+        }
+    })
+}
+
+fn with(pointer: &str, key: &str, value: Value) -> Value {
+    let mut operation = spec_example();
+    operation.pointer_mut(pointer).unwrap()[key] = value;
+    operation
+}
+
+fn problems(operation: Value) -> Vec<String> {
+    let error = Operation::from_json(operation).unwrap_err();
+    assert_eq!(error.reason(), Reason::ValidationFailed);
+    error.problems.iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn the_specs_example_is_read() {
+    let operation = Operation::from_json(spec_example()).unwrap();
+    assert_eq!(operation.name, "nextcloud-myteam-pre-upgrade-2026-05-28");
+    assert_eq!(operation.namespace.as_deref(), Some("org-myteam"));
+    assert_eq!(operation.uid, None);
+    assert_eq!(operation.type_of, OperationType::Migration);
+    assert_eq!(operation.target_ref.kind, "ApplicationInstance");
+    assert_eq!(operation.parameters.hook_name, "nextcloud-myteam-pre-upgrade");
+    assert_eq!(operation.parameters.numbers.active_deadline_seconds, Some(1800));
+    assert_eq!(operation.parameters.numbers.backoff_limit, Some(1));
+    assert_eq!(operation.parameters.numbers.ttl_seconds_after_finished, None);
+    assert!(!operation.parameters.wait_for_hook && !operation.approvals.required);
+    assert!(operation.unknown.is_empty());
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let wrong = json!({
+        "apiVersion": "ops.vworkspace.io/v2",
+        "kind": "Operation",
+        "metadata": {"name": "Upper Case", "namespace": 7, "labels": {"a": 1}, "creationTimestamp": "yesterday"},
+        "spec": {
+            "targetRef": "nextcloud", "type": "Migrate", "engine": "helm",
+            "parameters": {"hookNam": "x", "backoffLimit": -1, "waitForHook": "yes", "event": "pre-upgrad"}
+        }
+    });
+    let problems = problems(wrong);
+    for (path, rest) in [
+        ("apiVersion", "expected \"ops.vworkspace.io/v1alpha1\""),
+        ("metadata.name", "[a-z0-9-.]"),
+        ("metadata.namespace", "found 7"),
+        ("metadata.labels[\"a\"]", "found 1, expected a text, in quotes"),
+        ("metadata.creationTimestamp", "expected a time as in"),
+        ("spec.engine", "found the text \"helm\", expected \"helmHookJob\""),
+        ("spec.type", "did you mean Migration?"),
+        ("spec.targetRef", "found the text \"nextcloud\", expected a mapping"),
+        ("spec.parameters.hookNam", "did you mean hookName?"),
+        ("spec.parameters.hookName", "found nothing"),
+        ("spec.parameters.backoffLimit", "found -1, expected a whole number from 0 to 2147483647"),
+        ("spec.parameters.waitForHook", "found the text \"yes\", expected true or false"),
+        ("spec.parameters.event", "did you mean pre-upgrade?"),
+    ] {
+        let found = problems
+            .iter()
+            .any(|problem| problem.starts_with(&format!("{path}: ")) && problem.contains(rest));
+        assert!(found, "{path} {rest}: {problems:#?}");
+    }
+}
+
+#[test]
+fn numbers_are_whole_and_within_what_kubernetes_can_count() {
+    for key in ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
+        for bad in [json!(-1), json!(2147483648_i64), json!(1.5), json!(u64::MAX), json!(true), json!([])] {
+            let problems = problems(with("/spec/parameters", key, bad.clone()));
+            let start = format!("spec.parameters.{key}: found ");
+            assert!(problems.len() == 1 && problems[0].starts_with(&start), "{bad}: {problems:?}");
+        }
+        assert!(Operation::from_json(with("/spec/parameters", key, json!(2147483647))).is_ok());
+        assert!(Operation::from_json(with("/spec/parameters", key, json!(0))).is_ok());
+        let quoted = problems(with("/spec/parameters", key, json!("1800")));
+        assert!(quoted[0].contains("without quotes"), "{quoted:?}");
+    }
+}
+
+#[test]
+fn a_null_is_as_good_as_absent() {
+    let operation = Operation::from_json(with("/spec/parameters", "backoffLimit", Value::Null)).unwrap();
+    assert_eq!(operation.parameters.numbers.backoff_limit, None);
+    assert!(Operation::from_json(with("/metadata", "annotations", Value::Null)).is_ok());
+    assert!(Operation::from_json(with("/spec", "approvals", Value::Null)).is_ok());
+    assert!(
+        problems(with("/spec/parameters", "hookName", Value::Null))[0]
+            .starts_with("spec.parameters.hookName")
+    );
+}
+
+#[test]
+fn selectors_take_the_spelling_of_kubernetes_and_helm() {
+    let mut operation = with("/spec/parameters", "hookKind", json!("pod"));
+    operation["spec"]["parameters"]["event"] = json!("Pre-Upgrade");
+    operation["spec"]["parameters"]["hookPath"] = json!("templates/migrate.yaml");
+    let operation = Operation::from_json(operation).unwrap();
+    let selector = operation.selector();
+    assert_eq!((selector.kind, selector.event), (Some("Pod"), Some("pre-upgrade")));
+    assert_eq!(selector.path, Some("templates/migrate.yaml"));
+}
+
+#[test]
+fn kubectls_copy_of_the_object_is_not_passed_on() {
+    let annotations =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": "{}", "a": "b", "empty": null});
+    let operation = Operation::from_json(with("/metadata", "annotations", annotations)).unwrap();
+    let expected = [("a", "b"), ("empty", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(operation.annotations, BTreeMap::from(expected));
+}
+
+#[test]
+fn a_misspelt_field_of_the_spec_is_kept_for_a_warning() {
+    let operation = Operation::from_json(with("/spec", "aprovals", json!({"required": true}))).unwrap();
+    assert_eq!(operation.unknown, ["spec.aprovals (did you mean approvals?)"]);
+}
+
+#[test]
+fn a_name_that_is_yet_to_be_generated_is_refused() {
+    let mut operation = spec_example();
+    operation["metadata"] = json!({"generateName": "migrate-"});
+    assert!(problems(operation)[0].contains("the Job is named after the Operation"));
+    let mut operation = spec_example();
+    operation["metadata"] = json!({"namespace": "a"});
+    assert_eq!(problems(operation), ["metadata.name: found nothing, expected a name"]);
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let long = json!({"a": "x".repeat(limits::ANNOTATIONS_BYTES)});
+    assert!(problems(with("/metadata", "annotations", long))[0].contains("at most 262144 bytes"));
+    let long = problems(with("/spec/parameters", "hookPath", json!("x".repeat(limits::TEXT_BYTES + 1))));
+    assert_eq!(long, ["spec.parameters.hookPath: found 4097 bytes, expected at most 4096 bytes"]);
+    let long = problems(with("/spec/parameters", "hookName", json!("x".repeat(limits::TEXT_BYTES + 1))));
+    assert_eq!(long.len(), 1, "{long:?}");
+    let huge = problems(with("/spec/parameters", "x", json!("x".repeat(limits::PARAMETERS_BYTES))));
+    assert!(huge[0].contains("at most 65536"));
+    let mut many = spec_example();
+    for n in 0..1000 {
+        many["spec"]["parameters"][format!("p{n}")] = json!(1);
+    }
+    let error = Operation::from_json(many).unwrap_err();
+    assert_eq!((error.problems.len(), error.more), (limits::PROBLEMS, 1000 - limits::PROBLEMS));
+}
+
+#[test]
+fn what_is_not_a_mapping_is_refused() {
+    for value in [json!(null), json!([]), json!("x"), json!({})] {
+        assert!(!problems(value).is_empty());
+    }
+}
+
+/// Any JSON, a few levels deep, with the keys an Operation has so that every reader is reached.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(Value::from("helmHookJob")),
+    ];
+    leaf.prop_recursive(4, 64, 8, |inner| {
+        let key = prop_oneof![
+            "[a-zA-Z]{0,8}",
+            proptest::sample::select(vec![
+                "metadata",
+                "spec",
+                "name",
+                "labels",
+                "annotations",
+                "parameters",
+                "hookName",
+                "targetRef",
+                "approvals",
+                "uid",
+                "creationTimestamp",
+                "event",
+                "type",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((key, inner), 0..8)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn no_json_makes_the_reader_panic(value in any_json(), key in "[a-z]{1,8}") {
+        let _ = Operation::from_json(value.clone());
+        let mut operation = spec_example();
+        operation["spec"]["parameters"][&key] = value.clone();
+        operation["metadata"][&key] = value.clone();
+        operation["spec"][&key] = value;
+        let _ = Operation::from_json(operation);
+    }
+}
