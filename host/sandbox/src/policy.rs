@@ -1,0 +1,157 @@
+//! A *policy* is a component that was loaded and found to be what the contract says. It can be asked from any number
+//! of threads; each question gets a fresh instance that nobody else sees and that is gone after the answer.
+
+use std::fmt;
+
+use hookhost_core::Decision;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::answer::{self, Description, SettingsError};
+use crate::clock::Clock;
+use crate::code::WasmDigest;
+use crate::engine::Metering;
+use crate::guest::{self, Cost, Guest};
+use crate::limits::Limits;
+use crate::text::clean;
+use crate::wire::{PreparedRequest, check_settings};
+use crate::wit::{HookPolicy, HookPolicyPre};
+use crate::{Error, contract};
+
+/// How serious a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the policy's author.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Worth looking at.
+    Warn,
+    /// The policy cannot go on, or should not have.
+    Error,
+}
+
+/// A line that a policy logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How serious it is.
+    pub level: Level,
+    /// One line; control characters are replaced.
+    pub message: String,
+}
+
+/// One policy's answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The decision, within the contract's bounds.
+    pub decision: Decision,
+    /// What the policy logged meanwhile.
+    pub logs: Vec<LogLine>,
+    /// What it used.
+    pub cost: Cost,
+}
+
+/// A loaded policy; clones share everything.
+#[derive(Clone)]
+pub struct Policy {
+    pre: HookPolicyPre<Guest>,
+    clock: Clock,
+    limits: Limits,
+    metering: Metering,
+    digest: WasmDigest,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("digest", &self.digest())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Policy {
+    /// Checks a component's types, once; making an instance then needs no more looking up.
+    pub(crate) fn new(
+        component: &Component,
+        linker: &Linker<Guest>,
+        clock: Clock,
+        limits: Limits,
+        metering: Metering,
+        digest: WasmDigest,
+    ) -> Result<Policy, Error> {
+        let mismatch = |e: wasmtime::Error| Error::Mismatch {
+            expected: contract::POLICY.into(),
+            problem: clean(&format!("{e:#}"), 300),
+        };
+        let memory = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
+        if let Some(found) = memory.filter(|&found| found > limits.memory() as u64) {
+            return Err(Error::TooCostly {
+                what: "bytes of memory at its start",
+                found,
+                limit: limits.memory() as u64,
+            });
+        }
+        let pre = linker.instantiate_pre(component).and_then(HookPolicyPre::new).map_err(mismatch)?;
+        Ok(Policy { pre, clock, limits, metering, digest })
+    }
+
+    /// SHA-256 of the policy's Wasm, in lowercase hexadecimal.
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
+    }
+
+    /// What each evaluation may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Asks the policy what it is.
+    pub fn describe(&self) -> Result<Description, Error> {
+        let (answer, _, logs) =
+            self.ask(|policy, store| policy.vworkspace_hook_policy_policy().call_describe(store))?;
+        answer::description(answer).map_err(|problem| Error::BadOutput { problem, logs })
+    }
+
+    /// Asks the policy what is wrong with settings (JSON, at most 64 KiB); an empty list means that they are good.
+    pub fn validate_settings(&self, settings: &str) -> Result<Vec<SettingsError>, Error> {
+        check_settings(settings)?;
+        let (answer, _, logs) = self.ask(|policy, store| {
+            policy.vworkspace_hook_policy_policy().call_validate_settings(store, settings)
+        })?;
+        answer::settings_errors(answer).map_err(|problem| Error::BadOutput { problem, logs })
+    }
+
+    /// Asks the policy for its decision. `settings` are JSON that `validate_settings` found good.
+    pub fn evaluate(&self, request: &PreparedRequest<'_>, settings: &str) -> Result<Evaluation, Error> {
+        check_settings(settings)?;
+        let (answer, cost, logs) = request.with(|request| {
+            self.ask(|policy, store| {
+                policy.vworkspace_hook_policy_policy().call_evaluate(store, request, settings)
+            })
+        })?;
+        match answer::decision(answer) {
+            Ok(decision) => Ok(Evaluation { decision, logs, cost }),
+            Err(problem) => Err(Error::BadOutput { problem, logs }),
+        }
+    }
+
+    /// One call in a fresh instance.
+    fn ask<R>(
+        &self,
+        call: impl FnOnce(&HookPolicy, &mut Store<Guest>) -> wasmtime::Result<R>,
+    ) -> Result<(R, Cost, Vec<LogLine>), Error> {
+        let mut store = guest::store(self.engine(), &self.clock, self.limits, self.metering)?;
+        match self.pre.instantiate(&mut store).and_then(|policy| call(&policy, &mut store)) {
+            Ok(answer) => {
+                let (cost, logs) = guest::finish(store);
+                Ok((answer, cost, logs))
+            }
+            Err(error) => Err(guest::failure(store, &error)),
+        }
+    }
+
+    fn engine(&self) -> &Engine {
+        self.pre.engine()
+    }
+}
