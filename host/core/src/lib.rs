@@ -8,6 +8,7 @@
 //! client, clock, file or network. Both the controller and `hookhost plan` call the same functions, so the plan that
 //! a person sees is the Job that will run.
 
+pub mod closure;
 pub mod decision;
 pub mod hook;
 pub mod name;
@@ -16,6 +17,7 @@ pub mod reason;
 pub mod request;
 pub mod text;
 pub mod verdict;
+pub mod workload;
 pub mod yaml;
 
 pub use decision::{Bounds, Decision, Denial, Overrides, Postponement};

@@ -4,8 +4,11 @@
 //! (policy test cases, `policy eval`, decision logs) keys are camelCase, times RFC 3339, and every field may be left
 //! out; a field that does not exist is an error, so that a misspelt one is found.
 
+mod build;
+
 use std::collections::BTreeMap;
 
+pub use build::{BuildError, Inputs};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

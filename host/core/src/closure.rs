@@ -1,0 +1,291 @@
+//! The *closure* of a hook is what its pod needs and what is itself a hook of the same release: a service account and
+//! what it may do, secrets, config maps, claims.
+//!
+//! Helm commonly deletes such objects when the event is over, so a run outside of that event may not find them, and a
+//! policy may want to know what they allow. Objects of the release proper are not listed: they are in the cluster.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::hook::Hook;
+use crate::reason::Reason;
+use crate::request::{ClosureObject, RbacRule};
+use crate::workload::{Workload, entries};
+
+/// Objects of one closure. The largest charts have some ten hooks beside their Jobs; more than this is no longer
+/// something a policy could judge.
+pub const MAX_OBJECTS: usize = 256;
+
+/// A closure with more than [`MAX_OBJECTS`] objects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the hook needs {found} other hooks of the release, more than the 256 that policies are shown. Move what the hook \
+     needs into the release proper"
+)]
+pub struct ClosureTooLarge {
+    /// How many there are.
+    pub found: usize,
+}
+
+impl ClosureTooLarge {
+    /// Always [`Reason::RequestTooLarge`].
+    pub fn reason(&self) -> Reason {
+        Reason::RequestTooLarge
+    }
+}
+
+/// Kinds that a closure may have, with their API group, in the order in which Helm creates them.
+const KINDS: [(&str, &str); 8] = [
+    ("ServiceAccount", ""),
+    ("Secret", ""),
+    ("ConfigMap", ""),
+    ("PersistentVolumeClaim", ""),
+    ("ClusterRole", RBAC),
+    ("ClusterRoleBinding", RBAC),
+    ("Role", RBAC),
+    ("RoleBinding", RBAC),
+];
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// An object by what it is called: kind, namespace ("" for kinds that have none), name.
+type Key<'a> = (&'a str, &'a str, &'a str);
+
+/// The hooks, of all `hooks` of a release in `namespace`, that the pod of `workload` reaches, in the order in which
+/// Helm would create them: by weight, then name, then kind.
+pub fn closure(
+    workload: Workload<'_>,
+    namespace: &str,
+    hooks: &[Hook],
+) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+    let index = Index::of(hooks, namespace);
+    let account = ("ServiceAccount", namespace, workload.service_account());
+    let mut wanted: Vec<Key<'_>> = vec![account];
+    if let Some(spec) = workload.pod_spec() {
+        wanted.extend(pod_references(spec).into_iter().map(|(kind, name)| (kind, namespace, name)));
+    }
+    for hook in index.get(account) {
+        let names =
+            ["imagePullSecrets", "secrets"].into_iter().flat_map(|field| names_in(&hook.manifest, field));
+        wanted.extend(names.map(|name| ("Secret", namespace, name)));
+    }
+
+    let mut found: BTreeSet<usize> = wanted.iter().flat_map(|key| index.positions(*key)).collect();
+    let mut roles = Vec::new();
+    for (position, binding_namespace) in index.bindings_of(namespace, workload.service_account()) {
+        found.insert(position);
+        roles.extend(role_of(&hooks[position].manifest, binding_namespace));
+    }
+    index.add_roles(roles, &mut found);
+
+    if found.len() > MAX_OBJECTS {
+        return Err(ClosureTooLarge { found: found.len() });
+    }
+    let mut found: Vec<&Hook> = found.into_iter().map(|position| &hooks[position]).collect();
+    let rank = |hook: &Hook| KINDS.iter().position(|(kind, _)| *kind == hook.kind);
+    found.sort_by(|a, b| (a.weight, &a.name, rank(a), &a.path).cmp(&(b.weight, &b.name, rank(b), &b.path)));
+    Ok(found.into_iter().map(object).collect())
+}
+
+fn object(hook: &Hook) -> ClosureObject {
+    let is_role = matches!(hook.kind.as_str(), "Role" | "ClusterRole");
+    ClosureObject {
+        api_version: hook.api_version.clone(),
+        kind: hook.kind.clone(),
+        name: hook.name.clone(),
+        rules: if is_role { rules(&hook.manifest) } else { Vec::new() },
+    }
+}
+
+/// The hooks that may be part of a closure, by what they are called.
+struct Index<'a> {
+    hooks: &'a [Hook],
+    by_key: BTreeMap<Key<'a>, Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    fn of(hooks: &'a [Hook], release_namespace: &'a str) -> Index<'a> {
+        let mut by_key: BTreeMap<Key<'a>, Vec<usize>> = BTreeMap::new();
+        for (position, hook) in hooks.iter().enumerate() {
+            let group = hook.api_version.split_once('/').map_or("", |(group, _)| group);
+            let Some((kind, _)) = KINDS.iter().find(|known| **known == (hook.kind.as_str(), group)) else {
+                continue;
+            };
+            let namespace = match *kind {
+                "ClusterRole" | "ClusterRoleBinding" => "",
+                _ => text(&hook.manifest, "/metadata/namespace").unwrap_or(release_namespace),
+            };
+            by_key.entry((kind, namespace, hook.name.as_str())).or_default().push(position);
+        }
+        Index { hooks, by_key }
+    }
+
+    fn positions(&self, key: Key<'_>) -> Vec<usize> {
+        self.by_key.get(&key).cloned().unwrap_or_default()
+    }
+
+    fn get(&self, key: Key<'_>) -> impl Iterator<Item = &'a Hook> {
+        let hooks = self.hooks;
+        self.positions(key).into_iter().map(move |position| &hooks[position])
+    }
+
+    /// Bindings that give the service account a role, with the namespace they are in.
+    fn bindings_of(&self, namespace: &str, account: &str) -> Vec<(usize, &'a str)> {
+        let bindings = self.by_key.iter().filter(|((kind, ..), _)| kind.ends_with("Binding"));
+        bindings
+            .flat_map(|((_, of, _), positions)| positions.iter().map(|position| (*position, *of)))
+            .filter(|(position, of)| {
+                let subjects = self.hooks[*position].manifest.get("subjects").and_then(Value::as_array);
+                subjects.into_iter().flatten().any(|subject| is_subject(subject, of, namespace, account))
+            })
+            .collect()
+    }
+
+    /// Adds the roles, and the cluster roles that an aggregating one collects, each once.
+    fn add_roles(&self, mut roles: Vec<Key<'a>>, found: &mut BTreeSet<usize>) {
+        while let Some(key) = roles.pop() {
+            for position in self.positions(key) {
+                if found.insert(position) {
+                    roles.extend(self.aggregated(&self.hooks[position].manifest));
+                }
+            }
+        }
+    }
+
+    fn aggregated(&self, role: &Value) -> Vec<Key<'a>> {
+        let selectors = role.pointer("/aggregationRule/clusterRoleSelectors").and_then(Value::as_array);
+        let Some(selectors) = selectors else { return Vec::new() };
+        let roles = self.by_key.iter().filter(|((kind, ..), _)| *kind == "ClusterRole");
+        roles
+            .filter(|(_, positions)| {
+                positions.iter().any(|position| {
+                    let labels = entries(&self.hooks[*position].manifest, "/metadata/labels");
+                    selectors.iter().any(|selector| may_select(selector, &labels))
+                })
+            })
+            .map(|(key, _)| *key)
+            .collect()
+    }
+}
+
+/// Whether a label selector may fit. Its matchExpressions are taken to fit: too much shown is safe, too little is not.
+fn may_select(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
+    entries(selector, "/matchLabels").iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Whether a binding's subject is the service account: by its name, as a user, or by a group that it is in.
+fn is_subject(subject: &Value, binding_namespace: &str, namespace: &str, account: &str) -> bool {
+    let name = text(subject, "/name").unwrap_or_default();
+    match text(subject, "/kind").unwrap_or_default() {
+        "ServiceAccount" => {
+            name == account && text(subject, "/namespace").unwrap_or(binding_namespace) == namespace
+        }
+        "User" => {
+            name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
+                == Some((namespace, account))
+        }
+        "Group" => {
+            matches!(name, "system:authenticated" | "system:serviceaccounts")
+                || name.strip_prefix("system:serviceaccounts:") == Some(namespace)
+        }
+        _ => false,
+    }
+}
+
+fn role_of<'a>(binding: &'a Value, namespace: &'a str) -> Option<Key<'a>> {
+    let name = text(binding, "/roleRef/name")?;
+    match text(binding, "/roleRef/kind")? {
+        "ClusterRole" => Some(("ClusterRole", "", name)),
+        "Role" => Some(("Role", namespace, name)),
+        _ => None,
+    }
+}
+
+/// Where a volume names what it mounts: kind, and pointer in the volume.
+const VOLUME_REFERENCES: [(&str, &str); 11] = [
+    ("Secret", "/secret/secretName"),
+    ("ConfigMap", "/configMap/name"),
+    ("PersistentVolumeClaim", "/persistentVolumeClaim/claimName"),
+    ("Secret", "/csi/nodePublishSecretRef/name"),
+    ("Secret", "/azureFile/secretName"),
+    ("Secret", "/cephfs/secretRef/name"),
+    ("Secret", "/flexVolume/secretRef/name"),
+    ("Secret", "/iscsi/secretRef/name"),
+    ("Secret", "/rbd/secretRef/name"),
+    ("Secret", "/scaleIO/secretRef/name"),
+    ("Secret", "/storageos/secretRef/name"),
+];
+/// Where a source of a projected volume names what it mounts.
+const PROJECTED_REFERENCES: [(&str, &str); 2] =
+    [("Secret", "/secret/name"), ("ConfigMap", "/configMap/name")];
+/// Where a variable of a container names what it is read from.
+const ENV_REFERENCES: [(&str, &str); 2] =
+    [("Secret", "/valueFrom/secretKeyRef/name"), ("ConfigMap", "/valueFrom/configMapKeyRef/name")];
+/// Where a container names what all its variables are read from.
+const ENV_FROM_REFERENCES: [(&str, &str); 2] =
+    [("Secret", "/secretRef/name"), ("ConfigMap", "/configMapRef/name")];
+
+/// Secrets, config maps and claims that a pod names, in its own namespace.
+fn pod_references(spec: &Map<String, Value>) -> Vec<(&'static str, &str)> {
+    fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+        list.and_then(Value::as_array).into_iter().flatten()
+    }
+    fn named<'v>(
+        value: &'v Value,
+        references: &'static [(&'static str, &'static str)],
+    ) -> impl Iterator<Item = (&'static str, &'v str)> {
+        references.iter().filter_map(|(kind, pointer)| Some((*kind, text(value, pointer)?)))
+    }
+
+    let mut found = Vec::new();
+    for secret in items(spec.get("imagePullSecrets")) {
+        found.extend(text(secret, "/name").map(|name| ("Secret", name)));
+    }
+    for volume in items(spec.get("volumes")) {
+        found.extend(named(volume, &VOLUME_REFERENCES));
+        for source in items(volume.pointer("/projected/sources")) {
+            found.extend(named(source, &PROJECTED_REFERENCES));
+        }
+    }
+    for container in ["initContainers", "containers"].into_iter().flat_map(|field| items(spec.get(field))) {
+        for variable in items(container.get("env")) {
+            found.extend(named(variable, &ENV_REFERENCES));
+        }
+        for source in items(container.get("envFrom")) {
+            found.extend(named(source, &ENV_FROM_REFERENCES));
+        }
+    }
+    found
+}
+
+/// The text at a pointer, if it is one and not empty.
+fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The names in a list of references: `[{name: …}]`.
+fn names_in<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v str> {
+    let list = value.get(field).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|reference| text(reference, "/name"))
+}
+
+fn rules(role: &Value) -> Vec<RbacRule> {
+    let strings = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule.get(field).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let list = role.get("rules").and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .map(|rule| RbacRule {
+            api_groups: strings(rule, "apiGroups"),
+            resources: strings(rule, "resources"),
+            verbs: strings(rule, "verbs"),
+            resource_names: strings(rule, "resourceNames"),
+            non_resource_urls: strings(rule, "nonResourceURLs"),
+        })
+        .collect()
+}

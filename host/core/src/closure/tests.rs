@@ -1,0 +1,203 @@
+use serde_json::json;
+
+use super::*;
+
+fn hook(manifest: Value, weight: i32) -> Hook {
+    let text =
+        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Hook {
+        name: text("/metadata/name"),
+        kind: text("/kind"),
+        api_version: text("/apiVersion"),
+        path: "shop/templates/hooks.yaml".to_owned(),
+        events: vec!["pre-upgrade".to_owned()],
+        weight,
+        delete_policies: Vec::new(),
+        last_run: crate::hook::LastRun::default(),
+        runnable: crate::hook::check(&manifest, "shop"),
+        manifest,
+    }
+}
+
+fn named(api_version: &str, kind: &str, name: &str) -> Hook {
+    hook(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}), 0)
+}
+
+fn rbac(kind: &str, metadata: Value, rest: Value) -> Hook {
+    let mut manifest =
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata});
+    for (key, value) in rest.as_object().unwrap() {
+        manifest[key] = value.clone();
+    }
+    hook(manifest, 0)
+}
+
+fn reached(pod_spec: Value, hooks: &[Hook]) -> Vec<String> {
+    let job = json!({"kind": "Job", "spec": {"template": {"spec": pod_spec}}});
+    let objects = closure(Workload::of(&job), "shop", hooks).unwrap();
+    objects.into_iter().map(|object| format!("{}/{}", object.kind, object.name)).collect()
+}
+
+#[test]
+fn everything_that_the_pod_names_is_found() {
+    let hooks: Vec<Hook> = ["env", "env-from", "volume", "projected", "pull", "account-pull", "unused"]
+        .iter()
+        .map(|name| named("v1", "Secret", name))
+        .chain(
+            ["env", "env-from", "volume", "projected", "unused"]
+                .iter()
+                .map(|name| named("v1", "ConfigMap", name)),
+        )
+        .chain([named("v1", "PersistentVolumeClaim", "claim"), named("v1", "Service", "volume")])
+        .chain([hook(
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "migrate"},
+                "imagePullSecrets": [{"name": "account-pull"}]}),
+            -5,
+        )])
+        .collect();
+    let pod = json!({
+        "serviceAccountName": "migrate",
+        "imagePullSecrets": [{"name": "pull"}],
+        "initContainers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "env"}}},
+            {"valueFrom": {"configMapKeyRef": {"name": "env"}}}]}],
+        "containers": [{"envFrom": [{"secretRef": {"name": "env-from"}}, {"configMapRef": {"name": "env-from"}}]}],
+        "volumes": [{"secret": {"secretName": "volume"}}, {"configMap": {"name": "volume"}},
+            {"persistentVolumeClaim": {"claimName": "claim"}},
+            {"projected": {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "projected"}}]}}],
+    });
+    let expected = [
+        "ServiceAccount/migrate",
+        "Secret/account-pull",
+        "PersistentVolumeClaim/claim",
+        "Secret/env",
+        "ConfigMap/env",
+        "Secret/env-from",
+        "ConfigMap/env-from",
+        "Secret/projected",
+        "ConfigMap/projected",
+        "Secret/pull",
+        "Secret/volume",
+        "ConfigMap/volume",
+    ];
+    assert_eq!(reached(pod, &hooks), expected);
+}
+
+#[test]
+fn a_service_account_brings_its_bindings_and_their_roles() {
+    let subject = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
+    let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]);
+    let role_ref = |kind: &str, name: &str| json!({"kind": kind, "name": name});
+    let hooks = [
+        rbac(
+            "RoleBinding",
+            json!({"name": "b1"}),
+            json!({"subjects": subject, "roleRef": role_ref("Role", "r1")}),
+        ),
+        rbac("Role", json!({"name": "r1"}), json!({"rules": rules})),
+        rbac(
+            "ClusterRoleBinding",
+            json!({"name": "b2"}),
+            json!({"subjects": subject, "roleRef": role_ref("ClusterRole", "r2")}),
+        ),
+        rbac("ClusterRole", json!({"name": "r2"}), json!({"rules": rules})),
+        rbac("Role", json!({"name": "r2"}), json!({"rules": rules})),
+        // A binding in another namespace takes its Role from there.
+        rbac(
+            "RoleBinding",
+            json!({"name": "b3", "namespace": "other"}),
+            json!({"subjects": subject, "roleRef": role_ref("Role", "r1")}),
+        ),
+        rbac("Role", json!({"name": "r1", "namespace": "other"}), json!({"rules": []})),
+        // Of another account, of the same name elsewhere, of another API.
+        rbac(
+            "RoleBinding",
+            json!({"name": "no1"}),
+            json!({"subjects": [{"kind": "ServiceAccount", "name": "x"}], "roleRef": role_ref("Role", "r1")}),
+        ),
+        rbac(
+            "RoleBinding",
+            json!({"name": "no2"}),
+            json!({"subjects":
+            [{"kind": "ServiceAccount", "name": "migrate", "namespace": "other"}], "roleRef": role_ref("Role", "r1")}),
+        ),
+        named("iam.example.com/v1", "Role", "r1"),
+    ];
+    let job = json!({"kind": "Pod", "spec": {"serviceAccountName": "migrate"}});
+    let objects = closure(Workload::of(&job), "shop", &hooks).unwrap();
+    let names: Vec<(&str, &str, usize)> =
+        objects.iter().map(|object| (&*object.kind, &*object.name, object.rules.len())).collect();
+    let expected = [
+        ("RoleBinding", "b1", 0),
+        ("ClusterRoleBinding", "b2", 0),
+        ("RoleBinding", "b3", 0),
+        ("Role", "r1", 1),
+        ("Role", "r1", 0),
+        ("ClusterRole", "r2", 1),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(objects[3].rules[0].resources, ["secrets"]);
+}
+
+#[test]
+fn roles_given_to_a_group_or_as_a_user_count_too() {
+    let binding = |name: &str, subject: Value| {
+        rbac(
+            "ClusterRoleBinding",
+            json!({"name": name}),
+            json!({"subjects": [subject], "roleRef": {"kind": "ClusterRole", "name": "r"}}),
+        )
+    };
+    let hooks = [
+        binding("all", json!({"kind": "Group", "name": "system:serviceaccounts"})),
+        binding("here", json!({"kind": "Group", "name": "system:serviceaccounts:shop"})),
+        binding("there", json!({"kind": "Group", "name": "system:serviceaccounts:other"})),
+        binding("user", json!({"kind": "User", "name": "system:serviceaccount:shop:default"})),
+    ];
+    let expected = ["ClusterRoleBinding/all", "ClusterRoleBinding/here", "ClusterRoleBinding/user"];
+    assert_eq!(reached(json!({}), &hooks), expected);
+}
+
+#[test]
+fn cluster_roles_that_collect_each_other_end() {
+    let role = |name: &str, collects: &str| {
+        rbac(
+            "ClusterRole",
+            json!({"name": name, "labels": {"part": name}}),
+            json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": collects}}]}}),
+        )
+    };
+    let hooks = [
+        rbac(
+            "ClusterRoleBinding",
+            json!({"name": "b"}),
+            json!({
+                "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "shop"}],
+                "roleRef": {"kind": "ClusterRole", "name": "one"}
+            }),
+        ),
+        role("one", "two"),
+        role("two", "one"),
+        role("three", "three"),
+    ];
+    assert_eq!(reached(json!({}), &hooks), ["ClusterRoleBinding/b", "ClusterRole/one", "ClusterRole/two"]);
+}
+
+#[test]
+fn objects_of_another_namespace_are_not_the_pods() {
+    let there = hook(
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "other"}}),
+        0,
+    );
+    let pod = json!({"imagePullSecrets": [{"name": "s"}]});
+    assert!(reached(pod.clone(), &[there]).is_empty());
+    assert_eq!(reached(pod, &[named("v1", "Secret", "s")]), ["Secret/s"]);
+}
+
+#[test]
+fn too_large_a_closure_is_refused() {
+    let hooks: Vec<Hook> = (0..=MAX_OBJECTS).map(|n| named("v1", "Secret", &format!("s{n}"))).collect();
+    let secrets: Vec<Value> = (0..=MAX_OBJECTS).map(|n| json!({"name": format!("s{n}")})).collect();
+    let job = json!({"kind": "Pod", "spec": {"imagePullSecrets": secrets}});
+    let error = closure(Workload::of(&job), "shop", &hooks).unwrap_err();
+    assert_eq!((error.found, error.reason()), (MAX_OBJECTS + 1, Reason::RequestTooLarge));
+}

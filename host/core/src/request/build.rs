@@ -1,0 +1,112 @@
+//! A request is built from what was read: the Operation, the release record, the hook.
+
+use jiff::Timestamp;
+
+use super::{Hook, Operation, Release, Request, Target, json_bytes};
+use crate::closure::{ClosureTooLarge, closure};
+use crate::decision::limits::REQUEST_BYTES;
+use crate::hook;
+use crate::operation;
+use crate::reason::Reason;
+use crate::workload::{BadNumber, Workload, entries};
+
+/// What a request is built from.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The Operation.
+    pub operation: &'a operation::Operation,
+    /// spec.approvals.approvedBy, once the approval has been verified.
+    pub approved_by: Option<String>,
+    /// What its targetRef names.
+    pub target: Target,
+    /// The release, from its record.
+    pub release: Release,
+    /// The hook that the Operation names, found by [`hook::find`].
+    pub hook: &'a hook::Hook,
+    /// All hooks of the release, for the closure.
+    pub hooks: &'a [hook::Hook],
+    /// The organisation that owns the Operation's namespace.
+    pub organisation: String,
+    /// The id of the cluster, empty where none is set.
+    pub cluster_id: String,
+    /// When the decision is asked for.
+    pub now: Timestamp,
+}
+
+/// Why no request could be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A number in the chart's manifest is wrong.
+    #[error(transparent)]
+    Number(#[from] BadNumber),
+    /// The hook needs too many others.
+    #[error(transparent)]
+    Closure(#[from] ClosureTooLarge),
+    /// The whole is larger than a policy may be given.
+    #[error(
+        "the request for the policies is larger than {REQUEST_BYTES} bytes; the hook's manifest alone has {manifest}. \
+         Shorten the manifest in the chart, or the Operation's and the target's annotations"
+    )]
+    TooLarge {
+        /// Bytes of the manifest as JSON, counted up to the limit.
+        manifest: usize,
+    },
+}
+
+impl BuildError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            BuildError::Number(error) => error.reason(),
+            BuildError::Closure(error) => error.reason(),
+            BuildError::TooLarge { .. } => Reason::RequestTooLarge,
+        }
+    }
+}
+
+impl Request {
+    /// Builds the request that every policy is asked, within the contract's size.
+    pub fn build(inputs: Inputs<'_>) -> Result<Request, BuildError> {
+        let Inputs { operation, approved_by, target, release, hook, hooks, organisation, cluster_id, now } =
+            inputs;
+        let workload = Workload::of(&hook.manifest);
+        let request = Request {
+            operation: Operation {
+                name: operation.name.clone(),
+                // As with kubectl, where the file leaves the namespace open the command decides it.
+                namespace: operation.namespace.clone().unwrap_or_else(|| release.namespace.clone()),
+                uid: operation.uid.clone().unwrap_or_default(),
+                type_of: operation.type_of.as_str().to_owned(),
+                labels: operation.labels.clone(),
+                annotations: operation.annotations.clone(),
+                created: operation.created.unwrap_or(now),
+                parameters: operation.raw_parameters.clone(),
+                approved_by,
+            },
+            target,
+            organisation,
+            cluster_id,
+            hook: Hook {
+                name: hook.name.clone(),
+                kind: hook.kind.clone(),
+                events: hook.events.clone(),
+                weight: hook.weight,
+                delete_policies: hook.delete_policies.clone(),
+                labels: entries(&hook.manifest, "/metadata/labels"),
+                annotations: entries(&hook.manifest, "/metadata/annotations"),
+                service_account: workload.service_account().to_owned(),
+                containers: workload.containers(),
+                declared: workload.declared()?,
+                closure: closure(workload, &release.namespace, hooks)?,
+                manifest: hook.manifest.clone(),
+            },
+            release,
+            requested: operation.parameters.numbers,
+            now,
+        };
+        if json_bytes(&request, REQUEST_BYTES) > REQUEST_BYTES {
+            return Err(BuildError::TooLarge { manifest: json_bytes(&request.hook.manifest, REQUEST_BYTES) });
+        }
+        Ok(request)
+    }
+}
