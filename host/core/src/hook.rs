@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 mod find;
+mod list;
 mod runnable;
 
 pub use find::{Candidate, FindError, MAX_NAMED, Selector, find};
+pub use list::{StoredHook, list};
 pub use runnable::{NotRunnable, check};
 
 /// One object of a release's hooks.

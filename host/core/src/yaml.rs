@@ -103,7 +103,21 @@ impl YamlError {
 /// # Errors
 /// Where Go's reader would refuse the text, or a bound is exceeded.
 pub fn read(text: &str) -> Result<Vec<Value>, YamlError> {
-    read::documents(text)
+    read_within(text, &mut Budget::default())
+}
+
+/// As [`read`], for several texts that share one bound.
+pub(crate) fn read_within(text: &str, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
+    read::documents(text, budget)
+}
+
+/// What may still be built, see [`MAX_EXPANDED_BYTES`].
+pub(crate) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(MAX_EXPANDED_BYTES)
+    }
 }
 
 /// The one document of a text. Documents without content beside it do not count.

@@ -6,18 +6,13 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInpu
 use serde_json::{Map, Value};
 
 use super::resolve::{Scalar, resolve};
-use super::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
+use super::{Budget, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
 
-pub(super) fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
+pub(super) fn documents(text: &str, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(YamlError::new(1, 1, YamlProblem::TooLarge));
     }
-    let mut reader = Reader {
-        events: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        left: MAX_EXPANDED_BYTES,
-        depth: 0,
-    };
+    let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), budget, depth: 0 };
     let mut documents = Vec::new();
     loop {
         let (event, at) = reader.next()?;
@@ -34,12 +29,11 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     }
 }
 
-struct Reader<'t> {
+struct Reader<'t, 'b> {
     events: Parser<'t, StrInput<'t>>,
     /// By the parser's number. An anchor's name may be given anew; numbers are not.
     anchors: HashMap<usize, Anchor>,
-    /// What may still be built, see [`MAX_EXPANDED_BYTES`].
-    left: usize,
+    budget: &'b mut Budget,
     depth: usize,
 }
 
@@ -52,7 +46,7 @@ enum Anchor {
     },
 }
 
-impl<'t> Reader<'t> {
+impl<'t> Reader<'t, '_> {
     fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
         match self.events.next_event() {
             Some(Ok((event, Span { start, .. }))) => Ok((event, start)),
@@ -62,7 +56,7 @@ impl<'t> Reader<'t> {
     }
 
     fn charge(&mut self, bytes: usize, at: Marker) -> Result<(), YamlError> {
-        self.left = self.left.checked_sub(bytes).ok_or_else(|| place(at, YamlProblem::TooLarge))?;
+        self.budget.0 = self.budget.0.checked_sub(bytes).ok_or_else(|| place(at, YamlProblem::TooLarge))?;
         Ok(())
     }
 
@@ -98,7 +92,7 @@ impl<'t> Reader<'t> {
                 }
                 self.depth -= 1;
                 let value = Value::Array(items);
-                let cost = before - self.left;
+                let cost = before - self.budget.0;
                 self.close(anchor, &value, || cost, at)?;
                 Ok(value)
             }
@@ -113,7 +107,7 @@ impl<'t> Reader<'t> {
                 }
                 self.depth -= 1;
                 let value = Value::Object(map);
-                let cost = before - self.left;
+                let cost = before - self.budget.0;
                 self.close(anchor, &value, || cost, at)?;
                 Ok(value)
             }
@@ -128,7 +122,7 @@ impl<'t> Reader<'t> {
             return Err(place(at, YamlProblem::TooDeep));
         }
         self.depth += 1;
-        let before = self.left;
+        let before = self.budget.0;
         self.charge(NODE_BYTES, at)?;
         if anchor != 0 {
             self.anchors.insert(anchor, Anchor::Open);

@@ -1,0 +1,135 @@
+//! From what Helm stored to the objects in it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::runnable::{self, NotRunnable};
+use super::{Hook, LastRun};
+use crate::record::MAX_HOOKS;
+use crate::yaml::{self, Budget};
+
+/// A hook as Helm stored it: text, with what Helm's annotations said of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredHook {
+    /// metadata.name, as Helm read it.
+    pub name: String,
+    /// The kind, as Helm read it.
+    pub kind: String,
+    /// The template it was rendered from.
+    pub path: String,
+    /// Helm's events, as stored.
+    pub events: Vec<String>,
+    /// Helm's weight.
+    pub weight: i32,
+    /// Helm's delete policies, as stored.
+    pub delete_policies: Vec<String>,
+    /// When and how Helm itself last ran it.
+    pub last_run: LastRun,
+    /// YAML, usually one object.
+    pub manifest: String,
+}
+
+/// Names what the hook is; never prints the manifest.
+impl fmt::Debug for StoredHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredHook")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("path", &self.path)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The objects of a release's hooks, in the order in which Helm runs those of one event: by weight, then by name, then
+/// as stored. `release_namespace` is where the release is installed.
+///
+/// All manifests together are bounded as one YAML text is; those beyond the bound are listed as unreadable. At most
+/// [`MAX_HOOKS`] are listed.
+pub fn list(stored: &[StoredHook], release_namespace: &str) -> Vec<Hook> {
+    let mut in_order: Vec<&StoredHook> = stored.iter().collect();
+    in_order.sort_by(|a, b| (a.weight, &a.name).cmp(&(b.weight, &b.name)));
+    let mut budget = Budget::default();
+    let mut hooks = Vec::with_capacity(stored.len());
+    for hook in in_order {
+        if hooks.len() == MAX_HOOKS {
+            break;
+        }
+        match yaml::read_within(&hook.manifest, &mut budget) {
+            Ok(documents) => {
+                let mut objects = Vec::new();
+                for document in documents {
+                    flatten(document, MAX_HOOKS - hooks.len(), &mut objects);
+                }
+                if objects.is_empty() {
+                    let why = NotRunnable::NotAnObject { missing: "it is empty" };
+                    hooks.push(unreadable(hook, why));
+                }
+                hooks.extend(objects.into_iter().map(|manifest| object(hook, manifest, release_namespace)));
+            }
+            Err(error) => hooks.push(unreadable(hook, NotRunnable::Unreadable(error))),
+        }
+    }
+    hooks
+}
+
+/// The objects of a document: itself, or what it lists, however deep.
+///
+/// As for kubectl, everything with a list of `items` is a List, and an item without a kind is of the List's: a
+/// "ConfigMapList" lists ConfigMaps. At most `most` objects are taken.
+fn flatten(document: Value, most: usize, objects: &mut Vec<Value>) {
+    match document {
+        Value::Null => {}
+        Value::Object(mut map) if map.get("items").is_some_and(Value::is_array) => {
+            let Some(Value::Array(items)) = map.remove("items") else { return };
+            let kind = map.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+            let kind = kind.filter(|kind| !kind.is_empty()).map(str::to_owned);
+            for mut item in items {
+                if let (Some(kind), Value::Object(item)) = (&kind, &mut item)
+                    && item.get("kind").is_none_or(Value::is_null)
+                {
+                    item.insert("kind".to_owned(), Value::from(kind.as_str()));
+                    let api_version = map.get("apiVersion").cloned().unwrap_or_default();
+                    item.insert("apiVersion".to_owned(), api_version);
+                }
+                flatten(item, most, objects);
+            }
+        }
+        other if objects.len() < most => objects.push(other),
+        _ => {}
+    }
+}
+
+fn object(stored: &StoredHook, manifest: Value, release_namespace: &str) -> Hook {
+    let text =
+        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Hook {
+        name: text("/metadata/name"),
+        kind: text("/kind"),
+        api_version: text("/apiVersion"),
+        runnable: runnable::check(&manifest, release_namespace),
+        manifest,
+        ..of(stored)
+    }
+}
+
+fn unreadable(stored: &StoredHook, why: NotRunnable) -> Hook {
+    Hook { runnable: Err(why), ..of(stored) }
+}
+
+/// What is known of the hook before its manifest is read.
+fn of(stored: &StoredHook) -> Hook {
+    Hook {
+        name: stored.name.clone(),
+        kind: stored.kind.clone(),
+        api_version: String::new(),
+        path: stored.path.clone(),
+        events: stored.events.iter().map(|event| super::find::canonical_event(event).to_owned()).collect(),
+        weight: stored.weight,
+        delete_policies: stored.delete_policies.clone(),
+        last_run: stored.last_run.clone(),
+        manifest: Value::Null,
+        runnable: Ok(()),
+    }
+}

@@ -1,0 +1,194 @@
+//! A *release record* is what Helm stores of one revision of a release: the chart, its values, what was rendered, and
+//! the hooks.
+//!
+//! ```text
+//! Secret sh.helm.release.v1.NAME.vREVISION, type helm.sh/release.v1
+//!   data.release: base64 (the API's) of base64 (Helm's) of gzip of JSON
+//! ```
+//!
+//! Only what hookhost needs is built; the chart's templates, values and files, most of a record, are skipped.
+//!
+//! # Bounds
+//! A record may come from anyone who can write Secrets. The constants here bound what reading one takes: a few times
+//! [`MAX_INFLATED_BYTES`] of memory at most, whatever the record says of itself.
+//!
+//! # Secrets
+//! A record holds the release's values. No error and no `Debug` output shows more of it than names.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::hook::{Hook, StoredHook};
+
+mod decode;
+mod error;
+mod json;
+mod object;
+#[cfg(test)]
+mod tests;
+
+pub use error::RecordError;
+
+/// Bytes of a record once inflated. A Secret holds 1 MiB, which could inflate a thousandfold; the largest real records
+/// (kube-prometheus-stack) have 7 MB.
+pub const MAX_INFLATED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Hooks of a record. The charts with the most have a few dozen.
+pub const MAX_HOOKS: usize = 4096;
+
+/// Events, and delete policies, of a hook. Helm knows 9 events and 3 policies.
+pub const MAX_HOOK_WORDS: usize = 16;
+
+/// Bytes of a hook's name, kind and path, and of each event and policy: Linux' own bound on a path. Every object of a
+/// stored List has its own copy of them.
+pub const MAX_HOOK_TEXT_BYTES: usize = 4096;
+
+/// One revision of a release, as Helm 3 or Helm 4 stored it.
+#[derive(Clone, PartialEq)]
+pub struct Record {
+    /// The release's name.
+    pub name: String,
+    /// Where the release is installed, which need not be where its record is stored.
+    pub namespace: String,
+    /// Helm's revision, from 1.
+    pub revision: u32,
+    /// What Helm made of this revision so far.
+    pub status: Status,
+    /// When revision 1 was deployed.
+    pub first_deployed: Option<Timestamp>,
+    /// When this revision was deployed.
+    pub last_deployed: Option<Timestamp>,
+    /// When the release was uninstalled.
+    pub deleted: Option<Timestamp>,
+    /// The chart that was rendered.
+    pub chart: Chart,
+    /// The hooks as Helm stored them, in Helm's order. See [`Record::hooks`].
+    pub stored_hooks: Vec<StoredHook>,
+}
+
+/// The chart of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chart {
+    /// Its name, as in Chart.yaml.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of what it installs.
+    pub app_version: Option<String>,
+}
+
+/// What Helm made of a revision so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not known, or a word that this version of hookhost does not know.
+    #[default]
+    Unknown,
+    /// The current revision.
+    Deployed,
+    /// Uninstalled, with its history kept.
+    Uninstalled,
+    /// Replaced by a later revision.
+    Superseded,
+    /// Its install, upgrade or rollback failed.
+    Failed,
+    /// Being uninstalled.
+    Uninstalling,
+    /// Being installed.
+    PendingInstall,
+    /// Being upgraded to.
+    PendingUpgrade,
+    /// Being rolled back to.
+    PendingRollback,
+}
+
+impl Status {
+    const ALL: [Status; 9] = [
+        Status::Unknown,
+        Status::Deployed,
+        Status::Uninstalled,
+        Status::Superseded,
+        Status::Failed,
+        Status::Uninstalling,
+        Status::PendingInstall,
+        Status::PendingUpgrade,
+        Status::PendingRollback,
+    ];
+
+    /// Helm's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Unknown => "unknown",
+            Status::Deployed => "deployed",
+            Status::Uninstalled => "uninstalled",
+            Status::Superseded => "superseded",
+            Status::Failed => "failed",
+            Status::Uninstalling => "uninstalling",
+            Status::PendingInstall => "pending-install",
+            Status::PendingUpgrade => "pending-upgrade",
+            Status::PendingRollback => "pending-rollback",
+        }
+    }
+
+    fn from_word(word: &str) -> Status {
+        Status::ALL.into_iter().find(|status| status.as_str() == word).unwrap_or_default()
+    }
+
+    /// Whether this is the release's current revision.
+    pub fn is_deployed(self) -> bool {
+        self == Status::Deployed
+    }
+
+    /// Whether Helm is working on it right now: installing, upgrading, rolling back or uninstalling.
+    pub fn is_pending(self) -> bool {
+        matches!(
+            self,
+            Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback | Status::Uninstalling
+        )
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Record {
+    /// Reads a record in any shape in which a person may hold it: the Secret or ConfigMap as YAML or JSON, with its value
+    /// in `data` or `stringData`; a List with one of them; or the value alone: base64 text of one or two layers, gzip, or
+    /// the JSON.
+    ///
+    /// # Errors
+    /// If it is none of these, is damaged, is of another driver, or exceeds a bound.
+    pub fn read(input: &[u8]) -> Result<Record, RecordError> {
+        object::read(input)
+    }
+
+    /// Reads the value of a Secret's key `release`, as the API gives it once its own base64 is removed.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn read_secret_value(value: &[u8]) -> Result<Record, RecordError> {
+        json::read(&decode::inflated(value)?, None)
+    }
+
+    /// Every object of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
+    pub fn hooks(&self) -> Vec<Hook> {
+        crate::hook::list(&self.stored_hooks, &self.namespace)
+    }
+}
+
+/// Names what the record is; never prints what is in it.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("name", &self.name)
+            .field("namespace", &self.namespace)
+            .field("revision", &self.revision)
+            .field("status", &self.status)
+            .field("chart", &self.chart)
+            .field("hooks", &self.stored_hooks.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! Why something is not a release record, where, and what to do.
+
+use super::MAX_INFLATED_BYTES;
+use crate::Reason;
+use crate::yaml::YamlError;
+
+/// Why a record could not be read. Never shows more of it than names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// There is nothing.
+    #[error(
+        "the input is empty; give a release's Secret, for example from: kubectl get secret sh.helm.release.v1.NAME.v1 -o yaml"
+    )]
+    Empty,
+    /// Neither an object, nor base64, gzip or JSON.
+    #[error(
+        "the input is neither a Kubernetes object nor a release record. Give the release's Secret as YAML or JSON"
+    )]
+    Unrecognised,
+    /// The base64 text is broken.
+    #[error(
+        "the base64 text is damaged at byte {offset} of {length}; was it cut short? Read the Secret again"
+    )]
+    Base64 {
+        /// Where, in the text of this layer.
+        offset: usize,
+        /// How long the text is.
+        length: usize,
+    },
+    /// The gzip stream is broken.
+    #[error(
+        "the gzip data is damaged after {inflated} bytes were inflated; was it cut short? Read the Secret again"
+    )]
+    Gzip {
+        /// How far it could be read.
+        inflated: usize,
+    },
+    /// The JSON is broken, or a field has another type than Helm writes.
+    #[error("the record's JSON is wrong at line {line}, byte {column}: {problem}. Read the Secret again")]
+    Json {
+        /// The line, from 1. Helm writes one.
+        line: usize,
+        /// The byte of that line.
+        column: usize,
+        /// What is wrong, without what was found.
+        problem: String,
+    },
+    /// The YAML of the object is broken.
+    #[error("the input is neither a release record nor YAML. Give the release's Secret as YAML or JSON")]
+    Yaml(#[source] YamlError),
+    /// A field that every record has is not there.
+    #[error("the record has no {field}{}", .advice.map(|advice| format!(". {advice}")).unwrap_or_default())]
+    Missing {
+        /// Its name in the record.
+        field: &'static str,
+        /// What to do.
+        advice: Option<&'static str>,
+    },
+    /// More once inflated than [`MAX_INFLATED_BYTES`], or more hooks than [`super::MAX_HOOKS`].
+    #[error(
+        "the record is larger than {what} allowed. A release that Helm could store is smaller: this one was made otherwise"
+    )]
+    TooLarge {
+        /// The limit, in words.
+        what: String,
+    },
+    /// A Kubernetes object, but not one with a Helm release in it.
+    #[error("{found} holds no release record: {problem}")]
+    OtherObject {
+        /// The object's kind and name.
+        found: String,
+        /// What is there instead, and what to do.
+        problem: String,
+    },
+    /// More than one release record.
+    #[error("the input holds {count} release records; give one of them: {}", .names.join(", "))]
+    Several {
+        /// How many.
+        count: usize,
+        /// The names of the first of them.
+        names: Vec<String>,
+    },
+}
+
+impl RecordError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            RecordError::TooLarge { .. } => Reason::ReleaseRecordTooLarge,
+            _ => Reason::ReleaseRecordInvalid,
+        }
+    }
+
+    pub(super) fn too_many_bytes() -> RecordError {
+        RecordError::TooLarge { what: format!("the {} MiB (once inflated)", MAX_INFLATED_BYTES >> 20) }
+    }
+}

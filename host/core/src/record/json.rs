@@ -1,0 +1,237 @@
+//! The record's JSON. Go wrote it: any field may be missing or null, and Helm 3 writes a time that is not set as "".
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Chart, MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, Record, RecordError, Status};
+use crate::hook::{LastRun, StoredHook};
+
+#[derive(Deserialize)]
+struct Release {
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    info: Info,
+    #[serde(default, deserialize_with = "or_default")]
+    chart: ReleaseChart,
+    #[serde(default, deserialize_with = "hooks")]
+    hooks: Vec<StoredHook>,
+    #[serde(default, deserialize_with = "or_default")]
+    version: u32,
+    #[serde(default, deserialize_with = "or_default")]
+    namespace: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Info {
+    #[serde(default, deserialize_with = "time")]
+    first_deployed: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
+    last_deployed: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
+    deleted: Option<Timestamp>,
+    #[serde(default, deserialize_with = "or_default")]
+    status: String,
+}
+
+#[derive(Default, Deserialize)]
+struct ReleaseChart {
+    #[serde(default, deserialize_with = "or_default")]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    app_version: String,
+}
+
+#[derive(Deserialize)]
+struct ReleaseHook {
+    #[serde(default, deserialize_with = "or_default")]
+    name: Short,
+    #[serde(default, deserialize_with = "or_default")]
+    kind: Short,
+    #[serde(default, deserialize_with = "or_default")]
+    path: Short,
+    #[serde(default, deserialize_with = "or_default")]
+    manifest: String,
+    #[serde(default, deserialize_with = "words")]
+    events: Vec<Short>,
+    #[serde(default, deserialize_with = "or_default")]
+    last_run: Run,
+    #[serde(default, deserialize_with = "or_default")]
+    weight: i64,
+    #[serde(default, deserialize_with = "words")]
+    delete_policies: Vec<Short>,
+}
+
+#[derive(Default, Deserialize)]
+struct Run {
+    #[serde(default, deserialize_with = "time")]
+    started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
+    completed_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "or_default")]
+    phase: Short,
+}
+
+/// A text of at most [`MAX_HOOK_TEXT_BYTES`].
+#[derive(Default)]
+struct Short(String);
+
+impl<'de> Deserialize<'de> for Short {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Short, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.len() > MAX_HOOK_TEXT_BYTES { Err(D::Error::custom(TOO_LONG)) } else { Ok(Short(text)) }
+    }
+}
+
+/// The record of this JSON. `stored_in` is the namespace of the object that held it, for a record without one.
+pub(super) fn read(json: &[u8], stored_in: Option<&str>) -> Result<Record, RecordError> {
+    let release: Release = serde_json::from_slice(json).map_err(|error| describe(&error))?;
+    if release.name.is_empty() {
+        return Err(RecordError::Missing { field: "name", advice: Some("Is it a Helm release at all?") });
+    }
+    if release.version == 0 {
+        return Err(RecordError::Missing { field: "version", advice: Some("Is it a Helm release at all?") });
+    }
+    let namespace = match stored_in {
+        Some(namespace) if release.namespace.is_empty() => namespace.to_owned(),
+        _ => release.namespace,
+    };
+    if namespace.is_empty() {
+        let advice = Some("Give the whole Secret: its own namespace is taken then");
+        return Err(RecordError::Missing { field: "namespace", advice });
+    }
+    let Metadata { name, version, app_version } = release.chart.metadata;
+    Ok(Record {
+        name: release.name,
+        namespace,
+        revision: release.version,
+        status: Status::from_word(&release.info.status),
+        first_deployed: release.info.first_deployed,
+        last_deployed: release.info.last_deployed,
+        deleted: release.info.deleted,
+        chart: Chart { name, version, app_version: Some(app_version).filter(|version| !version.is_empty()) },
+        stored_hooks: release.hooks,
+    })
+}
+
+/// What serde found wrong, without the value it found: that may be a secret.
+pub(super) fn describe(error: &serde_json::Error) -> RecordError {
+    let text = error.to_string();
+    if text.contains(TOO_MANY) || text.contains(TOO_LONG) {
+        let what = format!(
+            "the {MAX_HOOKS} hooks, {MAX_HOOK_WORDS} events or {MAX_HOOK_TEXT_BYTES} bytes of a name"
+        );
+        return RecordError::TooLarge { what };
+    }
+    let (line, column) = (error.line(), error.column());
+    let problem = match error.classify() {
+        serde_json::error::Category::Data => {
+            // "invalid type: FOUND, expected WANTED at line …": what was found may hold anything, so take what follows
+            // the last ", expected ", which is ours.
+            let wanted = text.rsplit_once(", expected ").map(|(_, wanted)| wanted);
+            let wanted = wanted.and_then(|wanted| wanted.rsplit_once(" at line ")).map(|(wanted, _)| wanted);
+            wanted.map_or("a field has a wrong value".to_owned(), |wanted| format!("{wanted} is expected"))
+        }
+        serde_json::error::Category::Eof => "it ends early".to_owned(),
+        _ => "it is not JSON".to_owned(),
+    };
+    RecordError::Json { line, column, problem }
+}
+
+/// Null is the same as absent.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+/// A time; "", null and Go's zero time are none.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: String = or_default(from)?;
+    if text.is_empty() || text.starts_with("0001-01-01T00:00:00") {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| D::Error::custom("wrong, expected a time as in RFC 3339"))
+}
+
+/// Marks the error of a list with too many entries.
+const TOO_MANY: &str = "more entries than allowed";
+
+/// Marks the error of a text that is too long.
+const TOO_LONG: &str = "longer than allowed";
+
+/// A list of at most so many entries; null entries do not count.
+pub(super) struct Bounded<T> {
+    most: usize,
+    of: PhantomData<T>,
+}
+
+impl<T> Bounded<T> {
+    pub(super) fn new(most: usize) -> Bounded<T> {
+        Bounded { most, of: PhantomData }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(entry) = from.next_element::<Option<T>>()? {
+            let Some(entry) = entry else { continue };
+            if list.len() == self.most {
+                return Err(A::Error::custom(TOO_MANY));
+            }
+            list.push(entry);
+        }
+        Ok(list)
+    }
+}
+
+fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Short>, D::Error> {
+    from.deserialize_any(Bounded::new(MAX_HOOK_WORDS))
+}
+
+fn hooks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<StoredHook>, D::Error> {
+    let hooks: Vec<ReleaseHook> = from.deserialize_any(Bounded::new(MAX_HOOKS))?;
+    Ok(hooks.into_iter().map(StoredHook::from).collect())
+}
+
+impl From<ReleaseHook> for StoredHook {
+    fn from(hook: ReleaseHook) -> StoredHook {
+        let Run { started_at, completed_at, phase } = hook.last_run;
+        let words = |words: Vec<Short>| words.into_iter().map(|word| word.0).collect();
+        StoredHook {
+            name: hook.name.0,
+            kind: hook.kind.0,
+            path: hook.path.0,
+            events: words(hook.events),
+            // No chart gives weights this large; if one did, they would still sort last or first.
+            weight: i32::try_from(hook.weight).unwrap_or(if hook.weight < 0 { i32::MIN } else { i32::MAX }),
+            delete_policies: words(hook.delete_policies),
+            last_run: LastRun { started_at, completed_at, phase: phase.0 },
+            manifest: hook.manifest,
+        }
+    }
+}
