@@ -1,2 +1,25 @@
-//! x
-fn main() {}
+//! `hookhost`: lists the hooks of a Helm release, shows the Job that one of them would become, and helps to write the
+//! policies that shape it.
+//!
+//! A *command* is one thing that a person asks for; each has a module under `commands` with three parts: `Args` (what
+//! was typed), what the arguments resolve to (files read, values checked), and the doing. stdout carries the result and
+//! nothing else; everything said on the way goes to stderr.
+
+mod cargo;
+mod commands;
+mod componentize;
+mod exit;
+mod file;
+mod output;
+mod problem;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = commands::Args::parse();
+    let errors = args.error_format();
+    exit::finish(args.run(), errors)
+}

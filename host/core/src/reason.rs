@@ -50,6 +50,12 @@ pub enum Reason {
     RequestTooLarge,
     /// All evaluation slots are in use.
     SandboxBusy,
+    /// A policy's crate could not be built.
+    PolicyBuildFailed,
+    /// The arguments of a command contradict each other or cannot be right.
+    UsageInvalid,
+    /// A tool that the command needs is not installed.
+    ToolMissing,
     /// Something on this machine failed: a file, a process, memory.
     HostFailed,
 }
@@ -79,6 +85,9 @@ impl Reason {
             Reason::PolicySettingsInvalid => "PolicySettingsInvalid",
             Reason::RequestTooLarge => "RequestTooLarge",
             Reason::SandboxBusy => "SandboxBusy",
+            Reason::PolicyBuildFailed => "PolicyBuildFailed",
+            Reason::UsageInvalid => "UsageInvalid",
+            Reason::ToolMissing => "ToolMissing",
             Reason::HostFailed => "HostFailed",
         }
     }

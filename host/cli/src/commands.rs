@@ -1,0 +1,61 @@
+//! The commands, one module each.
+
+mod completions;
+mod policy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::exit::{self, ErrorFormat, Outcome};
+
+/// Runs a Helm chart's own hook Job on demand, shaped by policies in WebAssembly.
+#[derive(Debug, Parser)]
+#[command(name = "hookhost", version, disable_help_subcommand = true, after_help = exit::HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write, build, test and look at policies
+    #[command(subcommand, disable_help_subcommand = true)]
+    Policy(policy::Command),
+    Completions(completions::Args),
+}
+
+/// How a result is printed: a table for people, or JSON for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs; the fields stay as they are
+    Json,
+}
+
+impl Format {
+    fn errors(self) -> ErrorFormat {
+        match self {
+            Format::Table => ErrorFormat::Text,
+            Format::Json => ErrorFormat::Json,
+        }
+    }
+}
+
+impl Args {
+    /// How errors of this command are printed.
+    pub(crate) fn error_format(&self) -> ErrorFormat {
+        match &self.command {
+            Command::Policy(command) => command.error_format(),
+            Command::Completions(_) => ErrorFormat::Text,
+        }
+    }
+
+    /// Does what was asked.
+    pub(crate) fn run(self) -> Result<Outcome> {
+        match self.command {
+            Command::Policy(command) => command.run(),
+            Command::Completions(args) => completions::run(args),
+        }
+    }
+}

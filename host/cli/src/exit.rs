@@ -1,0 +1,111 @@
+//! An *exit code* is what a script learns of a command's end. All of them are decided in [`code`] and nowhere else.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use hookhost_core::Reason;
+
+use crate::output;
+use crate::problem::Problem;
+
+/// The codes, as every `--help` of the top command shows them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed: a bad input, a broken policy, a failed test or build
+  2  usage: the arguments cannot be right, or a tool must be installed first
+  3  denied by a policy, or by policies that contradict each other
+  4  held by a policy, or blocked for now
+  5  not found: no such hook, or no release to take it from
+  6  timed out
+
+The result goes to stdout, everything else to stderr. With -o json errors are JSON too:
+  {\"error\":{\"reason\":\"HookNotFound\",\"message\":\"…\"}}";
+
+/// How a command that did its work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// What was asked for is done.
+    Done,
+}
+
+/// How errors are to be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorFormat {
+    /// For people: `hookhost: what: cause`, then the next step.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Prints the error, if there is one, and turns the result into the process's exit code.
+pub(crate) fn finish(result: Result<Outcome, Error>, errors: ErrorFormat) -> ExitCode {
+    if let Err(error) = &result {
+        match errors {
+            ErrorFormat::Text => print_text(error),
+            ErrorFormat::Json => print_json(error),
+        }
+    }
+    ExitCode::from(code(&result))
+}
+
+/// The one place where exit codes come from.
+fn code(result: &Result<Outcome, Error>) -> u8 {
+    let reason = match result {
+        Ok(Outcome::Done) => return 0,
+        Err(error) => reason(error),
+    };
+    match reason {
+        Reason::UsageInvalid | Reason::ToolMissing => 2,
+        Reason::PolicyDenied | Reason::PolicyConflict => 3,
+        Reason::PolicyHeld | Reason::ReleaseBusy => 4,
+        Reason::HookNotFound | Reason::HookRequiresRelease => 5,
+        Reason::PolicyTimedOut => 6,
+        _ => 1,
+    }
+}
+
+/// The reason of an error. Whatever is not a [`Problem`] is a failure of this machine: a file, a pipe, a process.
+fn reason(error: &Error) -> Reason {
+    error.chain().find_map(|e| e.downcast_ref::<Problem>()).map_or(Reason::HostFailed, Problem::reason)
+}
+
+/// The next step of an error, where there is one.
+fn advice(error: &Error) -> Option<&str> {
+    error.chain().find_map(|e| e.downcast_ref::<Problem>()).and_then(Problem::advice)
+}
+
+fn print_text(error: &Error) {
+    let mut text = format!("hookhost: {}\n", output::escape(&format!("{error:#}")));
+    for line in advice(error).unwrap_or_default().lines() {
+        text.push_str(&format!("  {}\n", output::escape(line)));
+    }
+    output::message(&text);
+}
+
+fn print_json(error: &Error) {
+    let mut body = serde_json::json!({ "reason": reason(error).as_str(), "message": format!("{error:#}") });
+    if let Some(advice) = advice(error) {
+        body["advice"] = advice.into();
+    }
+    output::message(&format!("{}\n", serde_json::json!({ "error": body })));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn a_problem_keeps_its_code_below_a_context() {
+        let error = Err::<Outcome, _>(Problem::new(Reason::HookNotFound, "no hook x")).context("plan");
+        assert_eq!(code(&error), 5);
+    }
+
+    #[test]
+    fn an_error_without_a_reason_is_a_failure_of_this_machine() {
+        assert_eq!(reason(&anyhow!("disk full")), Reason::HostFailed);
+        assert_eq!(code(&Err(anyhow!("disk full"))), 1);
+    }
+}

@@ -1,0 +1,119 @@
+//! *Output* is everything hookhost prints: results on stdout, the rest on stderr.
+//!
+//! A reader that goes away (`hookhost … | head`) is not an error. Strings that came from a record or a policy are
+//! [escaped](escape) before a terminal sees them, so that they can neither move the cursor nor hide text.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+
+/// Prints a result on stdout. Colours in it reach terminals only.
+pub(crate) fn result(text: &str) -> Result<()> {
+    match write(anstream::stdout().lock(), text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write the result to stdout"),
+    }
+}
+
+/// Prints a value as JSON on stdout.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).context("cannot write the result as JSON")?;
+    text.push('\n');
+    result(&text)
+}
+
+/// Prints something for the person who waits on stderr. Colours in it reach terminals only. Where stderr is gone there
+/// is nobody to tell.
+pub(crate) fn message(text: &str) {
+    let _ = write(anstream::stderr().lock(), text);
+}
+
+fn write(mut to: impl Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.flush()
+}
+
+/// Makes control characters, and those that reorder or hide text, visible; all else is unchanged.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_dangerous(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters other than line feed and tab, line and paragraph separators, invisible and bidirectional
+/// formatting characters (Unicode's Cc, Zl, Zp and the part of Cf that is used for deceit).
+fn is_dangerous(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => true,
+        _ => c.is_control(),
+    }
+}
+
+/// A table for people: columns two blanks apart, as wide as their widest cell, the last as it comes.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub(crate) fn new(headings: &[&str]) -> Table {
+        Table { rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()] }
+    }
+
+    /// Adds a row. Cells are escaped and kept to one line each.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.iter().map(|cell| escape(cell).replace(['\n', '\t'], " ")).collect());
+    }
+
+    /// The table as text.
+    pub(crate) fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, &width) in row.iter().zip(&widths) {
+                line.push_str(&format!("{cell:<width$}  "));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_instead_of_obeyed() {
+        assert_eq!(escape("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(escape("\u{202e}txt.exe"), "\\u{202e}txt.exe");
+        assert_eq!(escape("crlf\r\n"), "crlf\\u{d}\n");
+        assert!(matches!(escape("tab\tand\nline, äöü 漢字"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_table_lines_up_and_has_no_blanks_at_the_end() {
+        let mut table = Table::new(&["NAME", "KIND"]);
+        table.row(["a-long-name", "Job"]);
+        table.row(["x\ny", ""]);
+        assert_eq!(table.render(), "NAME         KIND\na-long-name  Job\nx y\n");
+    }
+}
