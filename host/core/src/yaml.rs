@@ -51,6 +51,10 @@ pub struct YamlError {
 pub enum YamlProblem {
     /// It is not YAML at all.
     Syntax(String),
+    /// A control character, which YAML allows only as an escape in double quotes.
+    Control(char),
+    /// A line end of YAML 1.1 that newer readers take for text.
+    LineEnd(char),
     /// A value does not fit its tag, for example `!!int x`.
     Tag(&'static str),
     /// A key that JSON cannot have: null, a list or a mapping.
@@ -73,6 +77,14 @@ impl fmt::Display for YamlProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             YamlProblem::Syntax(what) => write!(f, "not YAML: {what}"),
+            YamlProblem::Control(c) => write!(f, "the control character U+{:04X}", u32::from(*c)),
+            YamlProblem::LineEnd(c) => {
+                write!(
+                    f,
+                    "U+{:04X}, which YAML 1.1 takes for a line end; write it as an escape",
+                    u32::from(*c)
+                )
+            }
             YamlProblem::Tag(tag) => write!(f, "the value is not a {tag}, as its tag says"),
             YamlProblem::Key => f.write_str("a key must be a string, number or boolean"),
             YamlProblem::NotFinite => {

@@ -12,7 +12,10 @@ pub(super) fn documents(text: &str, budget: &mut Budget) -> Result<Vec<Value>, Y
     if text.len() > MAX_TEXT_BYTES {
         return Err(YamlError::new(1, 1, YamlProblem::TooLarge));
     }
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), budget, depth: 0 };
+    printable(text)?;
+    let cut_at = (!text.ends_with(['\n', '\r'])).then(|| text.chars().count());
+    let mut reader =
+        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), cut_at, budget, depth: 0 };
     let mut documents = Vec::new();
     loop {
         let (event, at) = reader.next()?;
@@ -33,6 +36,8 @@ struct Reader<'t, 'b> {
     events: Parser<'t, StrInput<'t>>,
     /// By the parser's number. An anchor's name may be given anew; numbers are not.
     anchors: HashMap<usize, Anchor>,
+    /// The length of the text in characters, if it ends in the middle of a line.
+    cut_at: Option<usize>,
     budget: &'b mut Budget,
     depth: usize,
 }
@@ -49,9 +54,26 @@ enum Anchor {
 impl<'t> Reader<'t, '_> {
     fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
         match self.events.next_event() {
-            Some(Ok((event, Span { start, .. }))) => Ok((event, start)),
+            Some(Ok((event, span))) => Ok((self.without_added_newline(event, &span), span.start)),
             Some(Err(error)) => Err(syntax(&error)),
             None => Err(YamlError::new(1, 1, YamlProblem::Syntax("it ends early".to_owned()))),
+        }
+    }
+
+    /// A block of text that ends with the whole text, in the middle of a line, ends there: this parser follows YAML 1.2
+    /// and adds the end of the line, Go's follows 1.1 and does not. Helm stores hooks without their last line end.
+    fn without_added_newline(&self, event: Event<'t>, Span { start, end, .. }: &Span) -> Event<'t> {
+        match event {
+            Event::Scalar(text, style @ (ScalarStyle::Literal | ScalarStyle::Folded), anchor, tag)
+                if Some(end.index()) == self.cut_at
+                    && end.col() >= start.col().max(1)
+                    && text.ends_with('\n') =>
+            {
+                let mut text = text.into_owned();
+                text.pop();
+                Event::Scalar(text.into(), style, anchor, tag)
+            }
+            other => other,
         }
     }
 
@@ -70,7 +92,7 @@ impl<'t> Reader<'t, '_> {
             Event::Alias(id) => self.alias(id, at),
             Event::Scalar(text, style, anchor, tag) => {
                 self.charge(NODE_BYTES + text.len(), at)?;
-                let value = match scalar(text.into(), style, tag.as_deref(), at)? {
+                let value = match scalar(text.into_owned(), style, tag.as_deref(), at)? {
                     Scalar::Null => Value::Null,
                     Scalar::Bool(value) => Value::Bool(value),
                     Scalar::Int(value) => Value::from(value),
@@ -169,7 +191,7 @@ impl<'t> Reader<'t, '_> {
         let key = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.charge(text.len(), at)?;
-                let scalar = scalar(text.into(), style, tag.as_deref(), at)?;
+                let scalar = scalar(text.into_owned(), style, tag.as_deref(), at)?;
                 if anchor != 0 {
                     let value = match &scalar {
                         Scalar::Null => Value::Null,
@@ -224,6 +246,28 @@ fn is_merge(event: &Event<'_>) -> bool {
         },
         _ => false,
     }
+}
+
+/// Refuses what go-yaml refuses before it looks at the YAML, and the line ends of YAML 1.1 that YAML 1.2 takes for text:
+/// read as text they could make another Job than Helm's.
+fn printable(text: &str) -> Result<(), YamlError> {
+    let (mut line, mut column) = (1, 1);
+    for c in text.chars() {
+        let problem = match c {
+            '\n' => {
+                (line, column) = (line + 1, 1);
+                continue;
+            }
+            '\u{85}' | '\u{2028}' | '\u{2029}' => YamlProblem::LineEnd(c),
+            '\t' | '\r' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'.. => {
+                column += 1;
+                continue;
+            }
+            c => YamlProblem::Control(c),
+        };
+        return Err(YamlError::new(line, column, problem));
+    }
+    Ok(())
 }
 
 /// The tag `!`, which go-yaml takes for a plain scalar with an unknown tag.

@@ -100,6 +100,34 @@ fn problem_one(text: &str) -> YamlProblem {
 }
 
 #[test]
+fn a_block_that_ends_without_a_line_end_has_none() {
+    // As Go: Helm stores hooks without their last line end.
+    for (text, value) in [
+        ("a: |\n  b", "b"),
+        ("a: |\n  b\n", "b\n"),
+        ("a: |\n  b\n ", "b\n"),
+        ("a: |\n  b\n  ", "b\n"),
+        ("a: |\n  b\n# c", "b\n"),
+        ("a: |\n  b\n   # c", "b\n # c"),
+        ("a: >\n  b\n  c", "b c"),
+        ("a: |+\n  b", "b"),
+        ("a: |+\n  b\n\n", "b\n\n"),
+        ("a: |-\n  b\n", "b"),
+        ("a: |\n   ", ""),
+        ("a: |+\n   ", ""),
+    ] {
+        assert_eq!(yaml(text), json!({"a": value}), "{text:?}");
+    }
+}
+
+#[test]
+fn control_characters_and_old_line_ends_are_refused() {
+    assert_eq!(problem("a: \"\u{7}\""), YamlProblem::Control('\u{7}'));
+    assert_eq!(problem("a: b\u{2028}c"), YamlProblem::LineEnd('\u{2028}'));
+    assert_eq!(yaml("\"\\a\\u2028\""), json!("\u{7}\u{2028}"));
+}
+
+#[test]
 fn an_error_says_where() {
     let error = read("a: 1\nb: [1, !!int x]\n").unwrap_err();
     assert_eq!(error.to_string(), "line 2, column 8: the value is not a whole number, as its tag says");
