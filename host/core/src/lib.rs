@@ -8,11 +8,13 @@
 //! client, clock, file or network. Both the controller and `hookhost plan` call the same functions, so the plan that
 //! a person sees is the Job that will run.
 
+pub mod clone;
 pub mod closure;
 pub mod decision;
 pub mod hook;
 pub mod name;
 pub mod operation;
+pub mod plan;
 pub mod reason;
 pub mod record;
 pub mod request;

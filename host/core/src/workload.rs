@@ -67,6 +67,13 @@ impl<'m> Workload<'m> {
         entries(self.manifest, pointer)
     }
 
+    /// The annotations that the chart gives the pods.
+    pub fn pod_annotations(self) -> BTreeMap<String, String> {
+        let pointer =
+            if self.is_pod { "/metadata/annotations" } else { "/spec/template/metadata/annotations" };
+        entries(self.manifest, pointer)
+    }
+
     /// The service account that the pod runs as; Kubernetes' default is "default".
     pub fn service_account(self) -> &'m str {
         let account = |field: &str| {

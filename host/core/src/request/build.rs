@@ -8,6 +8,7 @@ use crate::decision::limits::REQUEST_BYTES;
 use crate::hook;
 use crate::operation;
 use crate::reason::Reason;
+use crate::record::Record;
 use crate::workload::{BadNumber, Workload, entries};
 
 /// What a request is built from.
@@ -19,8 +20,8 @@ pub struct Inputs<'a> {
     pub approved_by: Option<String>,
     /// What its targetRef names.
     pub target: Target,
-    /// The release, from its record.
-    pub release: Release,
+    /// The release's record.
+    pub record: &'a Record,
     /// The hook that the Operation names, found by [`hook::find`].
     pub hook: &'a hook::Hook,
     /// All hooks of the release, for the closure.
@@ -64,10 +65,26 @@ impl BuildError {
     }
 }
 
+impl From<&Record> for Release {
+    fn from(record: &Record) -> Release {
+        Release {
+            name: record.name.clone(),
+            namespace: record.namespace.clone(),
+            revision: record.revision,
+            chart: record.chart.name.clone(),
+            chart_version: record.chart.version.clone(),
+            app_version: record.chart.app_version.clone(),
+            first_deployed: record.first_deployed,
+            last_deployed: record.last_deployed,
+        }
+    }
+}
+
 impl Request {
     /// Builds the request that every policy is asked, within the contract's size.
     pub fn build(inputs: Inputs<'_>) -> Result<Request, BuildError> {
-        let Inputs { operation, approved_by, target, release, hook, hooks, organisation, cluster_id, now } =
+        let release = Release::from(inputs.record);
+        let Inputs { operation, approved_by, target, record: _, hook, hooks, organisation, cluster_id, now } =
             inputs;
         let workload = Workload::of(&hook.manifest);
         let request = Request {

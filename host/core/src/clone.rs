@@ -1,0 +1,225 @@
+//! A *clone* is the Job that runs a hook: the chart's Job (or Pod, made into a Job) under a name, labels and an owner of
+//! its own, with the three numbers that the verdict settled.
+//!
+//! It is made on the JSON of the manifest, so that fields this host has never heard of survive. Of the chart's Job
+//! metadata and status nothing is taken. Of its pod template everything is kept, in meaning byte for byte, but for what
+//! [`STRIP`] names and the labels that hookhost and the policies add.
+//!
+//! Explicit nulls of the Job's spec are left out, as Kubernetes takes them for absent. Within the pod template they
+//! stay: there a null may also be an empty text (in a mapping of texts) or a zero (of a quantity), and only the API
+//! server knows which. A Job hook whose restartPolicy is absent or Always stays as it is too: neither Helm nor
+//! hookhost can run it, the API server says so, and a chart is not repaired silently.
+
+mod annotation;
+mod strip;
+#[cfg(test)]
+mod tests;
+
+pub use annotation::{DECISION, DECISION_BYTES};
+use serde_json::{Map, Value, json};
+pub use strip::{Place, STRIP, Strip};
+
+use crate::hook::{self, NotRunnable};
+use crate::name;
+use crate::operation;
+use crate::reason::Reason;
+use crate::request::Request;
+use crate::verdict::{PolicyUse, Solved};
+use crate::workload::Workload;
+
+/// Label: who manages the Job. Its value is [`MANAGER`].
+pub const MANAGED_BY: &str = "app.vworkspace.io/managed-by";
+/// The value of [`MANAGED_BY`] on every workload.
+pub const MANAGER: &str = "vworkspace-operator";
+/// Label: the id of the cluster.
+pub const CLUSTER_ID: &str = "app.vworkspace.io/cluster-id";
+/// Label: the ApplicationInstance that is the Operation's target.
+pub const APPLICATION_INSTANCE: &str = "app.vworkspace.io/application-instance";
+/// Label on the Job and its pods: the Operation's UID.
+pub const OPERATION: &str = "ops.vworkspace.io/operation";
+/// Label: the hook's name in the chart.
+pub const SOURCE_HOOK: &str = "ops.vworkspace.io/source-hook";
+
+/// A Job made from a hook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cloned {
+    /// The Job as JSON.
+    pub job: Value,
+    /// What of the chart's manifest is not in it, and why.
+    pub stripped: Vec<Stripped>,
+}
+
+/// Something of the chart's manifest that is not in the Job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stripped {
+    /// Where it was in the manifest.
+    pub path: String,
+    /// What it was.
+    pub value: Value,
+    /// Why it is left out.
+    pub why: &'static str,
+}
+
+/// Why no Job can be made from a hook.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloneError {
+    /// It is not a hook that can be run.
+    #[error("the hook \"{name}\" cannot be run")]
+    NotRunnable {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        why: NotRunnable,
+    },
+    /// Something in the manifest is not what Kubernetes wants there.
+    #[error(
+        "the hook's {path} is not a mapping, so Kubernetes would refuse it and Helm cannot run it either. Correct the chart"
+    )]
+    NotAMapping {
+        /// Where.
+        path: String,
+    },
+}
+
+impl CloneError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            CloneError::NotRunnable {
+                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
+                ..
+            }
+            | CloneError::NotAMapping { .. } => Reason::HookManifestInvalid,
+            CloneError::NotRunnable { .. } => Reason::HookNotRunnable,
+        }
+    }
+}
+
+/// The Job that runs the request's hook with the settled values.
+pub fn clone(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Result<Cloned, CloneError> {
+    let manifest = &request.hook.manifest;
+    hook::check(manifest, &request.release.namespace)
+        .map_err(|why| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
+    let mut stripped = Vec::new();
+    let workload = Workload::of(manifest);
+    let (mut spec, mut template) = if workload.is_pod() {
+        (Map::new(), strip::pod_template(manifest, &mut stripped)?)
+    } else {
+        strip::job_spec(manifest, &mut stripped)?
+    };
+    if workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
+        // A bare Pod's default, Always, is not allowed in a Job, and Helm waits for the pod to end.
+        template.pod_spec.insert("restartPolicy".to_owned(), json!("Never"));
+    }
+
+    for (key, entry) in &solved.labels {
+        template.labels.insert(key.clone(), json!(entry.value));
+    }
+    if !request.operation.uid.is_empty() {
+        template.labels.insert(OPERATION.to_owned(), json!(name::label_value(&request.operation.uid)));
+    }
+    spec.insert("template".to_owned(), template.into_json());
+    for (field, number) in [
+        ("activeDeadlineSeconds", &solved.active_deadline_seconds),
+        ("backoffLimit", &solved.backoff_limit),
+        ("ttlSecondsAfterFinished", &solved.ttl_seconds_after_finished),
+    ] {
+        match number.value {
+            Some(value) => spec.insert(field.to_owned(), json!(value)),
+            None => spec.remove(field),
+        };
+    }
+
+    let job = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(request, solved, policies),
+        "spec": spec,
+    });
+    Ok(Cloned { job, stripped })
+}
+
+/// Labels that hookhost sets on the Job: key, full value, and where the value comes from.
+///
+/// A value that is no legal label value is made one; then the full value is in an annotation of the same key.
+pub fn owned_labels(request: &Request) -> Vec<(&'static str, &str, &'static str)> {
+    let mut labels = vec![(MANAGED_BY, MANAGER, "as every workload of vWorkspace")];
+    if !request.cluster_id.is_empty() {
+        labels.push((CLUSTER_ID, &request.cluster_id, "this host's cluster id"));
+    }
+    if request.target.kind == "ApplicationInstance" {
+        labels.push((APPLICATION_INSTANCE, &request.target.name, "the Operation's target"));
+    }
+    if !request.operation.uid.is_empty() {
+        labels.push((OPERATION, &request.operation.uid, "the Operation's UID, also on the pods"));
+    }
+    labels.push((SOURCE_HOOK, &request.hook.name, "the hook's name in the chart"));
+    labels
+}
+
+/// Whether the Operation is in the namespace that the Job runs in, so that it may own the Job: the garbage collector
+/// deletes what an owner in another namespace claims.
+pub fn is_same_namespace(request: &Request) -> bool {
+    request.operation.namespace == request.release.namespace
+}
+
+/// The Job's name: the Operation's where that will do.
+///
+/// It will not do where pods could not carry it as a label or hostname, nor across namespaces, where two Operations of
+/// one name may meet; then the name is cut and ends in a hash of the Operation's UID.
+pub fn job_name(request: &Request) -> String {
+    let operation = &request.operation;
+    let identity = if operation.uid.is_empty() {
+        format!("{}/{}", operation.namespace, operation.name)
+    } else {
+        operation.uid.clone()
+    };
+    let suffix = Workload::of(&request.hook.manifest).index_suffix();
+    let max = name::DNS_LABEL_BYTES - suffix.as_ref().map_or(0, String::len);
+    name::job_name(&operation.name, &identity, max, suffix.is_none(), !is_same_namespace(request))
+}
+
+fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Value {
+    let mut labels = Map::new();
+    let mut annotations = Map::new();
+    for (key, entry) in &solved.labels {
+        labels.insert(key.clone(), json!(entry.value));
+    }
+    for (key, entry) in &solved.annotations {
+        annotations.insert(key.clone(), json!(entry.value));
+    }
+    for (key, full, _) in owned_labels(request) {
+        let value = name::label_value(full);
+        if value != full {
+            annotations.insert(key.to_owned(), json!(full));
+        }
+        labels.insert(key.to_owned(), json!(value));
+    }
+    annotations.insert(DECISION.to_owned(), json!(annotation::decision(request, solved, policies)));
+
+    let mut metadata = json!({
+        "name": job_name(request),
+        "namespace": request.release.namespace,
+        "labels": labels,
+        "annotations": annotations,
+    });
+    if let Some(owner) = owner_reference(request) {
+        metadata["ownerReferences"] = json!([owner]);
+    }
+    metadata
+}
+
+fn owner_reference(request: &Request) -> Option<Value> {
+    let operation = &request.operation;
+    (is_same_namespace(request) && !operation.uid.is_empty()).then(|| {
+        json!({
+            "apiVersion": operation::API_VERSION,
+            "kind": operation::KIND,
+            "name": operation.name,
+            "uid": operation.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        })
+    })
+}

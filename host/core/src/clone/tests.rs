@@ -1,0 +1,556 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::decision::{Bounds, Decision, Overrides};
+use crate::plan::plan;
+use crate::verdict::Answer;
+
+const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";
+
+/// A request for the hook in `manifest`, of an Operation that exists, in the release's namespace.
+fn request(manifest: Value) -> Request {
+    let mut request = Request::default();
+    request.operation.name = "migrate-now".to_owned();
+    request.operation.namespace = "shop".to_owned();
+    request.operation.uid = UID.to_owned();
+    request.target.kind = "HelmRelease".to_owned();
+    request.release.namespace = "shop".to_owned();
+    request.hook.name =
+        manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    request.hook.manifest = manifest;
+    request
+}
+
+fn job_hook(spec: Value, template: Value) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}},
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        manifest["spec"][key] = value.clone();
+    }
+    for (key, value) in template.as_object().unwrap() {
+        manifest["spec"]["template"][key] = value.clone();
+    }
+    manifest
+}
+
+fn pod_hook(metadata: Value, spec: Value) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    manifest["metadata"]["name"] = json!("migrate");
+    for (key, value) in spec.as_object().unwrap() {
+        manifest["spec"][key] = value.clone();
+    }
+    manifest
+}
+
+fn job(request: &Request) -> Value {
+    plan(request, &[]).unwrap().job.unwrap()
+}
+
+#[test]
+fn nothing_of_the_charts_own_metadata_is_kept() {
+    let mut manifest = job_hook(json!({}), json!({}));
+    manifest["metadata"] = json!({
+        "name": "migrate", "namespace": "shop", "uid": "x", "resourceVersion": "1", "creationTimestamp": null,
+        "finalizers": ["f"], "ownerReferences": [{}], "generateName": "g", "managedFields": [],
+        "labels": {"app.kubernetes.io/managed-by": "Helm", "helm.toolkit.fluxcd.io/name": "shop", "mine": "x"},
+        "annotations": {"helm.sh/hook": "pre-upgrade", "argocd.argoproj.io/tracking-id": "x",
+            "meta.helm.sh/release-name": "shop"},
+    });
+    manifest["status"] = json!({"active": 1});
+    let job = job(&request(manifest));
+    let keys = |pointer: &str| -> Vec<String> {
+        job.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(keys(""), ["apiVersion", "kind", "metadata", "spec"]);
+    assert_eq!(keys("/metadata"), ["annotations", "labels", "name", "namespace", "ownerReferences"]);
+    assert_eq!(keys("/metadata/annotations"), ["ops.vworkspace.io/decision"]);
+    let labels =
+        ["app.vworkspace.io/managed-by", "ops.vworkspace.io/operation", "ops.vworkspace.io/source-hook"];
+    assert_eq!(keys("/metadata/labels"), labels);
+}
+
+#[test]
+fn what_the_api_server_sets_is_stripped_from_the_spec_and_the_template() {
+    let manifest = job_hook(
+        json!({"selector": {"matchLabels": {"a": "b"}}, "manualSelector": true, "suspend": true}),
+        json!({"metadata": {
+            "creationTimestamp": null,
+            "labels": {"controller-uid": "x", "job-name": "x", "batch.kubernetes.io/controller-uid": "x",
+                "batch.kubernetes.io/job-name": "x", "ops.vworkspace.io/operation": "forged", "app": "shop"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+        }}),
+    );
+    let job = job(&request(manifest));
+    let spec: Vec<&String> = job["spec"].as_object().unwrap().keys().collect();
+    assert_eq!(spec, ["template", "ttlSecondsAfterFinished"]);
+    let expected = json!({"labels": {"app": "shop", "ops.vworkspace.io/operation": UID},
+        "annotations": {"sidecar.istio.io/inject": "false"}});
+    assert_eq!(job["spec"]["template"]["metadata"], expected);
+}
+
+#[test]
+fn a_forged_operation_label_does_not_survive_where_there_is_no_uid_yet() {
+    let labels = json!({"metadata": {"labels": {"ops.vworkspace.io/operation": "forged"}}});
+    let mut request = request(job_hook(json!({}), labels));
+    request.operation.uid.clear();
+    let job = job(&request);
+    assert_eq!(job["spec"]["template"].get("metadata"), None);
+    assert_eq!(job["metadata"].get("ownerReferences"), None);
+    assert_eq!(job["metadata"]["labels"].get(OPERATION), None);
+}
+
+#[test]
+fn what_this_host_has_never_heard_of_survives() {
+    let manifest = job_hook(
+        json!({
+            "completionMode": "Indexed", "completions": 3, "parallelism": 2, "backoffLimitPerIndex": 1,
+            "maxFailedIndexes": 2, "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]},
+            "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+            "fieldOfTomorrow": {"a": [1, null, 2.5]},
+        }),
+        json!({"tomorrow": true}),
+    );
+    let planned = job(&request(manifest.clone()));
+    for field in manifest["spec"].as_object().unwrap().keys().filter(|field| *field != "template") {
+        assert_eq!(planned["spec"][field], manifest["spec"][field], "{field}");
+    }
+    assert_eq!(planned["spec"]["template"]["tomorrow"], json!(true));
+    assert_eq!(planned["spec"]["template"]["spec"], manifest["spec"]["template"]["spec"]);
+    assert_eq!(planned["spec"].get("backoffLimit"), None, "each index has a limit of its own");
+}
+
+#[test]
+fn a_null_of_the_jobs_spec_is_absent_and_one_of_the_template_is_kept() {
+    let manifest = job_hook(
+        json!({"backoffLimit": null, "activeDeadlineSeconds": null, "suspend": null, "completions": null}),
+        json!({"metadata": {"labels": null, "annotations": null}}),
+    );
+    let mut manifest = manifest;
+    manifest["spec"]["template"]["spec"]["nodeSelector"] = json!({"disk": null});
+    let job = job(&request(manifest));
+    let spec: Vec<&String> = job["spec"].as_object().unwrap().keys().collect();
+    assert_eq!(spec, ["template", "ttlSecondsAfterFinished"]);
+    assert_eq!(job["spec"]["template"]["metadata"]["labels"], json!({OPERATION: UID}));
+    assert_eq!(job["spec"]["template"]["spec"]["nodeSelector"], json!({"disk": null}));
+}
+
+#[test]
+fn the_charts_ttl_is_never_used() {
+    let job_ = job(&request(job_hook(json!({"ttlSecondsAfterFinished": 0}), json!({}))));
+    assert_eq!(job_["spec"]["ttlSecondsAfterFinished"], json!(86400));
+    let mut asked = request(job_hook(json!({"ttlSecondsAfterFinished": 0}), json!({})));
+    asked.requested.ttl_seconds_after_finished = Some(0);
+    assert_eq!(job(&asked)["spec"]["ttlSecondsAfterFinished"], json!(60));
+}
+
+#[test]
+fn the_charts_own_limits_hold_unless_the_operation_says_otherwise() {
+    let mut request =
+        request(job_hook(json!({"backoffLimit": 3, "activeDeadlineSeconds": 300.0}), json!({})));
+    let planned = job(&request);
+    assert_eq!(
+        (&planned["spec"]["backoffLimit"], &planned["spec"]["activeDeadlineSeconds"]),
+        (&json!(3), &json!(300))
+    );
+    request.requested.backoff_limit = Some(0);
+    request.requested.active_deadline_seconds = Some(1800);
+    let planned = job(&request);
+    assert_eq!(
+        (&planned["spec"]["backoffLimit"], &planned["spec"]["activeDeadlineSeconds"]),
+        (&json!(0), &json!(1800))
+    );
+}
+
+#[test]
+fn a_pod_becomes_a_job_that_runs_it_once() {
+    let manifest = pod_hook(
+        json!({
+            "labels": {"app": "shop", "helm.sh/chart": "shop-1", "helm.toolkit.fluxcd.io/name": "shop", "job-name": "x"},
+            "annotations": {"helm.sh/hook": "test", "helm.sh/hook-weight": "1", "mesh.example.com/inject": "false",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "finalizers": ["f"],
+        }),
+        json!({"nodeName": "node-1", "ephemeralContainers": [], "hostname": "h", "restartPolicy": "Always",
+            "activeDeadlineSeconds": 60}),
+    );
+    let planned = job(&request(manifest.clone()));
+    let expected = json!({
+        "activeDeadlineSeconds": 60,
+        "backoffLimit": 0,
+        "ttlSecondsAfterFinished": 86400,
+        "template": {
+            "metadata": {
+                "labels": {"app": "shop", "helm.sh/chart": "shop-1", "ops.vworkspace.io/operation": UID},
+                "annotations": {"mesh.example.com/inject": "false"},
+            },
+            "spec": {"containers": [{"name": "c", "image": "i"}], "hostname": "h", "restartPolicy": "Never",
+                "activeDeadlineSeconds": 60},
+        },
+    });
+    assert_eq!(planned["spec"], expected);
+    assert_eq!(planned["kind"], json!("Job"));
+
+    let restarting = job(&request(pod_hook(json!({}), json!({"restartPolicy": "OnFailure"}))));
+    assert_eq!(restarting["spec"]["template"]["spec"]["restartPolicy"], json!("OnFailure"));
+    assert_eq!(
+        restarting["spec"].get("backoffLimit"),
+        None,
+        "a Job counts the kubelet's restarts as retries"
+    );
+}
+
+#[test]
+fn a_jobs_restart_policy_is_not_repaired() {
+    let mut manifest = job_hook(json!({}), json!({}));
+    manifest["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
+    let plan = plan(&request(manifest), &[]).unwrap();
+    assert_eq!(plan.job.unwrap()["spec"]["template"]["spec"]["restartPolicy"], json!("Always"));
+    assert!(plan.warnings.iter().any(|warning| warning.code == "RestartPolicyNotAllowed"));
+}
+
+#[test]
+fn names_are_the_operations_where_pods_can_carry_them() {
+    let mut request = request(job_hook(json!({}), json!({})));
+    assert_eq!(job_name(&request), "migrate-now");
+    request.operation.name = "m".repeat(63);
+    assert_eq!(job_name(&request), request.operation.name);
+    request.operation.name = "m".repeat(64);
+    let cut = job_name(&request);
+    assert!(cut.len() == 63 && cut.starts_with("mmm"), "{cut}");
+    request.operation.uid = "another".to_owned();
+    assert_ne!(job_name(&request), cut, "another Operation, another name");
+    request.operation.uid.clear();
+    let planned = job_name(&request);
+    request.operation.namespace = "other".to_owned();
+    assert_ne!(job_name(&request), planned, "without a UID, the namespace tells them apart");
+}
+
+#[test]
+fn an_indexed_jobs_name_leaves_room_for_the_index_in_hostnames() {
+    let spec = json!({"completionMode": "Indexed", "completions": 1000});
+    let mut request = request(job_hook(spec, json!({})));
+    request.operation.name = "m".repeat(60);
+    assert_eq!(job_name(&request).len() + "-999".len(), 63);
+    request.operation.name = "with.dots".to_owned();
+    assert!(name::is_dns_label(&job_name(&request)));
+}
+
+#[test]
+fn across_namespaces_there_is_no_owner_and_names_cannot_meet() {
+    let mut request = request(job_hook(json!({}), json!({})));
+    request.operation.namespace = "org-myteam".to_owned();
+    let job = job(&request);
+    assert_eq!(job["metadata"]["namespace"], json!("shop"));
+    assert_eq!(job["metadata"].get("ownerReferences"), None);
+    assert!(job["metadata"]["name"].as_str().unwrap().starts_with("migrate-now-"));
+    assert_eq!(job["metadata"]["labels"][OPERATION], json!(UID));
+}
+
+#[test]
+fn a_label_whose_value_is_too_long_has_the_whole_in_an_annotation() {
+    let mut request = request(job_hook(json!({}), json!({})));
+    request.hook.name = "h".repeat(100);
+    request.target.kind = "ApplicationInstance".to_owned();
+    request.target.name = "shop".to_owned();
+    request.cluster_id = "eu/prod".to_owned();
+    let job = job(&request);
+    let (labels, annotations) = (&job["metadata"]["labels"], &job["metadata"]["annotations"]);
+    assert!(name::is_label_value(labels[SOURCE_HOOK].as_str().unwrap()));
+    assert_eq!(annotations[SOURCE_HOOK], json!(request.hook.name));
+    assert!(labels[CLUSTER_ID].as_str().unwrap().starts_with("eu-prod-"));
+    assert_eq!(annotations[CLUSTER_ID], json!("eu/prod"));
+    assert_eq!(
+        (&labels[APPLICATION_INSTANCE], annotations.get(APPLICATION_INSTANCE)),
+        (&json!("shop"), None)
+    );
+}
+
+#[test]
+fn the_decision_on_the_job_names_who_made_each_value_and_stays_small() {
+    let answer = |policy: &str, labels: usize| Answer {
+        policy: policy.to_owned(),
+        digest: "sha256:1".to_owned(),
+        decision: Decision::Allow(Overrides {
+            backoff_limit: Bounds { at_most: Some(2), ..Bounds::default() },
+            labels: (0..labels)
+                .map(|n| {
+                    (
+                        format!("{policy}.example.com/{}", "k".repeat(50 + n / 50)) + &n.to_string(),
+                        "v".to_owned(),
+                    )
+                })
+                .collect(),
+            ..Overrides::default()
+        }),
+    };
+    let request = request(job_hook(json!({}), json!({})));
+    let decision = |answers: &[Answer]| -> Value {
+        let job = plan(&request, answers).unwrap().job.unwrap();
+        let text = job["metadata"]["annotations"][DECISION].as_str().unwrap();
+        assert!(text.len() <= DECISION_BYTES);
+        serde_json::from_str(text).unwrap()
+    };
+    let few = decision(&[answer("a", 1), answer("b", 0)]);
+    let backoff = json!({"value": 2, "source": {"policies": ["a", "b"]},
+        "insteadOf": {"value": null, "source": "kubernetes"}});
+    assert_eq!(few["values"]["backoffLimit"], backoff);
+    assert_eq!(
+        few["policies"],
+        json!([{"name": "a", "digest": "sha256:1"}, {"name": "b", "digest": "sha256:1"}])
+    );
+    assert_eq!(few["labels"].as_object().unwrap().values().next(), Some(&json!(["a"])));
+    let long_names: Vec<Answer> = (0..700).map(|n| answer(&format!("{n}{}", "p".repeat(60)), 0)).collect();
+    assert_eq!(decision(&long_names)["policies"], json!(700));
+}
+
+#[test]
+fn what_kubernetes_would_refuse_is_refused_by_name() {
+    for (manifest, reason, words) in [
+        (
+            json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "x"}}),
+            Reason::HookNotRunnable,
+            "cannot be run",
+        ),
+        (json!(null), Reason::HookManifestInvalid, "cannot be run"),
+        (
+            job_hook(json!({}), json!({"metadata": 3})),
+            Reason::HookManifestInvalid,
+            "spec.template.metadata is not",
+        ),
+        (
+            job_hook(json!({}), json!({"metadata": {"labels": []}})),
+            Reason::HookManifestInvalid,
+            "metadata.labels is not",
+        ),
+        (
+            job_hook(json!({"backoffLimit": "3"}), json!({})),
+            Reason::HookManifestInvalid,
+            "spec.backoffLimit is the text",
+        ),
+    ] {
+        let error = plan(&request(manifest), &[]).unwrap_err();
+        assert!(error.reason() == reason && error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn every_entry_of_the_strip_table_is_in_use() {
+    let mut labels = Map::new();
+    let mut annotations = Map::new();
+    let mut job_spec = Map::new();
+    let mut pod_spec = Map::new();
+    let mut template_metadata = Map::new();
+    for Strip { place, what, why } in STRIP {
+        assert!(!why.is_empty());
+        let of_domain = if what.contains('/') { what.to_owned() } else { format!("{what}/x") };
+        let (map, key) = match place {
+            Place::JobSpec => (&mut job_spec, what.to_owned()),
+            Place::TemplateMetadata => (&mut template_metadata, what.to_owned()),
+            Place::PodLabel => (&mut labels, what.to_owned()),
+            Place::PodHookLabels => (&mut labels, of_domain),
+            Place::PodHookAnnotations => (&mut annotations, of_domain),
+            Place::PodHookSpec => (&mut pod_spec, what.to_owned()),
+        };
+        map.insert(key, json!("x"));
+    }
+    let pod =
+        pod_hook(json!({"labels": labels.clone(), "annotations": annotations}), Value::Object(pod_spec));
+    let pod = job(&request(pod));
+    assert_eq!(pod["spec"]["template"]["metadata"], json!({"labels": {OPERATION: UID}}));
+    template_metadata.insert("labels".to_owned(), Value::Object(labels));
+    let job = job(&request(job_hook(Value::Object(job_spec), json!({"metadata": template_metadata}))));
+    assert_eq!(job["spec"].as_object().unwrap().len(), 2);
+    let kept = job["spec"]["template"]["metadata"]["labels"].as_object().unwrap();
+    assert_eq!(kept.len(), 4, "a Job's pod template keeps what is not the Job controller's: {kept:?}");
+}
+
+/// Any JSON, with the keys that a clone looks at.
+pub(crate) fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-zA-Z./-]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 48, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((any_key(), inner), 0..6)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{0,6}",
+        proptest::sample::select(vec![
+            "metadata",
+            "spec",
+            "template",
+            "labels",
+            "annotations",
+            "name",
+            "namespace",
+            "containers",
+            "selector",
+            "suspend",
+            "restartPolicy",
+            "nodeName",
+            "job-name",
+            "controller-uid",
+            "creationTimestamp",
+            "volumes",
+            "env",
+            "batch.kubernetes.io/job-name",
+            "ops.vworkspace.io/operation",
+            "helm.sh/hook",
+            "argocd.argoproj.io/instance",
+            "ephemeralContainers",
+            "serviceAccountName",
+            "completionMode",
+            "completions",
+            "initContainers",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn any_map() -> impl Strategy<Value = Value> {
+    proptest::collection::vec((any_key(), any_json()), 0..8)
+        .prop_map(|entries| Value::Object(entries.into_iter().collect()))
+}
+
+/// A manifest that mostly can be run.
+fn any_manifest() -> impl Strategy<Value = Value> {
+    let containers = || prop_oneof![4 => Just(json!([{"name": "c", "image": "i"}])), 1 => any_json()];
+    let metadata = || {
+        prop_oneof![
+        (any_map(), any_map()).prop_map(|(labels, annotations)| json!({"labels": labels, "annotations": annotations, "creationTimestamp": null})),
+        any_map(),
+        Just(Value::Null),
+    ]
+    };
+    let job = (any_map(), any_map(), any_map(), metadata(), containers()).prop_map(
+        |(mut spec, mut template, mut pod, metadata, containers)| {
+            for number in ["backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "parallelism"]
+            {
+                spec.as_object_mut().unwrap().remove(number);
+            }
+            pod["containers"] = containers;
+            template["spec"] = pod;
+            template["metadata"] = metadata;
+            spec["template"] = template;
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": spec})
+        },
+    );
+    let pod = (metadata(), any_map(), containers()).prop_map(|(metadata, mut pod, containers)| {
+        pod["containers"] = containers;
+        let mut metadata = if metadata.is_null() { json!({}) } else { metadata };
+        metadata["name"] = json!("migrate");
+        metadata.as_object_mut().unwrap().remove("namespace");
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    });
+    prop_oneof![job, pod]
+}
+
+/// The chart's pod template, or one of the clone, without all that hookhost owns.
+fn without_owned(mut template: Value, policy_labels: &[&str], is_pod: bool) -> Value {
+    let owned_key = |place: Place, key: &str| {
+        STRIP.iter().any(|strip| {
+            strip.place == place
+                && (key == strip.what || key.split_once('/').is_some_and(|(domain, _)| domain == strip.what))
+        })
+    };
+    let empty = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => true,
+        Some(value) => value.as_object().is_some_and(Map::is_empty),
+    };
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("creationTimestamp");
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.retain(|key, _| {
+                !owned_key(Place::PodLabel, key)
+                    && !(is_pod && owned_key(Place::PodHookLabels, key))
+                    && !policy_labels.contains(&key.as_str())
+            });
+        }
+        if is_pod && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|key, _| !owned_key(Place::PodHookAnnotations, key));
+        }
+        if empty(metadata.get("labels")) {
+            metadata.remove("labels");
+        }
+        if is_pod && empty(metadata.get("annotations")) {
+            metadata.remove("annotations");
+        }
+    }
+    if empty(template.get("metadata")) {
+        template.as_object_mut().unwrap().remove("metadata");
+    }
+    if is_pod {
+        let spec = template["spec"].as_object_mut().unwrap();
+        for field in ["nodeName", "ephemeralContainers", "restartPolicy"] {
+            spec.remove(field);
+        }
+    }
+    template
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// Rule 3 of the design.
+    #[test]
+    fn the_pod_template_differs_from_the_charts_only_in_what_hookhost_owns(
+        manifest in any_manifest(), with_uid in any::<bool>(), label in proptest::option::of("[a-z]{7}"),
+    ) {
+        let mut request = request(manifest.clone());
+        if !with_uid {
+            request.operation.uid.clear();
+        }
+        let labels: Vec<&str> = label.iter().map(String::as_str).collect();
+        let answer = Answer {
+            policy: "p".to_owned(),
+            digest: String::new(),
+            decision: Decision::Allow(Overrides {
+                labels: label.iter().map(|key| (key.clone(), "v".to_owned())).collect(),
+                ..Overrides::default()
+            }),
+        };
+        let Ok(plan) = plan(&request, &[answer]) else { return Ok(()) };
+        let Some(job) = plan.job else { return Ok(()) };
+        let is_pod = manifest["kind"] == json!("Pod");
+        let chart = if is_pod {
+            let metadata = &manifest["metadata"];
+            json!({"metadata": {"labels": metadata.get("labels"), "annotations": metadata.get("annotations")},
+                "spec": manifest["spec"]})
+        } else {
+            manifest["spec"]["template"].clone()
+        };
+        let cloned = job["spec"]["template"].clone();
+        if with_uid {
+            prop_assert_eq!(&cloned["metadata"]["labels"][OPERATION], &json!(UID));
+        }
+        prop_assert_eq!(without_owned(cloned, &labels, is_pod), without_owned(chart, &labels, is_pod));
+    }
+
+    #[test]
+    fn no_manifest_makes_a_plan_panic(manifest in any_json(), spec in any_json(), template in any_json()) {
+        let _ = plan(&request(manifest), &[]);
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": spec});
+        let _ = plan(&request(job), &[]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec});
+        let _ = plan(&request(pod), &[]);
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {"template": template}});
+        let _ = plan(&request(job), &[]);
+    }
+}

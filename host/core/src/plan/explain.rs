@@ -1,0 +1,158 @@
+//! Where every field of a Job comes from.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::clone::{self, Cloned, DECISION};
+use crate::name;
+use crate::request::Request;
+use crate::verdict::{Effective, Entry, Party, Solved, Source};
+use crate::workload::Workload;
+
+/// One field of the Job, or one that is left out of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The field's path, for example "spec.activeDeadlineSeconds".
+    pub field: String,
+    /// Its value; null where the field is left out, or is not known before the Operation exists.
+    pub value: Value,
+    /// Who gives it.
+    pub source: Source,
+    /// Why, for people; may be empty.
+    pub details: String,
+}
+
+fn row(field: impl Into<String>, value: impl Into<Value>, source: Source, details: impl Into<String>) -> Row {
+    Row { field: field.into(), value: value.into(), source, details: details.into() }
+}
+
+/// A row for each field outside of the pod template, for what of the template a reader looks for, and for what is
+/// left out.
+pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec<Row> {
+    let mut rows = Vec::new();
+    metadata(request, solved, &mut rows);
+    let workload = Workload::of(&request.hook.manifest);
+    let declared = workload.declared().unwrap_or_default();
+    let own_ttl = declared
+        .ttl_seconds_after_finished
+        .map(|ttl| format!("the chart's own {ttl} is for Helm's Job and not used"));
+    let no_limit = solved.active_deadline_seconds.value.is_none().then(|| "no limit".to_owned());
+    let default = solved.backoff_limit.value.is_none().then(|| match workload.backoff_default() {
+        6 => "Kubernetes' default, 6".to_owned(),
+        _ => "each index has its own limit".to_owned(),
+    });
+    let once = (solved.backoff_limit.source == Source::Hookhost).then(|| "Helm runs a Pod once".to_owned());
+    rows.push(number("spec.activeDeadlineSeconds", &solved.active_deadline_seconds, no_limit));
+    rows.push(number("spec.backoffLimit", &solved.backoff_limit, default.or(once)));
+    rows.push(number("spec.ttlSecondsAfterFinished", &solved.ttl_seconds_after_finished, own_ttl));
+
+    const OWNED: [&str; 4] = ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "template"];
+    let spec = cloned.job.get("spec").and_then(Value::as_object);
+    for (field, value) in spec.into_iter().flatten().filter(|(field, _)| !OWNED.contains(&field.as_str())) {
+        rows.push(row(format!("spec.{field}"), value.clone(), Source::Chart, ""));
+    }
+    template(request, solved, workload, &mut rows);
+    for gone in &cloned.stripped {
+        rows.push(row(&gone.path, Value::Null, Source::Hookhost, format!("left out: {}", gone.why)));
+    }
+    rows
+}
+
+fn metadata(request: &Request, solved: &Solved, rows: &mut Vec<Row>) {
+    let job_name = clone::job_name(request);
+    let details = if job_name == request.operation.name {
+        "the Operation's name".to_owned()
+    } else if request.operation.uid.is_empty() {
+        "the Operation's name and a hash, which changes once the Operation has a UID".to_owned()
+    } else {
+        "the Operation's name and a hash of its UID".to_owned()
+    };
+    rows.push(row("metadata.name", job_name, Source::Operation, details));
+    rows.push(row(
+        "metadata.namespace",
+        request.release.namespace.clone(),
+        Source::Chart,
+        "the release's namespace",
+    ));
+    for (key, full, why) in clone::owned_labels(request) {
+        let value = name::label_value(full);
+        if value == full {
+            rows.push(row(format!("metadata.labels[\"{key}\"]"), value, Source::Hookhost, why));
+        } else {
+            let cut = format!("{why}, shortened; the whole is in the annotation of this name");
+            rows.push(row(format!("metadata.labels[\"{key}\"]"), value, Source::Hookhost, cut));
+            rows.push(row(format!("metadata.annotations[\"{key}\"]"), full, Source::Hookhost, why));
+        }
+    }
+    if request.operation.uid.is_empty() {
+        let field = format!("metadata.labels[\"{}\"]", clone::OPERATION);
+        rows.push(row(field, Value::Null, Source::Operation, "its UID, once it has been created"));
+    }
+    let policies = |entry: &Entry| Source::Policies(entry.policies.clone());
+    for (key, entry) in &solved.labels {
+        let field = format!("metadata.labels[\"{key}\"]");
+        rows.push(row(field, entry.value.clone(), policies(entry), "also on the pods"));
+    }
+    for (key, entry) in &solved.annotations {
+        rows.push(row(format!("metadata.annotations[\"{key}\"]"), entry.value.clone(), policies(entry), ""));
+    }
+    let decision = "where these values come from, as JSON";
+    rows.push(row(format!("metadata.annotations[\"{DECISION}\"]"), Value::Null, Source::Hookhost, decision));
+    let (value, details) = match (clone::is_same_namespace(request), request.operation.uid.is_empty()) {
+        (true, false) => (json!(request.operation.name), "deleting the Operation deletes the Job"),
+        (true, true) => (Value::Null, "the Operation, once it has been created"),
+        (false, _) => (Value::Null, "none: the Operation is in another namespace and cannot own the Job"),
+    };
+    rows.push(row("metadata.ownerReferences", value, Source::Operation, details));
+}
+
+fn number(field: &str, number: &Effective, note: Option<String>) -> Row {
+    let mut details: Vec<String> = Vec::new();
+    if let Some(before) = &number.instead_of {
+        let value = before.value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+        details.push(format!("instead of {value} ({})", before.source));
+    }
+    for demand in &number.demands {
+        let to_read = if demand.party == Party::Hookhost { ", so that the result can be read" } else { "" };
+        details.push(format!("{demand}{to_read}"));
+    }
+    details.extend(note);
+    row(field, json!(number.value), number.source.clone(), details.join("; "))
+}
+
+fn template(request: &Request, solved: &Solved, workload: Workload<'_>, rows: &mut Vec<Row>) {
+    let release = &request.release;
+    let deployed = release.last_deployed.map(|time| format!(", deployed {time}")).unwrap_or_default();
+    let rendered = format!(
+        "as rendered for revision {} of {} with chart {} {}{deployed}",
+        release.revision, release.name, release.chart, release.chart_version,
+    );
+    rows.push(row("spec.template", json!(request.hook.name), Source::Chart, rendered));
+    const LABELS: &str = "spec.template.metadata.labels";
+    if !request.operation.uid.is_empty() {
+        let field = format!("{LABELS}[\"{}\"]", clone::OPERATION);
+        rows.push(row(
+            field,
+            name::label_value(&request.operation.uid),
+            Source::Hookhost,
+            "the Operation's UID",
+        ));
+    }
+    for (key, entry) in &solved.labels {
+        let field = format!("{LABELS}[\"{key}\"]");
+        rows.push(row(field, entry.value.clone(), Source::Policies(entry.policies.clone()), ""));
+    }
+    const SPEC: &str = "spec.template.spec";
+    rows.push(row(format!("{SPEC}.serviceAccountName"), workload.service_account(), Source::Chart, ""));
+    let (policy, source, details) = match workload.restart_policy() {
+        Some(policy @ ("Never" | "OnFailure")) => (policy, Source::Chart, ""),
+        _ if workload.is_pod() => ("Never", Source::Hookhost, "a Job does not allow a Pod's default, Always"),
+        other => (other.unwrap_or("Always"), Source::Chart, "Kubernetes does not allow it in a Job"),
+    };
+    rows.push(row(format!("{SPEC}.restartPolicy"), policy, source, details));
+    for container in workload.containers() {
+        let list = if container.init { "initContainers" } else { "containers" };
+        let field = format!("{SPEC}.{list}[{}].image", container.name);
+        rows.push(row(field, container.image, Source::Chart, ""));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a person should know before a run.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::clone::Cloned;
+use crate::operation::Operation;
+use crate::request::{ClosureObject, Request};
+use crate::text;
+use crate::verdict::Solved;
+use crate::workload::Workload;
+
+/// Something that is allowed, but may not be what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// One word for programs.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn warning(code: &'static str, message: impl Into<String>) -> Warning {
+    Warning { code, message: message.into() }
+}
+
+/// Objects of a closure that a warning names; the request has them all.
+const NAMED: usize = 8;
+
+/// What a mesh or an agent must be told to leave a pod alone, or is told to enter it: the key of a pod's label or
+/// annotation, the values that ask for a sidecar, and whose it is.
+const INJECTORS: [(&str, &[&str], &str); 4] = [
+    ("sidecar.istio.io/inject", &["true"], "Istio"),
+    ("linkerd.io/inject", &["enabled", "ingress"], "Linkerd"),
+    ("consul.hashicorp.com/connect-inject", &["true"], "Consul"),
+    ("vault.hashicorp.com/agent-inject", &["true"], "Vault"),
+];
+
+impl Operation {
+    /// What is odd about the Operation itself.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let unknown = self.unknown.iter();
+        unknown.map(|path| warning("UnknownField", format!("the Operation's {path} is not read"))).collect()
+    }
+}
+
+/// What is odd about running this hook now, whatever the policies say.
+pub(super) fn of_hook(request: &Request) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let hook = &request.hook;
+    let workload = Workload::of(&hook.manifest);
+    let every =
+        |class: &str| !hook.events.is_empty() && hook.events.iter().all(|event| event.ends_with(class));
+    let events = hook.events.join(", ");
+    if hook.events.iter().any(|event| event.ends_with("-delete")) {
+        let message =
+            format!("the hook is written for the release's deletion ({events}) and may destroy its data");
+        warnings.push(warning("DeleteHook", message));
+    } else if every("-rollback") {
+        let message =
+            format!("the hook is written for a rollback ({events}) and may undo what the release needs");
+        warnings.push(warning("RollbackHook", message));
+    } else if every("-install") {
+        let message =
+            format!("the hook is written for a first installation ({events}), and the release exists");
+        warnings.push(warning("InstallHook", message));
+    }
+    if !hook.closure.is_empty() {
+        warnings.push(warning("HookOnlyObjects", hook_only(&hook.closure)));
+    }
+    if !workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
+        let message = "the chart's restartPolicy is absent or Always, which Kubernetes refuses in a Job: set it to \
+                       Never or OnFailure in the chart";
+        warnings.push(warning("RestartPolicyNotAllowed", message));
+    }
+    warnings.extend(sidecars(workload));
+    warnings
+}
+
+/// What is odd about the Job that would run.
+pub(super) fn of_run(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let workload = Workload::of(&request.hook.manifest);
+    let seconds =
+        |spec: Option<&Map<String, Value>>| spec.and_then(|spec| spec.get("activeDeadlineSeconds")?.as_i64());
+    let pods_own = seconds(workload.pod_spec());
+    match solved.active_deadline_seconds.value {
+        None if pods_own.is_none() => warnings.push(warning(
+            "NoDeadline",
+            "nothing limits how long the run may take: set spec.parameters.activeDeadlineSeconds",
+        )),
+        Some(0) => {
+            warnings.push(warning("DeadlineZero", "with activeDeadlineSeconds 0 the run fails at once"))
+        }
+        _ => {}
+    }
+    let longest = solved.active_deadline_seconds.value.unwrap_or(i64::MAX);
+    if let Some(own) = pods_own.filter(|own| *own < longest) {
+        let message = format!("the chart's pod has a limit of its own, {own} s, which ends it sooner");
+        warnings.push(warning("PodDeadline", message));
+    }
+    for gone in &cloned.stripped {
+        match gone.path.as_str() {
+            "spec.suspend" if gone.value == Value::Bool(true) => {
+                warnings.push(warning("SuspendDropped", "the chart's Job is suspended; the run is not"))
+            }
+            "spec.nodeName" => warnings.push(warning(
+                "NodeNameDropped",
+                format!("the chart's pod names its node, {}; the run is scheduled instead", gone.value),
+            )),
+            _ => {}
+        }
+    }
+    warnings
+}
+
+fn hook_only(closure: &[ClosureObject]) -> String {
+    let mut named: Vec<String> =
+        closure.iter().take(NAMED).map(|object| format!("{} {}", object.kind, object.name)).collect();
+    if closure.len() > NAMED {
+        named.push(format!("{} more", closure.len() - NAMED));
+    }
+    format!("the hook needs other hooks, which Helm may have deleted since: {}", text::list(&named))
+}
+
+/// Whether something beside the hook's own containers may keep the pod, and so the Job, running for ever.
+fn sidecars(workload: Workload<'_>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let labels = workload.pod_labels();
+    let annotations = workload.pod_annotations();
+    for (key, values, whose) in INJECTORS {
+        let asked = labels.get(key).or_else(|| annotations.get(key));
+        if asked.is_some_and(|value| values.contains(&value.as_str())) {
+            let message = format!("the pod asks for a sidecar of {whose} ({key}), which may never end");
+            warnings.push(warning("Sidecar", message));
+        }
+    }
+    let names: Vec<String> = workload
+        .containers()
+        .into_iter()
+        .filter(|container| !container.init)
+        .map(|c| text::quote(&c.name))
+        .collect();
+    if names.len() > 1 {
+        let message = format!("the run ends only when all of its containers end: {}", text::list(&names));
+        warnings.push(warning("SeveralContainers", message));
+    }
+    warnings
+}
