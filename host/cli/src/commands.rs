@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod completions;
+mod hooks;
 mod policy;
 
 use anyhow::Result;
@@ -18,6 +19,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Hooks(hooks::Args),
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
@@ -46,6 +48,7 @@ impl Args {
     /// How errors of this command are printed.
     pub(crate) fn error_format(&self) -> ErrorFormat {
         match &self.command {
+            Command::Hooks(args) => args.error_format(),
             Command::Policy(command) => command.error_format(),
             Command::Completions(_) => ErrorFormat::Text,
         }
@@ -54,6 +57,7 @@ impl Args {
     /// Does what was asked.
     pub(crate) fn run(self) -> Result<Outcome> {
         match self.command {
+            Command::Hooks(args) => hooks::run(args),
             Command::Policy(command) => command.run(),
             Command::Completions(args) => completions::run(args),
         }

@@ -27,6 +27,12 @@ The result goes to stdout, everything else to stderr. With -o json errors are JS
 pub(crate) enum Outcome {
     /// What was asked for is done.
     Done,
+    /// The work was done and its result, already printed, is a failure: a policy's test cases.
+    Failed,
+    /// The answer, already printed, is a denial.
+    Denied,
+    /// The answer, already printed, is a hold.
+    Held,
 }
 
 /// How errors are to be printed.
@@ -53,6 +59,9 @@ pub(crate) fn finish(result: Result<Outcome, Error>, errors: ErrorFormat) -> Exi
 fn code(result: &Result<Outcome, Error>) -> u8 {
     let reason = match result {
         Ok(Outcome::Done) => return 0,
+        Ok(Outcome::Failed) => return 1,
+        Ok(Outcome::Denied) => return 3,
+        Ok(Outcome::Held) => return 4,
         Err(error) => reason(error),
     };
     match reason {
@@ -107,5 +116,11 @@ mod tests {
     fn an_error_without_a_reason_is_a_failure_of_this_machine() {
         assert_eq!(reason(&anyhow!("disk full")), Reason::HostFailed);
         assert_eq!(code(&Err(anyhow!("disk full"))), 1);
+    }
+
+    #[test]
+    fn each_outcome_has_a_code_of_its_own() {
+        let codes = [Outcome::Done, Outcome::Failed, Outcome::Denied, Outcome::Held].map(|o| code(&Ok(o)));
+        assert_eq!(codes, [0, 1, 3, 4]);
     }
 }

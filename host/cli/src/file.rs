@@ -1,10 +1,50 @@
-//! A *file* is what a person named: with its name in every error.
+//! A *file* is an input that a person named: read whole, within a limit, with its name in every error.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hookhost_core::Reason;
+
+use crate::problem::Problem;
+
+/// Reads a file of at most `limit` bytes; `-` is stdin. `what` names the kind of input in errors.
+pub(crate) fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return bounded(io::stdin().lock(), what, "stdin", limit);
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("cannot open the {what} {name}"))?;
+    bounded(file, what, &name, limit)
+}
+
+/// Reads a file of UTF-8 text of at most `limit` bytes; `-` is stdin.
+pub(crate) fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
+    let bytes = read(path, what, limit)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        Problem::new(
+            Reason::ValidationFailed,
+            format!("the {what} {} is not UTF-8 text: byte {place} is the first that is not", path.display()),
+        )
+        .into()
+    })
+}
+
+fn bounded(from: impl Read, what: &str, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to know; a pipe that never ends is not read to its end.
+    let read = from.take(limit + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read the {what} {name}"))?;
+    if bytes.len() as u64 > limit {
+        let message = format!("the {what} {name} is larger than {limit} bytes");
+        return Err(Problem::new(Reason::ValidationFailed, message)
+            .with_advice(format!("Check that it is the {what} you meant."))
+            .into());
+    }
+    Ok(bytes)
+}
 
 /// Writes a file so that a reader sees the old one or the new one, never a part; makes the folder if needed.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {

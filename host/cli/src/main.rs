@@ -6,12 +6,15 @@
 //! nothing else; everything said on the way goes to stderr.
 
 mod cargo;
+mod cases;
 mod commands;
 mod componentize;
 mod exit;
 mod file;
 mod output;
+mod policies;
 mod problem;
+mod record;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -19,6 +22,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // The sandbox starts this program again to compile a policy; that child must do nothing else first.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == hookhost_sandbox::SUBCOMMAND) {
+        return hookhost_sandbox::compile_child_main();
+    }
     let args = commands::Args::parse();
     let errors = args.error_format();
     exit::finish(args.run(), errors)

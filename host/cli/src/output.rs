@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
+use hookhost_core::text::is_unprintable;
 
 /// Prints a result on stdout. Colours in it reach terminals only.
 pub(crate) fn result(text: &str) -> Result<()> {
@@ -34,8 +35,9 @@ fn write(mut to: impl Write, text: &str) -> io::Result<()> {
     to.flush()
 }
 
-/// Makes control characters, and those that reorder or hide text, visible; all else is unchanged.
+/// Makes characters that steer a terminal, or that reorder or hide text, visible. Line feeds and tabs stay.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    let is_dangerous = |c: char| !matches!(c, '\n' | '\t') && is_unprintable(c);
     if !text.chars().any(is_dangerous) {
         return Cow::Borrowed(text);
     }
@@ -44,16 +46,6 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
         if is_dangerous(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
     }
     Cow::Owned(safe)
-}
-
-/// Control characters other than line feed and tab, line and paragraph separators, invisible and bidirectional
-/// formatting characters (Unicode's Cc, Zl, Zp and the part of Cf that is used for deceit).
-fn is_dangerous(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => true,
-        _ => c.is_control(),
-    }
 }
 
 /// A table for people: columns two blanks apart, as wide as their widest cell, the last as it comes.

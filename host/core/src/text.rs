@@ -31,7 +31,7 @@ pub fn printable(text: &str) -> String {
 
 /// Control characters, and the format characters that reorder or hide text (bidirectional overrides, zero-width
 /// characters, line and paragraph separators).
-fn is_unprintable(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -1,6 +1,10 @@
 //! `hookhost policy`: what the author of a policy does with it.
 
+mod bench;
 mod build;
+mod eval;
+mod inspect;
+mod test;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -11,6 +15,10 @@ use crate::exit::{ErrorFormat, Outcome};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(build::Args),
+    Test(test::Args),
+    Inspect(inspect::Args),
+    Eval(eval::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -18,6 +26,10 @@ impl Command {
     pub(crate) fn error_format(&self) -> ErrorFormat {
         match self {
             Command::Build(args) => args.output.errors(),
+            Command::Test(args) => args.output.errors(),
+            Command::Inspect(args) => args.output.errors(),
+            Command::Eval(args) => args.output.errors(),
+            Command::Bench(args) => args.output.errors(),
         }
     }
 
@@ -25,6 +37,10 @@ impl Command {
     pub(crate) fn run(self) -> Result<Outcome> {
         match self {
             Command::Build(args) => build::run(args),
+            Command::Test(args) => test::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Bench(args) => bench::run(args),
         }
     }
 }

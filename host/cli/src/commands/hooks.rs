@@ -1,0 +1,204 @@
+//! `hookhost hooks`: what hooks a release has, and which of them can be run.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use hookhost_core::hook::Hook;
+use hookhost_core::record::Record;
+use hookhost_core::workload::Workload;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::{ErrorFormat, Outcome};
+use crate::output::{self, Table};
+use crate::record;
+
+/// List the hooks of a release: which there are, when Helm runs them, whether they can be run on demand
+///
+/// RELEASE is the Secret (or ConfigMap) in which Helm keeps the release, as YAML or JSON, or the record in it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kubectl get secret sh.helm.release.v1.shop.v3 -o yaml > shop.yaml && hookhost hooks shop.yaml
+  kubectl get secret sh.helm.release.v1.shop.v3 -o json | hookhost hooks -
+  hookhost hooks shop.yaml -o json | jq -r '.hooks[] | select(.runnable) | .name'")]
+pub(crate) struct Args {
+    /// File with the release, `-` for stdin
+    release: PathBuf,
+    /// How to print the hooks
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// How hooks are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For people, with where each comes from and how Helm last ran it
+    Wide,
+    /// For programs: everything, manifests included; the fields stay as they are
+    Json,
+}
+
+/// A release and its hooks, for programs.
+#[derive(Serialize)]
+struct Listing<'a> {
+    release: Release<'a>,
+    hooks: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Release<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    revision: u32,
+    status: &'a str,
+    chart: &'a str,
+    chart_version: &'a str,
+    app_version: Option<&'a str>,
+}
+
+/// One hook, for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row<'a> {
+    name: &'a str,
+    kind: &'a str,
+    api_version: &'a str,
+    path: &'a str,
+    events: &'a [String],
+    weight: i32,
+    delete_policies: &'a [String],
+    /// What the chart's own Job declares; null where it declares none, or the manifest's number is wrong.
+    active_deadline_seconds: Option<i64>,
+    backoff_limit: Option<i32>,
+    ttl_seconds_after_finished: Option<i32>,
+    runnable: bool,
+    /// Why it is not runnable.
+    why_not: Option<String>,
+    last_run: LastRun<'a>,
+    manifest: &'a Value,
+}
+
+/// How Helm itself last ran the hook in this revision.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastRun<'a> {
+    phase: &'a str,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+}
+
+impl Args {
+    /// How errors are printed.
+    pub(super) fn error_format(&self) -> ErrorFormat {
+        if self.output == Format::Json { ErrorFormat::Json } else { ErrorFormat::Text }
+    }
+}
+
+/// Lists the hooks.
+pub(crate) fn run(args: Args) -> Result<Outcome> {
+    let Args { release, output } = args;
+    let record = record::read(&release)?;
+    let hooks = record.hooks();
+    let rows: Vec<Row<'_>> = hooks.iter().map(row).collect();
+    match output {
+        Format::Json => output::json(&Listing { release: described(&record), hooks: rows })?,
+        Format::Table | Format::Wide if rows.is_empty() => {
+            output::message(&format!("The release {} has no hooks.\n", output::escape(&record.name)));
+        }
+        Format::Table => output::result(&table(&rows))?,
+        Format::Wide => output::result(&wide(&rows))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn described(record: &Record) -> Release<'_> {
+    Release {
+        name: &record.name,
+        namespace: &record.namespace,
+        revision: record.revision,
+        status: record.status.as_str(),
+        chart: &record.chart.name,
+        chart_version: &record.chart.version,
+        app_version: record.chart.app_version.as_deref(),
+    }
+}
+
+fn row(hook: &Hook) -> Row<'_> {
+    let declared = Workload::of(&hook.manifest).declared().unwrap_or_default();
+    Row {
+        name: &hook.name,
+        kind: &hook.kind,
+        api_version: &hook.api_version,
+        path: &hook.path,
+        events: &hook.events,
+        weight: hook.weight,
+        delete_policies: &hook.delete_policies,
+        active_deadline_seconds: declared.active_deadline_seconds,
+        backoff_limit: declared.backoff_limit,
+        ttl_seconds_after_finished: declared.ttl_seconds_after_finished,
+        runnable: hook.runnable.is_ok(),
+        why_not: hook.runnable.as_ref().err().map(|why| chain(why)),
+        last_run: LastRun {
+            phase: &hook.last_run.phase,
+            started_at: hook.last_run.started_at.map(|time| time.to_string()),
+            completed_at: hook.last_run.completed_at.map(|time| time.to_string()),
+        },
+        manifest: &hook.manifest,
+    }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn table(rows: &[Row<'_>]) -> String {
+    let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "RUNNABLE"]);
+    for row in rows {
+        let [name, kind, events, weight, deadline, runnable] = cells(row);
+        table.row([&name, &kind, &events, &weight, &deadline, &runnable]);
+    }
+    table.render()
+}
+
+fn wide(rows: &[Row<'_>]) -> String {
+    let mut table = Table::new(&[
+        "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "BACKOFF", "TTL", "DELETE", "LAST RUN", "PATH",
+        "RUNNABLE",
+    ]);
+    for row in rows {
+        let [name, kind, events, weight, deadline, runnable] = cells(row);
+        let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
+        let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
+        let delete = row.delete_policies.join(",");
+        let [delete, phase] =
+            [delete.as_str(), row.last_run.phase].map(|s| if s.is_empty() { "-" } else { s });
+        table.row([
+            &name, &kind, &events, &weight, &deadline, &backoff, &ttl, delete, phase, row.path, &runnable,
+        ]);
+    }
+    table.render()
+}
+
+fn cells(row: &Row<'_>) -> [String; 6] {
+    [
+        if row.name.is_empty() { "-".to_owned() } else { row.name.to_owned() },
+        row.kind.to_owned(),
+        row.events.join(","),
+        row.weight.to_string(),
+        row.active_deadline_seconds.map_or("-".to_owned(), |seconds| format!("{seconds}s")),
+        row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}")),
+    ]
+}

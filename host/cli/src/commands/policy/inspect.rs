@@ -1,0 +1,110 @@
+//! `hookhost policy inspect`: what a policy says of itself.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use hookhost_sandbox::Limits;
+use serde::Serialize;
+use serde_json::Value;
+use wasmparser::{Parser, Payload};
+
+use crate::commands::Format;
+use crate::componentize::digest;
+use crate::exit::Outcome;
+use crate::{output, policies};
+
+/// Show what a policy is: name, version, contract, digest and the settings that it takes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookhost policy inspect target/policies/deadline-cap.wasm
+  hookhost policy inspect deadline-cap.wasm -o json | jq .settingsSchema")]
+pub(crate) struct Args {
+    /// The policy
+    #[arg(value_name = "FILE.wasm")]
+    policy: PathBuf,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+}
+
+/// What a policy is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inspection {
+    name: String,
+    version: String,
+    summary: String,
+    /// The interface that it exports, with its version.
+    contract: String,
+    imports: Vec<String>,
+    size: usize,
+    digest: String,
+    settings_schema: Value,
+}
+
+/// Prints what a policy is.
+pub(crate) fn run(args: Args) -> Result<Outcome> {
+    let Args { policy: path, output } = args;
+    let (policy, wasm) = policies::load(&policies::sandbox()?, &path, Limits::default())?;
+    let described = policy
+        .describe()
+        .inspect_err(|error| policies::logs(error.logs()))
+        .map_err(|error| policies::problem(format!("{} does not say what it is", path.display()), error))?;
+    let (imports, exports) = interfaces(&wasm)?;
+    let inspection = Inspection {
+        name: described.name,
+        version: described.version,
+        summary: described.summary,
+        contract: exports.join(", "),
+        imports,
+        size: wasm.len(),
+        digest: digest(&wasm),
+        settings_schema: described.settings_schema,
+    };
+    match output {
+        Format::Json => output::json(&inspection)?,
+        Format::Table => output::result(&text(&inspection)?)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(inspection: &Inspection) -> Result<String> {
+    let Inspection { name, version, summary, contract, imports, size, digest, settings_schema } = inspection;
+    let schema = policies::yaml_text(settings_schema)?;
+    let schema: String = schema.lines().map(|line| format!("  {}\n", output::escape(line))).collect();
+    let escaped = |text: &str| output::escape(text).into_owned();
+    Ok(format!(
+        "Name:      {}\nVersion:   {}\nSummary:   {}\nContract:  {}\nImports:   {}\nSize:      {size} bytes\n\
+         Digest:    {digest}\nSettings (JSON Schema):\n{schema}",
+        escaped(name),
+        escaped(version),
+        escaped(summary),
+        escaped(contract),
+        escaped(&imports.join(", ")),
+    ))
+}
+
+/// Names of what a component imports and exports. The sandbox has accepted it, so it is short and well-formed.
+fn interfaces(wasm: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) if depth > 0 => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((imports, exports))
+}

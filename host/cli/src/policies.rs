@@ -1,0 +1,165 @@
+//! A *policy in use*: a file opened in the sandbox, with the settings that it accepted.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use hookhost_core::{Reason, Request, yaml};
+use hookhost_sandbox::{Cache, Compiler, Level, Limits, LogLine, Policy, Sandbox, SettingsError};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::problem::Problem;
+use crate::{file, output};
+
+/// Bytes of a policy's file: four times what the sandbox takes, so that its own error, which says more, comes first.
+const POLICY_BYTES: u64 = 16 << 20;
+/// Bytes of a file that a person writes: settings, requests, test cases, Operations.
+const DOCUMENT_BYTES: u64 = 4 << 20;
+
+/// Adds the cache for this person's own use; without one policies are compiled each time, with a note.
+pub(crate) fn cached(sandbox: Sandbox) -> Sandbox {
+    let Some(dir) = Cache::default_dir() else {
+        output::message("note: policies are compiled each time: neither XDG_CACHE_HOME nor HOME is set\n");
+        return sandbox;
+    };
+    match Cache::open(dir) {
+        Ok(cache) => sandbox.with_cache(cache),
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            output::message(&format!("note: policies are compiled each time: {}\n", output::escape(&why)));
+            sandbox
+        }
+    }
+}
+
+/// A sandbox for single evaluations: nothing is reserved ahead.
+pub(crate) fn sandbox() -> Result<Sandbox> {
+    Ok(cached(
+        Sandbox::unpooled(Compiler::this_program())
+            .map_err(|error| problem("cannot make the sandbox", error))?,
+    ))
+}
+
+/// Opens a policy's file; gives back its bytes too.
+pub(crate) fn load(sandbox: &Sandbox, path: &Path, limits: Limits) -> Result<(Policy, Vec<u8>)> {
+    let wasm = file::read(path, "policy", POLICY_BYTES)?;
+    let name = path.display();
+    let policy = sandbox
+        .load(&wasm, limits)
+        .map_err(|error| problem(format!("cannot load the policy {name}"), error))?;
+    Ok((policy, wasm))
+}
+
+/// An error of the sandbox, with what was being done.
+pub(crate) fn problem(doing: impl Into<String>, error: hookhost_sandbox::Error) -> Problem {
+    let (reason, advice) = (error.reason(), error.advice());
+    Problem::new(reason, doing).with_source(error).with_advice(advice)
+}
+
+/// Reads one YAML (or JSON) document that a person wrote.
+pub(crate) fn document(path: &Path, what: &str) -> Result<Value> {
+    parse(&file::read_text(path, what, DOCUMENT_BYTES)?, path, what)
+}
+
+/// Reads a text of YAML documents that a person wrote, and gives the text too.
+pub(crate) fn text(path: &Path, what: &str) -> Result<String> {
+    file::read_text(path, what, DOCUMENT_BYTES)
+}
+
+/// The one document of a text.
+pub(crate) fn parse(text: &str, path: &Path, what: &str) -> Result<Value> {
+    let wrong =
+        || Problem::new(Reason::ValidationFailed, format!("the {what} {} is not readable", path.display()));
+    Ok(yaml::read_one(text).map_err(|error| wrong().with_source(error))?)
+}
+
+/// A value as a type, with the path of a field that does not fit.
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value, place: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." { String::new() } else { format!(" at {path}") };
+        Problem::new(Reason::ValidationFailed, format!("{place}{at}: {}", error.inner()))
+    })
+}
+
+/// A request from a file.
+pub(crate) fn request(path: &Path) -> Result<Request> {
+    Ok(typed(document(path, "request")?, &format!("the request {}", path.display()))?)
+}
+
+/// Settings from a file as JSON text; `{}` without one.
+pub(crate) fn settings(path: Option<&PathBuf>) -> Result<String> {
+    Ok(match path {
+        Some(path) => document(path, "settings")?.to_string(),
+        None => "{}".to_owned(),
+    })
+}
+
+/// Has a policy check settings. `name` is what the policy is called in errors.
+pub(crate) fn check_settings(policy: &Policy, name: &str, settings: &str) -> Result<()> {
+    let errors = policy
+        .validate_settings(settings)
+        .inspect_err(|error| logs(error.logs()))
+        .map_err(|error| problem(format!("cannot check the settings of {name}"), error))?;
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = errors.iter().map(|error| place(&error.path, &error.message)).collect();
+    Err(Problem::new(
+        Reason::PolicySettingsInvalid,
+        format!("{name} refuses its settings: {}", lines.join("; ")),
+    )
+    .with_advice("Correct the settings; `hookhost policy inspect FILE.wasm` shows what they may be.")
+    .into())
+}
+
+fn place(path: &str, message: &str) -> String {
+    if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }
+}
+
+/// What is wrong with settings, as cases and JSON have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Invalid {
+    #[serde(default)]
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+impl From<SettingsError> for Invalid {
+    fn from(SettingsError { path, message }: SettingsError) -> Invalid {
+        Invalid { path, message }
+    }
+}
+
+/// A log line, as JSON has it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    level: &'static str,
+    message: String,
+}
+
+impl From<&LogLine> for Line {
+    fn from(line: &LogLine) -> Line {
+        let level = match line.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        Line { level, message: line.message.clone() }
+    }
+}
+
+/// Shows what a policy logged to the person who waits.
+pub(crate) fn logs(lines: &[LogLine]) {
+    for line in lines {
+        let Line { level, message } = Line::from(line);
+        output::message(&format!("{level}: {}\n", output::escape(&message)));
+    }
+}
+
+/// A value as YAML, for people.
+pub(crate) fn yaml_text(value: &impl Serialize) -> Result<String> {
+    Ok(yaml::write(&serde_json::to_value(value).context("cannot write the result as JSON")?))
+}
