@@ -4,11 +4,14 @@
 //! file only says which there are.
 
 mod check;
+mod cluster;
+mod fixtures;
 mod policies;
 mod run;
 mod setup;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +35,17 @@ enum Task {
     },
     /// Build the stock policies into target/policies
     Policies,
+    /// Make the release records in tests/fixtures anew, with both Helms on a real API server
+    Fixtures {
+        /// Where to, instead of tests/fixtures
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+    /// A Kubernetes control plane on this machine, in namespaces of its own
+    Cluster {
+        #[command(subcommand)]
+        task: cluster::Task,
+    },
     /// Formatting, lints, documentation, licences and sources of dependencies
     Check,
 }
@@ -40,6 +54,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Test { quick } => test::test(quick),
         Task::Policies => policies::build().map(drop),
+        Task::Fixtures { into } => fixtures::fixtures(into.as_deref()),
+        Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),
     };
     match result {

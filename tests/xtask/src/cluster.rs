@@ -1,0 +1,157 @@
+//! The *cluster* task keeps a testbed at hand for people: start it, look around in it, stop it.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use testbed::{Cluster, Programs};
+
+use crate::run::{root, say, seconds};
+
+/// What the cluster says to the process that started it.
+const READY: &str = "ready";
+
+#[derive(Subcommand)]
+pub(crate) enum Task {
+    /// Start a cluster that stays until `down`
+    Up,
+    /// Stop it; its data are gone, its logs stay
+    Down,
+    /// Open a shell, or run a command, with kubectl, helm and helm3 on the PATH; without `up`, in a cluster of its own
+    Shell {
+        /// The command, after --
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// What `up` starts
+    #[command(hide = true)]
+    Serve,
+}
+
+/// Runs the task.
+pub(crate) fn cluster(task: Task) -> Result<()> {
+    match task {
+        Task::Up => up(),
+        Task::Down => down(),
+        Task::Shell { command } => shell(&command),
+        Task::Serve => serve(),
+    }
+}
+
+fn dir() -> PathBuf {
+    root().join("tests/controlplane/run")
+}
+
+fn up() -> Result<()> {
+    if running().is_some() {
+        say("the cluster is up already: cargo xtask cluster shell");
+        return Ok(());
+    }
+    Programs::build(say)?;
+    fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
+    let start = Instant::now();
+    let mut serve = testbed::isolated_command(std::env::current_exe()?)?;
+    let log = dir().join("serve.log");
+    let log_file = fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    serve.args(["cluster", "serve"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
+    // A group of its own: what is typed at this terminal later is not meant for it.
+    let mut serve = serve.process_group(0).spawn().context("cannot start the cluster")?;
+    let mut line = String::new();
+    if let Some(stdout) = serve.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    if line.trim() != READY {
+        bail!("the cluster did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
+    }
+    fs::write(pid_file(), serve.id().to_string()).context("cannot write the cluster's process id")?;
+    say(&format!("the cluster is up after {}", seconds(start.elapsed())));
+    say("  cargo xtask cluster shell                 a shell in it");
+    say("  cargo xtask cluster shell -- kubectl get ns");
+    say("  cargo xtask cluster down");
+    Ok(())
+}
+
+fn serve() -> Result<()> {
+    let programs = Programs::build(say)?;
+    testbed::isolate()?;
+    let _cluster = Cluster::start(&programs, &dir())?;
+    writeln!(io::stdout(), "{READY}")?;
+    loop {
+        thread::park();
+    }
+}
+
+fn down() -> Result<()> {
+    let Some(pid) = running() else {
+        say("the cluster is not up");
+        return Ok(());
+    };
+    // By handle, not by number: the number could be another process's by now.
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot find the cluster's process")?;
+    pidfd_send_signal(&process, Signal::KILL).context("cannot stop the cluster")?;
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], None)?;
+    fs::remove_file(pid_file())?;
+    say("the cluster is down");
+    Ok(())
+}
+
+fn shell(words: &[String]) -> Result<()> {
+    let programs = Programs::build(say)?;
+    let shell = [std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
+    let words = if words.is_empty() { &shell[..] } else { words };
+    let status = if let Some(pid) = running() {
+        enter(pid, words, &programs)?
+    } else {
+        testbed::isolate()?;
+        let dir = std::env::temp_dir().join(format!("hookhost-cluster-{}", std::process::id()));
+        let cluster = Cluster::start(&programs, &dir)?;
+        let status = run(cluster.command(&words[0]).args(&words[1..]));
+        drop(cluster);
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        status?
+    };
+    if status.success() { Ok(()) } else { bail!("{} ended with {status}", words[0]) }
+}
+
+/// Runs a command in the namespaces of the cluster that is up.
+fn enter(pid: Pid, words: &[String], programs: &Programs) -> Result<ExitStatus> {
+    let namespace = |name: &str| format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
+    let mut nsenter = Command::new("nsenter");
+    if !rustix::process::geteuid().is_root() {
+        nsenter.arg(format!("--user={}", namespace("user"))).arg("--preserve-credentials");
+    }
+    nsenter
+        .arg(format!("--net={}", namespace("net")))
+        .arg(format!("--mount={}", namespace("mnt")))
+        // The process is outside the process namespace that it made for its children.
+        .arg(format!("--pid={}", namespace("pid_for_children")))
+        .arg(format!("--wd={}", std::env::current_dir()?.display()))
+        .arg("--")
+        .args(words);
+    testbed::environment(&mut nsenter, programs, &dir());
+    run(&mut nsenter)
+}
+
+fn run(command: &mut Command) -> Result<ExitStatus> {
+    command.status().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
+}
+
+/// The process that holds the cluster, if it is up.
+fn running() -> Option<Pid> {
+    let pid: i32 = fs::read_to_string(pid_file()).ok()?.trim().parse().ok()?;
+    let line = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
+    // Process ids come around: it must be the one that `up` started.
+    line.ends_with(b"\0cluster\0serve\0").then(|| Pid::from_raw(pid))?
+}
+
+fn pid_file() -> PathBuf {
+    dir().join("pid")
+}
