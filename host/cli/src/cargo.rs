@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use hookhost_core::Reason;
 use serde::Deserialize;
 
+use crate::output;
 use crate::problem::Problem;
 use crate::toolchain::{TARGET, Toolchain};
 
@@ -158,7 +159,13 @@ pub(crate) fn compile(crates: &[&Crate], toolchain: &Toolchain) -> Result<Vec<Pa
     cargo.args(["build", "--lib", "--target", TARGET, "--profile", "policy"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     // A folder of its own: the native build and this one neither wait for nor rebuild each other.
-    cargo.arg("--target-dir").arg(first.target.join("policy-build"));
+    let target = first.target.join("policy-build");
+    if toolchain.builds_library() && !target.join(TARGET).exists() {
+        output::message(&format!(
+            "note: no library for {TARGET} is installed; it is built from its sources, once, in some minutes\n"
+        ));
+    }
+    cargo.arg("--target-dir").arg(target);
     for setting in PROFILE {
         cargo.args(["--config", setting]);
     }

@@ -2,6 +2,7 @@
 
 mod completions;
 mod hooks;
+mod plan;
 mod policy;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Hooks(hooks::Args),
+    Plan(plan::Args),
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
@@ -49,6 +51,7 @@ impl Args {
     pub(crate) fn error_format(&self) -> ErrorFormat {
         match &self.command {
             Command::Hooks(args) => args.error_format(),
+            Command::Plan(args) => args.error_format(),
             Command::Policy(command) => command.error_format(),
             Command::Completions(_) => ErrorFormat::Text,
         }
@@ -58,6 +61,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
         match self.command {
             Command::Hooks(args) => hooks::run(args),
+            Command::Plan(args) => plan::run(args),
             Command::Policy(command) => command.run(),
             Command::Completions(args) => completions::run(args),
         }

@@ -86,15 +86,9 @@ impl Toolchain {
         }
     }
 
-    /// What is worth telling the person who waits.
-    pub(crate) fn note(&self) -> Option<String> {
-        match self {
-            Toolchain::Library { .. } => None,
-            Toolchain::Sources { rustc, .. } => Some(format!(
-                "note: no library for {TARGET} is installed; it is built from the sources of {} (once, some minutes)\n",
-                rustc.display()
-            )),
-        }
+    /// Whether cargo first builds the library, in minutes, where it has not done so yet.
+    pub(crate) fn builds_library(&self) -> bool {
+        matches!(self, Toolchain::Sources { .. })
     }
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod eval;
 mod inspect;
+mod new;
 mod test;
 
 use anyhow::Result;
@@ -14,6 +15,7 @@ use crate::exit::{ErrorFormat, Outcome};
 /// What to do with a policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(new::Args),
     Build(build::Args),
     Test(test::Args),
     Inspect(inspect::Args),
@@ -25,6 +27,7 @@ impl Command {
     /// How errors of this command are printed.
     pub(crate) fn error_format(&self) -> ErrorFormat {
         match self {
+            Command::New(_) => ErrorFormat::Text,
             Command::Build(args) => args.output.errors(),
             Command::Test(args) => args.output.errors(),
             Command::Inspect(args) => args.output.errors(),
@@ -36,6 +39,7 @@ impl Command {
     /// Does what was asked.
     pub(crate) fn run(self) -> Result<Outcome> {
         match self {
+            Command::New(args) => new::run(args),
             Command::Build(args) => build::run(args),
             Command::Test(args) => test::run(args),
             Command::Inspect(args) => inspect::run(args),

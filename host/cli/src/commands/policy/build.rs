@@ -108,9 +108,6 @@ pub(super) fn build(crates: &[Crate]) -> Result<Vec<(Crate, Vec<u8>)>> {
     for workspace in workspaces {
         let members: Vec<&Crate> = crates.iter().filter(|policy| policy.workspace == workspace).collect();
         let toolchain = Toolchain::find(workspace.parent().unwrap_or(Path::new(".")))?;
-        if let Some(note) = toolchain.note() {
-            output::message(&note);
-        }
         let modules = cargo::compile(&members, &toolchain)?;
         for (policy, module) in members.into_iter().zip(modules) {
             let module =

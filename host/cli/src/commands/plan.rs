@@ -1,0 +1,189 @@
+//! `hookhost plan`: the Job that an Operation would become, and why it looks as it does.
+//!
+//! Everything is decided by the same functions of the core as in a cluster; this command reads the inputs from files
+//! and asks the policies.
+
+mod inputs;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use hookhost_core::operation::Operation;
+use hookhost_core::plan::{self, Plan};
+use hookhost_core::request::ClosureObject;
+use hookhost_core::verdict::{Answer, Outcome as VerdictOutcome};
+use hookhost_core::{Request, yaml};
+use hookhost_sandbox::PreparedRequest;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::exit::{ErrorFormat, Outcome};
+use crate::output::{self, Table};
+use crate::policies;
+use crate::problem::Problem;
+use inputs::{Inputs, PolicyArgument, PolicyInUse};
+
+/// Show the Job that an Operation would become, without a cluster
+///
+/// Exits with 3 if a policy denies, 4 if one holds, 5 if the release has no such hook.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookhost plan -f operation.yaml --release shop.yaml
+  hookhost plan -f operation.yaml --release shop.yaml --policy cap.wasm=cap.yaml --policy labels.wasm -o explain
+  kubectl get secret sh.helm.release.v1.shop.v3 -o yaml | hookhost plan -f operation.yaml --release - | kubectl apply -f -")]
+pub(crate) struct Args {
+    /// File with the Operation, `-` for stdin
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    operation: PathBuf,
+    /// File with the release: Helm's Secret as YAML or JSON, or the record in it; `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    release: PathBuf,
+    /// Policy to ask, with its settings; can be given more than once, in any order
+    #[arg(long = "policy", value_name = "FILE.wasm[=SETTINGS.yaml]")]
+    policies: Vec<PolicyArgument>,
+    /// File with what the Operation's targetRef names, for its labels and annotations
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
+    /// Organisation that owns the Operation's namespace [default: the namespace's name]
+    #[arg(long, value_name = "NAME", alias = "organization")]
+    organisation: Option<String>,
+    /// Id of the cluster [default: none]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    cluster_id: String,
+    /// Time that policies are told, for example 2026-03-02T09:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// How to print the plan
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The Job alone, as kubectl takes it
+    Yaml,
+    /// For programs: the Job, the verdict, where every value comes from, warnings, the hook's closure
+    Json,
+    /// For people: every value with where it comes from
+    Explain,
+}
+
+impl Args {
+    /// How errors are printed.
+    pub(super) fn error_format(&self) -> ErrorFormat {
+        if self.output == Format::Json { ErrorFormat::Json } else { ErrorFormat::Text }
+    }
+}
+
+/// Plans, and prints the plan.
+pub(crate) fn run(args: Args) -> Result<Outcome> {
+    let format = args.output;
+    let Inputs { operation, request, policies } = inputs::resolve(args)?;
+    let answers = ask(&request, &policies)?;
+    let mut plan = plan::plan(&request, &answers).map_err(|error| {
+        Problem::new(error.reason(), format!("cannot plan the hook {}", request.hook.name)).with_source(error)
+    })?;
+    plan.warnings.extend(operation.warnings());
+    print(&plan, &operation, &request, format)?;
+    Ok(match &plan.verdict.outcome {
+        VerdictOutcome::Allowed(_) => Outcome::Done,
+        VerdictOutcome::Denied(_) | VerdictOutcome::Contradictory(_) => Outcome::Denied,
+        VerdictOutcome::Held { .. } => Outcome::Held,
+    })
+}
+
+/// Asks every policy. One that gives no answer fails the plan: nobody knows what it would have said.
+fn ask(request: &Request, policies: &[PolicyInUse]) -> Result<Vec<Answer>> {
+    if policies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let prepared =
+        PreparedRequest::new(request).map_err(|error| policies::problem("cannot ask the policies", error))?;
+    let answers = policies.iter().map(|PolicyInUse { name, digest, policy, settings }| {
+        let evaluation = policy
+            .evaluate(&prepared, settings)
+            .inspect_err(|error| policies::logs(error.logs()))
+            .map_err(|error| policies::problem(format!("the policy {name} gave no decision"), error))?;
+        policies::logs(&evaluation.logs);
+        Ok(Answer { policy: name.clone(), digest: digest.clone(), decision: evaluation.decision })
+    });
+    answers.collect()
+}
+
+fn print(plan: &Plan, operation: &Operation, request: &Request, format: Format) -> Result<()> {
+    match format {
+        Format::Json => {
+            let mut document = plan.to_json();
+            document["closure"] = json!(request.hook.closure);
+            output::json(&document)
+        }
+        Format::Explain => output::result(&explanation(plan, operation, request)),
+        Format::Yaml => {
+            for warning in &plan.warnings {
+                output::message(&format!("warning: {}\n", output::escape(&warning.message)));
+            }
+            match &plan.job {
+                Some(job) => output::result(&yaml::write(job)),
+                None => {
+                    output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string())));
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String {
+    let Plan { hook, release, job, explain, warnings, .. } = plan;
+    let mut text = format!(
+        "Operation {} runs the {} hook {} ({}) of the release {}/{}, revision {}\n{plan}\n",
+        operation.name,
+        hook.kind,
+        hook.name,
+        hook.events.join(", "),
+        release.namespace,
+        release.name,
+        release.revision,
+    );
+    text = output::escape(&text).into_owned();
+    if job.is_some() {
+        let mut table = Table::new(&["FIELD", "VALUE", "FROM", "DETAILS"]);
+        for row in explain {
+            table.row([&row.field, &shown(&row.value), &row.source.to_string(), &row.details]);
+        }
+        text.push_str(&format!("\n{}", table.render()));
+    }
+    if !request.hook.closure.is_empty() {
+        let mut table = Table::new(&["NEEDS", "NAME", "RULES"]);
+        for ClosureObject { kind, name, rules, .. } in &request.hook.closure {
+            let rules = if rules.is_empty() { String::new() } else { json!(rules).to_string() };
+            table.row([kind, name, &rules]);
+        }
+        text.push_str(&format!("\n{}", table.render()));
+    }
+    if !warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in warnings {
+        text.push_str(&format!("warning: {}\n", output::escape(&warning.message)));
+    }
+    text
+}
+
+/// Characters of a value in a table; `-o json` has it whole.
+const SHOWN_CHARS: usize = 60;
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -1,0 +1,214 @@
+//! What the arguments of `hookhost plan` resolve to: files read and checked, the request built, policies loaded.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Result;
+use hookhost_core::operation::Operation;
+use hookhost_core::record::{Record, Status};
+use hookhost_core::request::{self, Target};
+use hookhost_core::{Reason, Request, hook};
+use hookhost_sandbox::{Limits, Policy, Sandbox};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Args;
+use crate::componentize::digest;
+use crate::problem::Problem;
+use crate::{output, policies, record};
+
+/// Everything that a plan is made from.
+pub(super) struct Inputs {
+    pub(super) operation: Operation,
+    pub(super) request: Request,
+    pub(super) policies: Vec<PolicyInUse>,
+}
+
+/// A policy that is to be asked.
+pub(super) struct PolicyInUse {
+    /// Its own name; with the settings' file where one policy is asked more than once.
+    pub(super) name: String,
+    pub(super) digest: String,
+    pub(super) policy: Policy,
+    /// JSON text that the policy has accepted.
+    pub(super) settings: String,
+}
+
+/// A policy's file and that of its settings, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PolicyArgument {
+    wasm: PathBuf,
+    settings: Option<PathBuf>,
+}
+
+impl FromStr for PolicyArgument {
+    type Err = Infallible;
+
+    /// Splits at the "=" after ".wasm", so that both names may have one; without ".wasm" at the first.
+    fn from_str(text: &str) -> Result<PolicyArgument, Infallible> {
+        let end = text.find(".wasm=").map(|at| at + ".wasm".len()).or_else(|| text.find('='));
+        let (wasm, settings) = match end {
+            Some(end) => (&text[..end], Some(PathBuf::from(&text[end + 1..]))),
+            None => (text, None),
+        };
+        Ok(PolicyArgument { wasm: wasm.into(), settings })
+    }
+}
+
+/// Reads and checks everything. What a person wrote comes first, since it is most often wrong.
+pub(super) fn resolve(args: Args) -> Result<Inputs> {
+    let Args { operation, release, policies, target, organisation, cluster_id, now, output: _ } = args;
+    if operation == release && operation == Path::new("-") {
+        return Err(
+            Problem::new(Reason::UsageInvalid, "the Operation and the release cannot both be stdin").into()
+        );
+    }
+    let operation = read_operation(&operation)?;
+    let target = read_target(target.as_deref(), &operation)?;
+    let record = record::read(&release)?;
+    check_status(&record)?;
+    let hooks = record.hooks();
+    let hook = hook::find(&hooks, &operation.selector()).map_err(|error| {
+        let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
+        Problem::new(error.reason(), message)
+            .with_source(error)
+            .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
+    })?;
+    if let Some(approver) = &operation.approvals.approved_by {
+        output::message(&format!("note: the approval by {} is taken as given\n", output::escape(approver)));
+    }
+    let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
+    let request = Request::build(request::Inputs {
+        operation: &operation,
+        approved_by: operation.approvals.approved_by.clone(),
+        target,
+        record: &record,
+        hook,
+        hooks: &hooks,
+        organisation: organisation.unwrap_or_else(|| namespace.clone()),
+        cluster_id,
+        now: now.unwrap_or_else(Timestamp::now),
+    })
+    .map_err(|error| {
+        Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
+    })?;
+    Ok(Inputs { policies: load(&policies)?, operation, request })
+}
+
+fn read_operation(path: &Path) -> Result<Operation> {
+    let operation = Operation::from_json(policies::document(path, "Operation")?);
+    Ok(operation.map_err(|error| {
+        let message = format!("cannot use the Operation {}", path.display());
+        Problem::new(error.reason(), message).with_source(error)
+    })?)
+}
+
+/// The part of the target's object that policies see.
+#[derive(Deserialize)]
+struct TargetObject {
+    kind: String,
+    metadata: TargetMetadata,
+}
+
+#[derive(Deserialize)]
+struct TargetMetadata {
+    name: String,
+    #[serde(default)]
+    labels: Option<std::collections::BTreeMap<String, String>>,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+fn read_target(path: Option<&Path>, operation: &Operation) -> Result<Target> {
+    let (kind, name) = (&operation.target_ref.kind, &operation.target_ref.name);
+    let Some(path) = path else {
+        return Ok(Target { kind: kind.clone(), name: name.clone(), ..Target::default() });
+    };
+    let place = format!("the target {}", path.display());
+    let object: TargetObject = policies::typed(policies::document(path, "target")?, &place)?;
+    let TargetObject { kind: found_kind, metadata } = object;
+    if (&found_kind, &metadata.name) != (kind, name) {
+        let message = format!(
+            "{place} is the {found_kind} {}, but the Operation's target is the {kind} {name}",
+            metadata.name
+        );
+        return Err(Problem::new(Reason::ValidationFailed, message).into());
+    }
+    Ok(Target {
+        kind: found_kind,
+        name: metadata.name,
+        labels: metadata.labels.unwrap_or_default(),
+        annotations: metadata.annotations.unwrap_or_default(),
+    })
+}
+
+/// Refuses a record that a cluster would not run a hook of; says so where it would take another revision.
+fn check_status(record: &Record) -> Result<(), Problem> {
+    let Record { namespace, name, revision, status, .. } = record;
+    let release = format!("the release {namespace}/{name}, revision {revision},");
+    match status {
+        Status::Uninstalled => Err(Problem::new(
+            Reason::HookRequiresRelease,
+            format!("{release} is uninstalled; hooks are run of deployed releases only"),
+        )),
+        status if status.is_pending() => {
+            Err(Problem::new(Reason::ReleaseBusy, format!("{release} is {}", status.as_str()))
+                .with_advice("Wait until Helm is done, then read the Secret of the deployed revision."))
+        }
+        status if !status.is_deployed() => {
+            output::message(&format!(
+                "warning: {} is {}; in a cluster the deployed revision would be used\n",
+                output::escape(&release),
+                status.as_str()
+            ));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn load(arguments: &[PolicyArgument]) -> Result<Vec<PolicyInUse>> {
+    if arguments.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sandbox = policies::sandbox()?;
+    let mut in_use: Vec<PolicyInUse> = Vec::new();
+    for argument in arguments {
+        let mut policy = load_one(&sandbox, argument)?;
+        if in_use.iter().any(|other| other.name == policy.name)
+            && let Some(settings) = &argument.settings
+        {
+            policy.name = format!("{} ({})", policy.name, settings.display());
+        }
+        in_use.push(policy);
+    }
+    Ok(in_use)
+}
+
+fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse> {
+    let PolicyArgument { wasm: path, settings } = argument;
+    let settings = policies::settings(settings.as_ref())?;
+    let (policy, wasm) = policies::load(sandbox, path, Limits::default())?;
+    let described = policy
+        .describe()
+        .map_err(|error| policies::problem(format!("{} does not say what it is", path.display()), error))?;
+    policies::check_settings(&policy, &described.name, &settings)?;
+    Ok(PolicyInUse { name: described.name, digest: digest(&wasm), policy, settings })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_and_its_settings_are_told_apart() {
+        let parsed = |text: &str| {
+            let PolicyArgument { wasm, settings } = text.parse().unwrap();
+            (wasm.display().to_string(), settings.map(|path| path.display().to_string()))
+        };
+        assert_eq!(parsed("cap.wasm"), ("cap.wasm".into(), None));
+        assert_eq!(parsed("a=b/cap.wasm=c=d.yaml"), ("a=b/cap.wasm".into(), Some("c=d.yaml".into())));
+        assert_eq!(parsed("cap=s.yaml"), ("cap".into(), Some("s.yaml".into())));
+    }
+}
