@@ -1,6 +1,8 @@
 //! The decision, kept on the Job: which policies, in which build, made which value what it is.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, PolicyUse, Solved};
@@ -27,9 +29,12 @@ pub(super) fn decision(request: &Request, solved: &Solved, policies: &[PolicyUse
             "backoffLimit": number(&solved.backoff_limit),
             "ttlSecondsAfterFinished": number(&solved.ttl_seconds_after_finished),
         },
-        "labels": entries(&solved.labels),
-        "annotations": entries(&solved.annotations),
     });
+    for (what, added) in [("labels", &solved.labels), ("annotations", &solved.annotations)] {
+        if !added.is_empty() {
+            decision[what] = entries(added);
+        }
+    }
     let fits = |decision: &Value| Some(decision.to_string()).filter(|text| text.len() <= DECISION_BYTES);
     if let Some(text) = fits(&decision) {
         return text;
@@ -51,6 +56,6 @@ fn number(effective: &Effective) -> Value {
     number
 }
 
-fn entries(entries: &std::collections::BTreeMap<String, Entry>) -> Map<String, Value> {
+fn entries(entries: &BTreeMap<String, Entry>) -> Value {
     entries.iter().map(|(key, entry)| (key.clone(), json!(entry.policies))).collect()
 }
