@@ -1,1 +1,81 @@
-//! x
+//! `hook-allowlist`: which hooks may run, and what the objects that they need may be.
+
+mod objects;
+
+use hook_policy::{AnyOf, Decision, Event, Policy, Request, Selector};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use objects::Forbidden;
+
+/// Hooks that may run, and objects that none may need.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// A run must fit one of these. Left out: every hook may run, except those of destructive events.
+    #[serde(default = "any_hook")]
+    allow: AnyOf<Allowed>,
+    /// Objects that a hook may not need. Left out: cluster-wide roles and their bindings, and permissions that amount
+    /// to everything, to every secret or to more permissions. An empty list forbids nothing.
+    #[serde(default = "objects::dangerous")]
+    forbid: Vec<Forbidden>,
+}
+
+/// Hooks that may run.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Allowed {
+    /// Which runs; left out: every run.
+    #[serde(rename = "match")]
+    selector: Selector,
+    /// Whether hooks may run that have an event of these: pre-delete, post-delete, pre-rollback, post-rollback. They
+    /// are written for a release that goes away or back, and often delete its data.
+    destructive: bool,
+}
+
+fn any_hook() -> AnyOf<Allowed> {
+    AnyOf::from([Allowed::default()])
+}
+
+/// The policy.
+pub struct HookAllowlist;
+
+impl Policy for HookAllowlist {
+    type Settings = Settings;
+
+    fn evaluate(request: &Request, settings: &Settings) -> Decision {
+        let fitting: Vec<_> =
+            settings.allow.iter().filter(|allowed| allowed.selector.matches(request)).collect();
+        let hook = format!("hook {:?} ({})", request.hook.name, request.hook.events.join(", "));
+        let whom =
+            format!("of chart {:?} for organisation {:?}", request.release.chart, request.organisation);
+        if fitting.is_empty() {
+            let allowed: Vec<_> = settings.allow.iter().map(|allowed| allowed.selector.to_string()).collect();
+            let message = format!("{hook} {whom} is not allowed; allowed: {}", allowed.join("; "));
+            return Decision::deny("HookNotAllowed", message);
+        }
+        let destructive =
+            Event::ALL.into_iter().find(|event| event.is_destructive() && request.hook.has_event(event));
+        if let Some(event) = destructive
+            && !fitting.iter().any(|allowed| allowed.destructive)
+        {
+            return Decision::deny(
+                "DestructiveHook",
+                format!(
+                    "{hook} {whom} is not allowed: it is written for {event}, when a release goes away or back; \
+                     allowed are hooks of other events, and this one where the policy's settings say destructive: true"
+                ),
+            );
+        }
+        let mut found = settings.forbid.iter().flat_map(|forbidden| forbidden.find(&request.hook.closure));
+        match found.next() {
+            Some(found) => Decision::deny("ObjectNotAllowed", format!("{hook} {whom} needs {found}")),
+            None => Decision::allow(),
+        }
+    }
+}
+
+hook_policy::export!(HookAllowlist);
+
+#[cfg(test)]
+mod tests;

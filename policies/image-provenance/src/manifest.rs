@@ -1,0 +1,77 @@
+//! The *further images* of a hook are those in its manifest that are no container's: image volumes (Kubernetes 1.31) and
+//! ephemeral containers.
+
+use hook_policy::Hook;
+use serde::Deserialize;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manifest {
+    spec: Option<Spec>,
+}
+
+/// Of a Job, which has a template, or of a Pod, which has the rest.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    template: Option<Template>,
+    #[serde(flatten)]
+    pod: PodSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Template {
+    spec: Option<PodSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    ephemeral_containers: Option<Vec<Container>>,
+    volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    name: String,
+    image: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Volume {
+    name: String,
+    image: Option<ImageVolume>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImageVolume {
+    reference: String,
+}
+
+/// Each further image, with what it is of.
+pub(crate) fn further_images(hook: &Hook) -> serde_json::Result<Vec<(String, String)>> {
+    // Parsing is the dearest thing this policy could do, and nearly no hook has either. The host writes these keys in
+    // plain letters, so a manifest without them has none.
+    if !["\"ephemeralContainers\"", "\"reference\""].iter().any(|key| hook.manifest.contains(key)) {
+        return Ok(Vec::new());
+    }
+    let spec = hook.parse_manifest::<Manifest>()?.spec.unwrap_or_default();
+    let pod = match spec.template {
+        Some(template) => template.spec.unwrap_or_default(),
+        None => spec.pod,
+    };
+    let containers = pod.ephemeral_containers.unwrap_or_default().into_iter();
+    let mut images: Vec<_> =
+        containers.map(|found| (format!("ephemeral container {:?}", found.name), found.image)).collect();
+    images.extend(
+        pod.volumes
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|volume| Some((format!("image volume {:?}", volume.name), volume.image?.reference))),
+    );
+    Ok(images)
+}
