@@ -15,6 +15,8 @@ use serde_json::Value;
 mod find;
 mod list;
 mod runnable;
+#[cfg(test)]
+mod tests;
 
 pub use find::{Candidate, FindError, MAX_NAMED, Selector, find};
 pub use list::{StoredHook, list};

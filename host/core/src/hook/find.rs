@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Hook, NotRunnable};
 use crate::Reason;
+use crate::text::{printable, quote};
 
 /// What tells one hook of a release from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,22 @@ impl Candidate {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\" ({}, {})", self.kind, self.name, self.events.join(","), self.path)
+        let events: Vec<String> = self.events.iter().take(SHOWN_EVENTS).map(|event| cut(event)).collect();
+        write!(f, "{} {} ({}, {})", cut(&self.kind), quote(&self.name), events.join(","), cut(&self.path))
+    }
+}
+
+/// Events that a message shows of a hook: all that Helm knows.
+const SHOWN_EVENTS: usize = 9;
+
+/// Characters of a path that a message shows: its end, which tells most and which a selector may give.
+const SHOWN_CHARS: usize = 100;
+
+/// The end of a text from the record, fit to be shown.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().rev().nth(SHOWN_CHARS) {
+        Some((start, _)) => format!("…{}", printable(&text[start..])),
+        None => printable(text),
     }
 }
 
@@ -96,7 +112,7 @@ pub enum FindError {
         by: Vec<&'static str>,
     },
     /// The one that fits cannot be run.
-    #[error("the hook \"{name}\" cannot be run")]
+    #[error("the hook {} cannot be run", quote(.name))]
     NotRunnable {
         /// The name asked for.
         name: String,
@@ -218,34 +234,36 @@ fn telling_apart(hooks: &[&Hook]) -> Vec<&'static str> {
 }
 
 fn not_found(name: &str, nearest: &[String], others: &[Candidate], total: usize) -> String {
+    let name = quote(name);
     if total == 0 {
         return format!(
-            "the release has no hooks, so none is named \"{name}\"; its chart has no template with helm.sh/hook"
+            "the release has no hooks, so none is named {name}; its chart has no template with helm.sh/hook"
         );
     }
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(Candidate::to_string).collect();
         return format!(
-            "no hook named \"{name}\" has the kind, path and event asked for; there is {}",
+            "no hook named {name} has the kind, path and event asked for; there is {}",
             others.join("; ")
         );
     }
     if nearest.is_empty() {
-        return format!("no hook is named \"{name}\"; none of the release's {total} hooks can be run");
+        return format!("no hook is named {name}; none of the release's {total} hooks can be run");
     }
-    format!("no hook is named \"{name}\"; there is {}", quoted(nearest))
+    format!("no hook is named {name}; there is {}", quoted(nearest))
 }
 
 fn ambiguous(name: &str, candidates: &[Candidate], by: &[&str]) -> String {
+    let name = quote(name);
     let list: Vec<String> = candidates.iter().map(Candidate::to_string).collect();
     let advice = if by.is_empty() {
         "nothing tells them apart: give them different names in the chart".to_owned()
     } else {
         format!("choose by {}", by.join(" and "))
     };
-    format!("more than one hook is named \"{name}\": {}; {advice}", list.join("; "))
+    format!("more than one hook is named {name}: {}; {advice}", list.join("; "))
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
 }

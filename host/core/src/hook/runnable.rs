@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::find::cut;
+use crate::text::quote;
 use crate::yaml::YamlError;
 
 /// Why a hook cannot be run, with what to do about it.
@@ -9,7 +11,8 @@ use crate::yaml::YamlError;
 pub enum NotRunnable {
     /// Neither a Job nor a Pod.
     #[error(
-        "it is a {kind} ({api_version}); only a Job (batch/v1) or a Pod (v1) can be run. Name the Job that uses it"
+        "it is a {} ({}); only a Job (batch/v1) or a Pod (v1) can be run. Name the Job that uses it",
+        cut(.kind), cut(.api_version)
     )]
     Kind {
         /// What it is.
@@ -19,8 +22,9 @@ pub enum NotRunnable {
     },
     /// The manifest puts it into a namespace other than the release's.
     #[error(
-        "its manifest names the namespace \"{namespace}\", but the release is in \"{release_namespace}\" and a run stays \
-         there. Remove metadata.namespace from the chart's template, or set it to {{{{ .Release.Namespace }}}}"
+        "its manifest names the namespace {}, but the release is in {} and a run stays there. Remove metadata.namespace \
+         from the chart's template, or set it to {{{{ .Release.Namespace }}}}",
+        quote(.namespace), quote(.release_namespace)
     )]
     ForeignNamespace {
         /// Of the manifest.
@@ -33,7 +37,8 @@ pub enum NotRunnable {
     ParallelismZero,
     /// spec.managedBy names another controller than Kubernetes' own.
     #[error(
-        "its spec.managedBy gives it to \"{controller}\", not to Kubernetes' own Job controller. Remove managedBy from the chart"
+        "its spec.managedBy gives it to {}, not to Kubernetes' own Job controller. Remove managedBy from the chart",
+        quote(.controller)
     )]
     ManagedByOther {
         /// The controller named there.
@@ -65,7 +70,7 @@ pub enum NotRunnable {
 }
 
 fn generated(name: &Option<String>) -> String {
-    name.as_ref().map(|name| format!(", only the generateName \"{name}\"")).unwrap_or_default()
+    name.as_ref().map(|name| format!(", only the generateName {}", quote(name))).unwrap_or_default()
 }
 
 /// Whether this is a kind that can be run.

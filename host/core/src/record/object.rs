@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::json::{Bounded, or_default};
 use super::{MAX_INFLATED_BYTES, Record, RecordError, decode, json};
+use crate::text::{printable, quote};
 
 /// What Helm 3 and Helm 4 call the type of their Secrets.
 const SECRET_TYPE: &str = "helm.sh/release.v1";
@@ -13,6 +14,9 @@ const MAX_ITEMS: usize = 1000;
 
 /// Names that an error lists.
 const MAX_NAMES: usize = 8;
+
+/// Bytes of a kind that an error shows: Kubernetes' longest names of kinds.
+const MAX_KIND_BYTES: usize = 63;
 
 /// A Kubernetes object, as far as a release record may be in it.
 #[derive(Default, Deserialize)]
@@ -125,11 +129,12 @@ impl Object {
     }
 
     fn title(&self) -> String {
-        match (self.kind.as_str(), self.metadata.name.as_str()) {
+        let kind = self.kind.get(..self.kind.floor_char_boundary(MAX_KIND_BYTES)).unwrap_or_default();
+        match (kind, self.metadata.name.as_str()) {
             ("", "") => "The input".to_owned(),
-            (kind, "") => format!("The {kind}"),
-            ("", name) => format!("\"{name}\""),
-            (kind, name) => format!("The {kind} \"{name}\""),
+            (kind, "") => format!("The {}", printable(kind)),
+            ("", name) => quote(name),
+            (kind, name) => format!("The {} {}", printable(kind), quote(name)),
         }
     }
 
@@ -162,9 +167,13 @@ impl Object {
                  Helm and Flux can be read",
             )),
             other if other.starts_with("helm.sh/release.") => Err(self.refuse(format!(
-                "its type \"{other}\" is another version of Helm's storage; this hookhost reads {SECRET_TYPE}"
+                "its type {} is another version of Helm's storage; this hookhost reads {SECRET_TYPE}",
+                quote(other)
             ))),
-            other => Err(self.refuse(format!("its type is \"{other}\", not {SECRET_TYPE}. Give the release's Secret"))),
+            other => {
+                let found = quote(other);
+                Err(self.refuse(format!("its type is {found}, not {SECRET_TYPE}. Give the release's Secret")))
+            }
         }
     }
 }
@@ -185,7 +194,7 @@ fn one(objects: Vec<Object>) -> Result<Record, RecordError> {
         }),
         (records, _) => Err(RecordError::Several {
             count: records.len(),
-            names: records.iter().take(MAX_NAMES).map(|record| record.metadata.name.clone()).collect(),
+            names: records.iter().take(MAX_NAMES).map(|record| quote(&record.metadata.name)).collect(),
         }),
     }
 }

@@ -1,0 +1,100 @@
+//! How long it takes to list the hooks of a release record, from the Secret's value to the hooks with their manifests.
+//!
+//! `cargo bench -p hookhost-core --bench record -- FILE N` reads the release Secret (or the record's base64 text) in FILE,
+//! lists its hooks N times and prints `{"n", "min_ns", "median_ns"}`, as `helmread bench FILE N` (tests/controlplane)
+//! does for Helm's own package. Without arguments it makes a record near the limit of a Secret and reads that.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hookhost_core::{Record, yaml};
+use serde_json::{Value, json};
+
+/// Rounds when no number is given: enough for a steady median in a second.
+const ROUNDS: usize = 100;
+
+fn main() {
+    // Cargo adds --bench.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let value = arguments.next().map_or_else(near_the_limit, |file| secret_value(&file));
+    let rounds = arguments.next().map_or(ROUNDS, |n| n.parse().unwrap());
+    let mut times: Vec<u128> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            let hooks = Record::read_secret_value(black_box(&value)).unwrap().hooks();
+            let time = start.elapsed().as_nanos();
+            black_box(hooks);
+            time
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{}", json!({"n": rounds, "min_ns": times[0] as u64, "median_ns": times[rounds / 2] as u64}));
+}
+
+/// What the API client hands over: `data.release` without the API's base64.
+fn secret_value(file: &str) -> Vec<u8> {
+    let bytes = std::fs::read(file).unwrap();
+    match yaml::read_one(str::from_utf8(&bytes).unwrap()) {
+        Ok(secret @ Value::Object(_)) => {
+            STANDARD.decode(secret["data"]["release"].as_str().unwrap()).unwrap()
+        }
+        _ => bytes,
+    }
+}
+
+/// A record like that of a large chart: of its base64 text, about 1,000,000 bytes, most are templates that
+/// compress to a third.
+fn near_the_limit() -> Vec<u8> {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let words: Vec<String> = (0..800).map(|_| format!("{:x}", next() % (1 << 28))).collect();
+    let lines: Vec<String> = (0..2000)
+        .map(|_| {
+            (0..3 + next() % 5)
+                .map(|_| words[(next() % 800) as usize].as_str())
+                .collect::<Vec<_>>()
+                .join(": ")
+        })
+        .collect();
+    let templates: Vec<Value> = (0..72)
+        .map(|i| {
+            let text: String = (0..550).map(|_| format!("  {}\n", lines[(next() % 2000) as usize])).collect();
+            json!({"name": format!("templates/part-{i}.yaml"), "data": STANDARD.encode(text)})
+        })
+        .collect();
+    let hooks: Vec<Value> = (0..20)
+        .map(|i| {
+            let env: String = (0..30).map(|e| format!("        - name: E{e}\n          value: \"{}\"\n", lines[e])).collect();
+            json!({
+                "name": format!("big-{i}"), "kind": "Job", "path": format!("big/templates/hook-{i}.yaml"),
+                "events": ["pre-upgrade"], "last_run": {"phase": ""},
+                "manifest": format!(
+                    "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: big-{i}\nspec:\n  template:\n    spec:\n      \
+                     restartPolicy: Never\n      containers:\n      - name: main\n        image: example.org/big:1\n        \
+                     env:\n{env}"
+                )
+            })
+        })
+        .collect();
+    let record = json!({
+        "name": "big", "namespace": "default", "version": 1, "info": {"status": "deployed"}, "hooks": hooks,
+        "chart": {"metadata": {"name": "big", "version": "1.0.0"}, "templates": templates},
+    });
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(record.to_string().as_bytes()).unwrap();
+    let value = STANDARD.encode(gzip.finish().unwrap()).into_bytes();
+    // What the API server takes.
+    assert!((900_000..1_048_576).contains(&value.len()), "{} bytes", value.len());
+    value
+}

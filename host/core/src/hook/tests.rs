@@ -1,0 +1,287 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::Reason;
+
+fn stored(name: &str, manifest: &str) -> StoredHook {
+    StoredHook {
+        name: name.into(),
+        kind: "Job".into(),
+        path: format!("shop/templates/{name}.yaml"),
+        events: vec!["pre-upgrade".into()],
+        weight: 0,
+        delete_policies: Vec::new(),
+        last_run: LastRun::default(),
+        manifest: manifest.into(),
+    }
+}
+
+fn job(name: &str) -> StoredHook {
+    let manifest = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}"
+    );
+    stored(name, &manifest)
+}
+
+fn account(name: &str) -> StoredHook {
+    stored(name, &format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}}}"))
+}
+
+fn why(manifest: &str) -> NotRunnable {
+    let hooks = list(&[stored("x", manifest)], "shops");
+    assert_eq!(hooks.len(), 1);
+    hooks[0].runnable.clone().unwrap_err()
+}
+
+fn names(hooks: &[Hook]) -> Vec<&str> {
+    hooks.iter().map(|hook| hook.name.as_str()).collect()
+}
+
+#[test]
+fn hooks_are_listed_by_weight_then_name_then_as_stored() {
+    let weigh = |hook: StoredHook, weight| StoredHook { weight, ..hook };
+    let mut second = weigh(job("b"), 0);
+    second.path = "second".into();
+    let all = [weigh(job("b"), 0), weigh(job("a"), 1), second, weigh(job("c"), -1), weigh(job("a"), 0)];
+    let hooks = list(&all, "shops");
+    assert_eq!(names(&hooks), ["c", "a", "b", "b", "a"]);
+    assert_eq!(hooks[3].path, "second");
+}
+
+#[test]
+fn every_object_of_a_hook_is_listed_with_the_hooks_events() {
+    let text = format!(
+        "{}\n---\n# nothing\n---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: ServiceAccount, metadata: {{name: b}}}}\n\
+         - {{apiVersion: v1, kind: ConfigMapList, items: [{{metadata: {{name: c}}}}]}}\n",
+        job("a").manifest
+    );
+    let mut hook = stored("a", &text);
+    hook.events = vec!["test-success".into()];
+    let hooks = list(&[hook], "shops");
+    let kinds: Vec<_> = hooks.iter().map(|hook| (hook.kind.as_str(), hook.name.as_str())).collect();
+    assert_eq!(kinds, [("Job", "a"), ("ServiceAccount", "b"), ("ConfigMap", "c")]);
+    assert!(hooks.iter().all(|hook| hook.events == ["test"] && hook.path == "shop/templates/a.yaml"));
+    assert_eq!(hooks[2].api_version, "v1");
+}
+
+#[test]
+fn a_hook_that_cannot_be_read_is_listed_with_the_reason() {
+    let hooks = list(&[stored("x", "a: [")], "shops");
+    assert_eq!((hooks[0].name.as_str(), hooks[0].kind.as_str()), ("x", "Job"));
+    assert!(matches!(hooks[0].runnable, Err(NotRunnable::Unreadable(_))));
+    assert_eq!(why(""), NotRunnable::NotAnObject { missing: "it is empty" });
+    assert_eq!(why("just text"), NotRunnable::NotAnObject { missing: "it is not a mapping" });
+    assert_eq!(why("a: b"), NotRunnable::NotAnObject { missing: "it has no kind" });
+    assert_eq!(why("kind: Job"), NotRunnable::NotAnObject { missing: "it has no apiVersion" });
+}
+
+#[test]
+fn what_cannot_be_run_says_why_and_what_to_do() {
+    let head = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\n";
+    let pod = "template: {spec: {containers: [{name: c}]}}";
+    for (manifest, message) in [
+        (
+            "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: x}".to_owned(),
+            "it is a Job (batch.volcano.sh/v1alpha1); only a Job (batch/v1) or a Pod (v1) can be run. Name the Job that uses it",
+        ),
+        (
+            format!(
+                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: x, namespace: other}}\nspec: {{{pod}}}"
+            ),
+            "its manifest names the namespace \"other\", but the release is in \"shops\" and a run stays there. Remove \
+             metadata.namespace from the chart's template, or set it to {{ .Release.Namespace }}",
+        ),
+        (
+            format!("{head}spec: {{parallelism: 0, {pod}}}"),
+            "its spec.parallelism is 0, so it would never start a pod. Set it to 1 or more in the chart",
+        ),
+        (
+            format!("{head}spec: {{managedBy: kueue.x-k8s.io/multikueue, {pod}}}"),
+            "its spec.managedBy gives it to \"kueue.x-k8s.io/multikueue\", not to Kubernetes' own Job controller. Remove \
+             managedBy from the chart",
+        ),
+        (
+            format!("{head}spec: {{}}"),
+            "its spec.template is missing, empty or not a pod template. Correct the chart's template",
+        ),
+        (
+            format!("{head}spec: {{template: {{spec: {{containers: []}}}}}}"),
+            "its spec.template.spec.containers is missing, empty or not a list of containers. Correct the chart's template",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [text]}".to_owned(),
+            "its spec.containers is missing, empty or not a list of containers. Correct the chart's template",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}".to_owned(),
+            "it has no metadata.name, only the generateName \"x-\". Give it a name in the chart",
+        ),
+    ] {
+        assert_eq!(why(&manifest).to_string(), message);
+    }
+}
+
+#[test]
+fn what_helm_runs_by_default_can_be_run() {
+    for manifest in [
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: shops}\nspec: {containers: [{name: c}]}",
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x, namespace: null}\nspec: {managedBy: kubernetes.io/job-controller, \
+         parallelism: null, template: {spec: {containers: [{name: c}]}}}",
+    ] {
+        assert_eq!(list(&[stored("x", manifest)], "shops")[0].runnable, Ok(()));
+    }
+}
+
+fn shop() -> Vec<Hook> {
+    let mut after = job("migrate");
+    after.events = vec!["post-upgrade".into()];
+    after.path = "shop/charts/db/templates/migrate.yaml".into();
+    let mut foreign = job("elsewhere");
+    foreign.manifest = foreign.manifest.replace("{name: elsewhere}", "{name: elsewhere, namespace: other}");
+    list(
+        &[
+            account("reindex"),
+            job("reindex"),
+            job("migrate"),
+            after,
+            foreign,
+            account("robot"),
+            stored("broken", "a: ["),
+        ],
+        "shops",
+    )
+}
+
+fn select<'h>(
+    hooks: &'h [Hook],
+    name: &str,
+    narrow: impl FnOnce(&mut Selector<'_>),
+) -> Result<&'h Hook, FindError> {
+    let mut selector = Selector { name, ..Selector::default() };
+    narrow(&mut selector);
+    find(hooks, &selector)
+}
+
+#[test]
+fn a_job_is_found_beside_a_service_account_of_its_name() {
+    let hooks = shop();
+    assert_eq!(select(&hooks, "reindex", |_| ()).unwrap().kind, "Job");
+    assert_eq!(select(&hooks, "reindex", |by| by.kind = Some("job")).unwrap().kind, "Job");
+}
+
+#[test]
+fn hooks_of_one_name_are_told_apart_by_event_or_path() {
+    let hooks = shop();
+    let error = select(&hooks, "migrate", |_| ()).unwrap_err();
+    assert_eq!(error.reason(), Reason::HookAmbiguous);
+    assert_eq!(
+        error.to_string(),
+        "more than one hook is named \"migrate\": Job \"migrate\" (pre-upgrade, shop/templates/migrate.yaml); Job \"migrate\" \
+         (post-upgrade, shop/charts/db/templates/migrate.yaml); choose by event"
+    );
+    assert_eq!(
+        select(&hooks, "migrate", |by| by.event = Some("post-upgrade")).unwrap().events,
+        ["post-upgrade"]
+    );
+    let path = Some("db/templates/migrate.yaml");
+    assert_eq!(select(&hooks, "migrate", |by| by.path = path).unwrap().events, ["post-upgrade"]);
+    assert!(select(&hooks, "migrate", |by| by.path = Some("migrate.yaml")).is_err());
+    let twins = list(&[job("twin"), job("twin")], "shops");
+    assert!(select(&twins, "twin", |_| ()).unwrap_err().to_string().contains("nothing tells them apart"));
+}
+
+#[test]
+fn a_name_that_is_not_there_gives_the_nearest_that_can_be_run() {
+    let hooks = shop();
+    let error = select(&hooks, "reindx", |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "no hook is named \"reindx\"; there is \"reindex\", \"migrate\"");
+    assert_eq!(error.reason(), Reason::HookNotFound);
+    let none = select(&[], "x", |_| ()).unwrap_err().to_string();
+    assert_eq!(
+        none,
+        "the release has no hooks, so none is named \"x\"; its chart has no template with helm.sh/hook"
+    );
+    let accounts = list(&[account("a")], "shops");
+    let error = select(&accounts, "x", |_| ()).unwrap_err().to_string();
+    assert_eq!(error, "no hook is named \"x\"; none of the release's 1 hooks can be run");
+}
+
+#[test]
+fn a_name_that_is_there_under_another_event_is_shown() {
+    let hooks = shop();
+    let error = select(&hooks, "reindex", |by| by.event = Some("test")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no hook named \"reindex\" has the kind, path and event asked for; there is ServiceAccount \"reindex\" (pre-upgrade, \
+         shop/templates/reindex.yaml); Job \"reindex\" (pre-upgrade, shop/templates/reindex.yaml)"
+    );
+}
+
+#[test]
+fn what_is_found_and_cannot_be_run_says_why() {
+    let hooks = shop();
+    let reason = |name| select(&hooks, name, |_| ()).unwrap_err().reason();
+    assert_eq!(reason("elsewhere"), Reason::HookNotRunnable);
+    assert_eq!(reason("robot"), Reason::HookNotRunnable);
+    assert_eq!(reason("broken"), Reason::HookManifestInvalid);
+}
+
+#[test]
+fn the_event_test_success_is_found_as_test() {
+    let mut hook = job("smoke");
+    hook.events = vec!["test-success".into()];
+    let hooks = list(&[hook], "shops");
+    assert!(select(&hooks, "smoke", |by| by.event = Some("test")).is_ok());
+    assert!(select(&hooks, "smoke", |by| by.event = Some("test-success")).is_ok());
+}
+
+#[test]
+fn messages_stay_short_whatever_the_names() {
+    let hooks: Vec<StoredHook> = (0..2000).map(|i| account(&format!("{i}{}", "x".repeat(4000)))).collect();
+    let mut hooks = list(&hooks, "shops");
+    hooks.extend(list(&(0..2000).map(|i| job(&format!("job-{i:04}"))).collect::<Vec<_>>(), "shops"));
+    let error = select(&hooks, &"y".repeat(100_000), |_| ()).unwrap_err();
+    assert!(error.to_string().len() < 1024, "{}", error.to_string().len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// What is found has the name, can be run, and is the only one that does.
+    #[test]
+    fn what_is_found_is_the_one_that_was_asked_for(
+        hooks in prop::collection::vec(("[ab]", 0..3u8, 0..2u8), 0..6),
+        name in "[abc]",
+        event in prop::option::of("pre-upgrade|test"),
+    ) {
+        let stored: Vec<StoredHook> = hooks.iter().map(|(name, kind, event)| {
+            let mut hook = match kind {
+                0 => job(name),
+                1 => account(name),
+                _ => stored(name, "a: ["),
+            };
+            hook.events = vec![["pre-upgrade", "test"][usize::from(*event)].into()];
+            hook
+        }).collect();
+        let hooks = list(&stored, "shops");
+        let selector = Selector { name: &name, event: event.as_deref(), ..Selector::default() };
+        let runnable = hooks.iter().filter(|hook| {
+            hook.name == name && hook.runnable.is_ok() && event.as_ref().is_none_or(|event| hook.events.contains(event))
+        }).count();
+        match find(&hooks, &selector) {
+            Ok(hook) => {
+                prop_assert_eq!(runnable, 1);
+                prop_assert!(hook.name == name && hook.runnable.is_ok());
+            }
+            Err(FindError::Ambiguous { .. }) => prop_assert!(runnable > 1),
+            Err(_) => prop_assert_eq!(runnable, 0),
+        }
+    }
+
+    #[test]
+    fn any_object_is_checked(text in "(kind: |Job|Pod|\n|apiVersion: |batch/v1|metadata: |name: |spec: |\\{|\\}|items: |\\[|\\]|- |a|,|  ){0,30}") {
+        let _ = list(&[stored("x", &text)], "shops");
+        let _ = check(&json!(text), "shops");
+    }
+}
