@@ -12,6 +12,9 @@
 //! HOOKHOST_UPDATE_GOLDEN=1 cargo test -p hookhost-core --test golden
 //! ```
 
+// Outside of `#[test]` functions too, a test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
