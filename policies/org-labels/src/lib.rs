@@ -81,7 +81,8 @@ impl Policy for OrgLabels {
     type Settings = Settings;
 
     fn evaluate(request: &Request, settings: &Settings) -> Decision {
-        decide(request, settings).unwrap_or_else(|denial| denial)
+        decide(request, settings)
+            .unwrap_or_else(|Refusal { reason, message }| Decision::deny(reason, message))
     }
 
     fn validate(settings: &Settings) -> Vec<SettingsError> {
@@ -115,8 +116,13 @@ impl Policy for OrgLabels {
     }
 }
 
-/// The decision; a denial comes as the error.
-fn decide(request: &Request, settings: &Settings) -> Result<Decision, Decision> {
+/// Why a label cannot be given, so that the run is denied.
+struct Refusal {
+    reason: &'static str,
+    message: String,
+}
+
+fn decide(request: &Request, settings: &Settings) -> Result<Decision, Refusal> {
     let mut decision = Decision::allow();
     for rule in settings.rules.iter().filter(|rule| rule.selector.matches(request)) {
         for (key, template) in &rule.labels {
@@ -139,35 +145,36 @@ fn fill(
     template: &Template,
     request: &Request,
     settings: &Settings,
-) -> Result<Option<String>, Decision> {
+) -> Result<Option<String>, Refusal> {
     match template.fill(request) {
         Ok(value) => Ok(Some(value)),
         Err(placeholder) if settings.missing_values == MissingValues::Omit => {
             log::info(format!("{key} is left out: the request has no {placeholder}"));
             Ok(None)
         }
-        Err(placeholder) => Err(Decision::deny(
-            "ValueMissing",
-            format!(
-                "{key:?} is made of {placeholder}, which this request does not have; set it, or let the policy's missingValues be omit"
+        Err(placeholder) => Err(Refusal {
+            reason: "ValueMissing",
+            message: format!(
+                "{key:?} is made of {placeholder}, which this request does not have; \
+                 set it, or let the policy's missingValues be omit"
             ),
-        )),
+        }),
     }
 }
 
-fn label_value(key: &str, value: String, settings: &Settings) -> Result<String, Decision> {
+fn label_value(key: &str, value: String, settings: &Settings) -> Result<String, Refusal> {
     let legal = sanitised(&value);
     if legal == value {
         return Ok(value);
     }
     if settings.illegal_values == IllegalValues::Deny {
-        return Err(Decision::deny(
-            "LabelValueIllegal",
-            format!(
+        return Err(Refusal {
+            reason: "LabelValueIllegal",
+            message: format!(
                 "label {key:?} would be {value:?}; allowed are at most {LABEL_VALUE_CHARS} letters, digits, '-', '_' and '.', \
                  with a letter or digit at both ends, for example {legal:?}"
             ),
-        ));
+        });
     }
     log::info(format!("label {key}: {value:?} became {legal:?}"));
     Ok(legal)
