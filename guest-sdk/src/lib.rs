@@ -1,5 +1,163 @@
-//! A *policy* decides whether, when and within which limits a Helm hook may run on demand; this crate is what its
-//! author writes against.
+//! Write a *policy*: a function that decides whether, when and within which limits a Helm hook may run on demand.
+//!
+//! A request goes in: the Operation that asks for the run, the release, the hook with its containers, events and
+//! manifest. A decision comes out: allow within limits, deny, or hold until later. The policy is compiled to a
+//! WebAssembly component that a hookhost runs in a sandbox, in a fresh instance for each decision.
+//!
+//! # From nothing to a tested policy
+//!
+//! ```sh
+//! hookhost policy new short-runs    # a complete crate: policy, unit tests, cases, README
+//! cd short-runs
+//! cargo test                        # unit tests, natively, in a second
+//! hookhost policy test              # builds it and runs tests/*.yaml in the sandbox
+//! hookhost policy build             # target/policies/short-runs.wasm: the file that a HookPolicy names
+//! hookhost policy inspect target/policies/short-runs.wasm    # name, version, settings and their schema
+//! hookhost policy bench target/policies/short-runs.wasm      # time, fuel and memory of a decision
+//! ```
+//!
+//! The crate is a library of two types and has three dependencies:
+//!
+//! ```toml
+//! [package]
+//! name = "short-runs"                                  # the policy's name
+//! version = "0.1.0"                                    # and version
+//! edition = "2024"
+//! description = "Keeps hook runs short"                # and what it says of itself
+//!
+//! [lib]
+//! crate-type = ["cdylib", "rlib"]                      # the policy, and what unit tests link
+//!
+//! [dependencies]
+//! hook-policy = "0.1"                                  # or { path = "…/guest-sdk" }
+//! schemars = "1.2"
+//! serde = { version = "1.0", features = ["derive"] }
+//!
+//! [dev-dependencies]
+//! serde_json = "1.0"
+//! ```
+//!
+//! # A whole policy
+//!
+//! ```
+//! use hook_policy::{Decision, Policy, Request};
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//!
+//! /// What an administrator can set.
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(rename_all = "camelCase", deny_unknown_fields)]
+//! pub struct Settings {
+//!     /// Seconds that a run may take.
+//!     max_seconds: u32,
+//! }
+//!
+//! pub struct ShortRuns;
+//!
+//! impl Policy for ShortRuns {
+//!     type Settings = Settings;
+//!
+//!     fn evaluate(request: &Request, settings: &Settings) -> Decision {
+//!         if request.hook.has_event("pre-delete") {
+//!             return Decision::deny("DeletesThings", "hooks for pre-delete may not run; any other hook may");
+//!         }
+//!         Decision::allow().deadline_at_most(settings.max_seconds).label("team", &request.organisation)
+//!     }
+//! }
+//!
+//! hook_policy::export!(ShortRuns);
+//! # fn main() {}
+//! ```
+//!
+//! [`Request`] lists all there is to know, [`Decision`] all there is to say. Constraints are not commands: the host
+//! solves those of all policies together. Deny beats hold and hold beats allow; the least `at_most` and the greatest
+//! `at_least` count; demands that contradict each other refuse the run and name the policies. No order matters.
+//!
+//! # Settings
+//!
+//! An administrator writes them in the HookPolicy. They are a type of yours: serde reads them, with an error that says
+//! where (`rules[2].atMost: invalid type: string "x", expected u32`), and schemars makes the JSON Schema, doc comments
+//! included. Rules that types cannot say are [`Policy::validate`]'s; it is asked when settings change. Choose defaults
+//! that are safe. [`Selector`] is a ready-made `match:` over organisations, hooks, events, charts and types, and
+//! [`glob`] the pattern in it. Check the schema in, so that a change of it shows in review
+//! ([`testing::assert_settings_schema`]). A policy without settings has [`NoSettings`].
+//!
+//! # Tests
+//!
+//! The policy is an ordinary function of ordinary types, so unit tests need no WebAssembly ([`testing`]):
+//!
+//! ```
+//! # use hook_policy::{Decision, Policy, Request, NoSettings};
+//! # struct ShortRuns;
+//! # impl Policy for ShortRuns {
+//! #     type Settings = std::collections::BTreeMap<String, u32>;
+//! #     fn evaluate(_: &Request, settings: &Self::Settings) -> Decision {
+//! #         Decision::allow().deadline_at_most(settings["maxSeconds"])
+//! #     }
+//! # }
+//! use hook_policy::testing::{self, request};
+//! use serde_json::json;
+//!
+//! let request = request().hook("db-migrate").events(["pre-upgrade"]).container("main", "ghcr.io/acme/db:2").build();
+//! let decision = testing::evaluate::<ShortRuns>(&request, json!({"maxSeconds": 600}));
+//! assert_eq!(decision, Decision::allow().deadline_at_most(600));
+//! ```
+//!
+//! Cases in `tests/*.yaml` are run by `hookhost policy test` in the very sandbox of the host. `request` and `settings`
+//! at the top are defaults that each case's own are merged over; every field may be left out. `--update` writes the
+//! answers that the policy gives now.
+//!
+//! ```yaml
+//! settings: {maxSeconds: 600}
+//! request: {organisation: acme, hook: {name: db-migrate, events: [pre-upgrade]}}
+//! cases:
+//!   - name: a run is kept short
+//!     expect:
+//!       allow: {activeDeadlineSeconds: {atMost: 600}, labels: {team: acme}}
+//!   - name: what deletes things is denied
+//!     request: {hook: {events: [pre-delete]}}
+//!     expect:
+//!       deny: {reason: DeletesThings, message: hooks for pre-delete may not run; any other hook may}
+//!   - name: settings of a wrong type are refused
+//!     settings: {maxSeconds: soon}
+//!     expect:
+//!       invalidSettings:
+//!         - {path: maxSeconds, message: "invalid type: string \"soon\", expected u32"}
+//! ```
+//!
+//! # Logging and panics
+//!
+//! [`log`] has `debug`, `info`, `warn` and `error`; `hookhost policy test` and `policy eval` show the lines. A panic's
+//! message is logged, and the run is refused or the policy skipped, as the HookPolicy's `failurePolicy` says: so deny
+//! what you cannot understand, rather than panic.
+//!
+//! # Limits
+//!
+//! | what | how much |
+//! |---|---|
+//! | memory, time of a decision | 16 MiB, 50 ms, unless the administrator says otherwise; ordinary is 10 µs |
+//! | stack | 64 KiB ([`STACK_BYTES`]): no deep recursion, no large arrays on it |
+//! | request, settings | 1 MiB, 64 KiB |
+//! | reason, message | 63 characters PascalCase, 1,024 characters (cut beyond) |
+//! | labels, annotations | 64 each, in Kubernetes' syntax; an annotation's value 4 KiB |
+//! | hold | 1 second to 30 days ([`MAX_HOLD_SECONDS`]) |
+//! | log | 64 lines of 1,024 characters (cut and dropped beyond) |
+//!
+//! Nothing is freed while a decision is made, except what was allocated last: memory of a decision is the sum of what
+//! it allocates. The first 128 KiB are free of any system call; [`Hook::parse_manifest`] into a type that names only
+//! what you want is several times faster, and smaller, than into a `serde_json::Value`.
+//!
+//! # What a policy can never do
+//!
+//! Name or change an image, command, environment, volume or service account: those are the chart's, and a decision has
+//! no field for them. Reach a network, file, clock, source of randomness or another decision: there are none in the
+//! sandbox. `std::time`, `std::fs`, `std::thread` and the like compile, but fail when called. The time is
+//! `request.now`.
+//!
+//! That makes decisions deterministic: the same request and settings give the same decision, on any machine, years
+//! later. A host relies on it.
+//!
+//! The policies in hookhost's `policies/` are written like this, and are there to be read.
 
 #[doc(hidden)]
 pub mod bindings;

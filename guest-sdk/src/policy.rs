@@ -32,7 +32,7 @@ pub trait Policy {
 pub struct NoSettings {}
 
 impl SettingsError {
-    /// What is wrong at a path, for example "rules[2].deadline": what was found, what is expected.
+    /// What is wrong at a path, for example `rules[2].deadline`: what was found, what is expected.
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         SettingsError { path: path.into(), message: message.into() }
     }
