@@ -1,5 +1,5 @@
 // Command kubebox is the control plane of a Kubernetes cluster on one machine, in one binary: the first argument
-// names the program, the rest are its own flags.
+// names the program, the rest are its own flags. Called by another name, through a link, it is that program.
 //
 // One binary instead of one per program, because they share nearly all of their code: it links once and takes a third
 // of the space. Only the chosen program's command is built, so flags and feature gates do not meet.
@@ -8,6 +8,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
@@ -23,12 +24,14 @@ import (
 const usage = "usage: kubebox etcd|kube-apiserver|kubectl [flags]"
 
 func main() {
-	if len(os.Args) < 2 {
+	if filepath.Base(os.Args[0]) == "kubebox" {
+		os.Args = os.Args[1:]
+	}
+	if len(os.Args) == 0 {
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	os.Args = os.Args[1:]
-	switch name := os.Args[0]; name {
+	switch name := filepath.Base(os.Args[0]); name {
 	case "etcd":
 		etcdmain.Main(os.Args)
 	case "kube-apiserver":

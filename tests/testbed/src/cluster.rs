@@ -50,7 +50,7 @@ struct Part {
 
 impl Cluster {
     /// Starts a cluster and waits until it is ready. Logs go to `dir/logs`, one file a program; all other files are
-    /// kept in memory under `dir/state`, seen only inside the namespaces.
+    /// kept in memory under `dir/state`, seen only inside the namespaces. No two clusters may share a `dir` at a time.
     ///
     /// # Errors
     /// Outside [`isolate`](crate::isolate), or when a part does not get ready.

@@ -17,6 +17,11 @@ pub enum Error {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// There is no Go.
+    #[error(
+        "go is missing: install Go 1.21 or newer, https://go.dev/doc/install (it fetches the version that go.mod names by itself)"
+    )]
+    NoGo,
     /// The kernel does not let this user make namespaces.
     #[error(
         "cannot make namespaces: {reason}\n  run as root, or allow user namespaces: \

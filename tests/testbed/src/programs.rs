@@ -1,6 +1,7 @@
 //! The *programs* of a testbed are built from the Go module in `tests/controlplane`, at exactly the versions that its
 //! go.mod and go.sum name.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds what is not yet built from the sources as they are now; a quarter of an hour the first time, nothing when
-    /// nothing changed. `progress` is given a line when there is something to wait for.
+    /// Builds what is not yet built from the sources as they are now: a quarter of an hour the first time on two cores,
+    /// nothing when nothing changed. `progress` is given a line when there is something to wait for.
     ///
     /// # Errors
     /// No Go, or a build that fails; go's own messages go to stderr.
@@ -55,7 +56,16 @@ impl Programs {
         let programs = Programs { dir: module.join("bin") };
         let key = content_key(&module)?;
         let stamp = programs.dir.join("built-from");
-        if fs::read_to_string(&stamp).is_ok_and(|built| built == key) {
+        let is_built = || fs::read_to_string(&stamp).is_ok_and(|built| built == key);
+        if is_built() {
+            return Ok(programs);
+        }
+        fs::create_dir_all(&programs.dir).map_err(Error::file("create", &programs.dir))?;
+        // One builds, the others wait and find it done.
+        let lock = programs.dir.join("lock");
+        let lock_file = fs::File::create(&lock).map_err(Error::file("create", &lock))?;
+        lock_file.lock().map_err(Error::file("lock", &lock))?;
+        if is_built() {
             return Ok(programs);
         }
         // No stamp while the folder holds a mixture.
@@ -64,18 +74,15 @@ impl Programs {
         {
             return Err(Error::file("remove", &stamp)(error));
         }
-        fs::create_dir_all(&programs.dir).map_err(Error::file("create", &programs.dir))?;
         progress("building Kubernetes and Helm from Go modules (a quarter of an hour once, then cached)");
         go_build(&module, "bin/", &["./kubebox", "./helmread", "helm.sh/helm/v4/cmd/helm"])?;
         // Both Helms are called helm, so one of them needs a name of its own.
         go_build(&module, "bin/helm3", &["helm.sh/helm/v3/cmd/helm"])?;
         let kubectl = programs.kubectl();
-        if !kubectl.exists() {
-            fs::write(&kubectl, "#!/bin/sh\nexec \"$(dirname \"$0\")/kubebox\" kubectl \"$@\"\n")
-                .and_then(|()| {
-                    fs::set_permissions(&kubectl, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-                })
-                .map_err(Error::file("write", &kubectl))?;
+        if let Err(error) = std::os::unix::fs::symlink("kubebox", &kubectl)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(Error::file("create", kubectl)(error));
         }
         fs::write(&stamp, key).map_err(Error::file("write", &stamp))?;
         Ok(programs)
@@ -134,15 +141,23 @@ fn go_build(module: &Path, output: &str, packages: &[&str]) -> Result<()> {
     ] {
         flags.push(format!("-X {name}={value}"));
     }
-    let status = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", &flags.join(" "), "-o", output])
+    let status = Command::new(go()?)
+        // The sources of these programs are modules; what this repository's Git says has no part in them.
+        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags.join(" "), "-o", output])
         .args(packages)
         .current_dir(module)
         // Pure Go: the same programs on every machine, with no C compiler and no C library.
         .env("CGO_ENABLED", "0")
         .status()
-        .map_err(|_| Error::Missing { program: "go", package: "golang-go" })?;
+        .map_err(Error::file("run", "go"))?;
     if status.success() { Ok(()) } else { Err(Error::Build { status, dir: module.to_owned() }) }
+}
+
+/// The go command: on the PATH, or where Go's own instructions put it.
+fn go() -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/local/go/bin")]);
+    dirs.map(|dir| dir.join("go")).find(|go| go.is_file()).ok_or(Error::NoGo)
 }
 
 /// Hash of all that a build depends on: the module's files and this file, where the flags are.

@@ -111,12 +111,9 @@ fn shell(words: &[String]) -> Result<()> {
         enter(pid, words, &programs)?
     } else {
         testbed::isolate()?;
-        let dir = std::env::temp_dir().join(format!("hookhost-cluster-{}", std::process::id()));
-        let cluster = Cluster::start(&programs, &dir)?;
-        let status = run(cluster.command(&words[0]).args(&words[1..]));
-        drop(cluster);
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-        status?
+        let dir = tempfile::tempdir()?;
+        let cluster = Cluster::start(&programs, dir.path())?;
+        run(cluster.command(&words[0]).args(&words[1..]))?
     };
     if status.success() { Ok(()) } else { bail!("{} ended with {status}", words[0]) }
 }
