@@ -19,9 +19,10 @@ pub const LABEL_KEY_RULE: &str = "a label key: optional DNS prefix and \"/\", th
 pub const LABEL_VALUE_RULE: &str =
     "a label value: at most 63 of [A-Za-z0-9-_.], a letter or digit at both ends, or empty";
 /// What [`is_dns_subdomain`] wants, for messages.
-pub const DNS_SUBDOMAIN_RULE: &str = "at most 253 of [a-z0-9-.], a letter or digit at both ends of each part";
+pub const DNS_SUBDOMAIN_RULE: &str =
+    "a name: at most 253 of [a-z0-9-.], a letter or digit at both ends of each part";
 /// What [`is_dns_label`] wants, for messages.
-pub const DNS_LABEL_RULE: &str = "1 to 63 of [a-z0-9-], a letter or digit at both ends";
+pub const DNS_LABEL_RULE: &str = "a name: 1 to 63 of [a-z0-9-], a letter or digit at both ends";
 
 /// Whether `name` is a DNS label, as a namespace's name must be.
 pub fn is_dns_label(name: &str) -> bool {

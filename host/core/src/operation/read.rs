@@ -54,13 +54,7 @@ pub(super) fn operation(value: Value) -> Result<Operation, OperationError> {
     let metadata = reader.mapping(&mut top, "", "metadata", true);
     let mut spec = reader.mapping(&mut top, "", "spec", true);
 
-    let named = metadata.contains_key("name") || metadata.contains_key("generateName");
-    let name = if named || metadata.is_empty() {
-        reader.name(&metadata, "name", true, name::is_dns_subdomain, name::DNS_SUBDOMAIN_RULE)
-    } else {
-        reader.missing("metadata.name", "a name");
-        None
-    };
+    let name = reader.name(&metadata, "name", true, name::is_dns_subdomain, name::DNS_SUBDOMAIN_RULE);
     let namespace = reader.name(&metadata, "namespace", false, name::is_dns_label, name::DNS_LABEL_RULE);
     let uid = reader.name(&metadata, "uid", false, name::is_label_value, name::LABEL_VALUE_RULE);
     let labels = reader.labels(&metadata);
@@ -236,16 +230,10 @@ impl Reader {
     }
 
     fn required_text(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> String {
-        let found = self.text(map, base, key);
-        if found.as_deref().is_none_or(str::is_empty)
-            && matches!(get(map, key), None | Some(Value::String(_)))
-        {
-            // An empty text is as good as none; one that is too long is already told of.
-            if get(map, key).and_then(Value::as_str).is_none_or(str::is_empty) {
-                self.missing(&join(base, key), "a text");
-            }
+        if get(map, key).is_none_or(|value| value.as_str() == Some("")) {
+            self.missing(&join(base, key), "a text");
         }
-        found.unwrap_or_default()
+        self.text(map, base, key).unwrap_or_default()
     }
 
     fn name(

@@ -141,7 +141,8 @@ fn a_name_that_is_yet_to_be_generated_is_refused() {
     assert!(problems(operation)[0].contains("the Job is named after the Operation"));
     let mut operation = spec_example();
     operation["metadata"] = json!({"namespace": "a"});
-    assert_eq!(problems(operation), ["metadata.name: found nothing, expected a name"]);
+    let problems = problems(operation);
+    assert!(problems.len() == 1 && problems[0].starts_with("metadata.name: found nothing, expected a name"));
 }
 
 #[test]

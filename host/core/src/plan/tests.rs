@@ -357,11 +357,16 @@ fn a_warning_lists_the_hooks_that_helm_may_have_deleted() {
 }
 
 #[test]
-fn a_misspelt_field_of_the_operation_is_a_warning() {
+fn what_is_odd_about_the_operation_is_a_warning() {
     let mut operation = spec_operation();
     operation.unknown = vec!["spec.aprovals (did you mean approvals?)".to_owned()];
+    operation.approvals.required = true;
     let messages: Vec<String> = operation.warnings().iter().map(Warning::to_string).collect();
-    assert_eq!(messages, ["the Operation's spec.aprovals (did you mean approvals?) is not read"]);
+    let expected = [
+        "the Operation's spec.aprovals (did you mean approvals?) is not read",
+        "the Operation runs only once it has been approved",
+    ];
+    assert_eq!(messages, expected);
 }
 
 fn any_overrides() -> impl Strategy<Value = Overrides> {

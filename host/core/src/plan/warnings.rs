@@ -47,7 +47,13 @@ impl Operation {
     /// What is odd about the Operation itself.
     pub fn warnings(&self) -> Vec<Warning> {
         let unknown = self.unknown.iter();
-        unknown.map(|path| warning("UnknownField", format!("the Operation's {path} is not read"))).collect()
+        let mut warnings: Vec<Warning> = unknown
+            .map(|path| warning("UnknownField", format!("the Operation's {path} is not read")))
+            .collect();
+        if self.approvals.required {
+            warnings.push(warning("ApprovalRequired", "the Operation runs only once it has been approved"));
+        }
+        warnings
     }
 }
 

@@ -102,11 +102,15 @@ impl Demanded {
         if let Some(exact) = exact {
             (settled, by) = (exact, Some(&self.exactly));
         } else {
-            if floor.is_some_and(|floor| settled < floor) {
-                (settled, by) = (floor.unwrap_or(settled), Some(&self.at_least));
+            if let Some(floor) = floor
+                && settled < floor
+            {
+                (settled, by) = (floor, Some(&self.at_least));
             }
-            if ceiling.is_some_and(|ceiling| settled > ceiling) {
-                (settled, by) = (ceiling.unwrap_or(settled), Some(&self.at_most));
+            if let Some(ceiling) = ceiling
+                && settled > ceiling
+            {
+                (settled, by) = (ceiling, Some(&self.at_most));
             }
         }
         let demands = self.demands();

@@ -268,7 +268,7 @@ fn any_base() -> impl Strategy<Value = Base> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn no_order_of_the_policies_changes_the_verdict(
