@@ -24,12 +24,16 @@ pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// Nodes within nodes. The deepest field of Kubernetes' own types is about 20 deep, serde_json reads 127.
 pub const MAX_DEPTH: usize = 100;
 
-/// What all documents may grow to once aliases are followed: bytes of strings, and [`NODE_BYTES`] a node. It bounds
-/// memory to about twice this, and is far above what the API server would store (1.5 MiB).
+/// What all documents may grow to once aliases are followed: bytes of strings, [`NODE_BYTES`] a node and [`MAP_BYTES`] a
+/// mapping. It bounds memory to about twice this (tests/memory.rs), and is far above what the API server would store
+/// (1.5 MiB).
 pub const MAX_EXPANDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a node counts for: about what a [`Value`] with its place in a map or list takes.
 pub const NODE_BYTES: usize = 64;
+
+/// What a mapping counts for besides: serde_json's map begins with room for eleven entries.
+pub const MAP_BYTES: usize = 640;
 
 /// Why a text is not YAML that Helm would read, and where.
 ///

@@ -82,8 +82,10 @@ fn inflate(mut gzip: &[u8]) -> Result<Vec<u8>, RecordError> {
             }
             match status {
                 Ok(Status::StreamEnd) => break,
-                // No more room: go on with twice as much.
-                Ok(_) if json.len() == json.capacity() => json.reserve(json.len().max(1)),
+                // No more room: go on with twice as much, or with what the limit leaves.
+                Ok(_) if json.len() == json.capacity() => {
+                    json.reserve_exact((MAX_INFLATED_BYTES + 1 - json.len()).min(json.len().max(1)));
+                }
                 Ok(_) if progress > 0 || json.len() > written => {}
                 _ => return Err(RecordError::Gzip { inflated: json.len() }),
             }
@@ -92,10 +94,10 @@ fn inflate(mut gzip: &[u8]) -> Result<Vec<u8>, RecordError> {
     Ok(json)
 }
 
-/// What the stream's last four bytes say of its size, as far as it can be true. At least
-/// one byte, so that there is room to begin.
+/// What the stream's last four bytes say of its size, as far as it can be true. At least one byte, so that there is room to
+/// begin, and one more than allowed, so that too much is seen without growing.
 fn size_hint(gzip: &[u8]) -> usize {
-    let Some(last) = gzip.last_chunk::<4>() else { return 0 };
+    let Some(last) = gzip.last_chunk::<4>() else { return 1 };
     let said = u32::from_le_bytes(*last) as usize;
-    said.min(gzip.len().saturating_mul(MAX_DEFLATE_RATIO)).clamp(1, MAX_INFLATED_BYTES)
+    said.min(gzip.len().saturating_mul(MAX_DEFLATE_RATIO)).clamp(1, MAX_INFLATED_BYTES + 1)
 }

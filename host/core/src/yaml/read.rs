@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInpu
 use serde_json::{Map, Value};
 
 use super::resolve::{Scalar, resolve};
-use super::{Budget, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
+use super::{Budget, MAP_BYTES, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
 
 pub(super) fn documents(text: &str, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
     if text.len() > MAX_TEXT_BYTES {
@@ -120,6 +120,7 @@ impl<'t> Reader<'t, '_> {
             }
             Event::MappingStart(anchor, _) => {
                 let before = self.open(anchor, at)?;
+                self.charge(MAP_BYTES, at)?;
                 let mut map = Map::new();
                 loop {
                     match self.next()? {
