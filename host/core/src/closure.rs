@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::hook::Hook;
 use crate::reason::Reason;
 use crate::request::{ClosureObject, RbacRule};
-use crate::workload::{Workload, entries};
+use crate::workload::{Workload, at, entries};
 
 /// Objects of one closure. The largest charts have some ten hooks beside their Jobs; more than this is no longer
 /// something a policy could judge.
@@ -116,7 +116,7 @@ impl<'a> Index<'a> {
             };
             let namespace = match *kind {
                 "ClusterRole" | "ClusterRoleBinding" => "",
-                _ => text(&hook.manifest, "/metadata/namespace").unwrap_or(release_namespace),
+                _ => text(&hook.manifest, "metadata.namespace").unwrap_or(release_namespace),
             };
             by_key.entry((kind, namespace, hook.name.as_str())).or_default().push(position);
         }
@@ -156,13 +156,13 @@ impl<'a> Index<'a> {
     }
 
     fn aggregated(&self, role: &Value) -> Vec<Key<'a>> {
-        let selectors = role.pointer("/aggregationRule/clusterRoleSelectors").and_then(Value::as_array);
+        let selectors = at(role, "aggregationRule.clusterRoleSelectors").and_then(Value::as_array);
         let Some(selectors) = selectors else { return Vec::new() };
         let roles = self.by_key.iter().filter(|((kind, ..), _)| *kind == "ClusterRole");
         roles
             .filter(|(_, positions)| {
                 positions.iter().any(|position| {
-                    let labels = entries(&self.hooks[*position].manifest, "/metadata/labels");
+                    let labels = entries(&self.hooks[*position].manifest, "metadata.labels");
                     selectors.iter().any(|selector| may_select(selector, &labels))
                 })
             })
@@ -173,15 +173,15 @@ impl<'a> Index<'a> {
 
 /// Whether a label selector may fit. Its matchExpressions are taken to fit: too much shown is safe, too little is not.
 fn may_select(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
-    entries(selector, "/matchLabels").iter().all(|(key, value)| labels.get(key) == Some(value))
+    entries(selector, "matchLabels").iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// Whether a binding's subject is the service account: by its name, as a user, or by a group that it is in.
 fn is_subject(subject: &Value, binding_namespace: &str, namespace: &str, account: &str) -> bool {
-    let name = text(subject, "/name").unwrap_or_default();
-    match text(subject, "/kind").unwrap_or_default() {
+    let name = text(subject, "name").unwrap_or_default();
+    match text(subject, "kind").unwrap_or_default() {
         "ServiceAccount" => {
-            name == account && text(subject, "/namespace").unwrap_or(binding_namespace) == namespace
+            name == account && text(subject, "namespace").unwrap_or(binding_namespace) == namespace
         }
         "User" => {
             name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
@@ -196,37 +196,36 @@ fn is_subject(subject: &Value, binding_namespace: &str, namespace: &str, account
 }
 
 fn role_of<'a>(binding: &'a Value, namespace: &'a str) -> Option<Key<'a>> {
-    let name = text(binding, "/roleRef/name")?;
-    match text(binding, "/roleRef/kind")? {
+    let name = text(binding, "roleRef.name")?;
+    match text(binding, "roleRef.kind")? {
         "ClusterRole" => Some(("ClusterRole", "", name)),
         "Role" => Some(("Role", namespace, name)),
         _ => None,
     }
 }
 
-/// Where a volume names what it mounts: kind, and pointer in the volume.
+/// Where a volume names what it mounts: kind, and path in the volume.
 const VOLUME_REFERENCES: [(&str, &str); 11] = [
-    ("Secret", "/secret/secretName"),
-    ("ConfigMap", "/configMap/name"),
-    ("PersistentVolumeClaim", "/persistentVolumeClaim/claimName"),
-    ("Secret", "/csi/nodePublishSecretRef/name"),
-    ("Secret", "/azureFile/secretName"),
-    ("Secret", "/cephfs/secretRef/name"),
-    ("Secret", "/flexVolume/secretRef/name"),
-    ("Secret", "/iscsi/secretRef/name"),
-    ("Secret", "/rbd/secretRef/name"),
-    ("Secret", "/scaleIO/secretRef/name"),
-    ("Secret", "/storageos/secretRef/name"),
+    ("Secret", "secret.secretName"),
+    ("ConfigMap", "configMap.name"),
+    ("PersistentVolumeClaim", "persistentVolumeClaim.claimName"),
+    ("Secret", "csi.nodePublishSecretRef.name"),
+    ("Secret", "azureFile.secretName"),
+    ("Secret", "cephfs.secretRef.name"),
+    ("Secret", "flexVolume.secretRef.name"),
+    ("Secret", "iscsi.secretRef.name"),
+    ("Secret", "rbd.secretRef.name"),
+    ("Secret", "scaleIO.secretRef.name"),
+    ("Secret", "storageos.secretRef.name"),
 ];
 /// Where a source of a projected volume names what it mounts.
-const PROJECTED_REFERENCES: [(&str, &str); 2] =
-    [("Secret", "/secret/name"), ("ConfigMap", "/configMap/name")];
+const PROJECTED_REFERENCES: [(&str, &str); 2] = [("Secret", "secret.name"), ("ConfigMap", "configMap.name")];
 /// Where a variable of a container names what it is read from.
 const ENV_REFERENCES: [(&str, &str); 2] =
-    [("Secret", "/valueFrom/secretKeyRef/name"), ("ConfigMap", "/valueFrom/configMapKeyRef/name")];
+    [("Secret", "valueFrom.secretKeyRef.name"), ("ConfigMap", "valueFrom.configMapKeyRef.name")];
 /// Where a container names what all its variables are read from.
 const ENV_FROM_REFERENCES: [(&str, &str); 2] =
-    [("Secret", "/secretRef/name"), ("ConfigMap", "/configMapRef/name")];
+    [("Secret", "secretRef.name"), ("ConfigMap", "configMapRef.name")];
 
 /// Secrets, config maps and claims that a pod names, in its own namespace.
 fn pod_references(spec: &Map<String, Value>) -> Vec<(&'static str, &str)> {
@@ -237,16 +236,16 @@ fn pod_references(spec: &Map<String, Value>) -> Vec<(&'static str, &str)> {
         value: &'v Value,
         references: &'static [(&'static str, &'static str)],
     ) -> impl Iterator<Item = (&'static str, &'v str)> {
-        references.iter().filter_map(|(kind, pointer)| Some((*kind, text(value, pointer)?)))
+        references.iter().filter_map(|(kind, path)| Some((*kind, text(value, path)?)))
     }
 
     let mut found = Vec::new();
     for secret in items(spec.get("imagePullSecrets")) {
-        found.extend(text(secret, "/name").map(|name| ("Secret", name)));
+        found.extend(text(secret, "name").map(|name| ("Secret", name)));
     }
     for volume in items(spec.get("volumes")) {
         found.extend(named(volume, &VOLUME_REFERENCES));
-        for source in items(volume.pointer("/projected/sources")) {
+        for source in items(at(volume, "projected.sources")) {
             found.extend(named(source, &PROJECTED_REFERENCES));
         }
     }
@@ -261,15 +260,15 @@ fn pod_references(spec: &Map<String, Value>) -> Vec<(&'static str, &str)> {
     found
 }
 
-/// The text at a pointer, if it is one and not empty.
-fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
-    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+/// The text at a path, if it is one and not empty.
+fn text<'v>(value: &'v Value, path: &str) -> Option<&'v str> {
+    at(value, path).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// The names in a list of references: `[{name: …}]`.
 fn names_in<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v str> {
     let list = value.get(field).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|reference| text(reference, "/name"))
+    list.into_iter().flatten().filter_map(|reference| text(reference, "name"))
 }
 
 fn rules(role: &Value) -> Vec<RbacRule> {
