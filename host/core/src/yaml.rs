@@ -119,12 +119,21 @@ impl YamlError {
 /// # Errors
 /// Where Go's reader would refuse the text, or a bound is exceeded.
 pub fn read(text: &str) -> Result<Vec<Value>, YamlError> {
-    read_within(text, &mut Budget::default())
+    read::documents(text, &mut Budget::default(), usize::MAX)
 }
 
-/// As [`read`], for several texts that share one bound.
-pub(crate) fn read_within(text: &str, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
-    read::documents(text, budget)
+/// The first document of a text, null if there is none: all that Go's reader looks at. What follows the document may even
+/// be broken.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_first(text: &str) -> Result<Value, YamlError> {
+    read_first_within(text, &mut Budget::default())
+}
+
+/// As [`read_first`], for several texts that share one bound.
+pub(crate) fn read_first_within(text: &str, budget: &mut Budget) -> Result<Value, YamlError> {
+    Ok(read::documents(text, budget, 1)?.pop().unwrap_or_default())
 }
 
 /// What may still be built, see [`MAX_EXPANDED_BYTES`].

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::runnable::{self, NotRunnable};
 use super::{Hook, LastRun};
 use crate::record::MAX_HOOKS;
-use crate::yaml::{self, Budget};
+use crate::yaml::{self, Budget, YamlError};
 
 /// A hook as Helm stored it: text, with what Helm's annotations said of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,22 +56,47 @@ pub fn list(stored: &[StoredHook], release_namespace: &str) -> Vec<Hook> {
         if hooks.len() == MAX_HOOKS {
             break;
         }
-        match yaml::read_within(&hook.manifest, &mut budget) {
-            Ok(documents) => {
-                let mut objects = Vec::new();
-                for document in documents {
-                    flatten(document, MAX_HOOKS - hooks.len(), &mut objects);
-                }
-                if objects.is_empty() {
-                    let why = NotRunnable::NotAnObject { missing: "it is empty" };
-                    hooks.push(unreadable(hook, why));
-                }
-                hooks.extend(objects.into_iter().map(|manifest| object(hook, manifest, release_namespace)));
+        match objects(&hook.manifest, MAX_HOOKS - hooks.len(), &mut budget) {
+            Ok(objects) if objects.is_empty() => {
+                hooks.push(unreadable(hook, NotRunnable::NotAnObject { missing: "it is empty" }));
+            }
+            Ok(objects) => {
+                hooks.extend(objects.into_iter().map(|manifest| object(hook, manifest, release_namespace)))
             }
             Err(error) => hooks.push(unreadable(hook, NotRunnable::Unreadable(error))),
         }
     }
     hooks
+}
+
+/// The objects of a manifest, at most `most`.
+///
+/// As kubectl and Helm do, the text is first cut at the lines that begin with three dashes, and of each piece the first
+/// document counts: what follows a line of three dots is read by no one.
+fn objects(manifest: &str, most: usize, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
+    let mut objects = Vec::new();
+    // Where the piece starts: its byte, and the lines before it.
+    let (mut start, mut lines_before) = (0, 0);
+    let mut at = 0;
+    for (line_number, line) in manifest.split_inclusive('\n').enumerate() {
+        if is_separator(line) {
+            flatten(read_piece(&manifest[start..at], lines_before, budget)?, most, &mut objects);
+            (start, lines_before) = (at + line.len(), line_number + 1);
+        }
+        at += line.len();
+    }
+    flatten(read_piece(&manifest[start..], lines_before, budget)?, most, &mut objects);
+    Ok(objects)
+}
+
+fn is_separator(line: &str) -> bool {
+    line.strip_prefix("---").map(str::trim_start).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+}
+
+/// A document that begins after so many lines of the manifest.
+fn read_piece(text: &str, lines_before: usize, budget: &mut Budget) -> Result<Value, YamlError> {
+    yaml::read_first_within(text, budget)
+        .map_err(|error| YamlError { line: error.line + lines_before, ..error })
 }
 
 /// The objects of a document: itself, or what it lists, however deep.

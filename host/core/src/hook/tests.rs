@@ -66,6 +66,18 @@ fn every_object_of_a_hook_is_listed_with_the_hooks_events() {
 }
 
 #[test]
+fn what_follows_three_dots_is_read_by_no_one() {
+    let hooks = list(
+        &[stored("a", &format!("{}\n...\nb: [broken\n--- # next\n{}", job("a").manifest, job("b").manifest))],
+        "s",
+    );
+    assert_eq!(names(&hooks), ["a", "b"]);
+    let hooks = list(&[stored("a", &format!("{}\n---\nx: `y", job("a").manifest))], "s");
+    let Err(NotRunnable::Unreadable(error)) = &hooks[0].runnable else { panic!("{hooks:?}") };
+    assert_eq!(error.line, 6, "{error}");
+}
+
+#[test]
 fn a_hook_that_cannot_be_read_is_listed_with_the_reason() {
     let hooks = list(&[stored("x", "a: [")], "shops");
     assert_eq!((hooks[0].name.as_str(), hooks[0].kind.as_str()), ("x", "Job"));

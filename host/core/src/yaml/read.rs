@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::resolve::{Scalar, resolve};
 use super::{Budget, MAP_BYTES, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
 
-pub(super) fn documents(text: &str, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
+/// The first documents of a text, at most `most`; what follows them is not looked at.
+pub(super) fn documents(text: &str, budget: &mut Budget, most: usize) -> Result<Vec<Value>, YamlError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(YamlError::new(1, 1, YamlProblem::TooLarge));
     }
@@ -17,19 +18,22 @@ pub(super) fn documents(text: &str, budget: &mut Budget) -> Result<Vec<Value>, Y
     let mut reader =
         Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), cut_at, budget, depth: 0 };
     let mut documents = Vec::new();
-    loop {
+    while documents.len() < most {
         let (event, at) = reader.next()?;
         match event {
             Event::DocumentStart(_) => {
                 // Every document costs something, or a text of nothing but "---" would be cheap.
                 reader.charge(NODE_BYTES, at)?;
                 documents.push(reader.node()?);
+                // The document's end, where the parser finds what does not belong to it. Go would not look and cut it off.
+                reader.next()?;
                 reader.anchors.clear();
             }
-            Event::StreamEnd => return Ok(documents),
+            Event::StreamEnd => break,
             _ => {}
         }
     }
+    Ok(documents)
 }
 
 struct Reader<'t, 'b> {
