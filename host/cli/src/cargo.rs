@@ -24,7 +24,8 @@ const PROFILE: &[&str] = &[
     r#"profile.policy.lto="fat""#,
     "profile.policy.codegen-units=1",
     r#"profile.policy.panic="abort""#,
-    r#"profile.policy.strip="debuginfo""#,
+    // Names of functions would be a third of the file; a panic names its place without them.
+    r#"profile.policy.strip="symbols""#,
     "profile.policy.debug=false",
 ];
 

@@ -1,10 +1,13 @@
 //! A *policy in use*: a file opened in the sandbox, with the settings that it accepted.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hookhost_core::{Reason, Request, yaml};
-use hookhost_sandbox::{Cache, Compiler, Level, Limits, LogLine, Policy, Sandbox, SettingsError};
+use hookhost_sandbox::{
+    Cache, Compiler, Description, Level, Limits, LogLine, Policy, Sandbox, SettingsError,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,6 +18,17 @@ use crate::{file, output};
 const POLICY_BYTES: u64 = 16 << 20;
 /// Bytes of a file that a person writes: settings, requests, test cases, Operations.
 const DOCUMENT_BYTES: u64 = 4 << 20;
+
+/// Time of one call where it is an author's and not a host's: machines that build and test are busy, and what is
+/// asked there is the answer. `policy eval` and `plan` keep to a host's limits; `policy bench` measures.
+const PATIENT: Duration = Duration::from_secs(2);
+
+/// A host's limits, but with time enough for a busy machine.
+pub(crate) fn patient() -> Result<Limits> {
+    Ok(Limits::default()
+        .with_timeout(PATIENT)
+        .map_err(|error| problem("cannot set the time limit", error))?)
+}
 
 /// Adds the cache for this person's own use; without one policies are compiled each time, with a note.
 pub(crate) fn cached(sandbox: Sandbox) -> Sandbox {
@@ -48,6 +62,14 @@ pub(crate) fn load(sandbox: &Sandbox, path: &Path, limits: Limits) -> Result<(Po
         .load(&wasm, limits)
         .map_err(|error| problem(format!("cannot load the policy {name}"), error))?;
     Ok((policy, wasm))
+}
+
+/// What a policy says of itself. `name` is what it is called in errors.
+pub(crate) fn describe(policy: &Policy, name: &str) -> Result<Description> {
+    Ok(policy
+        .describe()
+        .inspect_err(|error| logs(error.logs()))
+        .map_err(|error| problem(format!("{name} does not say what it is"), error))?)
 }
 
 /// An error of the sandbox, with what was being done.

@@ -190,9 +190,7 @@ fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse>
     let PolicyArgument { wasm: path, settings } = argument;
     let settings = policies::settings(settings.as_ref())?;
     let (policy, wasm) = policies::load(sandbox, path, Limits::default())?;
-    let described = policy
-        .describe()
-        .map_err(|error| policies::problem(format!("{} does not say what it is", path.display()), error))?;
+    let described = policies::describe(&policy, &path.to_string_lossy())?;
     policies::check_settings(&policy, &described.name, &settings)?;
     Ok(PolicyInUse { name: described.name, digest: digest(&wasm), policy, settings })
 }

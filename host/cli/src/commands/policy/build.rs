@@ -10,10 +10,10 @@ use crate::cargo::{self, Crate, Metadata};
 use crate::commands::Format;
 use crate::componentize::{componentize, digest};
 use crate::exit::Outcome;
-use crate::file;
 use crate::output::{self, Table};
 use crate::problem::Problem;
 use crate::toolchain::Toolchain;
+use crate::{file, policies};
 
 /// Compile policies to WebAssembly components
 ///
@@ -96,7 +96,8 @@ pub(super) fn find(mut folders: Vec<PathBuf>, packages: &[String]) -> Result<Vec
     Ok(crates)
 }
 
-/// Builds policies, those of one workspace with one call of cargo; gives back each one's component.
+/// Builds policies, those of one workspace with one call of cargo; gives back each one's component, which a sandbox has
+/// taken and asked what it is.
 pub(super) fn build(crates: &[Crate]) -> Result<Vec<(Crate, Vec<u8>)>> {
     let mut workspaces: Vec<&Path> = Vec::new();
     for policy in crates {
@@ -104,6 +105,7 @@ pub(super) fn build(crates: &[Crate]) -> Result<Vec<(Crate, Vec<u8>)>> {
             workspaces.push(&policy.workspace);
         }
     }
+    let sandbox = policies::sandbox()?;
     let mut built = Vec::new();
     for workspace in workspaces {
         let members: Vec<&Crate> = crates.iter().filter(|policy| policy.workspace == workspace).collect();
@@ -114,6 +116,10 @@ pub(super) fn build(crates: &[Crate]) -> Result<Vec<(Crate, Vec<u8>)>> {
                 std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
             let component = componentize(&module)
                 .with_context(|| format!("cannot make a component of {}", policy.name))?;
+            let loaded = sandbox.load(&component, policies::patient()?).map_err(|error| {
+                policies::problem(format!("{} was built, but no host takes it", policy.name), error)
+            })?;
+            policies::describe(&loaded, &policy.name)?;
             built.push((policy.clone(), component));
         }
     }

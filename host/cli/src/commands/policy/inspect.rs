@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use hookhost_sandbox::Limits;
 use serde::Serialize;
 use serde_json::Value;
 use wasmparser::{Parser, Payload};
@@ -46,11 +45,8 @@ struct Inspection {
 /// Prints what a policy is.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let Args { policy: path, output } = args;
-    let (policy, wasm) = policies::load(&policies::sandbox()?, &path, Limits::default())?;
-    let described = policy
-        .describe()
-        .inspect_err(|error| policies::logs(error.logs()))
-        .map_err(|error| policies::problem(format!("{} does not say what it is", path.display()), error))?;
+    let (policy, wasm) = policies::load(&policies::sandbox()?, &path, policies::patient()?)?;
+    let described = policies::describe(&policy, &path.to_string_lossy())?;
     let (imports, exports) = interfaces(&wasm)?;
     let inspection = Inspection {
         name: described.name,

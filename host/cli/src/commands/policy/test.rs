@@ -1,12 +1,11 @@
 //! `hookhost policy test`: a policy against the cases beside it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use hookhost_core::Reason;
-use hookhost_sandbox::{Limits, Policy, Sandbox};
+use hookhost_sandbox::{Policy, Sandbox};
 use serde::Serialize;
 use similar::TextDiff;
 
@@ -16,10 +15,6 @@ use crate::commands::Format;
 use crate::exit::Outcome;
 use crate::problem::Problem;
 use crate::{file, output, policies};
-
-/// Time of one evaluation. Longer than a host gives, since a test is about decisions and machines that build are busy;
-/// `policy bench` is about time.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Run a policy's test cases in the sandbox
 ///
@@ -137,9 +132,7 @@ fn resolve(mut paths: Vec<PathBuf>, cases: Option<&Path>) -> Result<Vec<Subject>
 }
 
 fn subject(sandbox: &Sandbox, policy: &Path, cases: &Path) -> Result<Subject> {
-    let limits =
-        Limits::default().with_timeout(TIMEOUT).map_err(|error| policies::problem("cannot test", error))?;
-    let (policy, _) = policies::load(sandbox, policy, limits)?;
+    let (policy, _) = policies::load(sandbox, policy, policies::patient()?)?;
     let files: Vec<File> = cases::files(cases)?.iter().map(|file| File::read(file)).collect::<Result<_>>()?;
     if files.is_empty() {
         let message = format!("there are no test cases in {}", cases.display());
@@ -225,6 +218,9 @@ fn report(tested: &[Tested]) -> Result<String> {
     Ok(text)
 }
 
+/// Lines around a difference: more than an answer can have.
+const CONTEXT_LINES: usize = 1 << 20;
+
 /// What was expected against what came, as a unified diff; or why nothing came.
 fn difference(case: &Tested) -> Result<String> {
     if let Some(error) = &case.error {
@@ -233,7 +229,7 @@ fn difference(case: &Tested) -> Result<String> {
     let yaml = |answer: &Option<Answer>| answer.as_ref().map_or(Ok(String::new()), Answer::yaml);
     let (expected, actual) = (yaml(&case.expected)?, yaml(&case.actual)?);
     let diff = TextDiff::from_lines(&expected, &actual);
-    let diff = diff.unified_diff().context_radius(usize::MAX).header("expected", "actual").to_string();
+    let diff = diff.unified_diff().context_radius(CONTEXT_LINES).header("expected", "actual").to_string();
     let mut text = String::new();
     for line in diff.lines().filter(|line| !line.starts_with("@@")) {
         let line = output::escape(line);

@@ -1,0 +1,82 @@
+//! The way of a policy's author, with the real compiler: a new crate outside of the repository, built and tested.
+//!
+//! It needs what `cargo xtask` installs (a toolchain for WebAssembly), and some minutes where that toolchain has to build
+//! its library first; so it is a test binary of its own. Without the toolchain it fails and says what to install.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs hookhost in a folder, as a person with a checkout of the repository does.
+fn hookhost(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookhost"));
+    command.args(args).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache"));
+    // What the cargo around this test set for itself.
+    command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_BUILD_DIR").env_remove("HOOK_POLICY_SDK");
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, words: &[&str]) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stdout}\n{stderr}");
+    for word in words {
+        assert!(stdout.contains(word) || stderr.contains(word), "no {word:?} in:\n{stdout}\n{stderr}");
+    }
+}
+
+#[test]
+fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_when_it_is_wrong() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+    let dir = tempfile::tempdir().unwrap();
+    expect(
+        &hookhost(dir.path(), &["policy", "new", "short-runs", "--sdk", sdk.to_str().unwrap()]),
+        0,
+        &["short-runs"],
+    );
+    let policy = dir.path().join("short-runs");
+
+    expect(&hookhost(&policy, &["policy", "test"]), 0, &["3 passed, 0 failed"]);
+    let wasm = policy.join("target/policies/short-runs.wasm");
+    let bytes = std::fs::read(&wasm).unwrap();
+    let here = dir.path().to_str().unwrap().as_bytes();
+    assert!(
+        !bytes.windows(here.len()).any(|window| window == here),
+        "the policy names the folder it was built in"
+    );
+
+    // Built again elsewhere it is the same, byte for byte.
+    expect(&hookhost(&policy, &["policy", "build", "--out", "again.wasm"]), 0, &["sha256:", "again.wasm"]);
+    assert_eq!(std::fs::read(policy.join("again.wasm")).unwrap(), bytes);
+
+    let inspected = hookhost(&policy, &["policy", "inspect", wasm.to_str().unwrap()]);
+    expect(&inspected, 0, &["Name:      short-runs", "maxSeconds", "Seconds that a run may take"]);
+
+    // The cases are what finds a wrong policy.
+    let source = policy.join("src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, text.replace("max_seconds: 3600", "max_seconds: 36")).unwrap();
+    let failed = hookhost(&policy, &["policy", "test"]);
+    expect(&failed, 1, &["FAILED  a migration gets an hour", "-    atMost: 3600", "+    atMost: 36"]);
+
+    // What does not compile is told by the compiler, and there is no result.
+    std::fs::write(&source, "no rust").unwrap();
+    let broken = hookhost(&policy, &["policy", "build"]);
+    expect(&broken, 1, &["error: ", "cargo could not build short-runs"]);
+    assert!(broken.stdout.is_empty());
+
+    // A crate that exports no policy is none.
+    std::fs::write(&source, "").unwrap();
+    expect(&hookhost(&policy, &["policy", "build"]), 1, &["short-runs"]);
+}
+
+#[test]
+fn the_unit_tests_of_a_new_policy_pass_natively() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+    let dir = tempfile::tempdir().unwrap();
+    expect(&hookhost(dir.path(), &["policy", "new", "x", "--sdk", sdk.to_str().unwrap()]), 0, &[]);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.arg("test").current_dir(dir.path().join("x"));
+    cargo.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_BUILD_DIR");
+    expect(&cargo.output().unwrap(), 0, &["1 passed"]);
+}

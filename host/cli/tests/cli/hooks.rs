@@ -1,0 +1,62 @@
+//! `hookhost hooks`.
+
+use crate::support::{Dir, account, gzip, job, record, secret};
+
+#[test]
+fn the_table_says_which_hooks_can_be_run_and_why_not() {
+    let dir = Dir::with_release();
+    let run = dir.run(&["hooks", "release.json"]).exits(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines[0], "NAME          KIND            EVENTS       WEIGHT  DEADLINE  RUNNABLE");
+    assert!(lines.contains(&"shop-migrate  Job             pre-upgrade  -5      -         yes"), "{run:#?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("shop          ServiceAccount  ") && line.contains("no: it is a")),
+        "{run:#?}"
+    );
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn json_has_everything_of_a_hook() {
+    let dir = Dir::with_release();
+    let listing = dir.run(&["hooks", "release.json", "-o", "json"]).exits(0).json();
+    assert_eq!(listing["release"]["chart"], "shop");
+    assert_eq!(listing["release"]["revision"], 3);
+    let hooks = listing["hooks"].as_array().unwrap();
+    let migrate = hooks.iter().find(|hook| hook["name"] == "shop-migrate").unwrap();
+    assert_eq!(migrate["runnable"], true);
+    assert_eq!(migrate["whyNot"], serde_json::Value::Null);
+    assert_eq!(migrate["backoffLimit"], 2);
+    assert_eq!(migrate["events"][0], "pre-upgrade");
+    assert_eq!(migrate["path"], "shop/templates/hooks.yaml");
+    assert_eq!(migrate["manifest"]["spec"]["template"]["spec"]["containers"][0]["image"], "shop:1");
+}
+
+#[test]
+fn a_secret_on_stdin_lists_as_the_bare_record_does() {
+    let dir = Dir::new();
+    let record = record(&[job("a"), account()]).to_string();
+    let bare = dir.run_with(&["hooks", "-", "-o", "wide"], record.as_bytes()).exits(0);
+    let secret = secret(&gzip(record.as_bytes())).to_string();
+    let piped = dir.run_with(&["hooks", "-", "-o", "wide"], secret.as_bytes()).exits(0);
+    assert_eq!(piped.stdout, bare.stdout);
+}
+
+#[test]
+fn names_from_a_record_cannot_steer_the_terminal() {
+    let dir = Dir::new();
+    let mut record = record(&[job("a")]);
+    record["hooks"][0]["path"] = "x\u{1b}[2J\u{202e}y".into();
+    let run = dir.run_with(&["hooks", "-", "-o", "wide"], record.to_string().as_bytes()).exits(0);
+    assert!(!run.stdout.contains(['\u{1b}', '\u{202e}']), "{run:#?}");
+    assert!(run.stdout.contains("x\\u{1b}[2J\\u{202e}y"), "{run:#?}");
+}
+
+#[test]
+fn a_release_without_hooks_is_no_error() {
+    let dir = Dir::new();
+    let run = dir.run_with(&["hooks", "-"], record(&[]).to_string().as_bytes());
+    run.exits(0).prints_nothing().says(&["The release shop has no hooks."]);
+}

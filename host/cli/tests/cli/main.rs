@@ -1,0 +1,13 @@
+//! The real binary, as a person or a script calls it.
+//!
+//! - `support`: a folder of its own for each test, calling the binary, records and policies to call it with
+//! - `bad_input`: every kind of bad input: what is said, where, and the exit code
+//! - `hooks`, `plan`, `policy`: the commands' results
+//! - `usage`: help, completions, exit codes, errors as JSON, pipes
+
+mod bad_input;
+mod hooks;
+mod plan;
+mod policy;
+mod support;
+mod usage;

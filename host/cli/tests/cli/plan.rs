@@ -1,0 +1,129 @@
+//! `hookhost plan`.
+
+use crate::support::{Dir, Does, OPERATION, job, policy, record};
+
+const PLAN: [&str; 5] = ["plan", "-f", "op.yaml", "--release", "release.json"];
+
+fn plan(dir: &Dir, more: &[&str]) -> crate::support::Run {
+    dir.run(&[&PLAN[..], more].concat())
+}
+
+#[test]
+fn the_yaml_is_the_job_alone() {
+    let dir = Dir::with_release();
+    let run = plan(&dir, &["--cluster-id", "c1"]).exits(0);
+    assert!(run.stdout.starts_with("apiVersion: batch/v1\nkind: Job\n"), "{run:#?}");
+    run.prints(&[
+        "  name: migrate-now\n",
+        "  namespace: acme\n",
+        "activeDeadlineSeconds: 1800\n",
+        "image: shop:1\n",
+        "app.vworkspace.io/cluster-id: c1\n",
+    ]);
+}
+
+#[test]
+fn a_policy_brings_a_number_to_its_bound_and_the_explanation_names_it() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    plan(&dir, &["--policy", "cap.wasm"]).exits(0).prints(&["activeDeadlineSeconds: 600\n"]);
+    let run = plan(&dir, &["--policy", "cap.wasm", "-o", "explain"]).exits(0);
+    let row = run.stdout.lines().find(|line| line.starts_with("spec.activeDeadlineSeconds")).unwrap();
+    assert!(row.contains("600") && row.contains("policy cap"), "{row}");
+}
+
+#[test]
+fn json_has_the_job_the_verdict_and_every_source() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    let plan = plan(&dir, &["--policy", "cap.wasm", "-o", "json"]).exits(0).json();
+    assert_eq!(plan["outcome"], "allowed");
+    assert_eq!(plan["job"]["spec"]["activeDeadlineSeconds"], 600);
+    assert!(plan["policies"][0]["digest"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(plan["closure"][0]["kind"], "ServiceAccount");
+    let rows = plan["explain"].as_array().unwrap();
+    assert!(
+        rows.iter().any(|row| row["field"] == "spec.backoffLimit" && row["source"] == "chart"),
+        "{rows:#?}"
+    );
+}
+
+#[test]
+fn a_denial_exits_with_3_and_beats_a_hold() {
+    let dir = Dir::with_release();
+    dir.write("deny.wasm", policy(&Does::Deny));
+    dir.write("hold.wasm", policy(&Does::Hold));
+    plan(&dir, &["--policy", "hold.wasm", "--policy", "deny.wasm"])
+        .exits(3)
+        .prints_nothing()
+        .says(&["denied by policy \"deny\": NotHere: maybe two"]);
+    let json = plan(&dir, &["--policy", "deny.wasm", "-o", "json"]).exits(3).json();
+    assert_eq!(json["denials"][0]["reason"], "NotHere");
+    assert_eq!(json["reason"], "PolicyDenied");
+}
+
+#[test]
+fn a_hold_exits_with_4_and_says_for_how_long() {
+    let dir = Dir::with_release();
+    dir.write("hold.wasm", policy(&Does::Hold));
+    plan(&dir, &["--policy", "hold.wasm"])
+        .exits(4)
+        .prints_nothing()
+        .says(&["held for 90 s by policy \"hold\""]);
+    let json = plan(&dir, &["--policy", "hold.wasm", "-o", "json"]).exits(4).json();
+    assert_eq!(json["retryAfterSeconds"], 90);
+}
+
+#[test]
+fn policies_that_contradict_each_other_exit_with_3_and_are_both_named() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    dir.write("floor.wasm", policy(&Does::Floor));
+    plan(&dir, &["--policy", "cap.wasm", "--policy", "floor.wasm"])
+        .exits(3)
+        .prints_nothing()
+        .says(&["cap", "rise", "1000", "600"]);
+}
+
+#[test]
+fn a_hook_that_is_not_there_exits_with_5_and_the_nearest_name() {
+    let dir = Dir::with_release();
+    dir.write("op.yaml", OPERATION.replace("shop-migrate", "shop-migrat"));
+    plan(&dir, &[]).exits(5).prints_nothing().says(&["no hook is named \"shop-migrat\"", "shop-migrate"]);
+    assert_eq!(plan(&dir, &["-o", "json"]).exits(5).error()["reason"], "HookNotFound");
+}
+
+#[test]
+fn a_release_that_helm_works_on_blocks_and_an_uninstalled_one_is_none() {
+    let dir = Dir::with_release();
+    for (status, code, reason) in [
+        ("pending-upgrade", 4, "ReleaseBusy"),
+        ("uninstalling", 4, "ReleaseBusy"),
+        ("uninstalled", 5, "HookRequiresRelease"),
+    ] {
+        let mut record = record(&[job("shop-migrate")]);
+        record["info"]["status"] = status.into();
+        dir.write("release.json", record.to_string());
+        assert_eq!(plan(&dir, &["-o", "json"]).exits(code).error()["reason"], reason);
+    }
+}
+
+#[test]
+fn the_target_gives_its_labels_if_it_is_the_operations_own() {
+    let dir = Dir::with_release();
+    let target = "kind: ApplicationInstance\nmetadata: {name: shop, labels: {tier: gold}}\n";
+    dir.write("target.yaml", target);
+    plan(&dir, &["--target", "target.yaml"]).exits(0);
+    dir.write("target.yaml", target.replace("shop", "blog"));
+    plan(&dir, &["--target", "target.yaml"])
+        .exits(1)
+        .says(&["ApplicationInstance blog", "ApplicationInstance shop"]);
+}
+
+#[test]
+fn the_operation_may_come_from_stdin_but_not_together_with_the_release() {
+    let dir = Dir::with_release();
+    let args = ["plan", "-f", "-", "--release", "release.json"];
+    dir.run_with(&args, OPERATION.as_bytes()).exits(0).prints(&["kind: Job"]);
+    dir.run(&["plan", "-f", "-", "--release", "-"]).exits(2).says(&["cannot both be stdin"]);
+}

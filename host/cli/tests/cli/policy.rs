@@ -1,0 +1,173 @@
+//! `hookhost policy`, as far as it needs no compiler.
+
+use crate::support::{Dir, Does, policy};
+
+#[test]
+fn inspect_says_what_a_policy_is() {
+    let dir = Dir::new();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    dir.run(&["policy", "inspect", "cap.wasm"]).exits(0).prints(&[
+        "Name:      cap",
+        "Version:   1.0.0",
+        "Summary:   for a test",
+        "Contract:  vworkspace:hook-policy/policy@0.1.0",
+        "vworkspace:hook-policy/logging@0.1.0",
+    ]);
+    let json = dir.run(&["policy", "inspect", "cap.wasm", "-o", "json"]).exits(0).json();
+    assert_eq!(json["size"], policy(&Does::Cap).len());
+    assert_eq!(json["digest"].as_str().unwrap().len(), "sha256:".len() + 64);
+    assert_eq!(json["settingsSchema"], serde_json::json!({}));
+}
+
+#[test]
+fn eval_prints_the_decision_and_exits_by_it() {
+    let dir = Dir::new();
+    dir.write("request.yaml", "organisation: acme\n");
+    for (does, code, decision) in [
+        (Does::Cap, 0, "allow:\n  activeDeadlineSeconds:\n    atMost: 600\n"),
+        (Does::Deny, 3, "deny:\n  message: maybe two\n  reason: NotHere\n"),
+        (Does::Hold, 4, "hold:\n  message: maybe two\n  reason: NotHere\n  retryAfterSeconds: 90\n"),
+    ] {
+        dir.write("policy.wasm", policy(&does));
+        let run = dir.run(&["policy", "eval", "policy.wasm", "--request", "request.yaml"]).exits(code);
+        assert_eq!(run.stdout, decision);
+        let run = dir
+            .run(&["policy", "eval", "policy.wasm", "--request", "request.yaml", "-o", "json"])
+            .exits(code);
+        assert!(run.json()["decision"].is_object());
+    }
+}
+
+#[test]
+fn what_a_policy_logs_cannot_steer_the_terminal() {
+    let dir = Dir::new();
+    dir.write("logs.wasm", policy(&Does::Log));
+    let run = dir.run_with(&["policy", "eval", "logs.wasm", "--request", "-"], b"{}").exits(0);
+    assert!(!run.stderr.contains('\u{1b}'), "{run:#?}");
+    assert!(run.stderr.contains("warn: ") && run.stderr.contains("gone!!"), "{run:#?}");
+    let run = dir.run_with(&["policy", "eval", "logs.wasm", "--request", "-", "-o", "json"], b"{}").exits(0);
+    assert_eq!(run.json()["logs"][0]["level"], "warn");
+}
+
+#[test]
+fn bench_gives_figures_that_repeat() {
+    let dir = Dir::new();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    let figures = || dir.run(&["policy", "bench", "cap.wasm", "-o", "json"]).exits(0).json();
+    let (one, two) = (figures(), figures());
+    assert_eq!(one["fuel"], two["fuel"]);
+    assert_eq!(one["peakMemoryBytes"], 4 * 65536);
+    assert!(one["fuel"].as_u64().unwrap() > 0 && one["p50Micros"].as_f64().unwrap() > 0.0);
+    assert!(one["p99Micros"].as_f64().unwrap() >= one["p50Micros"].as_f64().unwrap());
+}
+
+const CASES: &str = "\
+# Cases of a cap.
+request: { organisation: acme }   # of all
+cases:
+  - name: a run is capped
+    expect:
+      allow:
+        activeDeadlineSeconds: { atMost: 600 }   # ten minutes
+
+  - name: settings are refused
+    settings: { any: thing }
+    expect: { invalidSettings: [ { path: cap, message: 'only {} will do' } ] }
+";
+
+fn test(dir: &Dir, more: &[&str]) -> crate::support::Run {
+    dir.run(&[&["policy", "test", "cap.wasm"], more].concat())
+}
+
+fn cap() -> Dir {
+    let dir = Dir::new();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    dir.write("tests/cases.yaml", CASES);
+    dir
+}
+
+#[test]
+fn cases_that_hold_pass() {
+    let run = test(&cap(), &[]).exits(0);
+    assert_eq!(
+        run.stdout,
+        "tests/cases.yaml\n  ok      a run is capped\n  ok      settings are refused\n2 passed, 0 failed\n"
+    );
+}
+
+#[test]
+fn a_case_that_fails_shows_the_difference_and_exits_with_1() {
+    let dir = cap();
+    dir.write("tests/cases.yaml", CASES.replace("600", "700"));
+    test(&dir, &[]).exits(1).prints(&[
+        "FAILED  a run is capped",
+        "-    atMost: 700\n",
+        "+    atMost: 600\n",
+        "1 passed, 1 failed",
+    ]);
+    test(&dir, &["--filter", "refused"]).exits(0).prints(&["1 passed, 0 failed"]);
+    let json = test(&dir, &["-o", "json"]).exits(1).json();
+    assert_eq!(json[0]["result"], "failed");
+    assert_eq!(json[0]["actual"]["allow"]["activeDeadlineSeconds"]["atMost"], 600);
+    test(&dir, &["--filter", "nothing"]).exits(2).says(&["no cases to run"]);
+}
+
+#[test]
+fn update_writes_the_answers_and_keeps_every_other_byte() {
+    let dir = cap();
+    dir.write("tests/cases.yaml", CASES.replace("{ atMost: 600 }", "{ atMost: 700 }"));
+    test(&dir, &["--update"]).exits(0).prints(&["updated a run is capped", "1 passed, 0 failed, 1 updated"]);
+    // `allow` is a block, so its new answer is one too; the comment beside it stays.
+    assert_eq!(dir.read("tests/cases.yaml"), CASES.replace(" { atMost: 600 }", "\n          atMost: 600"));
+    test(&dir, &[]).exits(0);
+    let before = dir.read("tests/cases.yaml");
+    test(&dir, &["--update"]).exits(0).prints(&["2 passed, 0 failed\n"]);
+    assert_eq!(dir.read("tests/cases.yaml"), before);
+}
+
+#[test]
+fn a_policy_that_traps_fails_its_case_and_is_not_written_down() {
+    let dir = cap();
+    dir.write("cap.wasm", policy(&Does::Trap));
+    test(&dir, &["--update", "--filter", "capped"])
+        .exits(1)
+        .prints(&["FAILED  a run is capped", "unreachable"]);
+    assert_eq!(dir.read("tests/cases.yaml"), CASES);
+}
+
+#[test]
+fn a_misspelt_field_of_a_case_is_named_with_its_place() {
+    let dir = cap();
+    dir.write("tests/cases.yaml", "cases: [{name: x, request: {hook: {evnts: []}}}]\n");
+    test(&dir, &[]).exits(1).says(&["tests/cases.yaml", "cases[0] (x)", "hook.evnts", "unknown field"]);
+    dir.write("tests/cases.yaml", "cases: [{name: x, expct: 1}]\n");
+    test(&dir, &[]).exits(1).says(&["cases[0].expct", "unknown field"]);
+}
+
+#[test]
+fn policies_are_compiled_once_and_work_without_a_cache() {
+    let dir = Dir::new();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    dir.run(&["policy", "inspect", "cap.wasm"]).exits(0);
+    let cached = || dir.path(".cache/hookhost/policies").read_dir().unwrap().count();
+    assert_eq!(cached(), 1);
+    dir.run(&["policy", "inspect", "cap.wasm"]).exits(0);
+    assert_eq!(cached(), 1);
+    let output = dir.command(&["policy", "inspect", "cap.wasm"]).env_remove("HOME").output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("compiled each time"));
+}
+
+#[test]
+fn new_makes_a_crate_and_touches_nothing_that_is_there() {
+    let dir = Dir::new();
+    dir.run(&["policy", "new", "short-runs", "--sdk", "0.1"]).exits(0).prints(&["short-runs\n"]);
+    assert!(dir.read("short-runs/Cargo.toml").contains("hook-policy = \"0.1\""));
+    assert!(dir.read("short-runs/src/lib.rs").contains("hook_policy::export!(ShortRuns);"));
+    for file in ["README.md", ".gitignore", "tests/cases.yaml"] {
+        assert!(!dir.read(&format!("short-runs/{file}")).contains("{name}"), "{file}");
+    }
+    dir.run(&["policy", "new", "short-runs"]).exits(2).says(&["there already"]);
+    dir.run(&["policy", "new", "Short"]).exits(2).says(&["cannot be a policy's name"]);
+    dir.run(&["policy", "new", "x", "--sdk", "./nowhere"]).exits(2).says(&["the SDK is not in ./nowhere"]);
+}
