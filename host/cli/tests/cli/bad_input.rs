@@ -63,7 +63,7 @@ fn a_yaml_alias_bomb_is_refused_wherever_a_person_gives_yaml() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for n in 1..12 {
         let before = format!("*a{}", n - 1);
-        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![before.as_str(); 9].join(",")));
+        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", [before.as_str(); 9].join(",")));
     }
     let dir = Dir::with_release();
     dir.write("bomb.yaml", &bomb);
