@@ -46,12 +46,9 @@ impl Policy for HookAllowlist {
     fn evaluate(request: &Request, settings: &Settings) -> Decision {
         let fitting: Vec<_> =
             settings.allow.iter().filter(|allowed| allowed.selector.matches(request)).collect();
-        let hook = format!("hook {:?} ({})", request.hook.name, request.hook.events.join(", "));
-        let whom =
-            format!("of chart {:?} for organisation {:?}", request.release.chart, request.organisation);
         if fitting.is_empty() {
             let allowed: Vec<_> = settings.allow.iter().map(|allowed| allowed.selector.to_string()).collect();
-            let message = format!("{hook} {whom} is not allowed; allowed: {}", allowed.join("; "));
+            let message = format!("{} is not allowed; allowed: {}", who(request), allowed.join("; "));
             return Decision::deny("HookNotAllowed", message);
         }
         let destructive =
@@ -62,17 +59,29 @@ impl Policy for HookAllowlist {
             return Decision::deny(
                 "DestructiveHook",
                 format!(
-                    "{hook} {whom} is not allowed: it is written for {event}, when a release goes away or back; \
-                     allowed are hooks of other events, and this one where the policy's settings say destructive: true"
+                    "{} is not allowed: it is written for {event}, when a release goes away or back; \
+                     allowed are hooks of other events, and this one where the policy's settings say destructive: true",
+                    who(request)
                 ),
             );
         }
         let mut found = settings.forbid.iter().flat_map(|forbidden| forbidden.find(&request.hook.closure));
         match found.next() {
-            Some(found) => Decision::deny("ObjectNotAllowed", format!("{hook} {whom} needs {found}")),
+            Some(found) => Decision::deny("ObjectNotAllowed", format!("{} needs {found}", who(request))),
             None => Decision::allow(),
         }
     }
+}
+
+/// The run in words, for messages.
+fn who(request: &Request) -> String {
+    format!(
+        "hook {:?} ({}) of chart {:?} for organisation {:?}",
+        request.hook.name,
+        request.hook.events.join(", "),
+        request.release.chart,
+        request.organisation
+    )
 }
 
 hook_policy::export!(HookAllowlist);

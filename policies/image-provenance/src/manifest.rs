@@ -54,9 +54,9 @@ struct ImageVolume {
 
 /// Each further image, with what it is of.
 pub(crate) fn further_images(hook: &Hook) -> serde_json::Result<Vec<(String, String)>> {
-    // Parsing is the dearest thing this policy could do, and nearly no hook has either. The host writes these keys in
-    // plain letters, so a manifest without them has none.
-    if !["\"ephemeralContainers\"", "\"reference\""].iter().any(|key| hook.manifest.contains(key)) {
+    // Parsing is the dearest thing this policy could do, and nearly no hook has either. A key is what stands between two
+    // quotation marks, and the host writes these two in plain letters, so a manifest without them has none.
+    if !hook.manifest.split('"').any(|part| matches!(part, "ephemeralContainers" | "reference")) {
         return Ok(Vec::new());
     }
     let spec = hook.parse_manifest::<Manifest>()?.spec.unwrap_or_default();
