@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use testbed::{Cluster, Programs};
 
 use crate::run::{root, say, seconds};
+use crate::setup;
 
 /// What the cluster says to the process that started it.
 const READY: &str = "ready";
@@ -46,6 +47,16 @@ pub(crate) fn cluster(task: Task) -> Result<()> {
     }
 }
 
+/// What a cluster needs: two programs that every Debian has but the smallest, and those that are built here.
+pub(crate) fn programs() -> Result<Programs> {
+    for (program, package) in [("unshare", "util-linux"), ("ip", "iproute2")] {
+        if !setup::exists(program) && !Path::new("/usr/sbin").join(program).exists() {
+            setup::packages("a cluster", &[package], &format!("install {program}"))?;
+        }
+    }
+    Ok(Programs::build(say)?)
+}
+
 fn dir() -> PathBuf {
     root().join("tests/controlplane/run")
 }
@@ -55,7 +66,7 @@ fn up() -> Result<()> {
         say("the cluster is up already: cargo xtask cluster shell");
         return Ok(());
     }
-    Programs::build(say)?;
+    programs()?;
     fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
     let start = Instant::now();
     let mut serve = testbed::isolated_command(std::env::current_exe()?)?;
@@ -80,7 +91,7 @@ fn up() -> Result<()> {
 }
 
 fn serve() -> Result<()> {
-    let programs = Programs::build(say)?;
+    let programs = programs()?;
     testbed::isolate()?;
     let _cluster = Cluster::start(&programs, &dir())?;
     writeln!(io::stdout(), "{READY}")?;
@@ -104,7 +115,7 @@ fn down() -> Result<()> {
 }
 
 fn shell(words: &[String]) -> Result<()> {
-    let programs = Programs::build(say)?;
+    let programs = programs()?;
     let shell = [std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
     let words = if words.is_empty() { &shell[..] } else { words };
     let status = if let Some(pid) = running() {

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use testbed::{Cluster, Helm, Programs};
 
+use crate::cluster;
 use crate::run::{line, output, root, say, target};
 use scenarios::{ALL, Scenario, Step};
 use stand_in::StandIn;
@@ -25,7 +26,7 @@ type Kept = BTreeMap<&'static str, Vec<String>>;
 
 /// Makes all fixtures anew, in `into` or in tests/fixtures itself.
 pub(crate) fn fixtures(into: Option<&Path>) -> Result<()> {
-    let programs = Programs::build(say)?;
+    let programs = cluster::programs()?;
     let home = root().join("tests/fixtures");
     let into = into.unwrap_or(&home);
     testbed::isolate()?;
