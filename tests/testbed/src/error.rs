@@ -18,9 +18,7 @@ pub enum Error {
         package: &'static str,
     },
     /// There is no Go.
-    #[error(
-        "go is missing: install Go 1.21 or newer, https://go.dev/doc/install (it fetches the version that go.mod names by itself)"
-    )]
+    #[error("go is missing\n  as root: apt-get install -y golang-go\n  or: https://go.dev/doc/install")]
     NoGo,
     /// The kernel does not let this user make namespaces.
     #[error(

@@ -18,6 +18,7 @@
 mod certificates;
 mod cluster;
 mod error;
+mod go;
 mod isolation;
 mod programs;
 

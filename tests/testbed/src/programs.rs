@@ -1,15 +1,13 @@
 //! The *programs* of a testbed are built from the Go module in `tests/controlplane`, at exactly the versions that its
 //! go.mod and go.sum name.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::{Error, Result, go};
 
 /// Versions that the programs report. The Go linker is told, because a build from modules does not know; the test of
 /// this module holds them to go.mod.
@@ -141,7 +139,7 @@ fn go_build(module: &Path, output: &str, packages: &[&str]) -> Result<()> {
     ] {
         flags.push(format!("-X {name}={value}"));
     }
-    let status = Command::new(go()?)
+    let status = go::command(module)?
         // The sources of these programs are modules; what this repository's Git says has no part in them.
         .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags.join(" "), "-o", output])
         .args(packages)
@@ -151,13 +149,6 @@ fn go_build(module: &Path, output: &str, packages: &[&str]) -> Result<()> {
         .status()
         .map_err(Error::file("run", "go"))?;
     if status.success() { Ok(()) } else { Err(Error::Build { status, dir: module.to_owned() }) }
-}
-
-/// The go command: on the PATH, or where Go's own instructions put it.
-fn go() -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/local/go/bin")]);
-    dirs.map(|dir| dir.join("go")).find(|go| go.is_file()).ok_or(Error::NoGo)
 }
 
 /// Hash of all that a build depends on: the module's files and this file, where the flags are.

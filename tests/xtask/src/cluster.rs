@@ -54,7 +54,13 @@ pub(crate) fn programs() -> Result<Programs> {
             setup::packages("a cluster", &[package], &format!("install {program}"))?;
         }
     }
-    Ok(Programs::build(say)?)
+    match Programs::build(say) {
+        Err(testbed::Error::NoGo) => {
+            setup::packages("a cluster", &["golang-go"], "https://go.dev/doc/install")?;
+            Ok(Programs::build(say)?)
+        }
+        programs => Ok(programs?),
+    }
 }
 
 fn dir() -> PathBuf {
