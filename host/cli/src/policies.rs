@@ -64,6 +64,11 @@ pub(crate) fn load(sandbox: &Sandbox, path: &Path, limits: Limits) -> Result<(Po
     Ok((policy, wasm))
 }
 
+/// The digest by which a policy is pinned, as `policy build` prints it.
+pub(crate) fn digest(policy: &Policy) -> String {
+    format!("sha256:{}", policy.digest())
+}
+
 /// What a policy says of itself. `name` is what it is called in errors.
 pub(crate) fn describe(policy: &Policy, name: &str) -> Result<Description> {
     Ok(policy

@@ -60,3 +60,29 @@ fn a_release_without_hooks_is_no_error() {
     let run = dir.run_with(&["hooks", "-"], record(&[]).to_string().as_bytes());
     run.exits(0).prints_nothing().says(&["The release shop has no hooks."]);
 }
+
+#[test]
+fn every_release_that_helm_wrote_is_listed_with_the_hooks_that_helm_names() {
+    let records = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/records");
+    let dir = Dir::new();
+    let mut listed = 0;
+    for helm in ["helm3", "helm4"] {
+        for entry in records.join(helm).read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.to_str().unwrap();
+            let expected = name.replace(".yaml", ".hooks.json");
+            if !name.ends_with(".yaml") || !std::path::Path::new(&expected).exists() {
+                continue;
+            }
+            let listing = dir.run(&["hooks", name, "-o", "json"]).exits(0).json();
+            let expected: serde_json::Value =
+                serde_json::from_str(&std::fs::read_to_string(expected).unwrap()).unwrap();
+            let mut paths: Vec<_> = expected.as_array().unwrap().iter().map(|hook| &hook["path"]).collect();
+            let hooks = listing["hooks"].as_array().unwrap();
+            paths.retain(|path| !hooks.iter().any(|hook| hook["path"] == **path));
+            assert!(paths.is_empty(), "{name}: no hook from {paths:?}");
+            listed += 1;
+        }
+    }
+    assert!(listed >= 24, "only {listed} records");
+}

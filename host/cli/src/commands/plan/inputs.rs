@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
-use crate::componentize::digest;
 use crate::problem::Problem;
 use crate::{output, policies, record};
 
@@ -189,10 +188,10 @@ fn load(arguments: &[PolicyArgument]) -> Result<Vec<PolicyInUse>> {
 fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse> {
     let PolicyArgument { wasm: path, settings } = argument;
     let settings = policies::settings(settings.as_ref())?;
-    let (policy, wasm) = policies::load(sandbox, path, Limits::default())?;
+    let (policy, _) = policies::load(sandbox, path, Limits::default())?;
     let described = policies::describe(&policy, &path.to_string_lossy())?;
     policies::check_settings(&policy, &described.name, &settings)?;
-    Ok(PolicyInUse { name: described.name, digest: digest(&wasm), policy, settings })
+    Ok(PolicyInUse { name: described.name, digest: policies::digest(&policy), policy, settings })
 }
 
 #[cfg(test)]

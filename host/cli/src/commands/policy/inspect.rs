@@ -8,7 +8,6 @@ use serde_json::Value;
 use wasmparser::{Parser, Payload};
 
 use crate::commands::Format;
-use crate::componentize::digest;
 use crate::exit::Outcome;
 use crate::{output, policies};
 
@@ -55,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         contract: exports.join(", "),
         imports,
         size: wasm.len(),
-        digest: digest(&wasm),
+        digest: policies::digest(&policy),
         settings_schema: described.settings_schema,
     };
     match output {
