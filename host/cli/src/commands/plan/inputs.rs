@@ -9,7 +9,7 @@ use hookhost_core::operation::Operation;
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
 use hookhost_core::{Reason, Request, hook};
-use hookhost_sandbox::{Limits, Policy, Sandbox};
+use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -188,7 +188,7 @@ fn load(arguments: &[PolicyArgument]) -> Result<Vec<PolicyInUse>> {
 fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse> {
     let PolicyArgument { wasm: path, settings } = argument;
     let settings = policies::settings(settings.as_ref())?;
-    let (policy, _) = policies::load(sandbox, path, Limits::default())?;
+    let (policy, _) = policies::load(sandbox, path)?;
     let described = policies::describe(&policy, &path.to_string_lossy())?;
     policies::check_settings(&policy, &described.name, &settings)?;
     Ok(PolicyInUse { name: described.name, digest: policies::digest(&policy), policy, settings })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hookhost_core::{Request, yaml};
-use hookhost_sandbox::{Compiler, Limits, PreparedRequest, Sandbox};
+use hookhost_sandbox::{Compiler, PreparedRequest, Sandbox};
 use serde::Serialize;
 
 use crate::commands::Format;
@@ -99,12 +99,12 @@ fn measure(path: &Path, request: &Request, settings: &str) -> Result<Figures> {
         PreparedRequest::new(request).map_err(|error| policies::problem("cannot ask a policy", error))?;
 
     let metered = policies::cached(Sandbox::metered(Compiler::this_program()).map_err(setup)?);
-    let (policy, wasm) = policies::load(&metered, path, Limits::default())?;
+    let (policy, wasm) = policies::load(&metered, path)?;
     policies::check_settings(&policy, &name, settings)?;
     let cost = policy.evaluate(&prepared, settings).map_err(failed)?.cost;
 
     let pooled = policies::cached(Sandbox::new(Compiler::this_program()).map_err(setup)?);
-    let (policy, _) = policies::load(&pooled, path, Limits::default())?;
+    let (policy, _) = policies::load(&pooled, path)?;
     for _ in 0..WARM_UP {
         policy.evaluate(&prepared, settings).map_err(failed)?;
     }

@@ -116,7 +116,7 @@ pub(super) fn build(crates: &[Crate]) -> Result<Vec<(Crate, Vec<u8>)>> {
                 std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
             let component = componentize(&module)
                 .with_context(|| format!("cannot make a component of {}", policy.name))?;
-            let loaded = sandbox.load(&component, policies::patient()?).map_err(|error| {
+            let loaded = sandbox.load(&component, policies::limits()?).map_err(|error| {
                 policies::problem(format!("{} was built, but no host takes it", policy.name), error)
             })?;
             policies::describe(&loaded, &policy.name)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use hookhost_core::{Decision, Request};
-use hookhost_sandbox::{Evaluation, Limits, Policy, PreparedRequest};
+use hookhost_sandbox::{Evaluation, Policy, PreparedRequest};
 use serde::Serialize;
 
 use crate::commands::Format;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let Args { policy: path, request, settings, output } = args;
     let settings = policies::settings(settings.as_ref())?;
     let request = policies::request(&request)?;
-    let (policy, _) = policies::load(&policies::sandbox()?, &path, Limits::default())?;
+    let (policy, _) = policies::load(&policies::sandbox()?, &path)?;
     let name = path.display().to_string();
     policies::check_settings(&policy, &name, &settings)?;
     let evaluation = evaluate(&Inputs { policy, request, settings }, &name)?;

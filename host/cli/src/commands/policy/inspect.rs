@@ -44,7 +44,7 @@ struct Inspection {
 /// Prints what a policy is.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let Args { policy: path, output } = args;
-    let (policy, wasm) = policies::load(&policies::sandbox()?, &path, policies::patient()?)?;
+    let (policy, wasm) = policies::load(&policies::sandbox()?, &path)?;
     let described = policies::describe(&policy, &path.to_string_lossy())?;
     let (imports, exports) = interfaces(&wasm)?;
     let inspection = Inspection {
