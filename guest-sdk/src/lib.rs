@@ -184,8 +184,9 @@ pub use select::{AnyOf, Event, OperationType, Selector};
 
 /// Bytes of stack that a policy is linked with: `-C link-arg=-zstack-size=65536`, which `hookhost policy build` passes.
 ///
-/// A manifest nested as deep as serde_json allows is parsed within it; and together with the allocator's arena it
-/// stays in the memory that the host keeps resident. The compiler's own default, 1 MiB, makes a call twice as slow.
+/// A manifest nested a hundred levels deep, the most that the host reads, is parsed within it; and together with the
+/// allocator's arena it stays in the memory that the host keeps resident. The compiler's own default, 1 MiB, makes a
+/// call twice as slow.
 pub const STACK_BYTES: u32 = 64 * 1024;
 
 /// Makes a type that is a [`Policy`] the policy that this crate is. Name, version and summary are the crate's own, from
