@@ -2,9 +2,11 @@
 //!
 //! `cargo bench -p hookhost-core --bench record -- FILE N` reads the release Secret (or the record's base64 text) in FILE,
 //! lists its hooks N times and prints `{"n", "min_ns", "median_ns"}`, as `helmread bench FILE N` (tests/controlplane)
-//! does for Helm's own package. Without arguments it makes a record near the limit of a Secret and reads that.
+//! does for Helm's own package. Without arguments it makes a record near the limit of a Secret and reads that; with
+//! `make FILE` it writes that record's Secret to FILE, for both.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::fs;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::time::Instant;
@@ -22,7 +24,11 @@ const ROUNDS: usize = 100;
 fn main() {
     // Cargo adds --bench.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let value = arguments.next().map_or_else(near_the_limit, |file| secret_value(&file));
+    let value = match arguments.next().as_deref() {
+        None => near_the_limit(),
+        Some("make") => return fs::write(arguments.next().unwrap(), secret(&near_the_limit())).unwrap(),
+        Some(file) => secret_value(file),
+    };
     let rounds = arguments.next().map_or(ROUNDS, |n| n.parse().unwrap());
     let mut times: Vec<u128> = (0..rounds)
         .map(|_| {
@@ -39,7 +45,7 @@ fn main() {
 
 /// What the API client hands over: `data.release` without the API's base64.
 fn secret_value(file: &str) -> Vec<u8> {
-    let bytes = std::fs::read(file).unwrap();
+    let bytes = fs::read(file).unwrap();
     match yaml::read_one(str::from_utf8(&bytes).unwrap()) {
         Ok(secret @ Value::Object(_)) => {
             STANDARD.decode(secret["data"]["release"].as_str().unwrap()).unwrap()
@@ -48,32 +54,42 @@ fn secret_value(file: &str) -> Vec<u8> {
     }
 }
 
-/// A record like that of a large chart: of its base64 text, about 1,000,000 bytes, most are templates that
-/// compress to a third.
+/// The Secret as Helm stores it, as JSON.
+fn secret(value: &[u8]) -> String {
+    let metadata = json!({
+        "name": "sh.helm.release.v1.big.v1", "namespace": "default",
+        "labels": {"name": "big", "owner": "helm", "status": "deployed", "version": "1"},
+    });
+    let data = json!({"release": STANDARD.encode(value)});
+    json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1", "metadata": metadata, "data": data}).to_string()
+}
+
+/// A record like that of a large chart (kube-prometheus-stack): 8 hooks' worth of text beside 6 MB of templates and
+/// dashboards, which compress to a tenth; about 900,000 bytes of base64.
 fn near_the_limit() -> Vec<u8> {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = move || {
+    let mut below = move |n: usize| {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random
+        (random % n as u64) as usize
     };
-    let words: Vec<String> = (0..800).map(|_| format!("{:x}", next() % (1 << 28))).collect();
+    let words: Vec<String> = (0..800).map(|_| format!("{:x}", below(1 << 28))).collect();
     let lines: Vec<String> = (0..2000)
-        .map(|_| {
-            (0..3 + next() % 5)
-                .map(|_| words[(next() % 800) as usize].as_str())
-                .collect::<Vec<_>>()
-                .join(": ")
-        })
+        .map(|_| (0..3 + below(5)).map(|_| words[below(800)].as_str()).collect::<Vec<_>>().join(": "))
         .collect();
-    let templates: Vec<Value> = (0..72)
+    let templates: Vec<Value> = (0..76)
         .map(|i| {
-            let text: String = (0..550).map(|_| format!("  {}\n", lines[(next() % 2000) as usize])).collect();
+            // Dashboards repeat their panels with little changed.
+            let panel: Vec<usize> = (0..90).map(|_| below(2000)).collect();
+            let text: String = (0..1400)
+                .map(|n| if below(40) == 0 { below(2000) } else { panel[n % panel.len()] })
+                .map(|line| format!("  {}\n", lines[line]))
+                .collect();
             json!({"name": format!("templates/part-{i}.yaml"), "data": STANDARD.encode(text)})
         })
         .collect();
-    let hooks: Vec<Value> = (0..20)
+    let hooks: Vec<Value> = (0..8)
         .map(|i| {
             let env: String = (0..30).map(|e| format!("        - name: E{e}\n          value: \"{}\"\n", lines[e])).collect();
             json!({

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::runnable::{self, NotRunnable};
 use super::{Hook, LastRun};
 use crate::record::MAX_HOOKS;
+use crate::workload::at;
 use crate::yaml::{self, Budget, YamlError};
 
 /// A hook as Helm stored it: text, with what Helm's annotations said of it.
@@ -127,12 +128,11 @@ fn flatten(document: Value, most: usize, objects: &mut Vec<Value>) {
 }
 
 fn object(stored: &StoredHook, manifest: Value, release_namespace: &str) -> Hook {
-    let text =
-        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |path: &str| at(&manifest, path).and_then(Value::as_str).unwrap_or_default().to_owned();
     Hook {
-        name: text("/metadata/name"),
-        kind: text("/kind"),
-        api_version: text("/apiVersion"),
+        name: text("metadata.name"),
+        kind: text("kind"),
+        api_version: text("apiVersion"),
         runnable: runnable::check(&manifest, release_namespace),
         manifest,
         ..of(stored)

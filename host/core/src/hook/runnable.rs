@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::find::cut;
 use crate::text::quote;
+use crate::workload::at;
 use crate::yaml::YamlError;
 
 /// Why a hook cannot be run, with what to do about it.
@@ -83,8 +84,8 @@ const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// Whether this object, a hook of a release in `release_namespace`, can be run as a Job.
 pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnable> {
-    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let (api_version, kind) = (text("/apiVersion"), text("/kind"));
+    let text = |path: &str| at(manifest, path).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
     if !manifest.is_object() {
         return Err(NotRunnable::NotAnObject { missing: "it is not a mapping" });
     }
@@ -97,12 +98,12 @@ pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnabl
     if !is_job_or_pod(api_version, kind) {
         return Err(NotRunnable::Kind { kind: kind.to_owned(), api_version: api_version.to_owned() });
     }
-    if text("/metadata/name").is_empty() {
+    if text("metadata.name").is_empty() {
         let generate_name =
-            Some(text("/metadata/generateName")).filter(|name| !name.is_empty()).map(str::to_owned);
+            Some(text("metadata.generateName")).filter(|name| !name.is_empty()).map(str::to_owned);
         return Err(NotRunnable::NoName { generate_name });
     }
-    let namespace = text("/metadata/namespace");
+    let namespace = text("metadata.namespace");
     if !namespace.is_empty() && namespace != release_namespace {
         return Err(NotRunnable::ForeignNamespace {
             namespace: namespace.to_owned(),
@@ -110,19 +111,19 @@ pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnabl
         });
     }
     if kind == "Pod" {
-        return containers(manifest.pointer("/spec/containers"), "spec.containers");
+        return containers(at(manifest, "spec.containers"), "spec.containers");
     }
-    if manifest.pointer("/spec/parallelism").and_then(Value::as_i64) == Some(0) {
+    if at(manifest, "spec.parallelism").and_then(Value::as_i64) == Some(0) {
         return Err(NotRunnable::ParallelismZero);
     }
-    let controller = text("/spec/managedBy");
+    let controller = text("spec.managedBy");
     if !controller.is_empty() && controller != JOB_CONTROLLER {
         return Err(NotRunnable::ManagedByOther { controller: controller.to_owned() });
     }
-    if !manifest.pointer("/spec/template").is_some_and(Value::is_object) {
+    if !at(manifest, "spec.template").is_some_and(Value::is_object) {
         return Err(NotRunnable::NoContainers { field: "spec.template", expected: "a pod template" });
     }
-    containers(manifest.pointer("/spec/template/spec/containers"), "spec.template.spec.containers")
+    containers(at(manifest, "spec.template.spec.containers"), "spec.template.spec.containers")
 }
 
 fn containers(list: Option<&Value>, field: &'static str) -> Result<(), NotRunnable> {
