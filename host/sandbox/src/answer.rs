@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::decision::limits::{ENTRIES, MESSAGE_CHARS, REASON_CHARS, RETRY_AFTER_SECONDS};
+use hookhost_core::decision::{check, limits::MESSAGE_CHARS};
+use hookhost_core::text::{printable, quote};
 use hookhost_core::{Bounds, Decision, Denial, Overrides, Postponement};
 use serde_json::Value;
 
@@ -34,28 +35,24 @@ pub struct SettingsError {
 
 /// Takes a decision, or says how it breaks the contract.
 pub(crate) fn decision(answer: wit::Decision) -> Result<Decision, String> {
-    match answer {
-        wit::Decision::Allow(overrides) => Ok(Decision::Allow(Overrides {
+    let decision = match answer {
+        wit::Decision::Allow(overrides) => Decision::Allow(Overrides {
             active_deadline_seconds: bounds(overrides.active_deadline_seconds),
             backoff_limit: bounds(overrides.backoff_limit),
             ttl_seconds_after_finished: bounds(overrides.ttl_seconds_after_finished),
             labels: entries("labels", overrides.labels)?,
             annotations: entries("annotations", overrides.annotations)?,
-        })),
-        wit::Decision::Deny(denial) => {
-            let (reason, message) = words(denial.reason, &denial.message)?;
-            Ok(Decision::Deny(Denial { reason, message }))
+        }),
+        wit::Decision::Deny(wit::Denial { reason, message }) => {
+            Decision::Deny(Denial { reason, message: printable(&message) })
         }
-        wit::Decision::Hold(postponement) => {
-            let (reason, message) = words(postponement.reason, &postponement.message)?;
-            let retry_after_seconds = postponement.retry_after_seconds;
-            if !(1..=RETRY_AFTER_SECONDS).contains(&retry_after_seconds) {
-                return Err(format!(
-                    "it holds for {retry_after_seconds} seconds; it must be 1 to {RETRY_AFTER_SECONDS}"
-                ));
-            }
-            Ok(Decision::Hold(Postponement { reason, message, retry_after_seconds }))
+        wit::Decision::Hold(wit::Postponement { reason, message, retry_after_seconds }) => {
+            Decision::Hold(Postponement { reason, message: printable(&message), retry_after_seconds })
         }
+    };
+    match check(&decision) {
+        Ok(()) => Ok(decision),
+        Err(bad) => Err(format!("at {}: found {}, expected {}", bad.path, bad.found, bad.expected)),
     }
 }
 
@@ -112,31 +109,11 @@ fn bounds(bounds: wit::Bounds) -> Bounds {
 
 /// A list as a map; the contract has each key once.
 fn entries(what: &str, list: Vec<wit::EntryResult>) -> Result<BTreeMap<String, String>, String> {
-    if list.len() > ENTRIES {
-        return Err(format!("it has {} {what}; the limit is {ENTRIES}", list.len()));
-    }
     let mut map = BTreeMap::new();
     for wit::EntryResult { key, value } in list {
-        if map.contains_key(&key) {
-            return Err(format!("it has \"{}\" twice in its {what}", clean(&key, NAME_CHARS)));
+        if let Some(again) = map.insert(key, value) {
+            return Err(format!("at allow.{what}: one key has two values, one of them {}", quote(&again)));
         }
-        map.insert(key, value);
     }
     Ok(map)
-}
-
-/// A reason and a message.
-fn words(reason: String, message: &str) -> Result<(String, String), String> {
-    let pascal_case = reason.starts_with(|c: char| c.is_ascii_uppercase())
-        && reason.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !pascal_case || reason.len() > REASON_CHARS {
-        return Err(format!(
-            "its reason is \"{}\"; it must be PascalCase, like TooLong, of at most {REASON_CHARS} characters",
-            clean(&reason, NAME_CHARS)
-        ));
-    }
-    if message.chars().nth(MESSAGE_CHARS).is_some() {
-        return Err(format!("its message has more than {MESSAGE_CHARS} characters"));
-    }
-    Ok((reason, clean(message, MESSAGE_CHARS)))
 }

@@ -87,9 +87,10 @@ impl Cache {
     }
 
     fn write(&self, key: Key, code: &Sealed) -> io::Result<()> {
-        // A name of its own for each process and thread; what a killed process leaves is tidied like any other file.
-        let temporary =
-            self.dir.join(format!("{key}.{}-{:?}", std::process::id(), std::thread::current().id()));
+        // A name that no other writer has, even one of another container with the same process id. What a killed
+        // process leaves is tidied like any other file.
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let temporary = self.dir.join(format!("{key}.{}-{nanos}", std::process::id()));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let written = file.write_all(code.bytes()).and_then(|()| fs::rename(&temporary, self.path(key)));
         if written.is_err() {

@@ -10,6 +10,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::Error;
+use crate::text::clean;
 
 /// Says what the bytes are, and the version of this layout.
 const MAGIC: &[u8; 16] = b"hookhost-code-1\n";
@@ -111,7 +112,8 @@ impl Sealed {
         // engine's settings again.
         #[allow(unsafe_code)]
         let component = unsafe { Component::deserialize(engine, code) };
-        component.map_err(|e| Error::host("compiled code cannot be loaded", e))
+        // The key has ruled out other versions and settings; what is left is the pool, which looks at sizes.
+        component.map_err(|e| Error::DoesNotFit { problem: clean(&format!("{e:#}"), 300) })
     }
 }
 

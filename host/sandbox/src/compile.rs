@@ -77,8 +77,9 @@ impl Compiler {
         let child = command
             .spawn()
             .map_err(|e| Error::host(format!("cannot start {}", self.program.display()), e))?;
-        let output =
-            Running(child).finish(wasm).map_err(|e| Error::host("cannot talk to the policy compiler", e))?;
+        let output = Running(child)
+            .finish(wasm, CHILD_WALL)
+            .map_err(|e| Error::host("cannot talk to the policy compiler", e))?;
         output.sealed(key)
     }
 }
@@ -102,11 +103,11 @@ struct Output {
 }
 
 impl Running {
-    fn finish(mut self, wasm: &[u8]) -> std::io::Result<Output> {
+    fn finish(mut self, wasm: &[u8], wall: Duration) -> std::io::Result<Output> {
         let stdin = self.0.stdin.take();
         let stdout = self.0.stdout.take();
         let stderr = self.0.stderr.take();
-        let deadline = Instant::now() + CHILD_WALL;
+        let deadline = Instant::now() + wall;
         thread::scope(|scope| {
             // A child that ends early closes its input; its status then says why.
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(wasm)));
@@ -166,5 +167,20 @@ impl Output {
                 "its output is not what this hookhost's compiler writes",
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_never_ends_is_killed_at_the_limit_of_the_wall_clock() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "while :; do :; done"]);
+        let child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Running(child).finish(b"", Duration::from_millis(20)).unwrap();
+        assert!(output.status.is_none());
     }
 }

@@ -58,6 +58,12 @@ pub enum Error {
         /// How it ended, and its last words.
         problem: String,
     },
+    /// The component was compiled, but its instances do not fit the sandbox's slots.
+    #[error("this policy does not fit the sandbox: {problem}")]
+    DoesNotFit {
+        /// What is too large.
+        problem: String,
+    },
     /// The component is a policy for another version of the contract.
     #[error("this policy is built for {found}; this hookhost runs {expected}")]
     Incompatible {
@@ -201,7 +207,8 @@ impl Error {
             | Error::TooCostly { .. }
             | Error::CompileTimedOut { .. }
             | Error::CompileOutOfMemory { .. }
-            | Error::CompilerCrashed { .. } => Reason::PolicyInvalid,
+            | Error::CompilerCrashed { .. }
+            | Error::DoesNotFit { .. } => Reason::PolicyInvalid,
             Error::Incompatible { .. }
             | Error::ForbiddenImport { .. }
             | Error::MissingExport { .. }
@@ -228,7 +235,7 @@ impl Error {
             Error::Malformed { .. } => "Build it again with `hookhost policy build`. Policies have no SIMD, threads, \
                  64-bit memories or garbage collection."
                 .into(),
-            Error::TooCostly { .. } => "Make the policy smaller: fewer dependencies, no generated tables. Policies \
+            Error::TooCostly { .. } | Error::DoesNotFit { .. } => "Make the policy smaller: fewer dependencies, no generated tables. Policies \
                  made with the SDK are 100 times below the limits."
                 .into(),
             Error::CompileTimedOut { .. } | Error::CompileOutOfMemory { .. } => {

@@ -44,6 +44,7 @@ mod error;
 mod guest;
 pub mod limits;
 mod policy;
+mod reused;
 mod sandbox;
 mod scan;
 mod text;
@@ -58,5 +59,7 @@ pub use error::{Error, Source};
 pub use guest::Cost;
 pub use limits::Limits;
 pub use policy::{Evaluation, Level, LogLine, Policy};
+#[doc(hidden)]
+pub use reused::Reused;
 pub use sandbox::Sandbox;
 pub use wire::PreparedRequest;

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use hookhost_core::Decision;
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Store};
 
 use crate::answer::{self, Description, SettingsError};
 use crate::clock::Clock;
@@ -84,13 +84,11 @@ impl Policy {
             expected: contract::POLICY.into(),
             problem: clean(&format!("{e:#}"), 300),
         };
-        let memory = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
-        if let Some(found) = memory.filter(|&found| found > limits.memory() as u64) {
-            return Err(Error::TooCostly {
-                what: "bytes of memory at its start",
-                found,
-                limit: limits.memory() as u64,
-            });
+        // In pages of 64 KiB: other page sizes are switched off.
+        let pages = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
+        let (memory, limit) = (pages.unwrap_or(0).saturating_mul(64 << 10), limits.memory() as u64);
+        if memory > limit {
+            return Err(Error::TooCostly { what: "bytes of memory at its start", found: memory, limit });
         }
         let pre = linker.instantiate_pre(component).and_then(HookPolicyPre::new).map_err(mismatch)?;
         Ok(Policy { pre, clock, limits, metering, digest })
@@ -136,22 +134,27 @@ impl Policy {
         }
     }
 
+    /// A store with an instance of this policy in it.
+    pub(crate) fn instance(&self) -> Result<(Store<Guest>, HookPolicy), Error> {
+        let mut store = guest::store(self.pre.engine(), &self.clock, self.limits, self.metering)?;
+        match self.pre.instantiate(&mut store) {
+            Ok(policy) => Ok((store, policy)),
+            Err(error) => Err(guest::failure(store, &error)),
+        }
+    }
+
     /// One call in a fresh instance.
     fn ask<R>(
         &self,
         call: impl FnOnce(&HookPolicy, &mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<(R, Cost, Vec<LogLine>), Error> {
-        let mut store = guest::store(self.engine(), &self.clock, self.limits, self.metering)?;
-        match self.pre.instantiate(&mut store).and_then(|policy| call(&policy, &mut store)) {
+        let (mut store, policy) = self.instance()?;
+        match call(&policy, &mut store) {
             Ok(answer) => {
                 let (cost, logs) = guest::finish(store);
                 Ok((answer, cost, logs))
             }
             Err(error) => Err(guest::failure(store, &error)),
         }
-    }
-
-    fn engine(&self) -> &Engine {
-        self.pre.engine()
     }
 }

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::scan::{self, SMALL};
 use crate::{Error, wit};
 
-/// Where policies run. Make one, and keep it: it costs half a millisecond and the address space of its pool.
+/// Where policies run. A process makes one and keeps it: it has a thread, and the address space of its pool.
 pub struct Sandbox {
     engine: Engine,
     linker: Linker<Guest>,
@@ -35,7 +35,8 @@ impl Sandbox {
         Sandbox::build(compiler, Allocation::Pooled, Metering::Fuel)
     }
 
-    /// A sandbox without the pool that makes fresh instances cheap: what wasmtime does by default. To compare with.
+    /// A sandbox without the pool that makes fresh instances cheap: for a process that decides a few times and ends,
+    /// since it reserves no address space. Decides the same.
     pub fn unpooled(compiler: Compiler) -> Result<Sandbox, Error> {
         Sandbox::build(compiler, Allocation::OnDemand, Metering::Off)
     }

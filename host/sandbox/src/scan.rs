@@ -3,10 +3,13 @@
 //! A component of 2 KB can make any compiler need gigabytes or abort the process, so nothing is compiled that has not
 //! passed here. Real policies are far below the limits; what passes compiles in under a second.
 
-use wasmparser::{Encoding, FunctionBody, Operator, Parser, Payload};
+use wasmparser::{
+    Encoding, FunctionBody, MemorySectionReader, Operator, Parser, Payload, TableSectionReader,
+};
 
 use crate::Error;
 use crate::contract;
+use crate::limits;
 use crate::text::clean;
 
 /// What a component may consist of: a class of sizes. There is one, for policies in languages that compile to plain
@@ -118,6 +121,8 @@ impl Found {
             Payload::ComponentImportSection(s) => (&mut self.imports, s.count(), "imports", class.imports),
             Payload::FunctionSection(s) => (&mut self.functions, s.count(), "functions", class.functions),
             Payload::CodeSectionEntry(body) => return function(body, class),
+            Payload::MemorySection(memories) => return memories_fit(memories),
+            Payload::TableSection(tables) => return tables_fit(tables),
             _ => return Ok(()),
         };
         *count = count.saturating_add(u64::from(more));
@@ -150,6 +155,29 @@ fn function(body: &FunctionBody<'_>, class: &SizeClass) -> Result<(), Error> {
         }
         limit("blocks in one function", blocks, class.blocks)?;
         limit("locals times blocks in one function", locals * blocks, class.locals_by_blocks)?;
+    }
+    Ok(())
+}
+
+/// Checks what memories have at their start; a policy's own limit, at most this, is checked when it is known.
+fn memories_fit(memories: &MemorySectionReader<'_>) -> Result<(), Error> {
+    for memory in memories.clone() {
+        let memory = memory.map_err(malformed)?;
+        let page = 1u64 << memory.page_size_log2.unwrap_or(16).min(16);
+        limit(
+            "bytes of memory at its start",
+            memory.initial.saturating_mul(page),
+            limits::MAX_MEMORY as u64,
+        )?;
+    }
+    Ok(())
+}
+
+fn tables_fit(tables: &TableSectionReader<'_>) -> Result<(), Error> {
+    limit("tables in one module", u64::from(tables.count()), u64::from(limits::TABLES))?;
+    for table in tables.clone() {
+        let table = table.map_err(malformed)?;
+        limit("entries in one table", table.ty.initial, limits::TABLE_ELEMENTS as u64)?;
     }
     Ok(())
 }

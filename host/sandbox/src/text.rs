@@ -1,21 +1,17 @@
 //! Text that a guest wrote, made safe for a terminal, a log and a condition.
 
-/// `text` with every control character (and Unicode's invisible direction marks) replaced by a space, cut to
-/// `max_chars` characters with "…" at the end.
-pub(crate) fn clean(text: &str, max_chars: usize) -> String {
-    let mut chars = text.trim().chars();
-    let mut out: String =
-        chars.by_ref().take(max_chars).map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
-    if chars.next().is_some() {
-        out.pop();
-        out.push('…');
-    }
-    out
-}
+use hookhost_core::text::printable;
 
-/// Characters that move a cursor, start a terminal's escape sequence or reorder the text around them.
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// `text` without what steers a terminal, cut to `max_chars` characters with "…" at the end.
+pub(crate) fn clean(text: &str, max_chars: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(max_chars) {
+        None => printable(text),
+        Some(_) => {
+            let kept: String = text.chars().take(max_chars.saturating_sub(1)).collect();
+            printable(&kept) + "…"
+        }
+    }
 }
 
 #[cfg(test)]
