@@ -45,7 +45,7 @@ pub(crate) fn store(
     let mut store =
         Store::try_new(engine, guest).map_err(|e| Error::host("no memory for an evaluation", e))?;
     store.limiter(|guest| guest);
-    store.set_epoch_deadline(clock::ticks(limits.timeout()));
+    start_time(&mut store);
     store.epoch_deadline_trap();
     store.set_hostcall_fuel(limits::HOSTCALL_FUEL);
     store.set_max_component_handles(limits::HANDLES);
@@ -53,6 +53,12 @@ pub(crate) fn store(
         store.set_fuel(FUEL).map_err(|e| Error::host("an evaluation cannot be metered", e))?;
     }
     Ok(store)
+}
+
+/// Gives a guest its time, from now on.
+pub(crate) fn start_time(store: &mut Store<Guest>) {
+    let timeout = store.data().limits.timeout();
+    store.set_epoch_deadline(clock::ticks(timeout));
 }
 
 /// What one evaluation used.

@@ -3,13 +3,14 @@
 use hookhost_core::Decision;
 use wasmtime::Store;
 
-use crate::guest::Guest;
+use crate::guest::{self, Guest};
 use crate::policy::Policy;
 use crate::wire::{PreparedRequest, check_settings};
 use crate::wit::HookPolicy;
 use crate::{Error, answer};
 
-/// An instance that is asked again and again, with no isolation between the answers. Its limits count from its start.
+/// An instance that is asked again and again, with no isolation between the answers. Each has
+/// the time limit for itself; the rest of the limits is for all together.
 #[doc(hidden)]
 pub struct Reused {
     store: Store<Guest>,
@@ -26,6 +27,7 @@ impl Reused {
     /// As [`Policy::evaluate`].
     pub fn evaluate(&mut self, request: &PreparedRequest<'_>, settings: &str) -> Result<Decision, Error> {
         check_settings(settings)?;
+        guest::start_time(&mut self.store);
         let failed = |e| Error::host("a reused instance failed", e);
         let call = self.policy.vworkspace_hook_policy_policy();
         let answer =

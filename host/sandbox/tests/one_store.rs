@@ -1,5 +1,8 @@
 //! Limits are set where a store is made, so there is one such place.
 
+// Helpers of tests are tests: clippy's own exception is for functions marked #[test] only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 

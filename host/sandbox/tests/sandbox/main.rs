@@ -1,5 +1,8 @@
 //! The sandbox as its users see it: policies that behave, and every kind that does not.
 
+// Helpers of tests are tests: clippy's own exception is for functions marked #[test] only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod answers;
 mod cache;
 mod compiling;
