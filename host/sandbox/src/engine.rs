@@ -53,8 +53,10 @@ fn config(allocation: Allocation, metering: Metering) -> Config {
         .consume_fuel(metering == Metering::Fuel)
         .max_wasm_stack(limits::STACK)
         .memory_init_cow(true)
-        // Function names are the guest's: no backtrace, nothing to escape.
+        // Function names are the guest's: no backtrace, nothing to escape, and less code to load.
         .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false)
         // The same answer on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
