@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_sandbox::{Error, Limits, PreparedRequest};
+use hookhost_sandbox::{Error, Limits, PreparedRequest, Reused, Sandbox};
 
 use crate::guest::{Guest, answer};
-use crate::{SANDBOX, error_of, load};
+use crate::{SANDBOX, compiler, error_of, load};
 
 const LOOP: &str = "(loop $l (br $l))";
 
@@ -147,4 +147,17 @@ fn limits_outside_their_range_are_refused_with_the_range() {
     assert!(error.to_string().contains("65536 to 67108864 bytes"), "{error}");
     let error = Limits::default().with_timeout(Duration::ZERO).unwrap_err();
     assert!(error.to_string().contains("10ms to 10s"), "{error}");
+}
+
+#[test]
+fn more_evaluations_at_once_than_there_are_slots_are_told_to_try_again() {
+    let policy = Sandbox::new(compiler()).unwrap().load(&Guest::new().build(), Limits::default()).unwrap();
+    let request = hookhost_core::Request::default();
+    let prepared = PreparedRequest::new(&request).unwrap();
+    let mut held: Vec<Reused> = (0..64).map(|_| Reused::new(&policy).unwrap()).collect();
+    let error = policy.evaluate(&prepared, "{}").unwrap_err();
+    assert!(matches!(error, Error::Busy { limit: 64 }), "{error}");
+    assert_eq!(error.reason(), Reason::SandboxBusy);
+    held.pop();
+    assert!(policy.evaluate(&prepared, "{}").is_ok());
 }
