@@ -3,8 +3,10 @@
 //! A *task* is something a developer or CI does with this repository as a whole. Each has a module of its own; this
 //! file only says which there are.
 
+mod bench;
 mod check;
 mod cluster;
+mod demo;
 mod fixtures;
 mod policies;
 mod run;
@@ -27,11 +29,18 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show the main job on real input: list a release's hooks, plan one run with three policies, a denial, a hold
+    Demo,
     /// Run the tests: everything, as CI does, or what takes at most three minutes
     Test {
         /// Leave out what needs a control plane or builds crates outside the repository
         #[arg(long)]
         quick: bool,
+    },
+    /// Measure, and print a line per target: name, measured, target, ok or short
+    Bench {
+        /// decision, record or plan; all if left out
+        name: Option<String>,
     },
     /// Build the stock policies into target/policies
     Policies,
@@ -52,8 +61,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
+        Task::Demo => demo::demo(),
         Task::Test { quick } => test::test(quick),
-        Task::Policies => policies::build().map(drop),
+        Task::Bench { name } => bench::bench(name.as_deref()),
+        Task::Policies => policies::build(policies::Profile::Dev).map(drop),
         Task::Fixtures { into } => fixtures::fixtures(into.as_deref()),
         Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),

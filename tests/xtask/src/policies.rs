@@ -22,10 +22,28 @@ pub(crate) fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The `hookhost` binary, built with optimisation.
-pub(crate) fn hookhost() -> Result<PathBuf> {
-    step("build hookhost", cargo().args(["build", "--release", "--package", "hookhost"]))?;
-    Ok(target().join("release/hookhost"))
+/// How `hookhost` is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As the tests build it anyway: minutes sooner on a new machine.
+    Dev,
+    /// As users get it, to be measured.
+    Release,
+}
+
+/// The `hookhost` binary.
+fn hookhost(profile: Profile) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--package", "hookhost"]);
+    let folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            build.arg("--release");
+            "release"
+        }
+    };
+    step("build hookhost", &mut build)?;
+    Ok(target().join(folder).join("hookhost"))
 }
 
 /// Where built policies are.
@@ -34,9 +52,9 @@ pub(crate) fn dir() -> PathBuf {
 }
 
 /// Builds hookhost and all stock policies into `target/policies`; gives back the hookhost that did it.
-pub(crate) fn build() -> Result<PathBuf> {
+pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     setup::wasm()?;
-    let hookhost = hookhost()?;
+    let hookhost = hookhost(profile)?;
     let crates = names()?.into_iter().map(|name| root().join("policies").join(name));
     step("build the stock policies", command(&hookhost).args(["policy", "build"]).args(crates))?;
     Ok(hookhost)

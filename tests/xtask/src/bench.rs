@@ -1,0 +1,184 @@
+//! A *target* is a ratio that hookhost must reach against something everyone knows: Helm's own reading of a record, a
+//! plain JSON round trip, `helm version`.
+//!
+//! Both sides of a ratio are measured in one run, in turns, so that the machine's mood touches both alike. A target that
+//! is short is printed, not failed: whether a change is too slow is for people to judge.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use testbed::{Helm, Programs};
+
+use crate::demo;
+use crate::policies::{self, Profile};
+use crate::run::{cargo, command, output, root, say, step};
+
+/// A record near the limit of a Secret, as Helm 4 wrote it.
+const LARGE_RECORD: &str = "tests/fixtures/records/helm4/large.v1.yaml";
+/// Turns of each side when the two sides are processes of their own.
+const TURNS: usize = 40;
+
+/// One line of a bench: a target or, without one, a figure.
+struct Line {
+    name: String,
+    measured: String,
+    /// The ratio that was measured and the one it must not be above.
+    target: Option<(f64, f64)>,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Line { name, measured, target } = self;
+        write!(f, "{name:<52} {measured:>24}")?;
+        match target {
+            Some((ratio, at_most)) => {
+                write!(f, "  at most {at_most:.3}x  {}", if ratio <= at_most { "ok" } else { "short" })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+type Bench = fn() -> Result<Vec<Line>>;
+
+/// The benches, by the name that `cargo xtask bench NAME` takes.
+const BENCHES: [(&str, Bench); 3] = [("decision", decision), ("record", record), ("plan", plan)];
+
+/// Measures one bench, or all.
+#[expect(clippy::print_stdout, reason = "the lines are this task's result")]
+pub(crate) fn bench(only: Option<&str>) -> Result<()> {
+    let wanted: Vec<_> = BENCHES.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
+    if wanted.is_empty() {
+        bail!(
+            "there is no bench {}; there are {}",
+            only.unwrap_or_default(),
+            BENCHES.map(|(name, _)| name).join(", ")
+        );
+    }
+    for (_, measure) in wanted {
+        for line in measure()? {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+/// One decision in the sandbox, against a reused instance, an ordinary allocator and a plain JSON round trip.
+fn decision() -> Result<Vec<Line>> {
+    policies::build(Profile::Release)?;
+    say("── measure decisions");
+    let mut bench = cargo();
+    bench
+        .args(["bench", "--quiet", "--package", "hookhost-sandbox", "--bench", "decision", "--"])
+        .arg(policies::dir());
+    let printed = output(bench.stderr(Stdio::inherit()))?;
+    printed.lines().filter(|line| line.starts_with('{')).map(parse).collect()
+}
+
+/// A line of a bench program: `{"name", "measured", "atMost"}` or `{"name", "p50Micros", "p99Micros"}`.
+fn parse(line: &str) -> Result<Line> {
+    let value: Value = serde_json::from_str(line).with_context(|| format!("not a bench's line: {line}"))?;
+    let number = |key| value.get(key).and_then(Value::as_f64);
+    let name = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match (number("measured"), number("atMost"), number("p50Micros"), number("p99Micros")) {
+        (Some(measured), Some(at_most), ..) => {
+            Ok(Line { name, measured: format!("{measured:.3}x"), target: Some((measured, at_most)) })
+        }
+        (.., Some(p50), Some(p99)) => {
+            Ok(Line { name, measured: format!("{p50:.1} µs, p99 {p99:.1}"), target: None })
+        }
+        _ => bail!("not a bench's line: {line}"),
+    }
+}
+
+/// Listing the hooks of a large record, against Helm's own Go package decoding the same record.
+fn record() -> Result<Vec<Line>> {
+    let programs = Programs::build(say)?;
+    say("── measure reading a record");
+    step(
+        "build the record bench",
+        cargo().args(["bench", "--quiet", "--package", "hookhost-core", "--no-run"]),
+    )?;
+    let record = root().join(LARGE_RECORD);
+    let (mut ours, mut helms) = (Vec::new(), Vec::new());
+    // In turns, since each side is a process: what slows one slows its neighbour.
+    for _ in 0..5 {
+        let mut bench = cargo();
+        bench
+            .args(["bench", "--quiet", "--package", "hookhost-core", "--bench", "record", "--"])
+            .arg(&record);
+        ours.push(median_ns(&output(bench.stderr(Stdio::inherit()))?)?);
+        helms.push(median_ns(&output(command(programs.helmread()).arg("bench").arg(&record).arg("15"))?)?);
+    }
+    let (ours, helms) = (median(ours), median(helms));
+    Ok(pair("hooks of a large record listed", "Helm's Go package decoding it", ours, helms, 0.2))
+}
+
+fn median_ns(printed: &str) -> Result<Duration> {
+    let last = printed.lines().rfind(|line| line.starts_with('{')).context("a bench printed no result")?;
+    let value: Value = serde_json::from_str(last)?;
+    let ns = value.get("median_ns").and_then(Value::as_f64).context("a bench printed no median_ns")?;
+    Ok(Duration::from_secs_f64(ns / 1e9))
+}
+
+/// `hookhost plan` with three policies as a whole process, warm, against `helm version`.
+fn plan() -> Result<Vec<Line>> {
+    let hookhost = policies::build(Profile::Release)?;
+    let programs = Programs::build(say)?;
+    say("── measure whole processes");
+    let plan = || {
+        let mut plan = command(&hookhost);
+        plan.args(demo::plan_args());
+        plan
+    };
+    let helm = || {
+        let mut helm = command(programs.helm(Helm::Four));
+        helm.arg("version");
+        helm
+    };
+    let (mut ours, mut helms) = (Vec::new(), Vec::new());
+    // The first turn warms the caches of both.
+    for turn in 0..=TURNS {
+        let (a, b) = (timed(plan())?, timed(helm())?);
+        if turn > 0 {
+            ours.push(a);
+            helms.push(b);
+        }
+    }
+    Ok(pair("hookhost plan, three policies", "helm version", median(ours), median(helms), 1.0))
+}
+
+fn timed(mut command: Command) -> Result<Duration> {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status()?;
+    let took = start.elapsed();
+    if !status.success() {
+        bail!("{} failed ({status})", crate::run::line(&command));
+    }
+    Ok(took)
+}
+
+/// The two sides of a ratio and the ratio.
+fn pair(ours: &str, theirs: &str, our_time: Duration, their_time: Duration, at_most: f64) -> Vec<Line> {
+    let figure = |name: &str, time: Duration| Line {
+        name: name.to_owned(),
+        measured: format!("{time:.2?}"),
+        target: None,
+    };
+    let ratio = our_time.as_secs_f64() / their_time.as_secs_f64();
+    let name = format!("{ours} / {theirs}");
+    vec![
+        figure(ours, our_time),
+        figure(theirs, their_time),
+        Line { name, measured: format!("{ratio:.3}x"), target: Some((ratio, at_most)) },
+    ]
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
