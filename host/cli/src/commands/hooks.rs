@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hookhost_core::hook::Hook;
+use hookhost_core::hook::{Hook, NotRunnable};
 use hookhost_core::record::Record;
 use hookhost_core::workload::Workload;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 enum Format {
     /// For people
     Table,
-    /// For people, with where each comes from and how Helm last ran it
+    /// For people, with where each comes from, how Helm last ran it, and what to do about one that cannot be run
     Wide,
     /// For programs: everything, manifests included; the fields stay as they are
     Json,
@@ -78,8 +78,11 @@ struct Row<'a> {
     backoff_limit: Option<i32>,
     ttl_seconds_after_finished: Option<i32>,
     runnable: bool,
-    /// Why it is not runnable.
+    /// Why it is not runnable, and what to do about it.
     why_not: Option<String>,
+    /// The same for the narrow table.
+    #[serde(skip)]
+    summary: Option<&'static str>,
     last_run: LastRun<'a>,
     manifest: &'a Value,
 }
@@ -144,6 +147,7 @@ fn row(hook: &Hook) -> Row<'_> {
         ttl_seconds_after_finished: declared.ttl_seconds_after_finished,
         runnable: hook.runnable.is_ok(),
         why_not: hook.runnable.as_ref().err().map(|why| chain(why)),
+        summary: hook.runnable.as_ref().err().map(NotRunnable::summary),
         last_run: LastRun {
             phase: &hook.last_run.phase,
             started_at: hook.last_run.started_at.map(|time| time.to_string()),
@@ -167,7 +171,8 @@ fn chain(error: &dyn Error) -> String {
 fn table(rows: &[Row<'_>]) -> String {
     let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "RUNNABLE"]);
     for row in rows {
-        let [name, kind, events, weight, deadline, runnable] = cells(row);
+        let [name, kind, events, weight, deadline] = cells(row);
+        let runnable = row.summary.map_or("yes".to_owned(), |why| format!("no: {why}"));
         table.row([&name, &kind, &events, &weight, &deadline, &runnable]);
     }
     table.render()
@@ -179,7 +184,8 @@ fn wide(rows: &[Row<'_>]) -> String {
         "RUNNABLE",
     ]);
     for row in rows {
-        let [name, kind, events, weight, deadline, runnable] = cells(row);
+        let [name, kind, events, weight, deadline] = cells(row);
+        let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
         let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
         let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
         let delete = row.delete_policies.join(",");
@@ -192,13 +198,12 @@ fn wide(rows: &[Row<'_>]) -> String {
     table.render()
 }
 
-fn cells(row: &Row<'_>) -> [String; 6] {
+fn cells(row: &Row<'_>) -> [String; 5] {
     [
         if row.name.is_empty() { "-".to_owned() } else { row.name.to_owned() },
         row.kind.to_owned(),
         row.events.join(","),
         row.weight.to_string(),
         row.active_deadline_seconds.map_or("-".to_owned(), |seconds| format!("{seconds}s")),
-        row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}")),
     ]
 }

@@ -259,9 +259,19 @@ fn ambiguous(name: &str, candidates: &[Candidate], by: &[&str]) -> String {
     let advice = if by.is_empty() {
         "nothing tells them apart: give them different names in the chart".to_owned()
     } else {
-        format!("choose by {}", by.join(" and "))
+        format!("choose with the Operation's {}", parameters(by))
     };
     format!("more than one hook is named {name}: {}; {advice}", list.join("; "))
+}
+
+/// The Operation's parameters for these selectors.
+fn parameters(by: &[&str]) -> String {
+    let parameter = |by: &&str| match *by {
+        "kind" => "parameters.hookKind",
+        "path" => "parameters.hookPath",
+        _ => "parameters.event",
+    };
+    by.iter().map(parameter).collect::<Vec<_>>().join(" and ")
 }
 
 fn quoted(names: &[String]) -> String {

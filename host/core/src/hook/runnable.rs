@@ -70,6 +70,22 @@ pub enum NotRunnable {
     },
 }
 
+impl NotRunnable {
+    /// The same in a few words, for tables; [`Display`](std::fmt::Display) says what to do about it.
+    pub fn summary(&self) -> &'static str {
+        match self {
+            NotRunnable::Kind { .. } => "not a Job or Pod",
+            NotRunnable::ForeignNamespace { .. } => "in another namespace",
+            NotRunnable::ParallelismZero => "parallelism is 0",
+            NotRunnable::ManagedByOther { .. } => "managed by another controller",
+            NotRunnable::NoContainers { .. } => "no containers",
+            NotRunnable::NoName { .. } => "no name",
+            NotRunnable::Unreadable(_) => "manifest unreadable",
+            NotRunnable::NotAnObject { .. } => "not a Kubernetes object",
+        }
+    }
+}
+
 fn generated(name: &Option<String>) -> String {
     name.as_ref().map(|name| format!(", only the generateName {}", quote(name))).unwrap_or_default()
 }

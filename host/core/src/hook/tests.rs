@@ -190,7 +190,7 @@ fn hooks_of_one_name_are_told_apart_by_event_or_path() {
     assert_eq!(
         error.to_string(),
         "more than one hook is named \"migrate\": Job \"migrate\" (pre-upgrade, shop/templates/migrate.yaml); Job \"migrate\" \
-         (post-upgrade, shop/charts/db/templates/migrate.yaml); choose by event"
+         (post-upgrade, shop/charts/db/templates/migrate.yaml); choose with the Operation's parameters.event"
     );
     assert_eq!(
         select(&hooks, "migrate", |by| by.event = Some("post-upgrade")).unwrap().events,
