@@ -144,7 +144,7 @@
 //! | log | 64 lines of 1,024 characters (cut and dropped beyond) |
 //!
 //! Nothing is freed while a decision is made, except what was allocated last: memory of a decision is the sum of what
-//! it allocates. The first 128 KiB cost no system call. A manifest as a `serde_json::Value` takes about 20 times its
+//! it allocates. The first 64 KiB cost no system call. A manifest as a `serde_json::Value` takes about 20 times its
 //! text; [`Hook::parse_manifest`] into a type that names only what you want is much smaller and faster.
 //!
 //! # What a policy can never do

@@ -59,9 +59,9 @@ impl Table {
         Table { rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()] }
     }
 
-    /// Adds a row. Cells are escaped and kept to one line each.
+    /// Adds a row. Cells are escaped, kept to one line each, and cut at [`MAX_CELL_CHARS`].
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.iter().map(|cell| escape(cell).replace(['\n', '\t'], " ")).collect());
+        self.rows.push(cells.iter().map(|cell| cut(&escape(cell).replace(['\n', '\t'], " "))).collect());
     }
 
     /// The table as text.
@@ -79,13 +79,25 @@ impl Table {
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (cell, &width) in row.iter().zip(&widths) {
+            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                let width = if column + 1 == columns { 0 } else { width };
                 line.push_str(&format!("{cell:<width$}  "));
             }
             text.push_str(line.trim_end());
             text.push('\n');
         }
         text
+    }
+}
+
+/// Characters of a cell: more than any name (253) and than what hookhost itself says in one. What is longer is a chart's
+/// doing, is whole in the JSON, and would only push everything else off the screen.
+const MAX_CELL_CHARS: usize = 500;
+
+fn cut(cell: &str) -> String {
+    match cell.char_indices().nth(MAX_CELL_CHARS) {
+        Some((at, _)) => format!("{}…", &cell[..at]),
+        None => cell.to_owned(),
     }
 }
 
@@ -99,6 +111,15 @@ mod tests {
         assert_eq!(escape("\u{202e}txt.exe"), "\\u{202e}txt.exe");
         assert_eq!(escape("crlf\r\n"), "crlf\\u{d}\n");
         assert!(matches!(escape("tab\tand\nline, äöü 漢字"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_cell_of_any_length_is_cut_and_never_panics() {
+        let mut table = Table::new(&["NAME", "KIND"]);
+        table.row([&"ä".repeat(100_000), "Job"]);
+        let text = table.render();
+        assert!(text.contains("ä…  Job"), "{} bytes", text.len());
+        assert!(text.chars().count() < 3 * MAX_CELL_CHARS);
     }
 
     #[test]

@@ -114,7 +114,8 @@ pub fn clone(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Resu
     }
 
     for (key, entry) in &solved.labels {
-        template.labels.insert(key.clone(), json!(entry.value));
+        // The chart's own label with this value stays as the chart wrote it; one with another value was a conflict.
+        template.labels.entry(key.clone()).or_insert_with(|| json!(entry.value));
     }
     if !request.operation.uid.is_empty() {
         template.labels.insert(OPERATION.to_owned(), json!(name::label_value(&request.operation.uid)));

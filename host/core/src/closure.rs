@@ -62,6 +62,10 @@ pub fn closure(
     hooks: &[Hook],
 ) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
     let index = Index::of(hooks, namespace);
+    if index.by_key.is_empty() {
+        // As in most charts.
+        return Ok(Vec::new());
+    }
     let account = ("ServiceAccount", namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
     if let Some(spec) = workload.pod_spec() {
@@ -144,36 +148,63 @@ impl<'a> Index<'a> {
             .collect()
     }
 
-    /// Adds the roles, and the cluster roles that an aggregating one collects, each once.
+    /// Adds the roles, and the cluster roles that an aggregating one collects, each once, until there are too many.
     fn add_roles(&self, mut roles: Vec<Key<'a>>, found: &mut BTreeSet<usize>) {
+        // Read once, however many roles select by them.
+        let mut labels = None;
         while let Some(key) = roles.pop() {
             for position in self.positions(key) {
-                if found.insert(position) {
-                    roles.extend(self.aggregated(&self.hooks[position].manifest));
+                if found.len() <= MAX_OBJECTS && found.insert(position) {
+                    let role = &self.hooks[position].manifest;
+                    if let Some(selectors) =
+                        at(role, "aggregationRule.clusterRoleSelectors").and_then(Value::as_array)
+                    {
+                        let labels = labels.get_or_insert_with(|| self.cluster_role_labels());
+                        roles.extend(aggregated(selectors, labels, found));
+                    }
                 }
             }
         }
     }
 
-    fn aggregated(&self, role: &Value) -> Vec<Key<'a>> {
-        let selectors = at(role, "aggregationRule.clusterRoleSelectors").and_then(Value::as_array);
-        let Some(selectors) = selectors else { return Vec::new() };
+    /// The cluster roles with their labels.
+    fn cluster_role_labels(&self) -> Vec<ClusterRole<'a>> {
         let roles = self.by_key.iter().filter(|((kind, ..), _)| *kind == "ClusterRole");
-        roles
-            .filter(|(_, positions)| {
-                positions.iter().any(|position| {
-                    let labels = entries(&self.hooks[*position].manifest, "metadata.labels");
-                    selectors.iter().any(|selector| may_select(selector, &labels))
-                })
-            })
-            .map(|(key, _)| *key)
-            .collect()
+        let each = roles.flat_map(|(key, positions)| positions.iter().map(move |position| (*key, *position)));
+        each.map(|(key, position)| ClusterRole {
+            key,
+            position,
+            labels: entries(&self.hooks[position].manifest, "metadata.labels"),
+        })
+        .collect()
     }
 }
 
+/// A cluster role among the hooks.
+struct ClusterRole<'a> {
+    key: Key<'a>,
+    position: usize,
+    labels: BTreeMap<String, String>,
+}
+
+/// Selectors of one aggregating role that are looked at. Kubernetes' own roles have one; a role with more than this is
+/// taken to collect every role, since too much shown is safe and too little is not.
+const MAX_SELECTORS: usize = 16;
+
+/// The roles not yet found that one of the selectors may select.
+fn aggregated<'a>(selectors: &[Value], roles: &[ClusterRole<'a>], found: &BTreeSet<usize>) -> Vec<Key<'a>> {
+    let wanted: Vec<_> =
+        selectors.iter().take(MAX_SELECTORS).map(|selector| entries(selector, "matchLabels")).collect();
+    let all = selectors.len() > MAX_SELECTORS;
+    let new = roles.iter().filter(|role| !found.contains(&role.position));
+    new.filter(|role| all || wanted.iter().any(|wanted| may_select(wanted, &role.labels)))
+        .map(|role| role.key)
+        .collect()
+}
+
 /// Whether a label selector may fit. Its matchExpressions are taken to fit: too much shown is safe, too little is not.
-fn may_select(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
-    entries(selector, "matchLabels").iter().all(|(key, value)| labels.get(key) == Some(value))
+fn may_select(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// Whether a binding's subject is the service account: by its name, as a user, or by a group that it is in.

@@ -8,6 +8,7 @@
 //! [`find`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -41,8 +42,9 @@ pub struct Hook {
     pub delete_policies: Vec<String>,
     /// When and how Helm itself last ran it in this revision.
     pub last_run: LastRun,
-    /// The object as JSON, read as Helm and kubectl read YAML; null where it could not be read.
-    pub manifest: Value,
+    /// The object as JSON, read as Helm and kubectl read YAML; null where it could not be read. Shared, because each
+    /// request for it carries it whole.
+    pub manifest: Arc<Value>,
     /// Whether it can be run as a Job, or why not.
     pub runnable: Result<(), NotRunnable>,
 }

@@ -7,6 +7,7 @@
 mod build;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use build::{BuildError, Inputs};
 use jiff::Timestamp;
@@ -123,7 +124,7 @@ pub struct Hook {
     /// The hook-only objects that the pod reaches.
     pub closure: Vec<ClosureObject>,
     /// The whole manifest.
-    pub manifest: Value,
+    pub manifest: Arc<Value>,
 }
 
 /// One container of the hook's pod.

@@ -72,7 +72,7 @@ fn a_manifest_is_what_the_api_server_would_get() {
                 assert!(matches!(hooks[0].runnable, Err(NotRunnable::Unreadable(_))), "{title}");
                 continue;
             }
-            let manifests: Vec<&Value> = hooks.iter().map(|hook| &hook.manifest).collect();
+            let manifests: Vec<&Value> = hooks.iter().map(|hook| &*hook.manifest).collect();
             let expected: Vec<&Value> = match golden["manifest"].get("items").and_then(Value::as_array) {
                 Some(items) => items.iter().collect(),
                 None => vec![&golden["manifest"]],

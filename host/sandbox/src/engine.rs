@@ -8,8 +8,9 @@ use crate::limits;
 /// Evaluations that can run at the same moment. A decision takes microseconds, so this many are waiting for a
 /// processor already; each slot costs 4 GiB of address space, but no memory until it is used.
 pub(crate) const SLOTS: u32 = 64;
-/// Memory of a slot that stays with the process between evaluations and is cleared by the kernel's page scan or by
-/// memset: no system call that takes the lock on the address space. Covers what an SDK policy touches.
+/// Memory of a slot that stays with the process between evaluations and is cleared by memset: no system call at all.
+/// Covers all that a policy of the SDK has unless it grows; for so little, asking the kernel which pages were written
+/// (PAGEMAP_SCAN) takes longer than clearing them (a fresh call 15.7 µs against 22.8).
 const KEEP_RESIDENT: usize = 256 << 10;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
@@ -89,7 +90,7 @@ fn pool() -> PoolingAllocationConfig {
         .max_component_instance_size(COMPONENT_INSTANCE_BYTES)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
-        .pagemap_scan(Enabled::Auto)
+        .pagemap_scan(Enabled::No)
         .max_unused_warm_slots(WARM_SLOTS);
     pool
 }

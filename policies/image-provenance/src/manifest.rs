@@ -10,7 +10,7 @@ struct Manifest {
     spec: Option<Spec>,
 }
 
-/// Of a Job, which has a template, or of a Pod, which has the rest.
+/// Of a Job, which has a template, and of a Pod, which has the rest.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
@@ -60,18 +60,18 @@ pub(crate) fn further_images(hook: &Hook) -> serde_json::Result<Vec<(String, Str
         return Ok(Vec::new());
     }
     let spec = hook.parse_manifest::<Manifest>()?.spec.unwrap_or_default();
-    let pod = match spec.template {
-        Some(template) => template.spec.unwrap_or_default(),
-        None => spec.pod,
-    };
-    let containers = pod.ephemeral_containers.unwrap_or_default().into_iter();
-    let mut images: Vec<_> =
-        containers.map(|found| (format!("ephemeral container {:?}", found.name), found.image)).collect();
-    images.extend(
-        pod.volumes
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|volume| Some((format!("image volume {:?}", volume.name), volume.image?.reference))),
-    );
+    // Of both, whatever the kind: a field that Kubernetes would ignore must not hide the one that it reads.
+    let template = spec.template.and_then(|template| template.spec);
+    let mut images = Vec::new();
+    for pod in template.into_iter().chain([spec.pod]) {
+        let containers = pod.ephemeral_containers.unwrap_or_default().into_iter();
+        images.extend(containers.map(|found| (format!("ephemeral container {:?}", found.name), found.image)));
+        let volumes = pod.volumes.unwrap_or_default().into_iter();
+        images.extend(
+            volumes.filter_map(|volume| {
+                Some((format!("image volume {:?}", volume.name), volume.image?.reference))
+            }),
+        );
+    }
     Ok(images)
 }

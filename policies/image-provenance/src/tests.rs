@@ -110,6 +110,14 @@ fn image_volumes_and_ephemeral_containers_count_too() {
 }
 
 #[test]
+fn a_template_that_no_pod_has_does_not_hide_a_volume() {
+    let volumes = json!([{"name": "v", "image": {"reference": "evil.io/x"}}]);
+    let manifest = json!({"kind": "Pod", "spec": {"template": {}, "volumes": volumes}});
+    let decision = decide(request().manifest(manifest), json!({"allowed": ["ghcr.io"]}));
+    assert!(matches!(decision, Decision::Deny(denial) if denial.message.contains("evil.io/x")));
+}
+
+#[test]
 fn a_manifest_that_cannot_be_read_is_denied() {
     let manifest = json!({"spec": {"ephemeralContainers": 5}});
     let Decision::Deny(denial) = decide(request().manifest(manifest), json!({"allowed": ["ghcr.io"]})) else {

@@ -20,8 +20,18 @@ const LABEL_VALUE_CHARS: usize = 63;
 const ANNOTATION_VALUE_BYTES: usize = 4096;
 
 /// Keys that the host or Kubernetes sets itself: exact, or all that begin so where they end in a slash.
-const OWNED_KEYS: [&str; 5] =
-    ["app.vworkspace.io/", "ops.vworkspace.io/", "batch.kubernetes.io/", "controller-uid", "job-name"];
+const OWNED_KEYS: [&str; 10] = [
+    "app.vworkspace.io/",
+    "ops.vworkspace.io/",
+    "batch.kubernetes.io/",
+    "helm.sh/",
+    "meta.helm.sh/",
+    "helm.toolkit.fluxcd.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "argocd.argoproj.io/",
+    "controller-uid",
+    "job-name",
+];
 
 /// Labels and annotations to add to runs.
 #[derive(Deserialize, JsonSchema)]

@@ -31,8 +31,9 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse};
 #[command(after_help = "\
 Examples:
   hookhost plan -f operation.yaml --release shop.yaml
-  hookhost plan -f operation.yaml --release shop.yaml --policy cap.wasm=cap.yaml --policy labels.wasm -o explain
-  kubectl get secret sh.helm.release.v1.shop.v3 -o yaml | hookhost plan -f operation.yaml --release - | kubectl apply -f -")]
+  hookhost plan -f op.yaml --release shop.yaml --policy cap.wasm=cap.yaml -o explain
+  kubectl get secret sh.helm.release.v1.shop.v3 -o yaml \\
+    | hookhost plan -f op.yaml --release - -o explain")]
 pub(crate) struct Args {
     /// File with the Operation, `-` for stdin
     #[arg(short = 'f', long = "filename", value_name = "FILE")]

@@ -19,7 +19,7 @@ fn request(manifest: Value) -> Request {
     request.release.namespace = "shop".to_owned();
     request.hook.name =
         manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    request.hook.manifest = manifest;
+    request.hook.manifest = manifest.into();
     request
 }
 

@@ -15,7 +15,7 @@ fn hook(manifest: Value, weight: i32) -> Hook {
         delete_policies: Vec::new(),
         last_run: crate::hook::LastRun::default(),
         runnable: crate::hook::check(&manifest, "shop"),
-        manifest,
+        manifest: manifest.into(),
     }
 }
 
@@ -191,6 +191,35 @@ fn objects_of_another_namespace_are_not_the_pods() {
     let pod = json!({"imagePullSecrets": [{"name": "s"}]});
     assert!(reached(pod.clone(), &[there]).is_empty());
     assert_eq!(reached(pod, &[named("v1", "Secret", "s")]), ["Secret/s"]);
+}
+
+#[test]
+fn thousands_of_cluster_roles_that_select_each_other_are_refused_at_once() {
+    let selectors: Vec<Value> = (0..40)
+        .map(|n| json!({"matchLabels": {"part": format!("p{n}")}}))
+        .chain([json!({"matchLabels": {}})])
+        .collect();
+    let mut hooks: Vec<Hook> = (0..4000)
+        .map(|n| {
+            rbac(
+                "ClusterRole",
+                json!({"name": format!("r{n}"), "labels": {"part": "x"}}),
+                json!({"aggregationRule": {"clusterRoleSelectors": selectors}}),
+            )
+        })
+        .collect();
+    hooks.push(rbac(
+        "ClusterRoleBinding",
+        json!({"name": "b"}),
+        json!({
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "shop"}],
+            "roleRef": {"kind": "ClusterRole", "name": "r0"}
+        }),
+    ));
+    let pod = json!({"kind": "Pod", "spec": {}});
+    let error = closure(Workload::of(&pod), "shop", &hooks).unwrap_err();
+    // As soon as there are too many; not after all of them were followed.
+    assert_eq!(error.found, MAX_OBJECTS + 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From what Helm stored to the objects in it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -96,6 +97,10 @@ fn is_separator(line: &str) -> bool {
 
 /// A document that begins after so many lines of the manifest.
 fn read_piece(text: &str, lines_before: usize, budget: &mut Budget) -> Result<Value, YamlError> {
+    // A hook may be nothing but separators, and a parser for each would be dear.
+    if text.trim_ascii().is_empty() {
+        return Ok(Value::Null);
+    }
     yaml::read_first_within(text, budget)
         .map_err(|error| YamlError { line: error.line + lines_before, ..error })
 }
@@ -128,13 +133,17 @@ fn flatten(document: Value, most: usize, objects: &mut Vec<Value>) {
 }
 
 fn object(stored: &StoredHook, manifest: Value, release_namespace: &str) -> Hook {
+    if !manifest.is_object() {
+        // It keeps the name by which Helm knows it.
+        return unreadable(stored, NotRunnable::NotAnObject { missing: "it is not a mapping" });
+    }
     let text = |path: &str| at(&manifest, path).and_then(Value::as_str).unwrap_or_default().to_owned();
     Hook {
         name: text("metadata.name"),
         kind: text("kind"),
         api_version: text("apiVersion"),
         runnable: runnable::check(&manifest, release_namespace),
-        manifest,
+        manifest: Arc::new(manifest),
         ..of(stored)
     }
 }
@@ -154,7 +163,7 @@ fn of(stored: &StoredHook) -> Hook {
         weight: stored.weight,
         delete_policies: stored.delete_policies.clone(),
         last_run: stored.last_run.clone(),
-        manifest: Value::Null,
+        manifest: Arc::default(),
         runnable: Ok(()),
     }
 }

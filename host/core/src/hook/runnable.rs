@@ -36,6 +36,11 @@ pub enum NotRunnable {
     /// spec.parallelism is 0.
     #[error("its spec.parallelism is 0, so it would never start a pod. Set it to 1 or more in the chart")]
     ParallelismZero,
+    /// spec.completions is 0.
+    #[error(
+        "its spec.completions is 0, so it would be complete without running anything. Set it to 1 or more in the chart"
+    )]
+    CompletionsZero,
     /// spec.managedBy names another controller than Kubernetes' own.
     #[error(
         "its spec.managedBy gives it to {}, not to Kubernetes' own Job controller. Remove managedBy from the chart",
@@ -77,6 +82,7 @@ impl NotRunnable {
             NotRunnable::Kind { .. } => "not a Job or Pod",
             NotRunnable::ForeignNamespace { .. } => "in another namespace",
             NotRunnable::ParallelismZero => "parallelism is 0",
+            NotRunnable::CompletionsZero => "completions is 0",
             NotRunnable::ManagedByOther { .. } => "managed by another controller",
             NotRunnable::NoContainers { .. } => "no containers",
             NotRunnable::NoName { .. } => "no name",
@@ -131,6 +137,9 @@ pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnabl
     }
     if at(manifest, "spec.parallelism").and_then(Value::as_i64) == Some(0) {
         return Err(NotRunnable::ParallelismZero);
+    }
+    if at(manifest, "spec.completions").and_then(Value::as_i64) == Some(0) {
+        return Err(NotRunnable::CompletionsZero);
     }
     let controller = text("spec.managedBy");
     if !controller.is_empty() && controller != JOB_CONTROLLER {

@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Hook, Operation, Release, Request, Target, json_bytes};
+use super::{Hook, Operation, Release, Request, Target};
 use crate::closure::{ClosureTooLarge, closure};
-use crate::decision::limits::REQUEST_BYTES;
 use crate::hook;
 use crate::operation;
 use crate::reason::Reason;
@@ -43,15 +42,6 @@ pub enum BuildError {
     /// The hook needs too many others.
     #[error(transparent)]
     Closure(#[from] ClosureTooLarge),
-    /// The whole is larger than a policy may be given.
-    #[error(
-        "the request for the policies is larger than {REQUEST_BYTES} bytes; the hook's manifest alone has {manifest}. \
-         Shorten the manifest in the chart, or the Operation's and the target's annotations"
-    )]
-    TooLarge {
-        /// Bytes of the manifest as JSON, counted up to the limit.
-        manifest: usize,
-    },
 }
 
 impl BuildError {
@@ -60,7 +50,6 @@ impl BuildError {
         match self {
             BuildError::Number(error) => error.reason(),
             BuildError::Closure(error) => error.reason(),
-            BuildError::TooLarge { .. } => Reason::RequestTooLarge,
         }
     }
 }
@@ -81,13 +70,14 @@ impl From<&Record> for Release {
 }
 
 impl Request {
-    /// Builds the request that every policy is asked, within the contract's size.
+    /// Builds the request that every policy is asked. Its size is held to the contract where it is passed to them: without a
+    /// policy nobody minds.
     pub fn build(inputs: Inputs<'_>) -> Result<Request, BuildError> {
         let release = Release::from(inputs.record);
         let Inputs { operation, approved_by, target, record: _, hook, hooks, organisation, cluster_id, now } =
             inputs;
         let workload = Workload::of(&hook.manifest);
-        let request = Request {
+        Ok(Request {
             operation: Operation {
                 name: operation.name.clone(),
                 // As with kubectl, where the file leaves the namespace open the command decides it.
@@ -120,10 +110,6 @@ impl Request {
             release,
             requested: operation.parameters.numbers,
             now,
-        };
-        if json_bytes(&request, REQUEST_BYTES) > REQUEST_BYTES {
-            return Err(BuildError::TooLarge { manifest: json_bytes(&request.hook.manifest, REQUEST_BYTES) });
-        }
-        Ok(request)
+        })
     }
 }

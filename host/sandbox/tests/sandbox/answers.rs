@@ -321,7 +321,7 @@ fn full_request() -> Request {
             non_resource_urls: list("u"),
         }],
     }];
-    hook.manifest = json!({"kind": "Job"});
+    hook.manifest = json!({"kind": "Job"}).into();
     request.requested.active_deadline_seconds = Some(4);
     request.requested.backoff_limit = Some(5);
     request.requested.ttl_seconds_after_finished = Some(6);

@@ -172,17 +172,31 @@ fn load(arguments: &[PolicyArgument]) -> Result<Vec<PolicyInUse>> {
         return Ok(Vec::new());
     }
     let sandbox = policies::sandbox()?;
-    let mut in_use: Vec<PolicyInUse> = Vec::new();
-    for argument in arguments {
-        let mut policy = load_one(&sandbox, argument)?;
-        if in_use.iter().any(|other| other.name == policy.name)
-            && let Some(settings) = &argument.settings
-        {
-            policy.name = format!("{} ({})", policy.name, settings.display());
+    let mut in_use: Vec<PolicyInUse> =
+        arguments.iter().map(|argument| load_one(&sandbox, argument)).collect::<Result<_>>()?;
+    tell_apart(&mut in_use, arguments);
+    let mut names: Vec<&str> = in_use.iter().map(|policy| policy.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            Err(Problem::new(Reason::UsageInvalid, format!("the policy {} is given twice", pair[0]))
+                .with_advice("Give it once, or with different settings.")
+                .into())
         }
-        in_use.push(policy);
+        None => Ok(in_use),
     }
-    Ok(in_use)
+}
+
+/// Gives every policy whose name is not its own the file of its settings beside it, so that no name depends on the order
+/// of the arguments.
+fn tell_apart(in_use: &mut [PolicyInUse], arguments: &[PolicyArgument]) {
+    let names: Vec<String> = in_use.iter().map(|policy| policy.name.clone()).collect();
+    for (policy, argument) in in_use.iter_mut().zip(arguments) {
+        if names.iter().filter(|name| **name == policy.name).count() > 1 {
+            let file = argument.settings.as_ref().unwrap_or(&argument.wasm);
+            policy.name = format!("{} ({})", policy.name, file.display());
+        }
+    }
 }
 
 fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse> {

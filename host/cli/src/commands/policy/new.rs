@@ -27,7 +27,7 @@ const NAME_CHARS: usize = 64;
 /// Make a new policy: a crate with an example to change, unit tests, test cases and a README
 ///
 /// The SDK, the crate hook-policy, is taken from --sdk, else from $HOOK_POLICY_SDK, else from the checkout that hookhost
-/// or this folder is in, else from the registry.
+/// or this folder is in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

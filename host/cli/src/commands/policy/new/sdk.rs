@@ -22,7 +22,7 @@ pub(super) enum Sdk {
 }
 
 impl Sdk {
-    /// The SDK that was asked for, else the one that is near, else the registry's.
+    /// The SDK that was asked for, else the one that is near. Never the registry's unasked: a name there may be anyone's.
     pub(super) fn find(asked: Option<&str>) -> Result<Sdk, Problem> {
         let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
         if let Some(asked) = asked.map(str::to_owned).or(variable) {
@@ -32,7 +32,12 @@ impl Sdk {
         let checkout = near.iter().flatten().find_map(|path| {
             path.ancestors().map(|folder| folder.join("guest-sdk")).find(|folder| is_sdk(folder))
         });
-        Ok(checkout.map_or_else(|| Sdk::Version(VERSION.to_owned()), Sdk::Folder))
+        checkout.map(Sdk::Folder).ok_or_else(|| {
+            Problem::new(Reason::UsageInvalid, "the SDK, the crate hook-policy, is not near").with_advice(format!(
+                "Name its folder (guest-sdk in hookhost's repository): --sdk FOLDER, or once: export {VARIABLE}=FOLDER\n\
+                 A version of it in cargo's registry: --sdk {VERSION}"
+            ))
+        })
     }
 
     fn parse(text: &str) -> Result<Sdk, Problem> {
