@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use conflict::{Conflict, Demand, Party};
-pub use entries::{ANNOTATIONS_BYTES, Entry, LABELS_BYTES, OWNED_DOMAINS, OWNED_LABELS, is_host_owned};
+pub use entries::{ANNOTATIONS_BYTES, Entry, LABELS_BYTES, OWNED_DOMAINS, is_host_owned};
 pub use numbers::{BACKOFF_DEFAULT, Effective, Given, HOST_TTL_FLOOR, TTL_DEFAULT};
 use serde::Serialize;
 

@@ -14,10 +14,8 @@ use testbed::{Helm, Programs};
 
 use crate::demo;
 use crate::policies::{self, Profile};
-use crate::run::{cargo, command, output, root, say, step};
+use crate::run::{cargo, command, output, say, step, target};
 
-/// A record near the limit of a Secret, as Helm 4 wrote it.
-const LARGE_RECORD: &str = "tests/fixtures/records/helm4/large.v1.yaml";
 /// Turns of each side when the two sides are processes of their own.
 const TURNS: usize = 40;
 
@@ -98,23 +96,23 @@ fn parse(line: &str) -> Result<Line> {
 fn record() -> Result<Vec<Line>> {
     let programs = Programs::build(say)?;
     say("── measure reading a record");
-    step(
-        "build the record bench",
-        cargo().args(["bench", "--quiet", "--package", "hookhost-core", "--no-run"]),
-    )?;
-    let record = root().join(LARGE_RECORD);
+    let record = target().join("large-record.yaml");
+    step("make a record near the limit of a Secret", record_bench().arg("make").arg(&record))?;
     let (mut ours, mut helms) = (Vec::new(), Vec::new());
     // In turns, since each side is a process: what slows one slows its neighbour.
     for _ in 0..5 {
-        let mut bench = cargo();
-        bench
-            .args(["bench", "--quiet", "--package", "hookhost-core", "--bench", "record", "--"])
-            .arg(&record);
-        ours.push(median_ns(&output(bench.stderr(Stdio::inherit()))?)?);
+        ours.push(median_ns(&output(record_bench().arg(&record).stderr(Stdio::inherit()))?)?);
         helms.push(median_ns(&output(command(programs.helmread()).arg("bench").arg(&record).arg("15"))?)?);
     }
     let (ours, helms) = (median(ours), median(helms));
     Ok(pair("hooks of a large record listed", "Helm's Go package decoding it", ours, helms, 0.2))
+}
+
+/// hookhost-core's bench of one record; what it is to do follows as arguments.
+fn record_bench() -> Command {
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "hookhost-core", "--bench", "record", "--"]);
+    bench
 }
 
 fn median_ns(printed: &str) -> Result<Duration> {

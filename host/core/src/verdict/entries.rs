@@ -6,15 +6,6 @@ use super::{Conflict, Demand, Party};
 use crate::decision::Overrides;
 use crate::text::quote;
 
-/// Labels that hookhost itself sets on a Job, and by which it finds it again.
-pub const OWNED_LABELS: [&str; 5] = [
-    "app.vworkspace.io/managed-by",
-    "app.vworkspace.io/cluster-id",
-    "app.vworkspace.io/application-instance",
-    "ops.vworkspace.io/operation",
-    "ops.vworkspace.io/source-hook",
-];
-
 /// Domains of label and annotation keys that no policy may use, with the reason.
 pub const OWNED_DOMAINS: [(&str, &str); 8] = [
     ("app.vworkspace.io", "hookhost finds its Jobs by them"),
