@@ -52,6 +52,28 @@ pub enum Reason {
     SandboxBusy,
     /// A policy's crate could not be built.
     PolicyBuildFailed,
+    /// What the Operation's targetRef names does not exist, or is being deleted.
+    TargetNotFound,
+    /// The target exists, but is not in a state in which a hook may run.
+    TargetNotReady,
+    /// The target does not say that this engine may run this type of Operation on it.
+    CapabilityMissing,
+    /// Another Operation on the same target must end first.
+    ConflictingOperation,
+    /// The Operation needs an approval that it does not have, or whose proof is not valid.
+    AwaitingApproval,
+    /// Something that the hook's pod refers to is not in the cluster.
+    DependencyMissing,
+    /// The release record is not the one that Flux wrote.
+    ReleaseTampered,
+    /// The release is in another cluster than the Operation.
+    RemoteCluster,
+    /// The namespace is not one that hookhost may act in.
+    NamespaceNotManaged,
+    /// A policy that must be asked cannot be: its module is missing, or it is not ready.
+    PolicyUnavailable,
+    /// Another Job has the name that the run's Job would have.
+    JobNameTaken,
     /// The arguments of a command contradict each other or cannot be right.
     UsageInvalid,
     /// A tool that the command needs is not installed.
@@ -86,6 +108,17 @@ impl Reason {
             Reason::RequestTooLarge => "RequestTooLarge",
             Reason::SandboxBusy => "SandboxBusy",
             Reason::PolicyBuildFailed => "PolicyBuildFailed",
+            Reason::TargetNotFound => "TargetNotFound",
+            Reason::TargetNotReady => "TargetNotReady",
+            Reason::CapabilityMissing => "CapabilityMissing",
+            Reason::ConflictingOperation => "ConflictingOperation",
+            Reason::AwaitingApproval => "AwaitingApproval",
+            Reason::DependencyMissing => "DependencyMissing",
+            Reason::ReleaseTampered => "ReleaseTampered",
+            Reason::RemoteCluster => "RemoteCluster",
+            Reason::NamespaceNotManaged => "NamespaceNotManaged",
+            Reason::PolicyUnavailable => "PolicyUnavailable",
+            Reason::JobNameTaken => "JobNameTaken",
             Reason::UsageInvalid => "UsageInvalid",
             Reason::ToolMissing => "ToolMissing",
             Reason::HostFailed => "HostFailed",

@@ -1,0 +1,219 @@
+//! A *refusal* is why an Operation does not run now, and what follows from that: whether it has failed for good, waits for
+//! something to change, or is looked at again after a time.
+//!
+//! Every check before a run answers with one of these, whatever error it began as, so that the controller has one thing
+//! to write down and `hookhost plan` one thing to print.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::hook::FindError;
+use crate::operation::OperationError;
+use crate::plan::PlanError;
+use crate::reason::Reason;
+use crate::record::RecordError;
+use crate::request::BuildError;
+use crate::text::printable;
+use crate::verdict::{Outcome, Verdict};
+
+/// Bytes of a refusal's message. Kubernetes takes 32,768 characters in a condition; a quarter of that is more than a person
+/// reads, and leaves room for what a status puts around it.
+pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
+
+/// Why an Operation does not run now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The one word for programs.
+    pub reason: Reason,
+    /// The words for people: what is wrong, where, and what to do. One line, at most [`MAX_MESSAGE_BYTES`].
+    pub message: String,
+    /// What becomes of the Operation.
+    pub then: Then,
+}
+
+/// What becomes of an Operation that does not run now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It has failed: phase Failed, Accepted=False.
+    Fail,
+    /// It waits until something that is watched changes: phase Pending, Blocked=True.
+    Wait,
+    /// It waits, and is looked at again after so many seconds, from 1: phase Pending, Blocked=True.
+    RetryAfter(u32),
+}
+
+impl Refusal {
+    /// The Operation fails.
+    pub fn fail(reason: Reason, message: impl AsRef<str>) -> Refusal {
+        Refusal::new(reason, message.as_ref(), Then::Fail)
+    }
+
+    /// The Operation waits until something changes.
+    pub fn wait(reason: Reason, message: impl AsRef<str>) -> Refusal {
+        Refusal::new(reason, message.as_ref(), Then::Wait)
+    }
+
+    /// The Operation waits, and is looked at again after `seconds`; 0 counts as 1, so that nothing runs hot.
+    pub fn retry_after(seconds: u32, reason: Reason, message: impl AsRef<str>) -> Refusal {
+        Refusal::new(reason, message.as_ref(), Then::RetryAfter(seconds.max(1)))
+    }
+
+    /// What the verdict refuses; none where it allows the run. A denial and a contradiction are final, since the same
+    /// request always gets the same decision; a hold is asked about again when its policies say.
+    pub fn of_verdict(verdict: &Verdict) -> Option<Refusal> {
+        let message = || verdict.to_string();
+        match verdict.outcome {
+            Outcome::Allowed(_) => None,
+            Outcome::Denied(_) => Some(Refusal::fail(Reason::PolicyDenied, message())),
+            Outcome::Contradictory(_) => Some(Refusal::fail(Reason::PolicyConflict, message())),
+            Outcome::Held { retry_after_seconds, .. } => {
+                Some(Refusal::retry_after(retry_after_seconds, Reason::PolicyHeld, message()))
+            }
+        }
+    }
+
+    /// The same refusal, but where it would fail the Operation it lets it wait: for `parameters.waitForHook`.
+    pub fn waiting(self) -> Refusal {
+        match self.then {
+            Then::Fail => Refusal { then: Then::Wait, ..self },
+            Then::Wait | Then::RetryAfter(_) => self,
+        }
+    }
+
+    /// Whether the Operation has failed for good.
+    pub fn is_final(&self) -> bool {
+        self.then == Then::Fail
+    }
+
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    fn new(reason: Reason, message: &str, then: Then) -> Refusal {
+        let mut message = printable(message);
+        if message.len() > MAX_MESSAGE_BYTES {
+            const CUT: &str = "…";
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES - CUT.len()));
+            message.push_str(CUT);
+        }
+        Refusal { reason, message, then }
+    }
+
+    /// An error that the same Operation, record and hook would always give again.
+    fn of_error(reason: Reason, error: &dyn Error) -> Refusal {
+        Refusal::fail(reason, chain(error))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Refusal {}
+
+/// Causes that a message tells. Errors of hookhost have at most three; one that is its own cause must not hang it.
+const MAX_CAUSES: usize = 8;
+
+/// The error and its causes on one line: "what: why: why".
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    for _ in 0..MAX_CAUSES {
+        let Some(error) = cause else { break };
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// From the errors that the pure functions give. Each is final: the Operation never changes, and what a new revision of the
+/// release would change is said in a condition, not run by itself.
+macro_rules! refusal_from {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Refusal {
+                Refusal::of_error(error.reason(), &error)
+            }
+        })+
+    };
+}
+refusal_from!(FindError, PlanError, BuildError, OperationError, RecordError);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decision::{Decision, Denial, Overrides, Postponement};
+    use crate::hook::NotRunnable;
+    use crate::operation::Operation;
+    use crate::verdict::{Answer, Base, Given, solve};
+
+    fn verdict(decision: Decision) -> Verdict {
+        let base = Base {
+            active_deadline_seconds: Given::absent(0),
+            backoff_limit: Given::absent(6),
+            ttl_seconds_after_finished: Given::absent(0),
+            chart_labels: Default::default(),
+        };
+        solve(&base, &[Answer { policy: "office-hours".into(), digest: "sha256:0".into(), decision }])
+    }
+
+    #[test]
+    fn a_denial_fails_and_a_hold_is_asked_about_again() {
+        let denied =
+            verdict(Decision::Deny(Denial { reason: "NotAllowed".into(), message: "ask the owner".into() }));
+        let refusal = Refusal::of_verdict(&denied).unwrap();
+        assert_eq!((refusal.reason, refusal.then), (Reason::PolicyDenied, Then::Fail));
+        assert!(refusal.message.contains("office-hours") && refusal.message.contains("ask the owner"));
+
+        let held = verdict(Decision::Hold(Postponement {
+            reason: "Closed".into(),
+            message: "opens at 22:00".into(),
+            retry_after_seconds: 600,
+        }));
+        let refusal = Refusal::of_verdict(&held).unwrap();
+        assert_eq!((refusal.reason, refusal.then), (Reason::PolicyHeld, Then::RetryAfter(600)));
+
+        assert_eq!(Refusal::of_verdict(&verdict(Decision::Allow(Overrides::default()))), None);
+    }
+
+    #[test]
+    fn an_errors_causes_are_told_on_one_line() {
+        let error = FindError::NotRunnable {
+            name: "migrate".into(),
+            kind: "Job".into(),
+            why: NotRunnable::ParallelismZero,
+        };
+        let refusal = Refusal::from(error);
+        assert_eq!((refusal.reason, refusal.then), (Reason::HookNotRunnable, Then::Fail));
+        assert!(
+            refusal.message.starts_with("the hook \"migrate\" cannot be run: its spec.parallelism is 0"),
+            "{refusal}"
+        );
+        let error = Operation::from_json(json!({"kind": "Operation"})).unwrap_err();
+        assert_eq!(Refusal::from(error).reason, Reason::ValidationFailed);
+        assert_eq!(Refusal::from(RecordError::Empty).reason, Reason::ReleaseRecordInvalid);
+    }
+
+    #[test]
+    fn a_message_is_one_short_line_whatever_went_into_it() {
+        let refusal = Refusal::fail(Reason::HookNotFound, format!("a\nb\u{1b}[31m{}", "é".repeat(10_000)));
+        assert!(refusal.message.starts_with("a b [31mé") && refusal.message.ends_with("é…"));
+        assert!(refusal.message.len() <= MAX_MESSAGE_BYTES);
+    }
+
+    #[test]
+    fn waiting_for_a_hook_turns_failing_into_waiting_only() {
+        let failed = Refusal::fail(Reason::HookNotFound, "none");
+        assert!(failed.is_final());
+        assert_eq!(failed.waiting(), Refusal::wait(Reason::HookNotFound, "none"));
+        let later = Refusal::retry_after(0, Reason::PolicyHeld, "held");
+        assert_eq!(later.then, Then::RetryAfter(1), "never at once");
+        assert_eq!(later.clone().waiting(), later);
+    }
+}
