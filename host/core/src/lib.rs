@@ -14,6 +14,7 @@ pub mod decision;
 pub mod hook;
 pub mod name;
 pub mod operation;
+pub mod outcome;
 pub mod plan;
 pub mod reason;
 pub mod record;

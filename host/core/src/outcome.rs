@@ -1,0 +1,173 @@
+//! An *outcome* is how a run goes, read from its Job and the Job's pods.
+//!
+//! Job and pods are JSON as the API server gives it; a field that is missing or is not what Kubernetes says is absent. The
+//! order of the pods does not matter. What Kubernetes has decided is told in its own words, made fit to be shown.
+//!
+//! # What counts
+//! - Only the Job's conditions Complete and Failed end a run; SuccessCriteriaMet and FailureTarget come before them.
+//! - A Job that is being deleted gets no condition any more (the Job controller has stopped): then what the controller had
+//!   decided before, and what the pods show, is all that will ever be known.
+//! - A container that cannot start is told at once, not when the deadline has passed.
+
+mod culprit;
+mod job;
+mod log;
+mod pod;
+#[cfg(test)]
+mod tests;
+
+pub use culprit::Culprit;
+use jiff::Timestamp;
+pub use job::{has_finalizer, is_deleting, is_finished, operation_uid, owner_uid};
+pub use log::{LINE_BYTES, tail};
+use pod::{Pod, Pods};
+use serde_json::Value;
+
+use crate::text::printable;
+
+/// Bytes of one text that Kubernetes gives: a condition's or an event's message, a container's reason. The longest of them that
+/// a person needs, a scheduler's list of what each kind of node lacks, is a few hundred.
+pub(crate) const WORDS_BYTES: usize = 1024;
+
+/// How a run goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The Job is there and has never had a pod.
+    NotStarted {
+        /// Why none can be made, in the API server's words; none where nothing stands in the way yet.
+        why: Option<String>,
+    },
+    /// A pod has been made, and the run has not ended: the pod is pending, runs, or will be followed by another one.
+    Running {
+        /// The newest pod that has not ended, else the newest; none where the Job counts a pod that was not given.
+        pod: Option<PodRef>,
+        /// Why the pod, one of its containers, or the next pod cannot start; none where nothing stands in the way.
+        waiting: Option<String>,
+    },
+    /// The Job is complete.
+    Succeeded {
+        /// When.
+        completed: Option<Timestamp>,
+        /// The newest pod that succeeded, if any is left.
+        pod: Option<PodRef>,
+    },
+    /// The Job has failed.
+    Failed {
+        /// Kubernetes' reason and message: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy, …
+        why: String,
+        /// The container or pod that failed; none where no pod is left that tells.
+        culprit: Option<Culprit>,
+        /// The culprit's pod, else the newest that is left.
+        pod: Option<PodRef>,
+        /// When.
+        finished: Option<Timestamp>,
+    },
+    /// The Job is being deleted and had not ended. Nothing more will be known than this.
+    Deleted {
+        /// The culprit's pod, else the newest that is left.
+        pod: Option<PodRef>,
+        /// Whether a pod was still at work.
+        running: bool,
+        /// The container or pod that had failed, if one had.
+        culprit: Option<Culprit>,
+    },
+}
+
+/// A pod, by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodRef {
+    /// metadata.namespace.
+    pub namespace: String,
+    /// metadata.name.
+    pub name: String,
+}
+
+/// What the newest Warning events say. Kubernetes keeps them for an hour only, and keeps the reason why no pod could be created
+/// nowhere else. One that is older than the newest pod tells of something that has passed: leave it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Warnings<'a> {
+    /// The message of the newest one about the Job (FailedCreate: a quota, Pod Security or a webhook refuses the pod).
+    pub job: Option<&'a str>,
+    /// The message of the newest one about the newest pod (FailedMount, FailedCreatePodSandBox, …).
+    pub pod: Option<&'a str>,
+}
+
+/// How the run of `job` goes.
+///
+/// Of `pods` only those count that the Job controls; others that merely have its labels do not.
+pub fn observe(job: &Value, pods: &[&Value], warnings: Warnings<'_>) -> Outcome {
+    let pods = Pods::of(job, pods);
+    if let Some(condition) = job::condition(job, "Failed") {
+        return failed(job, condition, &pods);
+    }
+    if let Some(condition) = job::condition(job, "Complete") {
+        let completed =
+            job::time(job, "/status/completionTime").or_else(|| job::time(condition, "/lastTransitionTime"));
+        return Outcome::Succeeded { completed, pod: pods.newest_succeeded() };
+    }
+    if job::is_deleting(job) {
+        return deleted(job, &pods);
+    }
+    if pods.is_empty() && !job::has_had_pods(job) {
+        let suspended = job::condition(job, "Suspended").map(|condition| job::words(condition, "Suspended"));
+        return Outcome::NotStarted { why: suspended.or_else(|| warnings.job.and_then(shown)) };
+    }
+    let pod = pods.newest_at_work();
+    let waiting = match pod {
+        Some(pod) => pod.waiting(warnings.pod).or_else(|| pods.waiting_beside(pod)),
+        // Between two pods: the next one may be what cannot be created.
+        None => warnings.job.and_then(shown),
+    };
+    Outcome::Running { pod: pod.or_else(|| pods.newest()).map(Pod::to_ref), waiting }
+}
+
+fn failed(job: &Value, condition: &Value, pods: &Pods<'_>) -> Outcome {
+    let mut why = job::words(condition, "Failed");
+    if let Some(indexes) = job::text(job, "/status/failedIndexes") {
+        why.push_str(&format!(" (failed indexes: {})", clean(indexes, WORDS_BYTES)));
+    }
+    let culprit = pods.culprit(Some(condition));
+    let pod = culprit.as_ref().map(|culprit| culprit.pod.clone()).or_else(|| pods.newest().map(Pod::to_ref));
+    Outcome::Failed { why, culprit, pod, finished: job::time(condition, "/lastTransitionTime") }
+}
+
+fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
+    if let Some(condition) = job::condition(job, "FailureTarget") {
+        return failed(job, condition, pods);
+    }
+    // Whoever deletes a Job in the moment between its last pod's end and its Complete has not stopped anything.
+    if job::condition(job, "SuccessCriteriaMet").is_some() || pods.have_completed(job) {
+        return Outcome::Succeeded { completed: pods.last_success(), pod: pods.newest_succeeded() };
+    }
+    let at_work = pods.newest_at_work();
+    let culprit = pods.culprit(None);
+    let pod = match &culprit {
+        Some(culprit) => Some(culprit.pod.clone()),
+        None => at_work.or_else(|| pods.newest()).map(Pod::to_ref),
+    };
+    Outcome::Deleted { pod, running: at_work.is_some(), culprit }
+}
+
+/// `text` on one line, without what steers a terminal, at most `max` bytes.
+pub(crate) fn clean(text: &str, max: usize) -> String {
+    // Far more than `max` needs no cleaning first.
+    let text = &text[..text.floor_char_boundary(max.saturating_mul(4))];
+    cut(printable(text).trim(), max)
+}
+
+/// `text`, or as much of its start as fits in `max` bytes with a "…" behind.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    match max.checked_sub(CUT.len()) {
+        Some(room) => format!("{}{CUT}", &text[..text.floor_char_boundary(room)]),
+        None => String::new(),
+    }
+}
+
+/// A text of Kubernetes' that says something.
+fn shown(text: &str) -> Option<String> {
+    Some(clean(text, WORDS_BYTES)).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,106 @@
+//! What a Job says of itself.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{WORDS_BYTES, clean};
+use crate::clone::OPERATION;
+use crate::operation;
+
+/// Whether the Job has ended for good: Complete or Failed is True.
+pub fn is_finished(job: &Value) -> bool {
+    condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
+}
+
+/// Whether the object is being deleted. Finalizers may still hold it.
+pub fn is_deleting(object: &Value) -> bool {
+    text(object, "/metadata/deletionTimestamp").is_some()
+}
+
+/// Whether `finalizer` holds the object.
+pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
+    list(object, "/metadata/finalizers").iter().any(|held| held.as_str() == Some(finalizer))
+}
+
+/// The UID of the Operation that the Job or pod says it runs.
+///
+/// Whoever may write the object can say anything here: compare it with the Operation's own UID, and with [`owner_uid`] where the
+/// two share a namespace.
+pub fn operation_uid(object: &Value) -> Option<&str> {
+    // A UID that is no label value is whole in the annotation only.
+    entry(object, "annotations", OPERATION).or_else(|| entry(object, "labels", OPERATION))
+}
+
+/// The UID of the Operation that controls the Job; none across namespaces, where an owner cannot be.
+pub fn owner_uid(job: &Value) -> Option<&str> {
+    let (group, _) = operation::API_VERSION.split_once('/')?;
+    let owner = controller(job)?;
+    let of_group = owner.get("apiVersion").and_then(Value::as_str)?.split_once('/')?.0 == group;
+    let is_operation = of_group && owner.get("kind").and_then(Value::as_str) == Some(operation::KIND);
+    owner.get("uid").and_then(Value::as_str).filter(|uid| is_operation && !uid.is_empty())
+}
+
+/// The owner reference of what controls the object.
+pub(super) fn controller(object: &Value) -> Option<&Value> {
+    let is_controller = |owner: &&Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
+    list(object, "/metadata/ownerReferences").iter().find(is_controller)
+}
+
+/// The Job's or pod's condition of this type, if it is True.
+pub(super) fn condition<'v>(object: &'v Value, of_type: &str) -> Option<&'v Value> {
+    any_condition(object, of_type)
+        .filter(|condition| condition.get("status").and_then(Value::as_str) == Some("True"))
+}
+
+/// The condition of this type, whatever its status.
+pub(super) fn any_condition<'v>(object: &'v Value, of_type: &str) -> Option<&'v Value> {
+    list(object, "/status/conditions")
+        .iter()
+        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(of_type))
+}
+
+/// "Reason: message" of a condition, a container's state or a pod's status; `otherwise` where it has neither.
+pub(super) fn words(of: &Value, otherwise: &str) -> String {
+    let field = |pointer| text(of, pointer).map(|text| clean(text, WORDS_BYTES)).unwrap_or_default();
+    match (field("/reason"), field("/message")) {
+        (reason, message) if reason.is_empty() && message.is_empty() => otherwise.to_owned(),
+        (reason, message) if message.is_empty() => reason,
+        (reason, message) if reason.is_empty() => message,
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+/// Whether the Job has ever had a pod, as far as it counts them itself.
+pub(super) fn has_had_pods(job: &Value) -> bool {
+    let counted = ["active", "succeeded", "failed", "terminating"]
+        .iter()
+        .any(|count| number(job, &format!("/status/{count}")).is_some_and(|count| count > 0));
+    counted
+        || ["succeeded", "failed"]
+            .iter()
+            .any(|ended| !list(job, &format!("/status/uncountedTerminatedPods/{ended}")).is_empty())
+}
+
+/// A text that is not empty.
+pub(super) fn text<'v>(of: &'v Value, pointer: &str) -> Option<&'v str> {
+    of.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+pub(super) fn number(of: &Value, pointer: &str) -> Option<i64> {
+    of.pointer(pointer).and_then(Value::as_i64)
+}
+
+pub(super) fn time(of: &Value, pointer: &str) -> Option<Timestamp> {
+    text(of, pointer).and_then(|text| text.parse().ok())
+}
+
+/// A list; an absent one is empty.
+pub(super) fn list<'v>(of: &'v Value, pointer: &str) -> &'v [Value] {
+    of.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The value of a label or annotation, if it is not empty.
+pub(crate) fn entry<'v>(object: &'v Value, entries: &str, key: &str) -> Option<&'v str> {
+    let value = object.get("metadata")?.get(entries)?.get(key)?.as_str()?;
+    Some(value).filter(|value| !value.is_empty())
+}

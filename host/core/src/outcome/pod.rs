@@ -1,0 +1,245 @@
+//! A Job's pods and their containers.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::job::{self, list, number, text, time, words};
+use super::{Culprit, PodRef, shown};
+
+/// Label and annotation of an Indexed Job's pod: its index.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// Label of a Job's pod: the Job's UID. It stays where a deletion that orphans the pods has taken the owner away.
+const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
+/// The pods of one Job.
+pub(super) struct Pods<'a> {
+    /// Oldest first.
+    pods: Vec<Pod<'a>>,
+}
+
+/// One pod.
+#[derive(Clone, Copy)]
+pub(super) struct Pod<'a>(pub(super) &'a Value);
+
+/// One container of a pod, with its status.
+#[derive(Clone, Copy)]
+pub(super) struct Container<'a> {
+    pub(super) name: &'a str,
+    /// An init container. It may be a sidecar.
+    pub(super) init: bool,
+    /// An init container that runs beside the others (restartPolicy Always).
+    pub(super) sidecar: bool,
+    status: &'a Value,
+}
+
+/// How a container ended.
+pub(super) struct Ended<'a> {
+    pub(super) exit_code: Option<i64>,
+    pub(super) signal: Option<i64>,
+    pub(super) finished: Option<Timestamp>,
+    /// state.terminated.
+    pub(super) state: &'a Value,
+}
+
+impl Ended<'_> {
+    pub(super) fn is_failure(&self) -> bool {
+        self.exit_code.is_some_and(|code| code != 0) || self.signal.is_some_and(|signal| signal != 0)
+    }
+}
+
+impl<'a> Pods<'a> {
+    /// Those of `pods` that `job` controls.
+    pub(super) fn of(job: &Value, pods: &[&'a Value]) -> Pods<'a> {
+        let uid = text(job, "/metadata/uid");
+        let mut pods: Vec<Pod<'a>> = pods
+            .iter()
+            .map(|pod| Pod(pod))
+            .filter(|pod| uid.is_some() && pod.job_uid() == uid && text(pod.0, "/metadata/name").is_some())
+            .collect();
+        pods.sort_by_cached_key(|pod| (pod.created(), pod.name().to_owned()));
+        Pods { pods }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Pod<'a>> {
+        self.pods.iter().copied()
+    }
+
+    pub(super) fn newest(&self) -> Option<Pod<'a>> {
+        self.iter().next_back()
+    }
+
+    /// The newest pod that has not ended, one that is not on its way out first.
+    pub(super) fn newest_at_work(&self) -> Option<Pod<'a>> {
+        let at_work = || self.iter().rev().filter(|pod| !pod.has_ended());
+        at_work().find(|pod| !job::is_deleting(pod.0)).or_else(|| at_work().next())
+    }
+
+    /// Why one of several pods at work cannot start, other than `shown`.
+    pub(super) fn waiting_beside(&self, shown: Pod<'a>) -> Option<String> {
+        let beside = self.iter().rev().filter(|pod| pod.name() != shown.name());
+        beside.filter_map(|pod| Some(format!("pod {}: {}", pod.name(), pod.waiting(None)?))).next()
+    }
+
+    pub(super) fn newest_succeeded(&self) -> Option<PodRef> {
+        self.iter().rev().find(|pod| pod.has_succeeded()).map(Pod::to_ref)
+    }
+
+    /// When the last container of a pod that succeeded ended.
+    pub(super) fn last_success(&self) -> Option<Timestamp> {
+        let succeeded = self.iter().filter(|pod| pod.has_succeeded());
+        succeeded
+            .flat_map(Pod::containers)
+            .filter_map(|container| container.ended().and_then(|ended| ended.finished))
+            .max()
+    }
+
+    /// Whether the pods have done all that the Job wants, though the Job does not say so yet.
+    pub(super) fn have_completed(&self, job: &Value) -> bool {
+        let succeeded = || self.iter().filter(|pod| pod.has_succeeded());
+        let counted = number(job, "/status/succeeded").unwrap_or(0);
+        let Some(completions) = number(job, "/spec/completions") else {
+            // A work queue: its pods know among themselves when all is done.
+            return succeeded().next().is_some() && self.iter().all(Pod::has_ended);
+        };
+        let seen = if text(job, "/spec/completionMode") == Some("Indexed") {
+            succeeded().filter_map(Pod::index).collect::<BTreeSet<_>>().len()
+        } else {
+            succeeded().count()
+        };
+        counted.max(i64::try_from(seen).unwrap_or(i64::MAX)) >= completions
+    }
+}
+
+impl<'a> Pod<'a> {
+    pub(super) fn to_ref(self) -> PodRef {
+        let namespace = text(self.0, "/metadata/namespace").unwrap_or_default();
+        PodRef { namespace: namespace.to_owned(), name: self.name().to_owned() }
+    }
+
+    pub(super) fn name(self) -> &'a str {
+        text(self.0, "/metadata/name").unwrap_or_default()
+    }
+
+    pub(super) fn created(self) -> Option<Timestamp> {
+        time(self.0, "/metadata/creationTimestamp")
+    }
+
+    /// Its index in an Indexed Job.
+    pub(super) fn index(self) -> Option<&'a str> {
+        job::entry(self.0, "annotations", INDEX).or_else(|| job::entry(self.0, "labels", INDEX))
+    }
+
+    fn job_uid(self) -> Option<&'a str> {
+        match job::controller(self.0) {
+            Some(owner) => text(owner, "/uid"),
+            None => job::entry(self.0, "labels", CONTROLLER_UID),
+        }
+    }
+
+    fn phase(self) -> Option<&'a str> {
+        text(self.0, "/status/phase")
+    }
+
+    pub(super) fn has_succeeded(self) -> bool {
+        self.phase() == Some("Succeeded")
+    }
+
+    pub(super) fn has_failed(self) -> bool {
+        self.phase() == Some("Failed")
+    }
+
+    fn has_ended(self) -> bool {
+        self.has_succeeded() || self.has_failed()
+    }
+
+    /// Init containers first, as in the pod's spec where it lists them, so in the order in which they start.
+    pub(super) fn containers(self) -> impl Iterator<Item = Container<'a>> {
+        let of = move |field: &'static str, init: bool| {
+            list(self.0, field).iter().filter_map(move |status| {
+                let name = text(status, "/name")?;
+                Some(Container { name, init, sidecar: init && self.is_sidecar(name), status })
+            })
+        };
+        of("/status/initContainerStatuses", true).chain(of("/status/containerStatuses", false))
+    }
+
+    fn is_sidecar(self, name: &str) -> bool {
+        list(self.0, "/spec/initContainers").iter().any(|container| {
+            text(container, "/name") == Some(name) && text(container, "/restartPolicy") == Some("Always")
+        })
+    }
+
+    /// Why the pod as a whole was ended by something else than its containers: evicted, preempted, its node gone.
+    pub(super) fn ended_because(self) -> Option<String> {
+        let status = self.0.get("status")?;
+        if text(status, "/reason").is_some() {
+            return Some(words(status, ""));
+        }
+        job::condition(self.0, "DisruptionTarget").map(|condition| words(condition, "DisruptionTarget"))
+    }
+
+    /// Why it, or a container of it, cannot start.
+    pub(super) fn waiting(self, warning: Option<&str>) -> Option<String> {
+        if self.has_ended() {
+            return None;
+        }
+        let scheduled = job::any_condition(self.0, "PodScheduled");
+        let unscheduled =
+            scheduled.filter(|condition| condition.get("status").and_then(Value::as_str) == Some("False"));
+        if let Some(condition) = unscheduled {
+            return Some(format!("the pod cannot be scheduled: {}", words(condition, "Unschedulable")));
+        }
+        if let Some(waiting) = self.containers().find_map(Container::cannot_start) {
+            return Some(waiting);
+        }
+        let is_pending = self.phase().is_none_or(|phase| phase == "Pending");
+        warning.filter(|_| is_pending).and_then(shown)
+    }
+}
+
+impl<'a> Container<'a> {
+    /// How it ended: now, or before its last restart.
+    pub(super) fn ended(self) -> Option<Ended<'a>> {
+        let state = ["/state/terminated", "/lastState/terminated"]
+            .iter()
+            .find_map(|pointer| self.status.pointer(pointer).filter(|state| state.is_object()))?;
+        Some(Ended {
+            exit_code: number(state, "/exitCode"),
+            signal: number(state, "/signal"),
+            finished: time(state, "/finishedAt"),
+            state,
+        })
+    }
+
+    /// state.waiting, if what it waits for is not simply its turn.
+    pub(super) fn stuck(self) -> Option<&'a Value> {
+        let waiting = self.status.pointer("/state/waiting")?;
+        let reason = text(waiting, "/reason")?;
+        (!matches!(reason, "ContainerCreating" | "PodInitializing")).then_some(waiting)
+    }
+
+    /// "init container" or "container", with its name.
+    pub(super) fn called(self) -> String {
+        let kind = if self.init { "init container" } else { "container" };
+        format!("{kind} {}", super::clean(self.name, 253))
+    }
+
+    fn cannot_start(self) -> Option<String> {
+        let waiting = self.stuck()?;
+        match (text(waiting, "/reason"), self.ended()) {
+            // Kubernetes' own message only counts down to the next start.
+            (Some("CrashLoopBackOff"), Some(ended)) => Some(format!(
+                "{} waits to be restarted: it ended with {}",
+                self.called(),
+                Culprit::exit(ended.exit_code, ended.signal, text(ended.state, "/reason"))
+            )),
+            _ => Some(format!("{} cannot start: {}", self.called(), words(waiting, ""))),
+        }
+    }
+}
