@@ -37,6 +37,9 @@ pub const CLUSTER_ID: &str = "app.vworkspace.io/cluster-id";
 pub const APPLICATION_INSTANCE: &str = "app.vworkspace.io/application-instance";
 /// Label on the Job and its pods: the Operation's UID.
 pub const OPERATION: &str = "ops.vworkspace.io/operation";
+/// Finalizer: keeps the Job, whoever deletes it, until its result is on the Operation. Only a Job for an Operation that
+/// exists has it: nobody else would take it off.
+pub const FINALIZER: &str = "hookhost.vworkspace.io/result";
 /// Label: the hook's name in the chart.
 pub const SOURCE_HOOK: &str = "ops.vworkspace.io/source-hook";
 
@@ -205,6 +208,9 @@ fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Value
         "labels": labels,
         "annotations": annotations,
     });
+    if !request.operation.uid.is_empty() {
+        metadata["finalizers"] = json!([FINALIZER]);
+    }
     if let Some(owner) = owner_reference(request) {
         metadata["ownerReferences"] = json!([owner]);
     }

@@ -17,7 +17,9 @@ pub const DECISION_BYTES: usize = 48 * 1024;
 pub(super) fn decision(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> String {
     let hook = &request.hook;
     let release = &request.release;
+    let operation = &request.operation;
     let mut decision = json!({
+        "operation": {"namespace": operation.namespace, "name": operation.name},
         "hook": {"kind": hook.kind, "name": hook.name},
         "release": {
             "name": release.name, "revision": release.revision, "chart": release.chart,
@@ -44,7 +46,7 @@ pub(super) fn decision(request: &Request, solved: &Solved, policies: &[PolicyUse
     if let Some(text) = fits(&decision) {
         return text;
     }
-    json!({"policies": policies.len(), "labels": solved.labels.len(), "annotations": solved.annotations.len()})
+    json!({"operation": decision["operation"], "policies": policies.len(), "labels": solved.labels.len(), "annotations": solved.annotations.len()})
         .to_string()
 }
 

@@ -98,6 +98,11 @@ fn metadata(request: &Request, solved: &Solved, rows: &mut Vec<Row>) {
     }
     let decision = "where these values come from, as JSON";
     rows.push(row(format!("metadata.annotations[\"{DECISION}\"]"), Value::Null, Source::Hookhost, decision));
+    let (value, details) = match request.operation.uid.is_empty() {
+        false => (json!([clone::FINALIZER]), "keeps the Job until its result is on the Operation"),
+        true => (Value::Null, "one, once the Operation has been created"),
+    };
+    rows.push(row("metadata.finalizers", value, Source::Hookhost, details));
     let (value, details) = match (clone::is_same_namespace(request), request.operation.uid.is_empty()) {
         (true, false) => (json!(request.operation.name), "deleting the Operation deletes the Job"),
         (true, true) => (Value::Null, "the Operation, once it has been created"),
