@@ -1,5 +1,6 @@
-//! The *certificates* of a cluster: an authority of its own, the API server's certificate, an administrator's, and the
-//! key that signs service account tokens. Made anew for each cluster, in a millisecond, without another program.
+//! The *certificates* of a cluster: an authority of its own, what the API server and the kubelet serve with, one for each
+//! user that talks to the API server, and the key that signs service account tokens. Made anew for each cluster, in a
+//! few milliseconds, without another program.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +12,22 @@ use rcgen::{
 
 use crate::{Error, Result};
 
-/// Writes `ca.crt`, `apiserver.{crt,key}`, `admin.{crt,key}` and `service-accounts.{pub,key}` into `dir`.
-///
-/// `addresses` are the names and IP addresses under which the API server is reached.
-pub(crate) fn write(dir: &Path, addresses: &[&str]) -> Result<()> {
-    let mut authority = params("testbed-ca", None, &[])?;
+/// A certificate to be made.
+pub(crate) struct Certificate<'a> {
+    /// Its files are NAME.crt and NAME.key.
+    pub(crate) name: &'a str,
+    /// Kubernetes reads the user from it.
+    pub(crate) common_name: &'a str,
+    /// Kubernetes reads the group from it.
+    pub(crate) organisation: Option<&'a str>,
+    /// Names and IP addresses under which a server is reached; none for a client.
+    pub(crate) addresses: &'a [&'a str],
+}
+
+/// Writes `ca.crt`, the files of each certificate and `service-accounts.{pub,key}` into `dir`.
+pub(crate) fn write(dir: &Path, certificates: &[Certificate<'_>]) -> Result<()> {
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.distinguished_name.push(DnType::CommonName, "testbed-ca");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;
@@ -23,35 +35,34 @@ pub(crate) fn write(dir: &Path, addresses: &[&str]) -> Result<()> {
     let issuer = Issuer::new(authority, key);
     save(dir, "ca.crt", &authority_certificate.pem())?;
 
-    let mut server = params("kube-apiserver", None, addresses)?;
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    sign(dir, "apiserver", server, &issuer)?;
-
-    // Kubernetes reads the user from the common name and the groups from the organisation.
-    let mut admin = params("admin", Some("system:masters"), &[])?;
-    admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    sign(dir, "admin", admin, &issuer)?;
+    for certificate in certificates {
+        let key = KeyPair::generate()?;
+        let signed = certificate.params()?.signed_by(&key, &issuer)?;
+        save(dir, &format!("{}.crt", certificate.name), &signed.pem())?;
+        save(dir, &format!("{}.key", certificate.name), &key.serialize_pem())?;
+    }
 
     let tokens = KeyPair::generate()?;
     save(dir, "service-accounts.pub", &tokens.public_key_pem())?;
     save(dir, "service-accounts.key", &tokens.serialize_pem())
 }
 
-fn params(name: &str, organisation: Option<&str>, addresses: &[&str]) -> Result<CertificateParams> {
-    let names: Vec<String> = addresses.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name.push(DnType::CommonName, name);
-    if let Some(organisation) = organisation {
-        params.distinguished_name.push(DnType::OrganizationName, organisation);
+impl Certificate<'_> {
+    fn params(&self) -> Result<CertificateParams> {
+        let addresses: Vec<String> = self.addresses.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(addresses)?;
+        params.distinguished_name.push(DnType::CommonName, self.common_name);
+        if let Some(organisation) = self.organisation {
+            params.distinguished_name.push(DnType::OrganizationName, organisation);
+        }
+        let usage = if self.addresses.is_empty() {
+            ExtendedKeyUsagePurpose::ClientAuth
+        } else {
+            ExtendedKeyUsagePurpose::ServerAuth
+        };
+        params.extended_key_usages = vec![usage];
+        Ok(params)
     }
-    Ok(params)
-}
-
-fn sign(dir: &Path, name: &str, params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, issuer)?;
-    save(dir, &format!("{name}.crt"), &certificate.pem())?;
-    save(dir, &format!("{name}.key"), &key.serialize_pem())
 }
 
 fn save(dir: &Path, name: &str, text: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Short for a result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -37,10 +38,24 @@ pub enum Error {
         /// The Go module.
         dir: PathBuf,
     },
-    /// A part of the control plane ended, or was not ready in time.
+    /// Pods were asked for, but this user is not root, or only in a user namespace.
+    #[error(
+        "no pods can run here: the kubelet needs root\n  run as root, or start a cluster without pods: \
+         testbed::Options::controllers"
+    )]
+    NoPods,
+    /// A cluster has no part that would be needed for this.
+    #[error("this cluster has no {what}\n  start it with testbed::Options::{option}")]
+    NotAskedFor {
+        /// The part.
+        what: &'static str,
+        /// The option that brings it.
+        option: &'static str,
+    },
+    /// A part of the cluster ended, or was not ready in time.
     #[error("{program} {what}; the end of {}:\n{tail}", .log.display())]
     NotReady {
-        /// etcd or kube-apiserver.
+        /// As its log is named.
         program: &'static str,
         /// "ended (status)" or "was not ready within 60 s".
         what: String,
@@ -48,6 +63,26 @@ pub enum Error {
         log: PathBuf,
         /// The log's last lines.
         tail: String,
+    },
+    /// What [`Cluster::eventually`](crate::Cluster::eventually) waited for did not come.
+    #[error("{what}: not within {} s; logs are in {}", .within.as_secs_f32(), .logs.display())]
+    NotInTime {
+        /// What should have come about.
+        what: String,
+        /// How long it was waited for.
+        within: Duration,
+        /// Where the cluster's logs are.
+        logs: PathBuf,
+    },
+    /// A file of an image is not there for a container as it is for this machine.
+    #[error("cannot put {} into the image {image}: {reason}", .path.display())]
+    Image {
+        /// The image's name.
+        image: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A helper program failed.
     #[error("{command} failed: {reason}")]

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Error, Result};
+use crate::{Error, Result, run};
 
 /// The first Go that fetches other versions: 1.21.
 const FETCHES_ITSELF: u32 = 21;
@@ -24,6 +24,13 @@ pub(crate) fn command(module: &Path) -> Result<Command> {
     let mut command = Command::new(fetch(&go, module)?);
     command.env("GOTOOLCHAIN", "local").env_remove("GOROOT");
     Ok(command)
+}
+
+/// Folders of the modules that `module` requires, downloaded and verified by a build before.
+pub(crate) fn module_dirs(module: &Path, required: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut list = command(module)?;
+    list.args(["list", "-m", "-f", "{{.Dir}}"]).args(required).current_dir(module);
+    Ok(run::output(&mut list)?.lines().map(PathBuf::from).collect())
 }
 
 /// On the PATH, or where Go's own instructions put it.
@@ -60,13 +67,7 @@ fn fetch(go: &Path, module: &Path) -> Result<PathBuf> {
 
 /// What go prints, run outside any module: one that names a newer Go would stop it.
 fn output(go: &Path, args: &[&str]) -> Result<String> {
-    let failed = |reason: String| Error::Command { command: format!("go {}", args.join(" ")), reason };
-    let output =
-        Command::new(go).args(args).current_dir("/").output().map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    run::output(Command::new(go).args(args).current_dir("/"))
 }
 
 #[cfg(test)]

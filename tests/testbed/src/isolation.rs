@@ -3,13 +3,14 @@
 //! Namespaces cannot be entered halfway through a program without unsafe code, so the program is started again under
 //! util-linux's `unshare` and the first one only waits for it. Two things end the inside when the outside ends: a
 //! *lifeline*, a socket that the outside holds open as long as it lives, and unshare's own --kill-child. As the inside
-//! is PID 1 of its process namespace, the kernel ends everything in there with it.
+//! is PID 1 of its process namespace, the kernel ends everything in there with it. What the kernel does not remove with
+//! a namespace is the cgroup folders made in it; a *keeper*, the shell that runs unshare, waits to do that.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -18,6 +19,12 @@ use crate::{Error, Result};
 
 /// Set inside: the path of the lifeline, or nothing where the inside is to outlive the process that started it.
 const LIFELINE: &str = "TESTBED_LIFELINE";
+
+/// The keeper's script.
+const KEEPER: &str = include_str!("isolation/keeper.sh");
+
+/// Set by the keeper: name of the cgroup folder, in each hierarchy, that it will remove.
+const CGROUP: &str = "TESTBED_CGROUP";
 
 /// Exit code of an inside whose outside ended: that of a program interrupted at the terminal.
 const CUT_OFF: i32 = 130;
@@ -57,12 +64,14 @@ pub fn isolate() -> Result<()> {
 pub fn isolated_command(program: impl AsRef<OsStr>) -> Result<Command> {
     need("unshare", "util-linux")?;
     need("ip", "iproute2")?;
-    let trial = unshare("true").stdin(Stdio::null()).output().map_err(Error::file("run", "unshare"))?;
+    let trial = Command::new("unshare").args(unshare_args()).arg("true").stdin(Stdio::null()).output();
+    let trial = trial.map_err(Error::file("run", "unshare"))?;
     if !trial.status.success() {
         let reason = String::from_utf8_lossy(&trial.stderr).trim().to_owned();
         return Err(Error::Namespaces { reason });
     }
-    let mut command = unshare(program.as_ref());
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "testbed-keeper", "unshare"]).args(unshare_args()).arg(program);
     command.env(LIFELINE, "");
     Ok(command)
 }
@@ -71,13 +80,21 @@ pub(crate) fn is_isolated() -> bool {
     env::var_os(LIFELINE).is_some()
 }
 
-fn unshare(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(program);
-    command
+/// Name of the cgroup folder of this isolation.
+pub(crate) fn cgroup() -> Option<String> {
+    env::var(CGROUP).ok()
+}
+
+/// Whether root here is root outside too. In a user namespace of its own it may make namespaces, but no cgroups.
+pub fn is_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn unshare_args() -> Vec<&'static str> {
+    let user: &[&str] =
+        if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+    [user, &["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]].concat()
 }
 
 /// Ends this process when the lifeline's other end is gone.
@@ -96,10 +113,14 @@ fn hold_lifeline() {
     });
 }
 
-fn need(program: &'static str, package: &'static str) -> Result<()> {
+/// The place of a program that a Debian package has.
+pub(crate) fn need(program: &'static str, package: &'static str) -> Result<PathBuf> {
+    find(program).ok_or(Error::Missing { program, package })
+}
+
+/// Looks for a program on the PATH, and where an ordinary user's PATH may not lead.
+fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // iproute2 lives where an ordinary user's PATH may not lead.
-    let found = env::split_paths(&path).any(|dir| dir.join(program).is_file())
-        || Path::new("/usr/sbin").join(program).is_file();
-    if found { Ok(()) } else { Err(Error::Missing { program, package }) }
+    let dirs = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    dirs.map(|dir| dir.join(program)).find(|path| path.is_file())
 }

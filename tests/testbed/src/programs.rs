@@ -37,7 +37,11 @@ impl Helm {
     }
 }
 
-/// The built programs: kubebox (etcd, kube-apiserver, kubectl), both Helms and helmread.
+/// Flux's controllers, each a module whose root is the program.
+const FLUX: [&str; 2] = ["github.com/fluxcd/helm-controller", "github.com/fluxcd/source-controller"];
+
+/// The built programs: kubebox (all of Kubernetes, etcd and kubectl), both Helms, Flux's controllers with the
+/// definitions of their resources, and helmread.
 #[derive(Clone, Debug)]
 pub struct Programs {
     dir: PathBuf,
@@ -72,10 +76,14 @@ impl Programs {
         {
             return Err(Error::file("remove", &stamp)(error));
         }
-        progress("building Kubernetes and Helm from Go modules (a quarter of an hour once, then cached)");
-        go_build(&module, "bin/", &["./kubebox", "./helmread", "helm.sh/helm/v4/cmd/helm"])?;
+        progress(
+            "building Kubernetes, Helm and Flux from Go modules (a quarter of an hour once, then cached)",
+        );
+        let named_well = ["./kubebox", "./helmread", "helm.sh/helm/v4/cmd/helm", FLUX[0], FLUX[1]];
+        go_build(&module, "bin/", &named_well)?;
         // Both Helms are called helm, so one of them needs a name of its own.
         go_build(&module, "bin/helm3", &["helm.sh/helm/v3/cmd/helm"])?;
+        copy_definitions(&module, &programs.flux_definitions())?;
         let kubectl = programs.kubectl();
         if let Err(error) = std::os::unix::fs::symlink("kubebox", &kubectl)
             && error.kind() != io::ErrorKind::AlreadyExists
@@ -107,6 +115,19 @@ impl Programs {
     /// helmread, which answers what Helm itself reads in records and YAML.
     pub fn helmread(&self) -> PathBuf {
         self.dir.join("helmread")
+    }
+
+    pub(crate) fn helm_controller(&self) -> PathBuf {
+        self.dir.join("helm-controller")
+    }
+
+    pub(crate) fn source_controller(&self) -> PathBuf {
+        self.dir.join("source-controller")
+    }
+
+    /// Folder of the CustomResourceDefinitions that Flux's controllers serve.
+    pub(crate) fn flux_definitions(&self) -> PathBuf {
+        self.dir.join("flux-definitions")
     }
 
     pub(crate) fn kubebox(&self) -> PathBuf {
@@ -149,6 +170,22 @@ fn go_build(module: &Path, output: &str, packages: &[&str]) -> Result<()> {
         .status()
         .map_err(Error::file("run", "go"))?;
     if status.success() { Ok(()) } else { Err(Error::Build { status, dir: module.to_owned() }) }
+}
+
+/// Copies Flux's CustomResourceDefinitions out of its modules, so that a cluster needs no Go once built.
+fn copy_definitions(module: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into).map_err(Error::file("create", into))?;
+    for dir in go::module_dirs(module, &FLUX)? {
+        let definitions = dir.join("config/crd/bases");
+        for entry in definitions.read_dir().map_err(Error::file("read", &definitions))? {
+            let from = entry.map_err(Error::file("read", &definitions))?;
+            // Not a copy of the file: a module's files may not be written to, and a later build writes here again.
+            let text = fs::read(from.path()).map_err(Error::file("read", from.path()))?;
+            let to = into.join(from.file_name());
+            fs::write(&to, text).map_err(Error::file("write", to))?;
+        }
+    }
+    Ok(())
 }
 
 /// Hash of all that a build depends on: the module's files and this file, where the flags are.
