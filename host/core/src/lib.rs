@@ -20,6 +20,8 @@ pub mod reason;
 pub mod record;
 pub mod refusal;
 pub mod request;
+pub mod snapshot;
+pub mod target;
 pub mod text;
 pub mod verdict;
 pub mod workload;

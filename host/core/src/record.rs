@@ -20,6 +20,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::hook::{Hook, StoredHook};
+use crate::snapshot::{self, Snapshot, Verification};
 
 mod decode;
 mod error;
@@ -130,7 +131,8 @@ impl Status {
         }
     }
 
-    fn from_word(word: &str) -> Status {
+    /// The state of Helm's word for it.
+    pub fn from_word(word: &str) -> Status {
         Status::ALL.into_iter().find(|status| status.as_str() == word).unwrap_or_default()
     }
 
@@ -171,6 +173,16 @@ impl Record {
     /// As [`Record::read`].
     pub fn read_secret_value(value: &[u8]) -> Result<Record, RecordError> {
         json::read(&decode::inflated(value)?, None)
+    }
+
+    /// As [`Record::read_secret_value`], and whether it is the record that Flux wrote: record and digest are of the very
+    /// same bytes.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn read_verified(value: &[u8], snapshot: &Snapshot) -> Result<(Record, Verification), RecordError> {
+        let json = decode::inflated(value)?;
+        Ok((json::read(&json, None)?, snapshot::verify(&json, snapshot)))
     }
 
     /// Every object of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
