@@ -72,8 +72,26 @@ pub enum Reason {
     NamespaceNotManaged,
     /// A policy that must be asked cannot be: its module is missing, or it is not ready.
     PolicyUnavailable,
+    /// The module that a HookPolicy names is not there, or may not be read.
+    PolicyModuleMissing,
+    /// The module that a HookPolicy names is not the one that it is pinned to.
+    PolicyDigestMismatch,
+    /// Nothing runs without a policy here, and none answered.
+    PolicyRequired,
     /// Another Job has the name that the run's Job would have.
     JobNameTaken,
+    /// There is no cluster to connect to, or its configuration cannot be used.
+    ClusterNotConfigured,
+    /// The API server cannot be reached, is too busy, or does not answer in time.
+    ClusterUnreachable,
+    /// The cluster does not allow the request: RBAC, an admission rule, or no valid credentials.
+    AccessForbidden,
+    /// The cluster does not know a kind of object that is needed.
+    CrdMissing,
+    /// The API server refused a request for what it says or for what is there.
+    ApiRejected,
+    /// Another hookhost holds the lease, so this one writes nothing.
+    NotLeader,
     /// The arguments of a command contradict each other or cannot be right.
     UsageInvalid,
     /// A tool that the command needs is not installed.
@@ -118,7 +136,16 @@ impl Reason {
             Reason::RemoteCluster => "RemoteCluster",
             Reason::NamespaceNotManaged => "NamespaceNotManaged",
             Reason::PolicyUnavailable => "PolicyUnavailable",
+            Reason::PolicyModuleMissing => "PolicyModuleMissing",
+            Reason::PolicyDigestMismatch => "PolicyDigestMismatch",
+            Reason::PolicyRequired => "PolicyRequired",
             Reason::JobNameTaken => "JobNameTaken",
+            Reason::ClusterNotConfigured => "ClusterNotConfigured",
+            Reason::ClusterUnreachable => "ClusterUnreachable",
+            Reason::AccessForbidden => "AccessForbidden",
+            Reason::CrdMissing => "CrdMissing",
+            Reason::ApiRejected => "ApiRejected",
+            Reason::NotLeader => "NotLeader",
             Reason::UsageInvalid => "UsageInvalid",
             Reason::ToolMissing => "ToolMissing",
             Reason::HostFailed => "HostFailed",

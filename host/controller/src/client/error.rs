@@ -1,0 +1,300 @@
+//! What the API server, or the way to it, refuses: each with its reason and what to do next.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hookhost_core::Reason;
+use hookhost_core::text::printable;
+use kube::config::{InClusterError, KubeconfigError};
+use kube::core::Status;
+
+use super::call::Call;
+use super::write::NotLeader;
+
+/// Bytes of the API server's own words that are repeated: a webhook's whole refusal, but not a page of HTML.
+const MESSAGE_BYTES: usize = 2048;
+
+/// Why a connection cannot be made or a request was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A kubeconfig was named or found, but cannot be used.
+    #[error("the kubeconfig {} cannot be used", printable(file))]
+    Kubeconfig {
+        /// Which one.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
+    /// A kubeconfig has no context of the name asked for.
+    #[error("the kubeconfig {} has no context {}", printable(file), hookhost_core::text::quote(context))]
+    NoContext {
+        /// Which kubeconfig.
+        file: String,
+        /// The name asked for.
+        context: String,
+        /// The names it has, sorted.
+        known: Vec<String>,
+    },
+    /// Neither a kubeconfig nor a pod's service account.
+    #[error("there is no cluster to connect to: this is not a pod, and there is no {}", looked.display())]
+    NoCluster {
+        /// Where a kubeconfig would have been.
+        looked: PathBuf,
+    },
+    /// This looks like a pod, but its service account cannot be used.
+    #[error("the pod's service account cannot be used")]
+    ServiceAccount {
+        /// What is wrong with it.
+        #[source]
+        source: Box<InClusterError>,
+    },
+    /// The configuration is read, but no client can be made of it.
+    #[error("cannot set up a connection to {server}")]
+    Connection {
+        /// The API server's address.
+        server: String,
+        /// What is wrong: certificates, a key, a proxy.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// RBAC, or an admission plugin, says no.
+    #[error("may not {call}: {message}")]
+    Forbidden {
+        /// What was asked.
+        call: Call,
+        /// The API server's words.
+        message: String,
+    },
+    /// The API server does not know who we are.
+    #[error("cannot {call}: the API server does not accept these credentials: {message}")]
+    Unauthorised {
+        /// What was asked.
+        call: Call,
+        /// The API server's words.
+        message: String,
+    },
+    /// The API server does not know the kind: its CRD is not installed.
+    #[error("cannot {call}: the cluster has no {}", call.qualified())]
+    KindMissing {
+        /// What was asked.
+        call: Call,
+    },
+    /// The object, or its namespace, is not there.
+    #[error("cannot {call}: {message}")]
+    NotFound {
+        /// What was asked.
+        call: Call,
+        /// The API server's words.
+        message: String,
+    },
+    /// An object of that name is there already.
+    #[error("cannot {call}: there is one already")]
+    AlreadyExists {
+        /// What was asked.
+        call: Call,
+    },
+    /// Somebody else changed the object since it was read.
+    #[error("cannot {call}: it was changed meanwhile")]
+    Conflict {
+        /// What was asked.
+        call: Call,
+    },
+    /// The API server, or a webhook of it, refuses for good: the object is invalid, a quota is used up.
+    #[error("cannot {call}: {message}")]
+    Rejected {
+        /// What was asked.
+        call: Call,
+        /// The HTTP status.
+        code: u16,
+        /// The API server's words.
+        message: String,
+    },
+    /// The API server cannot answer now.
+    #[error("cannot {call} now: {message}")]
+    Busy {
+        /// What was asked.
+        call: Call,
+        /// When to ask again, if it says so.
+        retry_after: Option<Duration>,
+        /// The API server's words.
+        message: String,
+    },
+    /// No connection, or it broke before the answer: a write may or may not have been done.
+    #[error("cannot {call}: no answer from the API server")]
+    Unreachable {
+        /// What was asked.
+        call: Call,
+        /// What happened to the connection.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time: a write may or may not have been done.
+    #[error("cannot {call}: no answer from the API server in {} s", limit.as_secs_f32())]
+    TimedOut {
+        /// What was asked.
+        call: Call,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// An answer that is not what the API promises.
+    #[error("cannot {call}: the answer cannot be understood")]
+    Unreadable {
+        /// What was asked.
+        call: Call,
+        /// What is wrong with it.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Not the leader, or not any more: nothing was sent, or what was sent was given up.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+}
+
+impl Error {
+    /// Explains what kube says of a call.
+    pub fn explain(call: &Call, error: kube::Error) -> Error {
+        let call = call.clone();
+        match error {
+            kube::Error::Api(status) => Error::refused(call, &status),
+            kube::Error::Service(source) => Error::Unreachable { call, source },
+            kube::Error::HyperError(source) => Error::Unreachable { call, source: Box::new(source) },
+            kube::Error::ReadEvents(source) => Error::Unreachable { call, source: Box::new(source) },
+            // An exec plugin or a token file that fails: no credentials, and its words say which.
+            kube::Error::Auth(source) => Error::Unauthorised { call, message: words(&source.to_string()) },
+            other => Error::Unreadable { call, source: Box::new(other) },
+        }
+    }
+
+    fn refused(call: Call, status: &Status) -> Error {
+        let message = words(&status.message);
+        // By the code, which is always there. (kube's `is_not_found` and the like look at the reason only, in spite of what
+        // they say, and the text "404 page not found" has none.)
+        match status.code {
+            409 if status.is_already_exists() => Error::AlreadyExists { call },
+            409 => Error::Conflict { call },
+            403 => Error::Forbidden { call, message },
+            404 if names_nothing(status) => Error::KindMissing { call },
+            404 => Error::NotFound { call, message },
+            401 => Error::Unauthorised { call, message },
+            // 410: a list's continuation or a watch's start is too old; asking again from the start is right.
+            408 | 410 | 429 | 500.. => {
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+                Error::Busy { call, retry_after, message }
+            }
+            code => Error::Rejected { call, code, message },
+        }
+    }
+
+    /// The word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Error::Kubeconfig { .. }
+            | Error::NoContext { .. }
+            | Error::NoCluster { .. }
+            | Error::ServiceAccount { .. }
+            | Error::Connection { .. } => Reason::ClusterNotConfigured,
+            Error::Forbidden { .. } | Error::Unauthorised { .. } => Reason::AccessForbidden,
+            Error::KindMissing { .. } => Reason::CrdMissing,
+            Error::NotFound { .. }
+            | Error::AlreadyExists { .. }
+            | Error::Conflict { .. }
+            | Error::Rejected { .. } => Reason::ApiRejected,
+            Error::Busy { .. }
+            | Error::Unreachable { .. }
+            | Error::TimedOut { .. }
+            | Error::Unreadable { .. } => Reason::ClusterUnreachable,
+            Error::NotLeader(_) => Reason::NotLeader,
+        }
+    }
+
+    /// Whether asking again, with fresh eyes, may well succeed without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Error::Conflict { .. }
+                | Error::Busy { .. }
+                | Error::Unreachable { .. }
+                | Error::TimedOut { .. }
+                | Error::NotLeader(_)
+        )
+    }
+
+    /// What to do next, in a sentence or two.
+    pub fn advice(&self) -> String {
+        match self {
+            Error::Kubeconfig { .. } => {
+                "Name a kubeconfig that works with kubectl: --kubeconfig FILE, or the variable KUBECONFIG.".into()
+            }
+            Error::NoContext { known, .. } if known.is_empty() => "It has no contexts at all; name another file.".into(),
+            Error::NoContext { known, .. } => format!("It has {}.", printable(&hookhost_core::text::list(known))),
+            Error::NoCluster { .. } => {
+                "Name a kubeconfig (--kubeconfig FILE, or the variable KUBECONFIG), or run hookhost as a pod."
+                    .into()
+            }
+            Error::ServiceAccount { .. } => {
+                "Set automountServiceAccountToken: true on the pod, as hookhost's Helm chart does.".into()
+            }
+            Error::Connection { .. } => {
+                "Correct the certificates, key or proxy of the kubeconfig's cluster and user.".into()
+            }
+            Error::Forbidden { call, .. } => {
+                let place = match call.namespace() {
+                    Some(namespace) => format!("a Role in namespace {}", printable(namespace)),
+                    None => "a ClusterRole".into(),
+                };
+                format!(
+                    "If it is RBAC, the rule that is missing is, in {place}: {}. hookhost's Helm chart makes every \
+                     rule that the controller needs.",
+                    call.rule()
+                )
+            }
+            Error::Unauthorised { .. } => "Log in again, or renew the credentials in the kubeconfig.".into(),
+            Error::KindMissing { call } => install(call.group()),
+            Error::NotFound { .. } => "Check the name and the namespace.".into(),
+            Error::AlreadyExists { .. } | Error::Conflict { .. } => {
+                "It is read again and tried anew; nothing was overwritten.".into()
+            }
+            Error::Rejected { .. } => "Correct what the API server's message names.".into(),
+            Error::Busy { .. } => "Try again in a moment; if it lasts, see the API server's own log.".into(),
+            Error::Unreachable { .. } | Error::TimedOut { .. } => {
+                "Check that the API server's address can be reached from here: `kubectl version`.".into()
+            }
+            Error::Unreadable { .. } => {
+                "Check that the address is an API server's, and that its version is supported (1.33 or newer).".into()
+            }
+            Error::NotLeader(_) => "Another hookhost leads and does the work.".into(),
+        }
+    }
+}
+
+/// The API server's words, made fit for a log line or a condition.
+fn words(message: &str) -> String {
+    let cut = message.floor_char_boundary(MESSAGE_BYTES);
+    let mut words = printable(&message[..cut]);
+    if cut < message.len() {
+        words.push('…');
+    }
+    words
+}
+
+/// A 404 about a path, not about an object: the server does not know the kind. An object's 404 names it.
+fn names_nothing(status: &Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.name.is_empty())
+}
+
+/// How the kinds of a group come into a cluster.
+pub(super) fn install(group: &str) -> String {
+    match group {
+        group if group.ends_with(".vworkspace.io") => {
+            "Install the CRDs: `hookhost crds | kubectl apply --server-side -f -`, or with hookhost's Helm chart."
+                .into()
+        }
+        group if group.ends_with(".toolkit.fluxcd.io") => {
+            "Install Flux's helm-controller, or hand hookhost targets that need none.".into()
+        }
+        _ => "Check that the cluster is Kubernetes 1.33 or newer, with this API switched on.".into(),
+    }
+}

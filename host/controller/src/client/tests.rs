@@ -1,0 +1,182 @@
+//! Errors as a user sees them, and what the writer sends.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::core::Status;
+use kube::core::response::StatusDetails;
+use tokio::time::Instant;
+
+use super::*;
+use crate::lease::Claim;
+use crate::metrics::Metrics;
+
+fn create_job() -> Call {
+    Call::new::<Job>(Verb::Create, Some("apps"), "migrate")
+}
+
+fn refused(code: u16, reason: &str, message: &str, name: &str) -> Error {
+    let mut status = Status::failure(message, reason).with_code(code);
+    if !name.is_empty() {
+        let details: StatusDetails = serde_json::from_value(serde_json::json!({ "name": name })).unwrap();
+        status = status.with_details(details);
+    }
+    Error::explain(&create_job(), kube::Error::Api(status.boxed()))
+}
+
+#[test]
+fn what_rbac_forbids_names_the_rule_that_is_missing() {
+    let error = refused(403, "Forbidden", "jobs.batch is forbidden: User \"x\" cannot create", "migrate");
+    assert_eq!(
+        error.to_string(),
+        "may not create jobs.batch apps/migrate: jobs.batch is forbidden: User \"x\" cannot create"
+    );
+    assert_eq!(error.reason().as_str(), "AccessForbidden");
+    assert!(error.advice().contains(
+        r#"a Role in namespace apps: apiGroups: ["batch"], resources: ["jobs"], verbs: ["create"]"#
+    ));
+    let status = Call::new::<Namespace>(Verb::Patch, None, "a").subresource("status");
+    assert_eq!(status.rule(), r#"apiGroups: [""], resources: ["namespaces/status"], verbs: ["patch"]"#);
+}
+
+#[test]
+fn a_kind_without_its_crd_is_told_from_an_object_that_is_not_there() {
+    for (reason, message) in [
+        ("NotFound", "the server could not find the requested resource"),
+        ("Failed to parse error data", "404 page not found"),
+    ] {
+        let error = refused(404, reason, message, "");
+        assert_eq!(
+            error.to_string(),
+            "cannot create jobs.batch apps/migrate: the cluster has no jobs.batch",
+            "{error:?}"
+        );
+        assert_eq!(error.reason().as_str(), "CrdMissing");
+    }
+    let error = refused(404, "NotFound", "namespaces \"apps\" not found", "apps");
+    assert_eq!(error.to_string(), "cannot create jobs.batch apps/migrate: namespaces \"apps\" not found");
+    assert!(matches!(error, Error::NotFound { .. }));
+}
+
+#[test]
+fn each_group_says_how_its_kinds_are_installed() {
+    assert!(error::install("ops.vworkspace.io").contains("hookhost crds | kubectl apply"));
+    assert!(error::install("helm.toolkit.fluxcd.io").contains("Flux"));
+    assert!(error::install("batch").contains("1.33"));
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_a_conflict_of_versions() {
+    assert!(matches!(refused(409, "AlreadyExists", "taken", "migrate"), Error::AlreadyExists { .. }));
+    let conflict = refused(409, "Conflict", "changed", "migrate");
+    assert!(matches!(conflict, Error::Conflict { .. }) && conflict.is_transient());
+}
+
+#[test]
+fn a_busy_server_says_when_to_ask_again() {
+    let details: StatusDetails =
+        serde_json::from_value(serde_json::json!({ "retryAfterSeconds": 3 })).unwrap();
+    let status = Status::failure("slow down", "TooManyRequests").with_code(429).with_details(details);
+    match Error::explain(&create_job(), kube::Error::Api(status.boxed())) {
+        Error::Busy { retry_after, .. } => assert_eq!(retry_after, Some(Duration::from_secs(3))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_webhooks_words_are_cut_and_cannot_steer_a_terminal() {
+    let error = refused(422, "Invalid", &format!("\u{1b}[31m{}", "é".repeat(4000)), "migrate");
+    let shown = error.to_string();
+    assert!(shown.len() < 2200 && shown.ends_with('…') && !shown.contains('\u{1b}'), "{shown}");
+    assert!(!error.is_transient());
+}
+
+#[test]
+fn calls_read_like_kubectl() {
+    let list = Call::new::<ConfigMap>(Verb::List, Some("apps"), "");
+    assert_eq!(list.to_string(), "list configmaps in namespace apps");
+    assert_eq!(Call::new::<Job>(Verb::Watch, None, "").to_string(), "watch jobs.batch");
+    let status = Call::new::<Job>(Verb::Patch, Some("apps"), "a").subresource("status");
+    assert_eq!(status.to_string(), "patch jobs.batch/status apps/a");
+    assert_eq!(Call::new::<Namespace>(Verb::Get, None, "a\nb").to_string(), "get namespaces a b");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_listens_at_is_named_with_its_cause() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let connection = Connection::new(Config::new(format!("http://{nobody}").parse().unwrap())).unwrap();
+    let jobs = kube::Api::<Job>::namespaced(connection.requests, "apps");
+    let call = Call::new::<Job>(Verb::Get, Some("apps"), "migrate");
+    let error = read(&call, jobs.get("migrate")).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot get jobs.batch apps/migrate: no answer from the API server");
+    let mut chain = String::new();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        chain.push_str(&format!("{error}: "));
+        cause = error.source();
+    }
+    assert!(chain.contains("refused"), "{chain}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_is_named_is_used_or_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let options = ConnectionOptions { kubeconfig: Some(file.clone()), ..Default::default() };
+    let missing = options.connect().await.unwrap_err();
+    assert_eq!(missing.to_string(), format!("the kubeconfig {} cannot be used", file.display()));
+
+    std::fs::write(
+        &file,
+        "{apiVersion: v1, kind: Config, current-context: one,
+          clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}],
+          contexts: [{name: one, context: {cluster: c, user: u, namespace: apps}},
+                     {name: two, context: {cluster: c, user: u}}]}",
+    )
+    .unwrap();
+    assert_eq!(options.connect().await.unwrap().namespace, "apps");
+    let two = ConnectionOptions { context: Some("two".into()), ..options.clone() };
+    assert_eq!(two.connect().await.unwrap().namespace, "default");
+    let own = ConnectionOptions { namespace: Some("mine".into()), ..options.clone() };
+    assert_eq!(own.connect().await.unwrap().namespace, "mine");
+
+    let three = ConnectionOptions { context: Some("three".into()), ..options };
+    let error = three.connect().await.unwrap_err();
+    assert_eq!(
+        (error.to_string(), error.advice()),
+        (format!("the kubeconfig {} has no context \"three\"", file.display()), "It has one and two.".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_sent_only_while_leading_and_given_up_when_the_lease_lapses() {
+    let (state, claim) = Claim::scripted();
+    let metrics = Metrics::new();
+    let writer = Writer::new(claim, metrics.clone());
+    let call = create_job();
+    let never = async { panic!("must not be sent") };
+    assert!(matches!(writer.send::<()>(&call, never).await, Err(Error::NotLeader(_))));
+
+    state.lead(Instant::now() + Duration::from_secs(5));
+    assert!(writer.send(&call, async { Ok(7) }).await.is_ok_and(|answer| answer == 7));
+
+    let started = Instant::now();
+    let stuck = writer.send::<()>(&call, std::future::pending());
+    assert!(matches!(stuck.await, Err(Error::NotLeader(_))));
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+    assert_eq!(writer.guard(), Err(NotLeader));
+
+    // Renewed in time, a slow write goes on until its own limit.
+    state.lead(Instant::now() + Duration::from_secs(60));
+    assert!(matches!(writer.send::<()>(&call, std::future::pending()).await, Err(Error::TimedOut { .. })));
+
+    let text = metrics.encode();
+    for (outcome, count) in [("ok", 1), ("unanswered", 2)] {
+        let line = format!(
+            r#"hookhost_api_writes_total{{verb="create",resource="jobs",outcome="{outcome}"}} {count}"#
+        );
+        assert!(text.contains(&line), "{text}");
+    }
+}
