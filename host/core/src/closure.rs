@@ -9,8 +9,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::dependency;
 use crate::hook::Hook;
 use crate::reason::Reason;
 use crate::request::{ClosureObject, RbacRule};
@@ -69,7 +70,7 @@ pub fn closure(
     let account = ("ServiceAccount", namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
     if let Some(spec) = workload.pod_spec() {
-        wanted.extend(pod_references(spec).into_iter().map(|(kind, name)| (kind, namespace, name)));
+        dependency::each(spec, |named| wanted.push((named.kind.as_str(), namespace, named.name)));
     }
     for hook in index.get(account) {
         let names =
@@ -233,62 +234,6 @@ fn role_of<'a>(binding: &'a Value, namespace: &'a str) -> Option<Key<'a>> {
         "Role" => Some(("Role", namespace, name)),
         _ => None,
     }
-}
-
-/// Where a volume names what it mounts: kind, and path in the volume.
-const VOLUME_REFERENCES: [(&str, &str); 11] = [
-    ("Secret", "secret.secretName"),
-    ("ConfigMap", "configMap.name"),
-    ("PersistentVolumeClaim", "persistentVolumeClaim.claimName"),
-    ("Secret", "csi.nodePublishSecretRef.name"),
-    ("Secret", "azureFile.secretName"),
-    ("Secret", "cephfs.secretRef.name"),
-    ("Secret", "flexVolume.secretRef.name"),
-    ("Secret", "iscsi.secretRef.name"),
-    ("Secret", "rbd.secretRef.name"),
-    ("Secret", "scaleIO.secretRef.name"),
-    ("Secret", "storageos.secretRef.name"),
-];
-/// Where a source of a projected volume names what it mounts.
-const PROJECTED_REFERENCES: [(&str, &str); 2] = [("Secret", "secret.name"), ("ConfigMap", "configMap.name")];
-/// Where a variable of a container names what it is read from.
-const ENV_REFERENCES: [(&str, &str); 2] =
-    [("Secret", "valueFrom.secretKeyRef.name"), ("ConfigMap", "valueFrom.configMapKeyRef.name")];
-/// Where a container names what all its variables are read from.
-const ENV_FROM_REFERENCES: [(&str, &str); 2] =
-    [("Secret", "secretRef.name"), ("ConfigMap", "configMapRef.name")];
-
-/// Secrets, config maps and claims that a pod names, in its own namespace.
-fn pod_references(spec: &Map<String, Value>) -> Vec<(&'static str, &str)> {
-    fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
-        list.and_then(Value::as_array).into_iter().flatten()
-    }
-    fn named<'v>(
-        value: &'v Value,
-        references: &'static [(&'static str, &'static str)],
-    ) -> impl Iterator<Item = (&'static str, &'v str)> {
-        references.iter().filter_map(|(kind, path)| Some((*kind, text(value, path)?)))
-    }
-
-    let mut found = Vec::new();
-    for secret in items(spec.get("imagePullSecrets")) {
-        found.extend(text(secret, "name").map(|name| ("Secret", name)));
-    }
-    for volume in items(spec.get("volumes")) {
-        found.extend(named(volume, &VOLUME_REFERENCES));
-        for source in items(at(volume, "projected.sources")) {
-            found.extend(named(source, &PROJECTED_REFERENCES));
-        }
-    }
-    for container in ["initContainers", "containers"].into_iter().flat_map(|field| items(spec.get(field))) {
-        for variable in items(container.get("env")) {
-            found.extend(named(variable, &ENV_REFERENCES));
-        }
-        for source in items(container.get("envFrom")) {
-            found.extend(named(source, &ENV_FROM_REFERENCES));
-        }
-    }
-    found
 }
 
 /// The text at a path, if it is one and not empty.

@@ -11,6 +11,7 @@
 pub mod clone;
 pub mod closure;
 pub mod decision;
+pub mod dependency;
 pub mod hook;
 pub mod name;
 pub mod operation;

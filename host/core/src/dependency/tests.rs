@@ -1,0 +1,160 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::refusal::Then;
+
+fn job(pod_spec: Value) -> Value {
+    json!({"kind": "Job", "spec": {"template": {"spec": pod_spec}}})
+}
+
+fn pod() -> Value {
+    json!({
+        "serviceAccountName": "migrate",
+        "imagePullSecrets": [{"name": "registry"}, {"name": ""}, {}, null],
+        "initContainers": [{"env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "p", "optional": true}}}]}],
+        "containers": [
+            {"env": [
+                {"name": "A", "value": "plain"},
+                {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "p"}}},
+                {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "c"}}}
+            ]},
+            {"envFrom": [{"configMapRef": {"name": "extra", "optional": true}}, {"secretRef": {"name": "env"}}]}
+        ],
+        "volumes": [
+            {"name": "a", "secret": {"secretName": "tls", "optional": false}},
+            {"name": "b", "configMap": {"name": "settings"}},
+            {"name": "c", "persistentVolumeClaim": {"claimName": "data-0"}},
+            {"name": "d", "emptyDir": {}},
+            {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+            {"name": "f", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token"}}, {"secret": {"name": "token"}},
+                {"configMap": {"name": "ca", "optional": true}}, {"downwardAPI": {"items": []}}
+            ]}},
+            {"name": "g", "csi": {"driver": "x", "nodePublishSecretRef": {"name": "csi"}}}
+        ]
+    })
+}
+
+#[test]
+fn everything_that_a_pod_refers_to_is_found_once_with_its_place() {
+    let found: Vec<String> = references(&job(pod()))
+        .iter()
+        .map(|reference| {
+            let of_pod = reference.from.strip_prefix("spec.template.spec.").unwrap();
+            let mark = if reference.optional { "?" } else { "" };
+            format!("{}/{}{mark} {of_pod}", reference.kind.as_str(), reference.name)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "ServiceAccount/migrate serviceAccountName",
+            "Secret/csi volumes[6].csi.nodePublishSecretRef.name",
+            // Optional in an init container, but needed in another.
+            "Secret/db containers[0].env[1].valueFrom.secretKeyRef.name",
+            "Secret/env containers[1].envFrom[1].secretRef.name",
+            "Secret/registry? imagePullSecrets[0].name",
+            "Secret/tls volumes[0].secret.secretName",
+            "Secret/token volumes[5].projected.sources[1].secret.name",
+            "ConfigMap/ca? volumes[5].projected.sources[2].configMap.name",
+            "ConfigMap/extra? containers[1].envFrom[0].configMapRef.name",
+            "ConfigMap/settings volumes[1].configMap.name",
+            "PersistentVolumeClaim/data-0 volumes[2].persistentVolumeClaim.claimName",
+        ]
+    );
+}
+
+#[test]
+fn a_pod_hook_is_read_like_a_jobs_pod() {
+    let of_pod = references(&json!({"kind": "Pod", "spec": pod()}));
+    let of_job = references(&job(pod()));
+    assert_eq!(of_pod.len(), of_job.len());
+    for (pod, job) in of_pod.iter().zip(&of_job) {
+        assert_eq!((pod.kind, &pod.name, pod.optional), (job.kind, &job.name, job.optional));
+        assert_eq!(format!("spec.template.{}", pod.from), job.from);
+    }
+}
+
+#[test]
+fn a_pod_that_names_nothing_runs_as_the_default_account() {
+    let references = references(&job(json!({"containers": [{"image": "i"}]})));
+    assert_eq!(references.len(), 1);
+    assert_eq!((references[0].kind, references[0].name.as_str()), (Kind::ServiceAccount, "default"));
+    assert!(!references[0].is_in_question());
+    assert_eq!(missing(&references, |_| false, &[]), None);
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_place() {
+    let references = references(&job(pod()));
+    let there =
+        |reference: &Reference| !matches!(reference.name.as_str(), "db" | "data-0" | "registry" | "extra");
+    let refusal = missing(&references, there, &[]).unwrap();
+    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
+    assert_eq!(
+        refusal.message,
+        "the hook's pod could not start: there is no Secret \"db\" \
+         (spec.template.spec.containers[0].env[1].valueFrom.secretKeyRef.name) and PersistentVolumeClaim \"data-0\" \
+         (spec.template.spec.volumes[2].persistentVolumeClaim.claimName) in the release's namespace"
+    );
+    assert_eq!(missing(&references, |_| true, &[]), None);
+}
+
+#[test]
+fn what_helm_deleted_with_its_event_is_told_so() {
+    let references = references(&job(pod()));
+    let of_chart = |kind: &str, name: &str| ClosureObject {
+        api_version: "v1".into(),
+        kind: kind.into(),
+        name: name.into(),
+        rules: Vec::new(),
+    };
+    let closure =
+        [of_chart("ServiceAccount", "migrate"), of_chart("ConfigMap", "db"), of_chart("Secret", "tls")];
+    let there = |reference: &Reference| !matches!(reference.name.as_str(), "db" | "migrate");
+    let message = missing(&references, there, &closure).unwrap().message;
+    assert!(message.contains("deletes after it: ServiceAccount \"migrate\". Make"), "{message}");
+    assert!(
+        !missing(&references, |reference| reference.name != "db", &closure)
+            .unwrap()
+            .message
+            .contains("hooks, which")
+    );
+}
+
+#[test]
+fn a_name_that_no_object_has_is_missing_without_asking() {
+    for name in ["../other", "A", "a/b", &"x".repeat(300)] {
+        let references = references(&job(json!({"volumes": [{"secret": {"secretName": name}}]})));
+        assert!(references.iter().all(|reference| !reference.is_in_question()));
+        assert!(missing(&references, |_| true, &[]).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn neither_references_nor_messages_grow_without_end() {
+    let volumes: Vec<Value> = (0..5000).map(|n| json!({"secret": {"secretName": format!("s{n}")}})).collect();
+    let references = references(&job(json!({"volumes": volumes})));
+    assert_eq!(references.len(), MAX_REFERENCES);
+    let message = missing(&references, |_| false, &[]).unwrap().message;
+    assert!(message.contains("and 247 more in the release's namespace") && message.len() < 2000, "{message}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_message_names_exactly_what_is_missing(missing_names in prop::collection::btree_set(
+        prop::sample::select(vec!["migrate", "csi", "db", "env", "tls", "token", "settings", "data-0"]), 0..4,
+    )) {
+        let references = references(&job(pod()));
+        let refusal = missing(&references, |reference| !missing_names.contains(reference.name.as_str()), &[]);
+        prop_assert_eq!(refusal.is_none(), missing_names.is_empty());
+        for reference in &references {
+            let named = refusal.as_ref().is_some_and(|refusal| refusal.message.contains(&quote(&reference.name)));
+            prop_assert_eq!(named, missing_names.contains(reference.name.as_str()), "{}", reference);
+        }
+    }
+}
