@@ -103,7 +103,8 @@ fn the_version_is_the_workspaces() {
 #[test]
 fn the_image_is_built_with_the_workspaces_toolchain() {
     let toolchain = read("rust-toolchain.toml");
-    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    let channel =
+        toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
     let dockerfile = read("Dockerfile");
     for line in [format!("/rust:{channel}-slim-"), format!("ENV RUSTUP_TOOLCHAIN={channel}\n")] {
         assert!(dockerfile.contains(&line), "the Dockerfile does not say {line}");
