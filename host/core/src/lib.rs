@@ -22,6 +22,7 @@ pub mod record;
 pub mod refusal;
 pub mod request;
 pub mod snapshot;
+pub mod status;
 pub mod target;
 pub mod text;
 pub mod verdict;

@@ -18,6 +18,7 @@ mod tests;
 
 pub use culprit::Culprit;
 use jiff::Timestamp;
+pub(crate) use job::entry;
 pub use job::{has_finalizer, is_deleting, is_finished, operation_uid, owner_uid};
 pub use log::{LINE_BYTES, tail};
 use pod::{Pod, Pods};
@@ -71,6 +72,24 @@ pub enum Outcome {
         /// The container or pod that had failed, if one had.
         culprit: Option<Culprit>,
     },
+}
+
+impl Outcome {
+    /// The container or pod that failed, where there is one.
+    pub fn culprit(&self) -> Option<&Culprit> {
+        match self {
+            Outcome::Failed { culprit, .. } | Outcome::Deleted { culprit, .. } => culprit.as_ref(),
+            Outcome::NotStarted { .. } | Outcome::Running { .. } | Outcome::Succeeded { .. } => None,
+        }
+    }
+
+    /// Whether nothing more will come: the run has ended, or its Job is being deleted.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Outcome::Succeeded { .. } | Outcome::Failed { .. } | Outcome::Deleted { .. } => true,
+            Outcome::NotStarted { .. } | Outcome::Running { .. } => false,
+        }
+    }
 }
 
 /// A pod, by name.

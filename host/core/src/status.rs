@@ -1,0 +1,190 @@
+//! A *status* is what an Operation's status says of its run: phase, conditions, outputs, and where the logs and the Job are.
+//!
+//! [`next`] is a function of the status that is there and the [`State`] that was found; it gives the whole new status, or nothing
+//! where nothing is to be written. It may be called as often as one likes, by several hookhosts, at any time: the same state
+//! again gives nothing.
+//!
+//! # What it keeps to
+//! - A finished status stays as it is. Whether it is finished its finishedAt and its conditions tell, never its phase, which
+//!   other controllers overwrite. [`restore`] puts back what they have overwritten.
+//! - A phase Failed, Succeeded or Cancelled has the condition of that name, so the result is in two places.
+//! - Conditions and outputs that are not hookhost's are left alone.
+//! - The number of writes does not grow with the time that a run takes. While the Job runs, its pods and what they wait for are
+//!   told [`NOTICES`] times at most; then the next write is the result. While an Operation is blocked, a message that merely
+//!   counts down is not written.
+
+mod conditions;
+mod message;
+mod read;
+mod restore;
+mod run;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use jiff::Timestamp;
+pub use message::NOTICES;
+pub use read::{JobRef, is_finished, job_ref, phase};
+pub use restore::restore;
+pub use run::Run;
+use serde_json::Value;
+pub use write::next;
+
+use crate::outcome::{Culprit, Outcome, PodRef};
+use crate::refusal::Refusal;
+
+/// Bytes of a condition's message. Kubernetes takes so many characters.
+pub const MESSAGE_BYTES: usize = 32 * 1024;
+/// Bytes of an event's note: Kubernetes' limit.
+pub const NOTE_BYTES: usize = 1024;
+/// Bytes of a log in a message: half of it, so that all else that belongs there fits.
+pub const LOG_BYTES: usize = MESSAGE_BYTES / 2;
+
+/// What was found of an Operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does not run now, or never will.
+    Refused(Refusal),
+    /// Its Job is made and has no pod yet.
+    Pending {
+        /// Why none can be made.
+        why: Option<String>,
+    },
+    /// Its Job has a pod.
+    Running {
+        /// The newest.
+        pod: Option<PodRef>,
+        /// Why it cannot start.
+        waiting: Option<String>,
+    },
+    /// Its Job is complete.
+    Succeeded {
+        /// When.
+        completed: Option<Timestamp>,
+        /// The pod that succeeded.
+        pod: Option<PodRef>,
+    },
+    /// Its Job has failed.
+    Failed {
+        /// Kubernetes' reason and message.
+        why: String,
+        /// The container or pod that failed.
+        culprit: Option<Culprit>,
+        /// The culprit's pod, else the newest.
+        pod: Option<PodRef>,
+        /// When.
+        finished: Option<Timestamp>,
+        /// The last lines of the culprit's log; [`crate::outcome::tail`] makes them. May be empty.
+        log: String,
+    },
+    /// It was cancelled, and nothing of it runs any more.
+    Cancelled(CancelledBy),
+    /// Somebody else has deleted its Job before it ended.
+    ExternallyDeleted {
+        /// The culprit's pod, else the newest that was left.
+        pod: Option<PodRef>,
+        /// Whether a pod was still at work.
+        running: bool,
+        /// The container or pod that had failed, if one had.
+        culprit: Option<Culprit>,
+        /// The last lines of the culprit's log. May be empty.
+        log: String,
+    },
+    /// It has failed because the chart did not have the hook, and now a revision of the release has it.
+    HookAvailable {
+        /// That revision.
+        revision: u32,
+    },
+}
+
+impl State {
+    /// The state of an Operation whose Job nobody of ours deletes; `log` is the end of the culprit's log.
+    pub fn of(outcome: Outcome, log: String) -> State {
+        match outcome {
+            Outcome::NotStarted { why } => State::Pending { why },
+            Outcome::Running { pod, waiting } => State::Running { pod, waiting },
+            Outcome::Succeeded { completed, pod } => State::Succeeded { completed, pod },
+            Outcome::Failed { why, culprit, pod, finished } => {
+                State::Failed { why, culprit, pod, finished, log }
+            }
+            Outcome::Deleted { pod, running, culprit } => {
+                State::ExternallyDeleted { pod, running, culprit, log }
+            }
+        }
+    }
+}
+
+/// How somebody cancelled an Operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelledBy {
+    /// By the annotation for it.
+    Annotation,
+    /// By deleting the Operation.
+    Deletion,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The whole new status.
+    pub status: Value,
+    /// The events to send once the status is written: one for each step that the Operation has made, in order.
+    pub events: Vec<Event>,
+}
+
+/// An event about the Operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Normal or Warning.
+    pub kind: EventKind,
+    /// One of the API's words, for example "OperationRunning".
+    pub reason: &'static str,
+    /// For people; at most [`NOTE_BYTES`].
+    pub note: String,
+}
+
+/// The type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the words are the API's own
+pub enum EventKind {
+    Normal,
+    Warning,
+}
+
+impl EventKind {
+    /// As in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Normal => "Normal",
+            EventKind::Warning => "Warning",
+        }
+    }
+}
+
+/// The API's words: condition types, their reasons, phases, events.
+pub(crate) mod words {
+    pub(crate) const ACCEPTED: &str = "Accepted";
+    pub(crate) const BLOCKED: &str = "Blocked";
+    pub(crate) const RUNNING: &str = "Running";
+    pub(crate) const SUCCEEDED: &str = "Succeeded";
+    pub(crate) const FAILED: &str = "Failed";
+    pub(crate) const CANCELLED: &str = "Cancelled";
+
+    pub(crate) const PENDING: &str = "Pending";
+
+    pub(crate) const TEMPLATE_VALIDATED: &str = "TemplateValidated";
+    pub(crate) const UNBLOCKED: &str = "Unblocked";
+    pub(crate) const HOOK_AVAILABLE: &str = "HookAvailable";
+    pub(crate) const JOB_ACTIVE: &str = "HelmHookJobActive";
+    pub(crate) const JOB_SUCCEEDED: &str = "HelmHookJobSucceeded";
+    pub(crate) const JOB_FAILED: &str = "HelmHookJobFailed";
+    pub(crate) const CANCELLED_BY_USER: &str = "CancelledByUser";
+    pub(crate) const EXTERNAL_DELETION: &str = "ExternalDeletion";
+
+    pub(crate) const OPERATION_ACCEPTED: &str = "OperationAccepted";
+    pub(crate) const OPERATION_BLOCKED: &str = "OperationBlocked";
+    pub(crate) const OPERATION_RUNNING: &str = "OperationRunning";
+    pub(crate) const OPERATION_SUCCEEDED: &str = "OperationSucceeded";
+    pub(crate) const OPERATION_FAILED: &str = "OperationFailed";
+    pub(crate) const OPERATION_CANCELLED: &str = "OperationCancelled";
+}

@@ -1,0 +1,365 @@
+//! Writing a status.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::conditions::{Condition, Conditions, time};
+use super::message::{self, Failure, Noted};
+use super::read::{is_finished, text};
+use super::words::*;
+use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Update};
+use crate::outcome::{Culprit, PodRef, clean, cut};
+use crate::reason::Reason;
+use crate::refusal::{Refusal, Then};
+
+/// What is to be written so that `current`, an Operation's status, says `state`; nothing where it does, or where it may not
+/// because the Operation has ended.
+///
+/// `run` is what the Operation's Job says, where there is one. `generation` is the Operation's metadata.generation.
+pub fn next(
+    current: &Value,
+    state: &State,
+    run: Option<&Run>,
+    generation: i64,
+    now: Timestamp,
+) -> Option<Update> {
+    let mut draft = Draft::of(current, generation, now);
+    if is_finished(current) {
+        return match state {
+            State::HookAvailable { revision } if draft.hook_available(*revision) => draft.finish(current),
+            _ => None,
+        };
+    }
+    let runs = draft.conditions.is_true(RUNNING);
+    match state {
+        State::Refused(refusal) if refusal.is_final() => draft.refused(refusal),
+        // A Job that runs is neither held nor without a pod: what says so was looked up before.
+        State::Refused(_) | State::Pending { .. } if runs => return None,
+        State::Refused(refusal) => draft.blocked(refusal),
+        State::Pending { why } => draft.pending(run, why.as_deref()),
+        State::Running { pod, waiting } => draft.running(run, pod.as_ref(), waiting.as_deref()),
+        State::Succeeded { completed, pod } => draft.succeeded(run, *completed, pod.as_ref()),
+        State::Failed { why, culprit, pod, finished, log } => {
+            let what = format!("{} failed: {}.", draft.job(run), clean(why, 2048).trim_end_matches('.'));
+            draft.failed(run, &Lost { what, reason: JOB_FAILED, culprit, pod, finished: *finished, log });
+        }
+        State::Cancelled(by) => draft.cancelled(run, *by),
+        State::ExternallyDeleted { pod, running, culprit, log } => {
+            let when = if *running { "while its pod was still at work" } else { "before it had ended" };
+            let what = format!("{} was deleted by somebody else {when}.", draft.job(run));
+            draft.failed(run, &Lost { what, reason: EXTERNAL_DELETION, culprit, pod, finished: None, log });
+        }
+        State::HookAvailable { .. } => return None,
+    }
+    draft.finish(current)
+}
+
+/// How a run was lost.
+struct Lost<'a> {
+    /// A sentence.
+    what: String,
+    reason: &'static str,
+    culprit: &'a Option<Culprit>,
+    pod: &'a Option<PodRef>,
+    finished: Option<Timestamp>,
+    log: &'a str,
+}
+
+/// A status that is being written.
+struct Draft {
+    /// Without the conditions; always a mapping.
+    status: Value,
+    conditions: Conditions,
+    events: Vec<Event>,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Draft {
+    fn of(current: &Value, generation: i64, now: Timestamp) -> Draft {
+        let mut status = current.as_object().cloned().unwrap_or_default();
+        status.remove("conditions");
+        Draft {
+            status: Value::Object(status),
+            conditions: Conditions::of(current),
+            events: Vec::new(),
+            generation,
+            now,
+        }
+    }
+
+    fn finish(self, current: &Value) -> Option<Update> {
+        let mut status = self.status;
+        status["conditions"] = self.conditions.into_json();
+        (status != *current).then_some(Update { status, events: self.events })
+    }
+
+    fn set(&mut self, of_type: &str, is_true: bool, reason: &str, message: &str) {
+        let condition = Condition { of_type, is_true, reason, message };
+        self.conditions.set(&condition, Some(self.generation), self.now);
+    }
+
+    fn event(&mut self, kind: EventKind, reason: &'static str, note: &str) {
+        self.events.push(Event { kind, reason, note: cut(note, NOTE_BYTES) });
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.status["phase"] = json!(phase);
+    }
+
+    /// Blocked=False, where it was True.
+    fn unblock(&mut self) {
+        if self.conditions.is_true(BLOCKED) {
+            self.set(BLOCKED, false, UNBLOCKED, message::UNBLOCKED);
+        }
+    }
+
+    // === refused ===
+
+    fn refused(&mut self, refusal: &Refusal) {
+        let (reason, message) = (refusal.reason.as_str(), &refusal.message);
+        self.phase(FAILED);
+        self.set(ACCEPTED, false, reason, message);
+        if refusal.reason == Reason::HookNotFound {
+            self.set(BLOCKED, true, reason, message);
+        } else {
+            self.unblock();
+        }
+        if self.conditions.is_true(RUNNING) {
+            self.set(RUNNING, false, reason, &message::ended(&self.status));
+        }
+        self.set(FAILED, true, reason, message);
+        self.status["finishedAt"] = json!(time(self.now));
+        self.event(EventKind::Warning, OPERATION_FAILED, &format!("{reason}: {message}"));
+    }
+
+    fn blocked(&mut self, refusal: &Refusal) {
+        let (reason, message) = (refusal.reason.as_str(), &refusal.message);
+        self.phase(PENDING);
+        let is_told = self.conditions.says(BLOCKED, true, reason);
+        if is_told && message::counts_down(self.conditions.message(BLOCKED), message) {
+            return;
+        }
+        self.set(BLOCKED, true, reason, message);
+        if !is_told {
+            // What ends by itself in time is nothing to warn of.
+            let ends_by_itself = matches!(refusal.then, Then::RetryAfter(_));
+            let kind = if ends_by_itself { EventKind::Normal } else { EventKind::Warning };
+            self.event(kind, OPERATION_BLOCKED, &format!("{reason}: {message}"));
+        }
+    }
+
+    /// Whether the Operation has ended for want of the hook, and does not say yet that the hook is there.
+    fn hook_available(&mut self, revision: u32) -> bool {
+        let missed = Reason::HookNotFound.as_str();
+        let was_missed =
+            self.conditions.says(FAILED, true, missed) || self.conditions.says(ACCEPTED, false, missed);
+        let is_news = was_missed && !self.conditions.says(BLOCKED, false, HOOK_AVAILABLE);
+        if is_news {
+            let message = format!(
+                "Revision {revision} of the release has the hook. This Operation has ended and does not run again: make a \
+                 new one."
+            );
+            self.set(BLOCKED, false, HOOK_AVAILABLE, &message);
+        }
+        is_news
+    }
+
+    // === accepted ===
+
+    /// What holds from the moment that the Job is made.
+    fn accept(&mut self, run: Option<&Run>) {
+        let is_new = match run {
+            Some(run) => self.refer("engineRef", "Job", &run.job_namespace, &run.job_name),
+            None => !self.conditions.is_true(ACCEPTED),
+        };
+        if let Some(run) = run {
+            for (key, name) in [("jobName", &run.job_name), ("hook", &run.hook), ("release", &run.release)] {
+                if !name.is_empty() {
+                    self.output(key, json!(name));
+                }
+            }
+            if let Some(revision) = run.revision {
+                self.output("revision", json!(revision));
+            }
+            // The decision of an Operation never changes. Written once, it does not matter how the API server keeps its nulls.
+            let is_there = self.status.pointer("/outputs/decision").is_some_and(Value::is_object);
+            if run.decision.is_object() && !is_there {
+                self.output("decision", run.decision.clone());
+            }
+        }
+        let message = message::accepted(&self.status);
+        if is_new {
+            self.event(EventKind::Normal, OPERATION_ACCEPTED, &message);
+        }
+        self.set(ACCEPTED, true, TEMPLATE_VALIDATED, &message);
+        self.unblock();
+    }
+
+    fn pending(&mut self, run: Option<&Run>, why: Option<&str>) {
+        self.accept(run);
+        self.phase(PENDING);
+        let mut noted = self.noted(false, PENDING);
+        if let Some(why) = why {
+            noted.add_new(why, self.now);
+        }
+        let message = noted.under(&message::pending(&self.status));
+        self.set(RUNNING, false, PENDING, &message);
+    }
+
+    fn running(&mut self, run: Option<&Run>, pod: Option<&PodRef>, waiting: Option<&str>) {
+        let is_new = !self.conditions.is_true(RUNNING);
+        let is_told = self.conditions.says(RUNNING, true, JOB_ACTIVE);
+        self.accept(run);
+        self.phase(RUNNING);
+        self.started(run, self.now);
+        let mut noted = self.noted(true, JOB_ACTIVE);
+        let shown = self.status.get("logsRef").and_then(|logs| text(logs, "name")).map(str::to_owned);
+        if let Some(pod) = pod {
+            match shown {
+                Some(shown) if is_told && shown != pod.name => {
+                    if noted.has_room() {
+                        noted.add(&format!("pod {} came after pod {shown}", pod.name), self.now);
+                        self.logs(pod);
+                    }
+                }
+                _ => self.logs(pod),
+            }
+        }
+        if let Some(waiting) = waiting {
+            noted.add_new(waiting, self.now);
+        }
+        let first_line = message::running(&self.status);
+        self.set(RUNNING, true, JOB_ACTIVE, &noted.under(&first_line));
+        if is_new {
+            let note = noted.under(&first_line);
+            self.event(EventKind::Normal, OPERATION_RUNNING, &note);
+        }
+    }
+
+    // === ended ===
+
+    fn succeeded(&mut self, run: Option<&Run>, completed: Option<Timestamp>, pod: Option<&PodRef>) {
+        let completed = completed.unwrap_or(self.now);
+        self.accept(run);
+        self.end(run, SUCCEEDED, JOB_SUCCEEDED, completed);
+        let message = message::succeeded(&self.status, completed);
+        self.set(SUCCEEDED, true, JOB_SUCCEEDED, &message);
+        self.output("completionTime", json!(time(completed)));
+        self.output("exitCode", json!(0));
+        if let Some(pod) = pod {
+            self.logs(pod);
+        }
+        self.event(EventKind::Normal, OPERATION_SUCCEEDED, &message);
+    }
+
+    fn failed(&mut self, run: Option<&Run>, lost: &Lost<'_>) {
+        // Read before the end overwrites it.
+        let noted = if self.conditions.is_true(RUNNING) {
+            self.noted(true, JOB_ACTIVE)
+        } else {
+            self.noted(false, PENDING)
+        };
+        let culprit = lost.culprit.as_ref();
+        self.accept(run);
+        self.end(run, FAILED, lost.reason, lost.finished.unwrap_or(self.now));
+        let failure = Failure { what: lost.what.clone(), culprit, noted: &noted, log: lost.log };
+        let message = failure.told(MESSAGE_BYTES);
+        self.set(FAILED, true, lost.reason, &message);
+        if lost.reason == EXTERNAL_DELETION {
+            self.set(CANCELLED, true, EXTERNAL_DELETION, &lost.what);
+        }
+        if let Some(code) = culprit.and_then(|culprit| culprit.exit_code) {
+            self.output("exitCode", json!(code));
+        }
+        if let Some(pod) = lost.pod {
+            self.logs(pod);
+        }
+        self.event(EventKind::Warning, OPERATION_FAILED, &failure.told(NOTE_BYTES));
+    }
+
+    fn cancelled(&mut self, run: Option<&Run>, by: CancelledBy) {
+        let has_job = run.is_some() || super::job_ref(&self.status).is_some();
+        if has_job {
+            self.accept(run);
+        }
+        self.end(run, CANCELLED, CANCELLED_BY_USER, self.now);
+        let message = message::cancelled(&self.status, by);
+        if !has_job {
+            self.set(ACCEPTED, false, CANCELLED_BY_USER, &message);
+        }
+        self.set(CANCELLED, true, CANCELLED_BY_USER, &message);
+        self.event(EventKind::Normal, OPERATION_CANCELLED, &message);
+    }
+
+    /// What holds of every run that is over.
+    fn end(&mut self, run: Option<&Run>, phase: &str, reason: &str, finished: Timestamp) {
+        self.phase(phase);
+        self.unblock();
+        if run.is_some_and(|run| run.started.is_some()) {
+            self.started(run, finished);
+        }
+        self.status["finishedAt"] = json!(time(finished));
+        if super::job_ref(&self.status).is_some() || self.conditions.get(RUNNING).is_some() {
+            self.set(RUNNING, false, reason, &message::ended(&self.status));
+        }
+    }
+
+    // === fields ===
+
+    fn started(&mut self, run: Option<&Run>, otherwise: Timestamp) {
+        if text(&self.status, "startedAt").is_none() {
+            let started = run.and_then(|run| run.started).unwrap_or(otherwise);
+            self.status["startedAt"] = json!(time(started));
+        }
+    }
+
+    /// What the Running condition has noted, if this is what it says.
+    fn noted(&self, is_true: bool, reason: &str) -> Noted {
+        if self.conditions.says(RUNNING, is_true, reason) {
+            Noted::of(self.conditions.message(RUNNING))
+        } else {
+            Noted::none()
+        }
+    }
+
+    /// How messages call the Job, before engineRef may name it.
+    fn job(&self, run: Option<&Run>) -> String {
+        match run {
+            Some(run) => {
+                message::job(&json!({"engineRef": reference("Job", &run.job_namespace, &run.job_name)}))
+            }
+            None => message::job(&self.status),
+        }
+    }
+
+    fn logs(&mut self, pod: &PodRef) {
+        self.refer("logsRef", "Pod", &pod.namespace, &pod.name);
+        self.output("logsRef", reference("Pod", &pod.namespace, &pod.name));
+    }
+
+    /// Makes `field` refer to an object; whether it did not before. What else is in a reference that does, a url for one,
+    /// stays.
+    fn refer(&mut self, field: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        let there = self.status.get(field).unwrap_or(&Value::Null);
+        let is = |key, value: &str| there.get(key).and_then(Value::as_str).unwrap_or_default() == value;
+        if is("kind", kind) && is("namespace", namespace) && is("name", name) {
+            return false;
+        }
+        self.status[field] = reference(kind, namespace, name);
+        true
+    }
+
+    /// Sets one of status.outputs; outputs that are no mapping become one.
+    fn output(&mut self, key: &str, value: Value) {
+        let outputs = &mut self.status["outputs"];
+        if !outputs.is_object() {
+            *outputs = json!({});
+        }
+        outputs[key] = value;
+    }
+}
+
+fn reference(kind: &str, namespace: &str, name: &str) -> Value {
+    json!({"kind": kind, "namespace": namespace, "name": name})
+}
