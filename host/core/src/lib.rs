@@ -10,6 +10,7 @@
 
 pub mod clone;
 pub mod closure;
+pub mod conflict;
 pub mod decision;
 pub mod dependency;
 pub mod hook;
