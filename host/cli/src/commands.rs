@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod completions;
+mod crds;
 mod hooks;
 mod plan;
 mod policy;
@@ -25,6 +26,7 @@ enum Command {
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
+    Crds(crds::Args),
     Completions(completions::Args),
 }
 
@@ -53,7 +55,7 @@ impl Args {
             Command::Hooks(args) => args.error_format(),
             Command::Plan(args) => args.error_format(),
             Command::Policy(command) => command.error_format(),
-            Command::Completions(_) => ErrorFormat::Text,
+            Command::Crds(_) | Command::Completions(_) => ErrorFormat::Text,
         }
     }
 
@@ -63,6 +65,7 @@ impl Args {
             Command::Hooks(args) => hooks::run(args),
             Command::Plan(args) => plan::run(args),
             Command::Policy(command) => command.run(),
+            Command::Crds(args) => crds::run(args),
             Command::Completions(args) => completions::run(args),
         }
     }

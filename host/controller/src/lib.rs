@@ -1,1 +1,38 @@
 //! Watches Operations in a cluster and runs the hook that each names exactly once.
+//!
+//! ```text
+//!             ┌────────── watch ───────────┐            ┌──── read ────┐
+//!  API server ┤ Operations, Jobs, pods, …  ├─► reconcile ┤ what decides ├─► core: may it run? plan ─► write ─► API server
+//!             └────────────────────────────┘      ▲      └──────────────┘         │
+//!                                               wake                           policy (sandbox)
+//! ```
+//!
+//! What decides is in `hookhost-core`, and pure; here is what reads the cluster, what writes to it, and the order of the
+//! two. [`run`] is all of it.
+
+pub mod admin;
+mod backoff;
+mod claims;
+pub mod client;
+pub mod config;
+pub mod crd;
+pub mod error;
+pub mod event;
+mod in_flight;
+pub mod lease;
+pub mod metrics;
+mod orphan;
+pub mod policy;
+mod read;
+mod reconcile;
+mod run;
+pub mod telemetry;
+mod turns;
+mod wake;
+mod watch;
+mod write;
+mod written;
+
+pub use config::Config;
+pub use error::Error;
+pub use run::{RunError, run};
