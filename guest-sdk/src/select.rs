@@ -237,7 +237,7 @@ impl fmt::Display for OperationType {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Event, Selector};
+    use super::{Event, OperationType, Selector};
     use crate::testing::request;
 
     fn selector(settings: Value) -> Selector {
@@ -273,6 +273,20 @@ mod tests {
         let all =
             selector(json!({"hooks": ["a", "b*"], "events": ["test"], "charts": ["c"], "types": ["Backup"]}));
         assert_eq!(all.to_string(), "hooks a, b* on test of charts c in Operations of type Backup");
+    }
+
+    #[test]
+    fn the_types_of_operations_are_those_of_the_contract() {
+        let wit = include_str!("../wit/hook-policy.wit");
+        let error = serde_json::from_value::<OperationType>(json!("x")).unwrap_err().to_string();
+        // "unknown variant `x`, expected one of `Backup`, …".
+        let types: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        for word in &types {
+            assert_eq!(serde_json::from_value::<OperationType>(json!(word)).unwrap().as_str(), *word);
+        }
+        let (last, others) = types.split_last().unwrap();
+        let sentence = format!("/// spec.type: {} or {last}.", others.join(", "));
+        assert!(wit.contains(&sentence), "{sentence}");
     }
 
     #[test]

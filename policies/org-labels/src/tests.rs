@@ -2,7 +2,7 @@ use hook_policy::testing::{self, request};
 use hook_policy::{Decision, Request};
 use serde_json::{Value, json};
 
-use super::OrgLabels;
+use super::{OWNED_KEYS, OrgLabels};
 
 fn decide(request: Request, settings: Value) -> Decision {
     testing::evaluate::<OrgLabels>(&request, settings)
@@ -107,4 +107,16 @@ fn the_checked_in_schema_is_that_of_the_settings() {
         env!("CARGO_MANIFEST_DIR"),
         "/settings.schema.json"
     ));
+}
+
+#[test]
+fn the_keys_that_are_not_a_policys_are_those_of_the_contract() {
+    let wit = include_str!("../../../wit/hook-policy.wit");
+    let said: Vec<&str> = wit.lines().map(|line| line.trim().trim_start_matches("///").trim()).collect();
+    let (domains, keys): (Vec<&str>, Vec<&str>) = OWNED_KEYS.iter().partition(|key| key.ends_with('/'));
+    let domains: Vec<&str> = domains.iter().map(|domain| domain.trim_end_matches('/')).collect();
+    let (last, domains) = domains.split_last().unwrap();
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let sentence = format!("{}, and keys in the domains {} and {last}.", keys.join(", "), domains.join(", "));
+    assert!(said.join(" ").contains(&sentence), "{sentence}");
 }

@@ -48,22 +48,27 @@ impl fmt::Debug for StoredHook {
 /// as stored. `release_namespace` is where the release is installed.
 ///
 /// All manifests together are bounded as one YAML text is; those beyond the bound are listed as unreadable. At most
-/// [`MAX_HOOKS`] are listed.
+/// [`MAX_HOOKS`] objects are listed; what was stored with more is listed once more for them, as not runnable.
 pub fn list(stored: &[StoredHook], release_namespace: &str) -> Vec<Hook> {
     let mut in_order: Vec<&StoredHook> = stored.iter().collect();
     in_order.sort_by(|a, b| (a.weight, &a.name).cmp(&(b.weight, &b.name)));
     let mut budget = Budget::default();
     let mut hooks = Vec::with_capacity(stored.len());
+    let mut room = MAX_HOOKS;
     for hook in in_order {
-        if hooks.len() == MAX_HOOKS {
-            break;
-        }
-        match objects(&hook.manifest, MAX_HOOKS - hooks.len(), &mut budget) {
+        // One more than there is room for, so that it shows.
+        match objects(&hook.manifest, room + 1, &mut budget) {
             Ok(objects) if objects.is_empty() => {
                 hooks.push(unreadable(hook, NotRunnable::NotAnObject { missing: "it is empty" }));
             }
             Ok(objects) => {
-                hooks.extend(objects.into_iter().map(|manifest| object(hook, manifest, release_namespace)))
+                let all = objects.len();
+                let listed = objects.into_iter().take(room);
+                hooks.extend(listed.map(|manifest| object(hook, manifest, release_namespace)));
+                if all > room {
+                    hooks.push(unreadable(hook, NotRunnable::TooMany));
+                }
+                room = room.saturating_sub(all);
             }
             Err(error) => hooks.push(unreadable(hook, NotRunnable::Unreadable(error))),
         }
@@ -133,16 +138,17 @@ fn flatten(document: Value, most: usize, objects: &mut Vec<Value>) {
 }
 
 fn object(stored: &StoredHook, manifest: Value, release_namespace: &str) -> Hook {
+    let runnable = runnable::check(&manifest, release_namespace);
     if !manifest.is_object() {
         // It keeps the name by which Helm knows it.
-        return unreadable(stored, NotRunnable::NotAnObject { missing: "it is not a mapping" });
+        return Hook { runnable, ..of(stored) };
     }
     let text = |path: &str| at(&manifest, path).and_then(Value::as_str).unwrap_or_default().to_owned();
     Hook {
         name: text("metadata.name"),
         kind: text("kind"),
         api_version: text("apiVersion"),
-        runnable: runnable::check(&manifest, release_namespace),
+        runnable,
         manifest: Arc::new(manifest),
         ..of(stored)
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::find::cut;
+use crate::record::MAX_HOOKS;
 use crate::text::quote;
 use crate::workload::at;
 use crate::yaml::YamlError;
@@ -67,6 +68,11 @@ pub enum NotRunnable {
     /// The text is not YAML that Helm would read, or larger than a hook may be.
     #[error("its manifest cannot be read. Correct the chart's template")]
     Unreadable(#[source] YamlError),
+    /// Objects of one stored hook, or the rest of them, beyond what a release's hooks may hold.
+    #[error(
+        "it holds objects that are not listed: hookhost reads {MAX_HOOKS} of a release. Give the chart fewer hooks"
+    )]
+    TooMany,
     /// YAML, but not a Kubernetes object.
     #[error("its manifest is not a Kubernetes object: {missing}. Correct the chart's template")]
     NotAnObject {
@@ -87,6 +93,7 @@ impl NotRunnable {
             NotRunnable::NoContainers { .. } => "no containers",
             NotRunnable::NoName { .. } => "no name",
             NotRunnable::Unreadable(_) => "manifest unreadable",
+            NotRunnable::TooMany => "too many objects",
             NotRunnable::NotAnObject { .. } => "not a Kubernetes object",
         }
     }

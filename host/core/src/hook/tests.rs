@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::Reason;
+use crate::record::MAX_HOOKS;
 
 fn stored(name: &str, manifest: &str) -> StoredHook {
     StoredHook {
@@ -246,6 +247,25 @@ fn the_event_test_success_is_found_as_test() {
     let hooks = list(&[hook], "shops");
     assert!(select(&hooks, "smoke", |by| by.event = Some("test")).is_ok());
     assert!(select(&hooks, "smoke", |by| by.event = Some("test-success")).is_ok());
+}
+
+#[test]
+fn objects_beyond_what_is_listed_are_told_of() {
+    let items: Vec<String> =
+        (0..MAX_HOOKS - 1).map(|n| format!("- {{kind: Secret, metadata: {{name: s{n}}}}}\n")).collect();
+    let list_of_secrets = stored("a", &format!("apiVersion: v1\nkind: List\nitems:\n{}", items.concat()));
+    let two = format!("{}\n---\n{}", job("b1").manifest, job("b2").manifest);
+    let hooks = list(&[list_of_secrets, stored("b", &two), job("c")], "shops");
+    assert_eq!(hooks.len(), MAX_HOOKS + 2);
+    assert!(select(&hooks, "b1", |_| ()).is_ok());
+    for name in ["b", "c"] {
+        let error = select(&hooks, name, |_| ()).unwrap_err();
+        assert_eq!(error.reason(), Reason::HookNotRunnable);
+        let why = hooks.iter().find(|hook| hook.name == name).map(|hook| hook.runnable.clone());
+        assert_eq!(why, Some(Err(NotRunnable::TooMany)));
+    }
+    let missing = select(&hooks, "b2", |_| ()).unwrap_err().to_string();
+    assert!(missing.contains("\"b1\""), "{missing}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::clone::Cloned;
 use crate::operation::Operation;
+use crate::record::Record;
 use crate::request::{ClosureObject, Request};
 use crate::text;
 use crate::verdict::Solved;
@@ -54,6 +55,22 @@ impl Operation {
             warnings.push(warning("ApprovalRequired", "the Operation runs only once it has been approved"));
         }
         warnings
+    }
+}
+
+impl Record {
+    /// What is odd about the record as the one that a plan is made from.
+    pub fn warnings(&self) -> Vec<Warning> {
+        if self.status.is_deployed() {
+            return Vec::new();
+        }
+        let Record { namespace, name, revision, status, .. } = self;
+        let message = format!(
+            "the release {}/{}, revision {revision}, is {status}; in a cluster the deployed revision would be used",
+            text::printable(namespace),
+            text::printable(name)
+        );
+        vec![warning("ReleaseNotDeployed", message)]
     }
 }
 

@@ -36,15 +36,23 @@ pub enum RecordError {
         /// How far it could be read.
         inflated: usize,
     },
-    /// The JSON is broken, or a field has another type than Helm writes.
+    /// The JSON is broken.
     #[error("the record's JSON is wrong at line {line}, byte {column}: {problem}. Read the Secret again")]
     Json {
         /// The line, from 1. Helm writes one.
         line: usize,
         /// The byte of that line.
         column: usize,
-        /// What is wrong, without what was found.
-        problem: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A field has another type than Helm or Kubernetes writes.
+    #[error("{path} is wrong: {expected} is expected there. Read the Secret again")]
+    Field {
+        /// Where, for example "hooks[2].weight".
+        path: String,
+        /// What may be there. What was found is not told: it may be a secret.
+        expected: String,
     },
     /// The YAML of the object is broken.
     #[error("the input is neither a release record nor YAML. Give the release's Secret as YAML or JSON")]

@@ -4,11 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::{Chart, MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, Record, RecordError, Status};
 use crate::hook::{LastRun, StoredHook};
+use crate::text::printable;
 
 #[derive(Deserialize)]
 struct Release {
@@ -98,7 +100,7 @@ impl<'de> Deserialize<'de> for Short {
 
 /// The record of this JSON. `stored_in` is the namespace of the object that held it, for a record without one.
 pub(super) fn read(json: &[u8], stored_in: Option<&str>) -> Result<Record, RecordError> {
-    let release: Release = serde_json::from_slice(json).map_err(|error| describe(&error))?;
+    let release: Release = from_slice(json)?;
     if release.name.is_empty() {
         return Err(RecordError::Missing { field: "name", advice: Some("Is it a Helm release at all?") });
     }
@@ -127,28 +129,53 @@ pub(super) fn read(json: &[u8], stored_in: Option<&str>) -> Result<Record, Recor
     })
 }
 
-/// What serde found wrong, without the value it found: that may be a secret.
-pub(super) fn describe(error: &serde_json::Error) -> RecordError {
-    let text = error.to_string();
+/// Reads JSON. Only once it is found wrong it is read again, keeping track of paths, which costs as much as reading.
+pub(super) fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, RecordError> {
+    let error = match serde_json::from_slice(json) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if error.is_data() {
+        let mut again = serde_json::Deserializer::from_slice(json);
+        if let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut again) {
+            return Err(wrong_field(&error));
+        }
+    }
+    let (line, column) = (error.line(), error.column());
+    let problem = if error.is_eof() { "it ends early" } else { "it is not JSON" };
+    Err(RecordError::Json { line, column, problem })
+}
+
+/// As [`from_slice`], of JSON that is read already: what was YAML.
+pub(super) fn from_value<T: DeserializeOwned>(json: Value) -> Result<T, RecordError> {
+    serde_path_to_error::deserialize(json).map_err(|error| wrong_field(&error))
+}
+
+/// Which field is wrong and what may be there, without the value that is there: that may be a secret.
+fn wrong_field(error: &serde_path_to_error::Error<serde_json::Error>) -> RecordError {
+    let text = error.inner().to_string();
     if text.contains(TOO_MANY) || text.contains(TOO_LONG) {
         let what = format!(
             "the {MAX_HOOKS} hooks, {MAX_HOOK_WORDS} events or {MAX_HOOK_TEXT_BYTES} bytes of a name"
         );
         return RecordError::TooLarge { what };
     }
-    let (line, column) = (error.line(), error.column());
-    let problem = match error.classify() {
-        serde_json::error::Category::Data => {
-            // "invalid type: FOUND, expected WANTED at line …": what was found may hold anything, so take what follows
-            // the last ", expected ", which is ours.
-            let wanted = text.rsplit_once(", expected ").map(|(_, wanted)| wanted);
-            let wanted = wanted.and_then(|wanted| wanted.rsplit_once(" at line ")).map(|(wanted, _)| wanted);
-            wanted.map_or("a field has a wrong value".to_owned(), |wanted| format!("{wanted} is expected"))
-        }
-        serde_json::error::Category::Eof => "it ends early".to_owned(),
-        _ => "it is not JSON".to_owned(),
+    // "invalid type: FOUND, expected WANTED at line …": what was found may hold anything, so take what follows the last
+    // ", expected ", which is ours.
+    let wanted = text.rsplit_once(", expected ").map_or("another value", |(_, wanted)| wanted);
+    let wanted = wanted.rsplit_once(" at line ").map_or(wanted, |(wanted, _)| wanted);
+    let expected = match wanted {
+        "a string" => "a text".to_owned(),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "i64" => "a whole number".to_owned(),
+        of_ours if of_ours.starts_with("struct ") => "a mapping".to_owned(),
+        other => other.to_owned(),
     };
-    RecordError::Json { line, column, problem }
+    let path = match error.path().to_string() {
+        whole if whole == "." => "the whole".to_owned(),
+        path => path,
+    };
+    RecordError::Field { path: printable(&path), expected }
 }
 
 /// Null is the same as absent.

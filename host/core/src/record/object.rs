@@ -79,13 +79,13 @@ pub(super) fn read(input: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::too_many_bytes());
     }
     if input.starts_with(b"{") {
-        match serde_json::from_slice::<Object>(input) {
+        match json::from_slice::<Object>(input) {
             Ok(object) if object.kind.is_empty() && object.items.is_empty() => return bare(&object, input),
             Ok(object) => return one(vec![object]),
             // YAML, too, may start like this.
             Err(error) => {
                 return from_yaml(input).map_err(|other| match other {
-                    RecordError::Yaml(_) => json::describe(&error),
+                    RecordError::Yaml(_) => error,
                     other => other,
                 });
             }
@@ -106,8 +106,8 @@ fn bare(object: &Object, input: &[u8]) -> Result<Record, RecordError> {
 fn from_yaml(input: &[u8]) -> Result<Record, RecordError> {
     let text = std::str::from_utf8(input).map_err(|_| RecordError::Unrecognised)?;
     let documents = crate::yaml::read(text).map_err(RecordError::Yaml)?;
-    let objects = documents.into_iter().filter(serde_json::Value::is_object).map(serde_json::from_value);
-    let objects: Vec<Object> = objects.collect::<Result<_, _>>().map_err(|error| json::describe(&error))?;
+    let objects = documents.into_iter().filter(serde_json::Value::is_object).map(json::from_value);
+    let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
     if objects.iter().all(|object| object.kind.is_empty()) {
         Err(RecordError::Unrecognised)
     } else {

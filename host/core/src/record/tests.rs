@@ -217,19 +217,41 @@ fn damaged_base64_is_told_by_its_place() {
 }
 
 #[test]
-fn wrong_types_are_refused_without_showing_the_value() {
+fn wrong_types_are_refused_by_field_without_showing_the_value() {
     for (pointer, value, expected) in [
-        ("/version", json!("s3cret"), "u32 is expected"),
-        ("/hooks", json!({"a": "s3cret"}), "a list is expected"),
-        ("/hooks/0/manifest", json!(["s3cret, expected s3cret"]), "a string is expected"),
-        ("/info/last_deployed", json!("s3cret"), "a time as in RFC 3339 is expected"),
-        ("/info/status", json!(5), "a string is expected"),
+        (
+            "/version",
+            json!("s3cret"),
+            "version is wrong: a whole number from 0 to 4294967295 is expected there",
+        ),
+        ("/version", json!(-1), "version is wrong: a whole number from 0 to 4294967295"),
+        ("/hooks", json!({"a": "s3cret"}), "hooks is wrong: a list"),
+        ("/hooks/0/manifest", json!(["s3cret, expected s3cret"]), "hooks[0].manifest is wrong: a text"),
+        ("/hooks/2/weight", json!("s3cret"), "hooks[2].weight is wrong: a whole number is"),
+        ("/hooks/2", json!("s3cret"), "hooks[2] is wrong: a mapping"),
+        ("/info/last_deployed", json!("s3cret"), "info.last_deployed is wrong: a time as in RFC 3339"),
+        ("/info/status", json!(5), "info.status is wrong: a text"),
+        ("/chart/metadata/appVersion", json!(2.1), "chart.metadata.appVersion is wrong: a text"),
     ] {
         let mut release = release();
         *release.pointer_mut(pointer).unwrap() = value;
         let error = read(&release).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn wrong_types_of_a_secret_are_told_by_field_in_json_and_in_yaml() {
+    for secret in [
+        "{\"kind\": \"Secret\", \"metadata\": {\"labels\": \"s3cret\"}}",
+        "kind: Secret\nmetadata:\n  labels: s3cret\n",
+    ] {
+        let error = Record::read(secret.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "metadata.labels is wrong: a mapping is expected there. Read the Secret again"
+        );
     }
 }
 

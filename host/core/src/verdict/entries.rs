@@ -19,7 +19,7 @@ pub const OWNED_DOMAINS: [(&str, &str); 8] = [
 ];
 
 /// Label keys without a domain that the Job controller owns, from before it used its own domain.
-const JOB_CONTROLLER_LABELS: [&str; 2] = ["controller-uid", "job-name"];
+pub(super) const JOB_CONTROLLER_LABELS: [&str; 2] = ["controller-uid", "job-name"];
 
 /// Bytes of all labels that policies add. Kubernetes sets no bound; 160 of the longest fit, and the Job stays far from
 /// etcd's limit of 1.5 MiB an object.

@@ -334,3 +334,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_keys_that_are_not_a_policys_are_those_of_the_contract() {
+    let wit = include_str!("../../../../wit/hook-policy.wit");
+    let said: Vec<&str> = wit.lines().map(|line| line.trim().trim_start_matches("///").trim()).collect();
+    let [first, second] = entries::JOB_CONTROLLER_LABELS;
+    let domains: Vec<&str> = OWNED_DOMAINS.iter().map(|(domain, _)| *domain).collect();
+    let (last, domains) = domains.split_last().unwrap();
+    let sentence =
+        format!("`{first}`, `{second}`, and keys in the domains {} and {last}.", domains.join(", "));
+    assert!(said.join(" ").contains(&sentence), "{sentence}");
+}
