@@ -8,6 +8,7 @@
 //! client, clock, file or network. Both the controller and `hookhost plan` call the same functions, so the plan that
 //! a person sees is the Job that will run.
 
+pub mod approval;
 pub mod clone;
 pub mod closure;
 pub mod conflict;
