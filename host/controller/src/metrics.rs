@@ -66,8 +66,8 @@ struct Inner {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TransitionLabels {
-    phase: &'static str,
-    reason: &'static str,
+    phase: String,
+    reason: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -242,8 +242,11 @@ impl Metrics {
     }
 
     /// An Operation entered a phase, for a reason.
-    pub fn transition(&self, phase: &'static str, reason: &'static str) {
-        self.0.transitions.get_or_create(&TransitionLabels { phase, reason }).inc();
+    ///
+    /// Both are words of the status that hookhost has just written.
+    pub fn transition(&self, phase: &str, reason: &str) {
+        let labels = TransitionLabels { phase: phase.to_owned(), reason: reason.to_owned() };
+        self.0.transitions.get_or_create(&labels).inc();
     }
 
     /// So many Operations are in this phase now and not finished.

@@ -26,6 +26,8 @@ pub mod request;
 pub mod snapshot;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod verdict;
 pub mod workload;

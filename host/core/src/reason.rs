@@ -14,6 +14,8 @@ pub enum Reason {
     HookAmbiguous,
     /// The hook is there, but cannot be run as a Job.
     HookNotRunnable,
+    /// Flux's digest does not cover the hook, so anybody who can write the release record could have made it.
+    HookNotVerified,
     /// The hook's manifest is not YAML that Helm would read, or not a Kubernetes object.
     HookManifestInvalid,
     /// There is no deployed release to take the hook from.
@@ -26,6 +28,8 @@ pub enum Reason {
     ReleaseRecordTooLarge,
     /// The Operation, or another document a person wrote, has a wrong field or type.
     ValidationFailed,
+    /// The API server, or a quota or webhook of it, refuses the Job.
+    JobRejected,
     /// A policy denied the run.
     PolicyDenied,
     /// A policy postponed the run.
@@ -107,12 +111,14 @@ impl Reason {
             Reason::HookNotFound => "HookNotFound",
             Reason::HookAmbiguous => "HookAmbiguous",
             Reason::HookNotRunnable => "HookNotRunnable",
+            Reason::HookNotVerified => "HookNotVerified",
             Reason::HookManifestInvalid => "HookManifestInvalid",
             Reason::HookRequiresRelease => "HookRequiresRelease",
             Reason::ReleaseBusy => "ReleaseBusy",
             Reason::ReleaseRecordInvalid => "ReleaseRecordInvalid",
             Reason::ReleaseRecordTooLarge => "ReleaseRecordTooLarge",
             Reason::ValidationFailed => "ValidationFailed",
+            Reason::JobRejected => "JobRejected",
             Reason::PolicyDenied => "PolicyDenied",
             Reason::PolicyHeld => "PolicyHeld",
             Reason::PolicyConflict => "PolicyConflict",

@@ -69,7 +69,9 @@ fn nothing_of_the_charts_own_metadata_is_kept() {
         job.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
     };
     assert_eq!(keys(""), ["apiVersion", "kind", "metadata", "spec"]);
-    assert_eq!(keys("/metadata"), ["annotations", "labels", "name", "namespace", "ownerReferences"]);
+    let expected = ["annotations", "finalizers", "labels", "name", "namespace", "ownerReferences"];
+    assert_eq!(keys("/metadata"), expected);
+    assert_eq!(job["metadata"]["finalizers"], json!([FINALIZER]), "hookhost's own, not the chart's");
     assert_eq!(keys("/metadata/annotations"), ["ops.vworkspace.io/decision"]);
     let labels =
         ["app.vworkspace.io/managed-by", "ops.vworkspace.io/operation", "ops.vworkspace.io/source-hook"];

@@ -5,29 +5,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::{Bounds, Decision, Overrides};
-use crate::hook::{Hook, LastRun};
+use crate::hook::Hook;
 use crate::operation::Operation;
 use crate::record::{Chart, Record, Status};
 use crate::request::{Inputs, Target};
+use crate::testing;
 use crate::verdict::Source;
 
 const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";
 
 fn hook(manifest: Value) -> Hook {
-    let text =
-        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Hook {
-        name: text("/metadata/name"),
-        kind: text("/kind"),
-        api_version: text("/apiVersion"),
-        path: "nextcloud/templates/migrate.yaml".to_owned(),
-        events: vec!["pre-upgrade".to_owned()],
-        weight: 0,
-        delete_policies: Vec::new(),
-        last_run: LastRun::default(),
-        runnable: crate::hook::check(&manifest, "org-myteam"),
-        manifest: manifest.into(),
-    }
+    testing::hook(manifest, "org-myteam")
 }
 
 /// The hook Job of the spec's worked example, as the chart would have rendered it.
@@ -65,20 +53,9 @@ fn spec_pod() -> Value {
 }
 
 fn spec_operation() -> Operation {
-    Operation::from_json(json!({
-        "apiVersion": "ops.vworkspace.io/v1alpha1",
-        "kind": "Operation",
-        "metadata": {"name": "nextcloud-myteam-pre-upgrade-2026-05-28", "namespace": "org-myteam", "uid": UID},
-        "spec": {
-            "targetRef": {
-                "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "nextcloud-myteam"
-            },
-            "type": "Migration",
-            "engine": "helmHookJob",
-            "parameters": {"hookName": "nextcloud-myteam-pre-upgrade", "activeDeadlineSeconds": 1800, "backoffLimit": 1}
-        }
-    }))
-    .unwrap()
+    let mut operation = testing::spec_operation();
+    operation["metadata"]["uid"] = json!(UID);
+    Operation::from_json(operation).unwrap()
 }
 
 fn record() -> Record {
@@ -132,6 +109,10 @@ fn the_specs_worked_example_comes_out_as_the_spec_prints_it() {
     let mut job = plan.job.unwrap();
     let annotations = job["metadata"].as_object_mut().unwrap().remove("annotations").unwrap();
     assert_eq!(annotations.as_object().unwrap().len(), 1, "the decision, which the spec does not print");
+    let finalizers = job["metadata"].as_object_mut().unwrap().remove("finalizers").unwrap();
+    assert_eq!(finalizers, json!([clone::FINALIZER]), "which the spec does not print");
+    let finalizers = job["metadata"].as_object_mut().unwrap().remove("finalizers");
+    assert_eq!(finalizers, Some(json!([clone::FINALIZER])), "hookhost's own, which the spec does not print");
     let instance = job["metadata"]["labels"].as_object_mut().unwrap().remove(clone::APPLICATION_INSTANCE);
     assert_eq!(
         instance,

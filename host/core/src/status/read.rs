@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::words::{CANCELLED, FAILED, SUCCEEDED};
+use super::words::{BLOCKED, CANCELLED, FAILED, PENDING, RUNNING, SUCCEEDED};
+use crate::reason::Reason;
 
 /// A Job, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,34 @@ pub fn job_ref(status: &Value) -> Option<JobRef> {
     }
     let name = text(status.get("outputs")?, "jobName")?;
     Some(JobRef { namespace: String::new(), name: name.to_owned() })
+}
+
+/// Why the Operation is blocked; none where it is not.
+pub fn blocked_reason(status: &Value) -> Option<&str> {
+    condition(status, BLOCKED).filter(|blocked| text(blocked, "status") == Some("True")).and_then(reason_of)
+}
+
+/// Whether the Operation has failed because its chart lacks the hook, and nobody has yet told it that the chart has it now.
+pub fn lacks_hook(status: &Value) -> bool {
+    is_finished(status) && blocked_reason(status) == Some(Reason::HookNotFound.as_str())
+}
+
+/// The word that says why the Operation is in its phase: the reason of the condition of that name, and of one that is
+/// pending, of what blocks it.
+pub fn reason(status: &Value) -> Option<&str> {
+    match phase(status)? {
+        PENDING => blocked_reason(status).or_else(|| reason_of(condition(status, RUNNING)?)),
+        phase => reason_of(condition(status, phase)?),
+    }
+}
+
+fn condition<'v>(status: &'v Value, of_type: &str) -> Option<&'v Value> {
+    let mut all = status.get("conditions")?.as_array()?.iter();
+    all.find(|condition| text(condition, "type") == Some(of_type))
+}
+
+fn reason_of(condition: &Value) -> Option<&str> {
+    text(condition, "reason")
 }
 
 /// A field that is a text and not empty.

@@ -1,0 +1,40 @@
+//! A *claim* is one Operation's right to start a hook of a target: two Operations for one hook that are looked at in the
+//! same moment must not both find it free.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A hook of a target: namespace, kind and name of the target, name of the hook.
+pub(crate) type HookOfTarget = [String; 4];
+
+/// Which Operation holds which hook, by the Operation's UID.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(Mutex<HashMap<HookOfTarget, String>>);
+
+impl Claims {
+    /// Whether the hook is this Operation's now.
+    pub(crate) fn take(&self, hook: HookOfTarget, operation_uid: &str) -> bool {
+        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *claims.entry(hook).or_insert_with(|| operation_uid.to_owned()) == *operation_uid
+    }
+
+    /// Gives back what the Operation holds.
+    pub(crate) fn release(&self, operation_uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, holder| holder != operation_uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_is_one_operations_at_a_time() {
+        let claims = Claims::default();
+        let hook = ["org", "HelmRelease", "shop", "migrate"].map(str::to_owned);
+        assert!(claims.take(hook.clone(), "a") && claims.take(hook.clone(), "a"));
+        assert!(!claims.take(hook.clone(), "b"));
+        claims.release("a");
+        assert!(claims.take(hook, "b"));
+    }
+}

@@ -1,0 +1,68 @@
+//! The *configuration* of a controller: everything that whoever installs hookhost decides.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What whoever installs hookhost decides.
+#[derive(Clone)]
+pub struct Config {
+    /// Id of this cluster. An Operation that names another is not ours; empty: none names ours.
+    pub cluster_id: String,
+    /// Label selector: hookhost acts in these namespaces only.
+    pub namespace_gate: String,
+    /// Label selector: of the gated namespaces, those whose Operations this hookhost serves. For sharding.
+    pub namespace_selector: Option<String>,
+    /// Label of a namespace whose value is its organisation; a namespace without it is its own organisation.
+    pub organisation_label: Option<String>,
+    /// Key of the approvals' signatures. Without one no required approval can be verified.
+    pub approval_key: Option<Vec<u8>>,
+    /// Lines of a failed container's log in an Operation's status; 0 for none.
+    pub log_lines: u32,
+    /// Operations that are looked at at once.
+    pub concurrency: u16,
+    /// Whether an Operation that no HookPolicy matches is refused.
+    pub require_policy: bool,
+    /// Below this directory HookPolicies may name files.
+    pub policy_dir: Option<PathBuf>,
+    /// Where compiled policies are kept.
+    pub policy_cache: Option<PathBuf>,
+    /// Whether plain Helm releases (`helm.sh/v3`) may be targets. Needs the right to list Secrets.
+    pub helm_releases: bool,
+    /// Whether test hooks of Flux' releases may be run: Flux' digest does not cover them.
+    pub unverified_test_hooks: bool,
+    /// Where /healthz, /readyz and /metrics are served; none for nowhere.
+    pub admin: Option<SocketAddr>,
+    /// The Lease by which one of several hookhosts is chosen; none to work without one.
+    pub lease: Option<crate::lease::LeaseParams>,
+}
+
+/// Operations looked at at once, unless told otherwise. Each waits for the API server most of its time; with 16 the
+/// server is kept busy and an Operation's record (64 MiB inflated at most) is in memory 16 times at most.
+pub const DEFAULT_CONCURRENCY: u16 = 16;
+
+/// Log lines of a failed container, unless told otherwise: a stack trace's end.
+pub const DEFAULT_LOG_LINES: u32 = 20;
+
+/// The gate of vWorkspace's namespaces.
+pub const DEFAULT_NAMESPACE_GATE: &str = "managed-by=vworkspace";
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            cluster_id: String::new(),
+            namespace_gate: DEFAULT_NAMESPACE_GATE.to_owned(),
+            namespace_selector: None,
+            organisation_label: None,
+            approval_key: None,
+            log_lines: DEFAULT_LOG_LINES,
+            concurrency: DEFAULT_CONCURRENCY,
+            require_policy: false,
+            policy_dir: None,
+            policy_cache: None,
+            helm_releases: false,
+            unverified_test_hooks: false,
+            admin: None,
+            lease: None,
+        }
+    }
+}

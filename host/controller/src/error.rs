@@ -1,0 +1,40 @@
+//! What can go wrong while an Operation is looked at, though nothing is wrong with it.
+//!
+//! None of it is written to the Operation: it is looked at again, with growing pauses, and a log line and a metric tell.
+
+use hookhost_core::Reason;
+
+use crate::client;
+
+/// Short for a result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an Operation could not be looked at to the end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The API server refused or could not be asked.
+    #[error(transparent)]
+    Api(#[from] client::Error),
+    /// What was planned, or is to be written, is no Kubernetes object.
+    #[error("what is to be written is no Kubernetes object")]
+    NotAnObject(#[from] serde_json::Error),
+    /// A thread for blocking work could not be had, or ended early.
+    #[error("a record could not be decoded: its thread ended")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Error::Api(error) => error.reason(),
+            Error::NotAnObject(_) | Error::Thread(_) => Reason::HostFailed,
+        }
+    }
+}
+
+/// The error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    hookhost_core::refusal::chain(error)
+}

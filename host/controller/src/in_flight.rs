@@ -1,0 +1,51 @@
+//! Operations *in flight* are those that are not finished; how many there are in each phase is a metric.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use hookhost_core::status;
+use serde_json::Value;
+
+use crate::metrics::Metrics;
+
+/// The phases that an Operation can be in before it is finished. One without a phase is pending.
+const PHASES: [&str; 2] = ["Pending", "Running"];
+
+/// The phase of each Operation in flight, by its UID.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(Mutex<HashMap<String, &'static str>>);
+
+impl InFlight {
+    /// Takes note of an Operation's status.
+    pub(crate) fn note(&self, uid: &str, status: &Value, metrics: &Metrics) {
+        let phase = status::phase(status);
+        let phase = PHASES.into_iter().find(|known| phase == Some(known)).unwrap_or(PHASES[0]);
+        let mut known = self.lock();
+        let changed = if status::is_finished(status) {
+            known.remove(uid).is_some()
+        } else {
+            known.insert(uid.to_owned(), phase) != Some(phase)
+        };
+        if changed {
+            count(&known, metrics);
+        }
+    }
+
+    /// The Operation is gone.
+    pub(crate) fn forget(&self, uid: &str, metrics: &Metrics) {
+        let mut known = self.lock();
+        if known.remove(uid).is_some() {
+            count(&known, metrics);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, &'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(known: &HashMap<String, &'static str>, metrics: &Metrics) {
+    for phase in PHASES {
+        metrics.set_in_flight(phase, known.values().filter(|of| **of == phase).count());
+    }
+}

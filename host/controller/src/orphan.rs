@@ -1,0 +1,124 @@
+//! An *orphan* is a Job of hookhost whose Operation is gone: deleted while hookhost was away, or in another namespace,
+//! where Kubernetes' garbage collector does not look. Its finalizer is taken off by nobody else.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hookhost_core::clone::DECISION;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::error::{Result, chain};
+use crate::read::Reader;
+use crate::wake::{OperationKey, Wakes};
+use crate::watch::{Job, Operations};
+use crate::write::Writes;
+
+/// Pause after a suspect could not be looked at: no other is worth a try before.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Jobs that may be orphans, by namespace and name, each once; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orphans(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    suspects: Mutex<HashSet<(String, String)>>,
+    more: Notify,
+}
+
+impl Orphans {
+    /// Asks for a Job to be looked at: no Operation with its label's UID is known.
+    pub(crate) fn suspect(&self, namespace: &str, job: &str) {
+        let suspect = (namespace.to_owned(), job.to_owned());
+        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(suspect);
+        self.0.more.notify_one();
+    }
+
+    async fn next(&self) -> (String, String) {
+        loop {
+            let suspect =
+                self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).iter().next().cloned();
+            match suspect {
+                Some(suspect) => return suspect,
+                None => self.0.more.notified().await,
+            }
+        }
+    }
+
+    fn done(&self, suspect: &(String, String)) {
+        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(suspect);
+    }
+}
+
+/// Looks at suspects, one at a time.
+pub(crate) struct Warden {
+    pub(crate) orphans: Orphans,
+    pub(crate) operations: Operations,
+    pub(crate) reader: Reader,
+    pub(crate) writes: Writes,
+    pub(crate) wakes: Wakes,
+}
+
+impl Warden {
+    /// Looks for ever.
+    pub(crate) async fn run(self) {
+        // Before all Operations are known, every Job would be a suspect.
+        self.operations.synced().await;
+        loop {
+            let suspect = self.orphans.next().await;
+            match self.look(&suspect.0, &suspect.1).await {
+                Ok(()) => self.orphans.done(&suspect),
+                Err(error) => {
+                    let (namespace, job) = &suspect;
+                    tracing::debug!(
+                        namespace,
+                        job,
+                        error = chain(&error),
+                        "cannot look at a Job without an Operation"
+                    );
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    async fn look(&self, namespace: &str, name: &str) -> Result<()> {
+        let Some(job) = self.reader.job(namespace, name).await?.and_then(Job::new).filter(Job::is_held)
+        else {
+            return Ok(());
+        };
+        if let Some(key) = self.operations.by_uid(&job.operation) {
+            self.wakes.wake(key);
+            return Ok(());
+        }
+        // The watch may be behind: asked by name, the API server knows.
+        if let Some(key) = operation_of(&job)
+            && let Some(operation) = self.reader.operation(&key.namespace, &key.name).await?
+            && operation.metadata.uid.as_deref() == Some(&job.operation)
+        {
+            self.wakes.wake(key);
+            return Ok(());
+        }
+        if !job.is_deleted() {
+            self.writes.delete_job(&job).await?;
+        }
+        self.writes.release_job(&job).await?;
+        tracing::info!(
+            namespace,
+            job = name,
+            operation_id = job.operation,
+            "removed the Job of a deleted Operation"
+        );
+        Ok(())
+    }
+}
+
+/// Where the Operation of a Job was, as the Job tells.
+fn operation_of(job: &Job) -> Option<OperationKey> {
+    let annotations = job.object.pointer("/metadata/annotations")?;
+    let decision: Value = serde_json::from_str(annotations.get(DECISION)?.as_str()?).ok()?;
+    let text = |field: &str| decision.pointer(field).and_then(Value::as_str);
+    Some(OperationKey::new(text("/operation/namespace")?, text("/operation/name")?))
+}

@@ -1,0 +1,212 @@
+//! *Reading* is asking the API server for one object by name, when it is needed: what decides a run must be what is there
+//! now, not what a cache has.
+
+use std::sync::Arc;
+
+use hookhost_core::dependency::{self, Reference};
+use hookhost_core::record::Record;
+use hookhost_core::snapshot::Verification;
+use hookhost_core::target::Snapshot;
+use hookhost_core::text::quote;
+use hookhost_core::{Reason, clone, refusal::Refusal};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use kube::Api;
+use kube::api::{ListParams, LogParams};
+use kube::core::DynamicObject;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::client::{self, Call, Verb};
+use crate::error::Result;
+use crate::watch::{self, Kind, job_resource, pod_resource, to_json};
+
+/// Helm's type of a release's Secret.
+const RELEASE_TYPE: &str = "helm.sh/release.v1";
+
+/// The key of the record in it.
+const RELEASE_KEY: &str = "release";
+
+/// Bytes of a stored record above which it is decoded on a thread of its own: that takes a millisecond, in which nobody
+/// else could be served.
+const LARGE_RECORD_BYTES: usize = 64 << 10;
+
+/// Large records decoded at once: each may take a few times 64 MiB for a moment.
+const LARGE_RECORDS: usize = 1;
+
+/// Bytes that are read of the end of a container's log: far more than a condition shows.
+const LOG_BYTES: i64 = 64 << 10;
+
+/// Pods that are read of one Operation. The API server lists them by name; a Job with more pods than this has failed or
+/// succeeded many times, and its own conditions tell how.
+const MAX_PODS: u32 = 200;
+
+/// Reads objects by name.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    client: kube::Client,
+    large_records: Arc<Semaphore>,
+}
+
+/// What is stored of a release.
+pub(crate) enum Stored {
+    /// Nothing of that name.
+    Missing,
+    /// The record, and whether it is the one that Flux wrote; none where Flux had no part in it.
+    Record(Box<Record>, Option<Verification>),
+    /// Something that is no record, or one that cannot be used.
+    Unusable(Refusal),
+}
+
+impl Reader {
+    pub(crate) fn new(client: kube::Client) -> Reader {
+        Reader { client, large_records: Arc::new(Semaphore::new(LARGE_RECORDS)) }
+    }
+
+    /// A target or HelmRelease; none if there is none of that name.
+    pub(crate) async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
+        let resource = kind.resource();
+        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let found = found(client::read(&call, api.get(name)).await)?;
+        Ok(found.map(|object| to_json(&object)))
+    }
+
+    /// A release's record, checked against what Flux wrote of it where it did.
+    pub(crate) async fn record(
+        &self,
+        namespace: &str,
+        name: &str,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Stored> {
+        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let Some(secret) = found(client::read(&call, api.get(name)).await)? else {
+            return Ok(Stored::Missing);
+        };
+        let unusable = |problem: String| {
+            let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
+            Ok(Stored::Unusable(Refusal::fail(Reason::ReleaseRecordInvalid, message)))
+        };
+        let found = secret.type_.unwrap_or_default();
+        if found != RELEASE_TYPE {
+            return unusable(format!("is of type {}, not {RELEASE_TYPE}", quote(&found)));
+        }
+        let Some(value) = secret.data.and_then(|mut data| data.remove(RELEASE_KEY)) else {
+            return unusable(format!("has no key \"{RELEASE_KEY}\""));
+        };
+        if value.0.len() <= LARGE_RECORD_BYTES {
+            return Ok(decode(&value.0, snapshot));
+        }
+        // Never closed, so there is no error to meet.
+        let _turn = self.large_records.acquire().await;
+        let snapshot = snapshot.cloned();
+        Ok(tokio::task::spawn_blocking(move || decode(&value.0, snapshot.as_ref())).await?)
+    }
+
+    /// Whether there is a record of that name. Only its metadata are asked for.
+    pub(crate) async fn has_record(&self, namespace: &str, name: &str) -> Result<bool> {
+        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        Ok(found(client::read(&call, api.get_metadata(name)).await)?.is_some())
+    }
+
+    /// Revision and status of each record of a release, as the Secrets' labels tell. Needs the right to list Secrets, so it
+    /// is for installations that allow plain Helm releases only.
+    pub(crate) async fn revisions(&self, namespace: &str, release: &str) -> Result<Vec<(u32, String)>> {
+        let call = Call::new::<Secret>(Verb::List, Some(namespace), "");
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let selector = format!("owner=helm,name={release}");
+        let list = client::read(&call, api.list_metadata(&ListParams::default().labels(&selector))).await?;
+        let labels = list.items.into_iter().filter_map(|secret| secret.metadata.labels);
+        Ok(labels
+            .filter_map(|mut labels| {
+                Some((labels.get("version")?.parse().ok()?, labels.remove("status").unwrap_or_default()))
+            })
+            .collect())
+    }
+
+    /// Whether there is what the pod refers to.
+    pub(crate) async fn exists(&self, namespace: &str, reference: &Reference) -> Result<bool> {
+        use dependency::Kind;
+        let name = reference.name.as_str();
+        macro_rules! is_there {
+            ($kind:ty) => {{
+                let call = Call::new::<$kind>(Verb::Get, Some(namespace), name);
+                let api: Api<$kind> = Api::namespaced(self.client.clone(), namespace);
+                found(client::read(&call, api.get_metadata(name)).await)?.is_some()
+            }};
+        }
+        Ok(match reference.kind {
+            Kind::ServiceAccount => is_there!(ServiceAccount),
+            Kind::Secret => is_there!(Secret),
+            Kind::ConfigMap => is_there!(ConfigMap),
+            Kind::PersistentVolumeClaim => is_there!(PersistentVolumeClaim),
+        })
+    }
+
+    /// A Job; none if there is none of that name.
+    pub(crate) async fn job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+        let resource = job_resource();
+        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        found(client::read(&call, api.get(name)).await)
+    }
+
+    /// An Operation; none if there is none of that name.
+    pub(crate) async fn operation(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+        let resource = watch::operation_resource();
+        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        found(client::read(&call, api.get(name)).await)
+    }
+
+    /// The pods of an Operation.
+    pub(crate) async fn pods(&self, namespace: &str, operation_uid: &str) -> Result<Vec<Arc<Value>>> {
+        let call = Call::new::<Pod>(Verb::List, Some(namespace), "");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &pod_resource());
+        let selector = format!("{}={operation_uid}", clone::OPERATION);
+        let list =
+            client::read(&call, api.list(&ListParams::default().labels(&selector).limit(MAX_PODS))).await?;
+        Ok(list.items.into_iter().map(|pod| Arc::new(watch::pod_for_outcome(pod))).collect())
+    }
+
+    /// The end of a container's log; empty where there is none any more.
+    pub(crate) async fn log(&self, namespace: &str, pod: &str, container: &str, lines: u32) -> String {
+        let call = Call::new::<Pod>(Verb::Get, Some(namespace), pod).subresource("log");
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            tail_lines: Some(lines.into()),
+            limit_bytes: Some(LOG_BYTES),
+            ..LogParams::default()
+        };
+        match client::read(&call, api.logs(pod, &params)).await {
+            Ok(log) => log,
+            Err(error) => {
+                // The result is worth telling without it: a pod may be gone, a node may be down.
+                tracing::info!(namespace, pod, container, error = crate::error::chain(&error), "no log");
+                String::new()
+            }
+        }
+    }
+}
+
+fn decode(value: &[u8], snapshot: Option<&Snapshot>) -> Stored {
+    let read = match snapshot {
+        Some(snapshot) => Record::read_verified(value, snapshot).map(|(record, how)| (record, Some(how))),
+        None => Record::read_secret_value(value).map(|record| (record, None)),
+    };
+    match read {
+        Ok((record, verification)) => Stored::Record(Box::new(record), verification),
+        Err(error) => Stored::Unusable(error.into()),
+    }
+}
+
+/// None for what is not there; a kind that is not there is an error.
+fn found<T>(answer: Result<T, client::Error>) -> Result<Option<T>> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(client::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,242 @@
+//! To *reconcile* an Operation is to look at what is there (its status, its Job, the Job's pods) and to do the one thing
+//! that comes next.
+//!
+//! ```text
+//!                       ┌ no Job ──► start: prepare, then create the Job, or say why not
+//!  Operation ─ unfinished ┤
+//!        │              └ a Job ───► follow: mirror it; when it is over, keep its result, then let it go
+//!        └ finished ───────────────► finished: let the Job go, keep the status what it was
+//! ```
+//!
+//! # Exactly once
+//! - The Job's name follows from the Operation alone, so a second create of it is refused by the API server.
+//! - The Job carries a finalizer until its result is on the Operation. So whoever crashes, and whoever deletes: as long as
+//!   the Operation has no result, the Job is there to be found, by its label with the Operation's UID.
+//! - A Job of that name with another Operation's UID is never taken for ours.
+//!
+//! Nothing is remembered between two looks that a restart could not do without.
+
+mod decide;
+mod finished;
+mod follow;
+mod prepare;
+mod start;
+mod subject;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hookhost_core::refusal::{Refusal, Then};
+use hookhost_core::status::{self, Run, State};
+use hookhost_core::{Reason, clone};
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use serde_json::Value;
+use tracing::Instrument;
+
+use crate::backoff::Backoff;
+use crate::claims::Claims;
+use crate::config::Config;
+use crate::error::{Error, Result, chain};
+use crate::event::Events;
+use crate::in_flight::InFlight;
+use crate::metrics::Metrics;
+use crate::orphan::Orphans;
+use crate::policy::Policies;
+use crate::read::Reader;
+use crate::telemetry;
+use crate::turns::Turns;
+use crate::watch::{Jobs, Namespaces, Operations, Pods, Targets};
+use crate::write::{Writes, is_conflict};
+use crate::written::Written;
+pub(crate) use finished::Restored;
+pub(crate) use subject::Subject;
+
+/// What a look at an Operation works with; one for all.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) operations: Operations,
+    /// The namespaces whose Operations are served.
+    pub(crate) served: Namespaces,
+    /// The namespaces in which Jobs may be.
+    pub(crate) gated: Namespaces,
+    pub(crate) jobs: Jobs,
+    pub(crate) pods: Pods,
+    pub(crate) orphans: Orphans,
+    pub(crate) targets: Targets,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) reader: Reader,
+    pub(crate) writes: Writes,
+    pub(crate) written: Written,
+    pub(crate) claims: Claims,
+    /// Pauses after errors.
+    pub(crate) errors: Backoff,
+    /// Pauses of Operations that wait for what is not watched.
+    pub(crate) waits: Backoff,
+    pub(crate) restored: Restored,
+    /// How many Operations may be looked at at once.
+    pub(crate) turns: Turns,
+    pub(crate) in_flight: InFlight,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+}
+
+/// After a conflict: the newer form is on its way through the watch.
+const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+
+/// Looks at one Operation.
+pub(crate) async fn reconcile(watched: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action> {
+    let Some(subject) = Subject::new(context.written.latest(watched)) else {
+        return Ok(Action::await_change());
+    };
+    if !context.is_ours(&subject) {
+        return Ok(Action::await_change());
+    }
+    let _turn = context.turns.take(&context.metrics).await;
+    let begun = Instant::now();
+    let span = telemetry::reconcile_span(&subject.key.namespace, &subject.key.name, &subject.uid);
+    span.record("org_id", context.organisation(&subject.key.namespace));
+    span.record("application_instance", subject.instance());
+    let result = context.look(&subject).instrument(span).await;
+    context.metrics.reconciled(begun.elapsed());
+    match result {
+        Ok(action) => {
+            context.errors.forget(&subject.uid);
+            Ok(action)
+        }
+        Err(error) if is_conflict(&error) => Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(error) => Err(error),
+    }
+}
+
+/// When to look again after an error.
+pub(crate) fn on_error(watched: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
+    let uid = watched.metadata.uid.as_deref().unwrap_or_default();
+    let pause = context.errors.next(uid);
+    tracing::warn!(
+        namespace = watched.metadata.namespace.as_deref().unwrap_or_default(),
+        operation = watched.metadata.name.as_deref().unwrap_or_default(),
+        operation_id = uid,
+        reason = error.reason().as_str(),
+        error = chain(error),
+        again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        "an Operation could not be looked at to the end"
+    );
+    Action::requeue(pause)
+}
+
+impl Context {
+    /// Whether the Operation is for this engine, this cluster and this hookhost.
+    pub(crate) fn is_ours(&self, subject: &Subject) -> bool {
+        let cluster = subject.label(clone::CLUSTER_ID);
+        subject.engine() == Some(hookhost_core::operation::ENGINE)
+            && cluster.is_none_or(|cluster| cluster == self.config.cluster_id)
+            && self.served.contains(&subject.key.namespace)
+    }
+
+    /// Forgets an Operation that is gone. Its Jobs, where it had any, are looked after as orphans.
+    pub(crate) fn forget(&self, operation: &DynamicObject) {
+        let Some(uid) = &operation.metadata.uid else { return };
+        if let Some(key) = crate::watch::key(operation) {
+            self.targets.forget(&key);
+        }
+        self.claims.release(uid);
+        self.in_flight.forget(uid, &self.metrics);
+        self.errors.forget(uid);
+        self.waits.forget(uid);
+        self.written.forget(uid);
+        for job in self.jobs.of(uid) {
+            self.orphans.suspect(&job.namespace, &job.name);
+        }
+    }
+
+    async fn look(&self, subject: &Subject) -> Result<Action> {
+        // Woken when the namespace's Jobs are known; and, for whoever stands by, when it leads.
+        if !self.jobs.is_synced(&subject.key.namespace) || !self.writes.is_allowed() {
+            return Ok(Action::await_change());
+        }
+        self.in_flight.note(&subject.uid, &subject.status, &self.metrics);
+        let jobs = self.jobs.of(&subject.uid);
+        if status::is_finished(&subject.status) {
+            return self.finished(subject, &jobs).await;
+        }
+        match &jobs[..] {
+            [] => self.start(subject).await,
+            [job] => self.follow(subject, job).await,
+            [first, ..] => {
+                // Never made by hookhost: each name is used once. Somebody copied labels; ours is the one of our name.
+                tracing::warn!(jobs = jobs.len(), "several Jobs carry this Operation's label");
+                let ours = jobs.iter().find(|job| job.is_held()).unwrap_or(first);
+                self.follow(subject, ours).await
+            }
+        }
+    }
+
+    /// Writes the state to the Operation, if that changes anything, with its events. Gives back the Operation as it is
+    /// then.
+    async fn write(&self, subject: &Subject, state: &State, run: Option<&Run>) -> Result<()> {
+        let now = Timestamp::now();
+        let Some(update) = status::next(&subject.status, state, run, subject.generation, now) else {
+            return Ok(());
+        };
+        let written = self.writes.status(&subject.object, &update.status).await?;
+        self.written.keep(written);
+        let phase = status::phase(&update.status).unwrap_or_default();
+        let reason = status::reason(&update.status).unwrap_or_default();
+        self.metrics.transition(phase, reason);
+        tracing::info!(phase, reason, "the Operation's status changed");
+        for event in update.events {
+            self.events.publish(&subject.object, event);
+        }
+        self.in_flight.note(&subject.uid, &update.status, &self.metrics);
+        if status::is_finished(&update.status) {
+            self.settle(subject, &update.status);
+        }
+        Ok(())
+    }
+
+    /// The Operation, with this status, is finished: it holds nothing, and waits for nothing but the hook that its chart
+    /// may get.
+    fn settle(&self, subject: &Subject, status: &Value) {
+        self.claims.release(&subject.uid);
+        self.waits.forget(&subject.uid);
+        if !status::lacks_hook(status) {
+            self.targets.forget(&subject.key);
+        }
+    }
+
+    /// Says why the Operation does not run, and when it is looked at again.
+    async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
+        self.claims.release(&subject.uid);
+        let pause = match refusal.then {
+            Then::Fail => None,
+            Then::RetryAfter(seconds) => Some(Duration::from_secs(seconds.into())),
+            Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
+            Then::Wait => None,
+        };
+        self.write(subject, &State::Refused(refusal), None).await?;
+        Ok(pause.map_or_else(Action::await_change, Action::requeue))
+    }
+
+    /// The organisation of a namespace: its label's value, else its name.
+    pub(crate) fn organisation(&self, namespace: &str) -> String {
+        let labels = self.served.labels(namespace).unwrap_or_default();
+        let label = self.config.organisation_label.as_ref().and_then(|key| labels.get(key));
+        label.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| namespace.to_owned())
+    }
+}
+
+/// Whether what the Operation waits for may change without a watch that tells: then a timer asks again, ever more
+/// seldom.
+fn is_unwatched(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::TargetNotReady
+            | Reason::HookNotFound
+            | Reason::ConflictingOperation
+            | Reason::AwaitingApproval
+            | Reason::PolicyUnavailable
+            | Reason::NamespaceNotManaged
+    )
+}

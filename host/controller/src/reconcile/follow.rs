@@ -1,0 +1,122 @@
+//! To *follow* a run is to mirror its Job onto the Operation until it is over, then to keep the result and let the Job go.
+
+use std::sync::Arc;
+
+use hookhost_core::outcome::{self, Culprit, Outcome, Warnings};
+use hookhost_core::status::{self, Run, State};
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use serde_json::Value;
+
+use super::start::PENDING_AFTER;
+use super::{Context, Subject};
+use crate::error::Result;
+use crate::watch::Job;
+
+impl Context {
+    /// Mirrors the Job.
+    pub(super) async fn follow(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
+        let run = Run::of(&job.object);
+        let pods = self.pods_of(subject, job).await?;
+        let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
+        let warnings = self.warnings(job, &pods);
+        let outcome = outcome::observe(&job.object, &pods, warnings.borrow());
+        if subject.is_cancelled() && !outcome::is_finished(&job.object) {
+            return self.cancel(subject, job, run.as_ref()).await;
+        }
+        if matches!(outcome, Outcome::NotStarted { why: None }) && age(job) < PENDING_AFTER.as_secs_f64() {
+            return Ok(Action::requeue(PENDING_AFTER));
+        }
+        let log = match outcome.culprit() {
+            Some(culprit) => self.log(culprit).await,
+            None => String::new(),
+        };
+        let is_over = outcome.is_over();
+        let state = State::of(outcome, log);
+        self.write(subject, &state, run.as_ref()).await?;
+        if is_over {
+            self.let_go(job).await?;
+        }
+        Ok(Action::await_change())
+    }
+
+    /// Stops the run: its Job is deleted with its pods, and once that is under way the Operation says so.
+    async fn cancel(&self, subject: &Subject, job: &Arc<Job>, run: Option<&Run>) -> Result<Action> {
+        if !job.is_deleted() {
+            // The watch tells when it is on its way.
+            self.writes.delete_job(job).await?;
+            return Ok(Action::await_change());
+        }
+        self.write(subject, &State::Cancelled(subject.cancelled_by()), run).await?;
+        self.let_go(job).await?;
+        Ok(Action::await_change())
+    }
+
+    /// Takes our finalizer off: the result is on the Operation, and Kubernetes may remove the Job when its time comes.
+    pub(super) async fn let_go(&self, job: &Job) -> Result<()> {
+        if !job.is_held() {
+            return Ok(());
+        }
+        match self.writes.release_job(job).await? {
+            Some(object) => {
+                if let Some(job) = Job::new(object) {
+                    self.jobs.insert(job);
+                }
+            }
+            None => self.jobs.remove(&job.namespace, &job.name),
+        }
+        Ok(())
+    }
+
+    /// The Job's pods: from their watch where it has them, else asked for. A finished Job's pods may go at any time, so
+    /// there is no waiting for the watch.
+    async fn pods_of(&self, subject: &Subject, job: &Job) -> Result<Vec<Arc<Value>>> {
+        match self.pods.of(&job.namespace, &subject.uid) {
+            Some(pods) if !pods.is_empty() || !job.is_over => Ok(pods),
+            None if !job.is_over => Ok(Vec::new()),
+            _ => self.reader.pods(&job.namespace, &subject.uid).await,
+        }
+    }
+
+    /// What the cluster last warned of: about the Job, and about its newest pod. What is older than that pod has passed.
+    fn warnings(&self, job: &Job, pods: &[&Value]) -> Warned {
+        let text = |pod: &&Value, path: &str| {
+            pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let newest = pods.iter().max_by_key(|pod| text(pod, "/metadata/creationTimestamp"));
+        let since = newest.map(|pod| text(pod, "/metadata/creationTimestamp")).unwrap_or_default();
+        let pod =
+            newest.and_then(|pod| self.pods.warning(&job.namespace, &text(pod, "/metadata/uid"), &since));
+        Warned { job: self.pods.warning(&job.namespace, &job.uid, &since), pod }
+    }
+
+    /// The last lines of the log of the container that failed.
+    async fn log(&self, culprit: &Culprit) -> String {
+        let Culprit { pod, container: Some(container), .. } = culprit else { return String::new() };
+        let lines = self.config.log_lines;
+        if lines == 0 {
+            return String::new();
+        }
+        let log = self.reader.log(&pod.namespace, &pod.name, container, lines).await;
+        outcome::tail(log.as_bytes(), lines as usize, status::LOG_BYTES)
+    }
+}
+
+/// What the cluster last warned of.
+struct Warned {
+    job: Option<String>,
+    pod: Option<String>,
+}
+
+impl Warned {
+    fn borrow(&self) -> Warnings<'_> {
+        Warnings { job: self.job.as_deref(), pod: self.pod.as_deref() }
+    }
+}
+
+/// Seconds since the Job was created, by the API server's clock and ours: only good for not writing too early.
+fn age(job: &Job) -> f64 {
+    let created = job.object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+    let created: Option<Timestamp> = created.and_then(|time| time.parse().ok());
+    created.map_or(f64::MAX, |created| Timestamp::now().duration_since(created).as_secs_f64())
+}

@@ -1,0 +1,365 @@
+//! To *prepare* a run is to make sure that it is allowed and possible, and to plan its Job.
+//!
+//! ```text
+//! target ─► ready ─► capability ─► conflicts ─► approval ─► release ─► hook ─► dependencies ─► policies ─► plan
+//! ```
+//!
+//! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
+//! it, so that `hookhost plan` shows the very Job that is made.
+
+use futures::future::try_join_all;
+use hookhost_core::conflict::{self, Other};
+use hookhost_core::hook::Hook;
+use hookhost_core::operation::{Operation, TargetRef};
+use hookhost_core::record::Record;
+use hookhost_core::refusal::Refusal;
+use hookhost_core::snapshot::{self, Snapshot};
+use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
+use hookhost_core::text::quote;
+use hookhost_core::{Reason, Request, approval, dependency, hook, request};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::start::awaited;
+use super::{Context, Subject};
+use crate::client;
+use crate::error::Error;
+use crate::read::Stored;
+use crate::watch::{Awaited, Kind};
+
+/// Why nothing was prepared.
+pub(super) enum Stop {
+    /// The Operation does not run now.
+    Refused(Refusal),
+    /// It could not be found out.
+    Failed(Error),
+}
+
+impl<R: Into<Refusal>> From<R> for Stop {
+    fn from(refusal: R) -> Stop {
+        Stop::Refused(refusal.into())
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        // What an administrator must repair is said on the Operation, where it is looked for.
+        match &error {
+            Error::Api(api @ (client::Error::Forbidden { .. } | client::Error::KindMissing { .. })) => {
+                Stop::Refused(Refusal::wait(api.reason(), format!("{api}. {}", api.advice())))
+            }
+            _ => Stop::Failed(error),
+        }
+    }
+}
+
+/// A Job that may be created now.
+pub(super) struct Prepared {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) job: Value,
+}
+
+/// What the Operation's target turned out to be.
+struct Resolved {
+    target: request::Target,
+    record: Record,
+    /// Whether Flux wrote a digest of the record.
+    is_flux: bool,
+}
+
+impl Context {
+    /// Makes sure that the Operation may run now, and plans its Job. `awaited` is filled with the objects whose changes may
+    /// change the answer.
+    pub(super) async fn prepare(
+        &self,
+        subject: &Subject,
+        awaited: &mut Vec<Awaited>,
+    ) -> Result<Prepared, Stop> {
+        let operation = Operation::from_json(subject.to_json())?;
+        let Resolved { target, record, is_flux } = self.resolve(subject, &operation, awaited).await?;
+        let hooks = record.hooks();
+        let hook = find(&operation, &hooks)?;
+        if is_flux {
+            self.check_covered(hook)?;
+        }
+        let namespace = record.namespace.clone();
+        self.check_namespace(&namespace)?;
+
+        let request = Request::build(request::Inputs {
+            operation: &operation,
+            approved_by: self.approved_by(&operation)?,
+            target,
+            record: &record,
+            hook,
+            hooks: &hooks,
+            organisation: self.organisation(&subject.key.namespace),
+            cluster_id: self.config.cluster_id.clone(),
+            now: Timestamp::now(),
+        })?;
+        self.check_dependencies(&namespace, &request).await?;
+
+        let plan = self.decide(subject, &request)?;
+        let Some(job) = plan.job else {
+            return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
+        };
+        let name = hookhost_core::clone::job_name(&request);
+        Ok(Prepared { namespace, name, job })
+    }
+
+    /// Only looks whether the release has the hook; gives back the release's revision.
+    pub(super) async fn find_hook(&self, subject: &Subject, awaited: &mut Vec<Awaited>) -> Result<u32, Stop> {
+        let operation = Operation::from_json(subject.to_json())?;
+        let (_, location) = self.target(subject, &operation, awaited).await?;
+        let record = self.record(&location).await?;
+        find(&operation, &record.hooks())?;
+        Ok(record.revision)
+    }
+
+    /// From the Operation to the release's record, with every check on the way.
+    async fn resolve(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        awaited: &mut Vec<Awaited>,
+    ) -> Result<Resolved, Stop> {
+        let (target, location) = self.target(subject, operation, awaited).await?;
+        self.check_conflicts(subject, operation)?;
+        self.approved_by(operation)?;
+        let record = self.record(&location).await?;
+        Ok(Resolved { target, record, is_flux: location.snapshot.is_some() })
+    }
+
+    /// The target, once it is ready, and where its release is.
+    async fn target(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        awaited: &mut Vec<Awaited>,
+    ) -> Result<(request::Target, Location), Stop> {
+        let TargetRef { kind, name, .. } = &operation.target_ref;
+        let namespace = &subject.key.namespace;
+        let mut described =
+            request::Target { kind: kind.clone(), name: name.clone(), ..request::Target::default() };
+        let release = match TargetKind::of(&operation.target_ref)? {
+            TargetKind::ApplicationInstance => {
+                let object = self.awaited_target(Kind::ApplicationInstance, namespace, name, awaited).await?;
+                let Some(object) = object else { return Err(no_target(kind, namespace, name).into()) };
+                let instance = Instance::from_json(&object)?;
+                instance.check(operation.type_of)?;
+                (described.labels, described.annotations) = (instance.labels, instance.annotations);
+                instance.helm_release
+            }
+            TargetKind::HelmRelease => ObjectName { namespace: namespace.clone(), name: name.clone() },
+            TargetKind::Release if self.config.helm_releases => {
+                return Ok((described, self.plain_release(namespace, name).await?));
+            }
+            TargetKind::Release => {
+                let message = "plain Helm releases are not served here: whoever installed hookhost can allow them with \
+                               the Helm value helmReleases.enabled, which gives hookhost the right to list Secrets";
+                return Err(Refusal::fail(Reason::ValidationFailed, message).into());
+            }
+        };
+        self.check_namespace(&release.namespace)?;
+        let object =
+            self.awaited_target(Kind::HelmRelease, &release.namespace, &release.name, awaited).await?;
+        let Some(object) = object else {
+            // For an instance it may not be there yet; a target of its own must be.
+            let refusal = if kind == "HelmRelease" {
+                no_target(kind, &release.namespace, &release.name)
+            } else {
+                target::no_helm_release(&release)
+            };
+            return Err(refusal.into());
+        };
+        let release = HelmRelease::from_json(&object)?;
+        let record = release.current()?;
+        let location = Location {
+            namespace: record.namespace.to_owned(),
+            release: record.release.to_owned(),
+            revision: record.revision,
+            snapshot: record.snapshot.cloned(),
+            source: Some((name_of(&object), version_of(&object))),
+        };
+        if kind == "HelmRelease" {
+            (described.labels, described.annotations) = (release.labels, release.annotations);
+        }
+        Ok((described, location))
+    }
+
+    async fn awaited_target(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        all: &mut Vec<Awaited>,
+    ) -> Result<Option<Value>, Stop> {
+        all.push(awaited(kind, namespace, name));
+        Ok(self.reader.target(kind, namespace, name).await?)
+    }
+
+    /// Where the record of a plain Helm release is: in its own namespace, which is the Operation's.
+    async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
+        let revisions = self.reader.revisions(namespace, name).await?;
+        let revision = target::deployed_revision(name, &revisions)?;
+        Ok(Location {
+            namespace: namespace.to_owned(),
+            release: name.to_owned(),
+            revision,
+            snapshot: None,
+            source: None,
+        })
+    }
+
+    /// The record, if it is the one that Flux wrote and Helm is not at work.
+    async fn record(&self, location: &Location) -> Result<Record, Stop> {
+        self.check_namespace(&location.namespace)?;
+        let at = location.record();
+        // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
+        let (name, successor) = (at.secret_name(), at.successor_name());
+        let (stored, is_upgrading) = futures::try_join!(
+            self.reader.record(at.namespace, &name, at.snapshot),
+            self.reader.has_record(at.namespace, &successor),
+        )?;
+        if is_upgrading {
+            return Err(target::successor_exists(&at).into());
+        }
+        let (record, verification) = match stored {
+            Stored::Record(record, verification) => (*record, verification),
+            Stored::Unusable(refusal) => return Err(refusal.into()),
+            Stored::Missing => return Err(target::no_record(&at).into()),
+        };
+        target::check_record(&record, &at)?;
+        let Some(verification) = verification else { return Ok(record) };
+        match target::check_verified(&at, &verification) {
+            Ok(()) => Ok(record),
+            Err(_) if location.has_moved(self).await? => {
+                let message =
+                    format!("Flux has just changed the HelmRelease of the release {}", location.release);
+                Err(Refusal::retry_after(1, Reason::ReleaseBusy, message).into())
+            }
+            Err(tampered) => Err(tampered.into()),
+        }
+    }
+
+    /// Flux leaves test hooks out of its digest, so whoever can write Secrets could have made them.
+    fn check_covered(&self, hook: &Hook) -> Result<(), Refusal> {
+        if self.config.unverified_test_hooks || snapshot::is_covered(hook) {
+            return Ok(());
+        }
+        let message = format!(
+            "the hook {} is a test hook, and Flux's digest of the release does not cover those: anybody who can write \
+             Secrets in its namespace could have made it. Whoever installed hookhost can allow test hooks with \
+             --allow-unverified-test-hooks (Helm value testHooks.enabled)",
+            quote(&hook.name)
+        );
+        Err(Refusal::fail(Reason::HookNotVerified, message))
+    }
+
+    /// Jobs are made, and records are read, in gated namespaces only.
+    fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+        if self.gated.contains(namespace) {
+            return Ok(());
+        }
+        let gate = &self.config.namespace_gate;
+        let message = format!(
+            "the release is in the namespace {namespace}, where hookhost does not act: label it {gate}, if that is meant"
+        );
+        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
+    }
+
+    fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
+        let neighbours = self.operations.of_namespace(&subject.key.namespace);
+        let others = neighbours.iter().filter(|other| other.metadata.uid.as_deref() != Some(&subject.uid));
+        let others = others.map(|other| {
+            let metadata = &other.metadata;
+            let uid = metadata.uid.as_deref().unwrap_or_default();
+            let created = metadata.creation_timestamp.as_ref();
+            let created = created.and_then(|time| Timestamp::from_second(time.0.as_second()).ok());
+            let name = metadata.name.as_deref().unwrap_or_default();
+            Other::of(name, uid, created, &other.data, !self.jobs.of(uid).is_empty())
+        });
+        if let Some(refusal) = conflict::blocking(operation, others) {
+            return Err(refusal);
+        }
+        let TargetRef { kind, name, .. } = &operation.target_ref;
+        let hook = [&subject.key.namespace, kind, name, &operation.parameters.hook_name].map(Clone::clone);
+        if self.claims.take(hook, &subject.uid) {
+            return Ok(());
+        }
+        let message = "another Operation is starting the same hook of the same target in this very moment";
+        Err(Refusal::retry_after(1, Reason::ConflictingOperation, message))
+    }
+
+    fn approved_by(&self, operation: &Operation) -> Result<Option<String>, Refusal> {
+        let key = self.config.approval_key.as_deref();
+        approval::check(&operation.approvals, key, &operation.name, Timestamp::now())
+    }
+
+    /// Everything that the pod refers to must be there, or it would wait in ContainerCreating without a word.
+    async fn check_dependencies(&self, namespace: &str, request: &Request) -> Result<(), Stop> {
+        let references = dependency::references(&request.hook.manifest);
+        let asked = references.iter().filter(|reference| reference.is_in_question());
+        let exists =
+            try_join_all(asked.clone().map(|reference| self.reader.exists(namespace, reference))).await?;
+        let missing: Vec<_> = asked.zip(exists).filter(|(_, exists)| !exists).map(|(one, _)| one).collect();
+        let is_there = |reference: &dependency::Reference| !missing.contains(&reference);
+        match dependency::missing(&references, is_there, &request.hook.closure) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The hook; an Operation that says so waits until there is one.
+fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<&'h Hook, Refusal> {
+    hook::find(hooks, &operation.selector()).map_err(|error| {
+        let refusal = Refusal::from(error);
+        let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
+        if waits { refusal.waiting() } else { refusal }
+    })
+}
+
+fn no_target(kind: &str, namespace: &str, name: &str) -> Refusal {
+    let message = format!(
+        "there is no {kind} {name} in the namespace {namespace}; a target is in its Operation's namespace"
+    );
+    Refusal::fail(Reason::TargetNotFound, message)
+}
+
+/// Where a release's record is, and what said so.
+struct Location {
+    namespace: String,
+    release: String,
+    revision: u32,
+    snapshot: Option<Snapshot>,
+    /// The HelmRelease that said so, in which form of it.
+    source: Option<(ObjectName, Value)>,
+}
+
+impl Location {
+    fn record(&self) -> RecordRef<'_> {
+        RecordRef {
+            namespace: &self.namespace,
+            release: &self.release,
+            revision: self.revision,
+            snapshot: self.snapshot.as_ref(),
+        }
+    }
+
+    /// Whether the HelmRelease says something else by now: it and the record are read one after the other.
+    async fn has_moved(&self, context: &Context) -> Result<bool, Error> {
+        let Some((ObjectName { namespace, name }, version)) = &self.source else { return Ok(false) };
+        let now = context.reader.target(Kind::HelmRelease, namespace, name).await?;
+        Ok(now.is_none_or(|object| version_of(&object) != *version))
+    }
+}
+
+fn name_of(object: &Value) -> ObjectName {
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    ObjectName { namespace: text("/metadata/namespace"), name: text("/metadata/name") }
+}
+
+fn version_of(object: &Value) -> Value {
+    object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! A *subject* is the Operation that is looked at, as it was when the look began.
+
+use std::sync::Arc;
+
+use hookhost_core::operation::KIND;
+use hookhost_core::status::CancelledBy;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::wake::OperationKey;
+use crate::watch::to_json;
+
+/// Annotation by which a person cancels an Operation, whatever its value but "false".
+const CANCEL: &str = "ops.vworkspace.io/cancel";
+
+/// The Operation that is looked at.
+pub(crate) struct Subject {
+    pub(crate) object: Arc<DynamicObject>,
+    pub(crate) key: OperationKey,
+    pub(crate) uid: String,
+    pub(crate) generation: i64,
+    pub(crate) status: Value,
+}
+
+impl Subject {
+    /// The Operation of an object; none for one that no API server gives: without a name or UID.
+    pub(crate) fn new(object: Arc<DynamicObject>) -> Option<Subject> {
+        let key = crate::watch::key(&object)?;
+        let uid = object.uid()?;
+        let generation = object.metadata.generation.unwrap_or_default();
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        Some(Subject { object, key, uid, generation, status })
+    }
+
+    /// The whole object, for the core.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut json = to_json(&self.object);
+        // A watch's objects do not repeat what they are.
+        json["apiVersion"] = hookhost_core::operation::API_VERSION.into();
+        json["kind"] = KIND.into();
+        json
+    }
+
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.object.labels().get(key).map(String::as_str)
+    }
+
+    pub(crate) fn engine(&self) -> Option<&str> {
+        self.text("/spec/engine")
+    }
+
+    /// The ApplicationInstance that it is for; empty if it is for something else. For log lines.
+    pub(crate) fn instance(&self) -> &str {
+        let is_instance = self.text("/spec/targetRef/kind") == Some("ApplicationInstance");
+        self.text("/spec/targetRef/name").filter(|_| is_instance).unwrap_or_default()
+    }
+
+    /// Whether it is to be cancelled: by annotation, or because it is being deleted.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let annotation = self.object.annotations().get(CANCEL);
+        self.is_deleted() || annotation.is_some_and(|value| value != "false")
+    }
+
+    /// By what it is cancelled, where it is.
+    pub(crate) fn cancelled_by(&self) -> CancelledBy {
+        if self.is_deleted() { CancelledBy::Deletion } else { CancelledBy::Annotation }
+    }
+
+    /// Whether it is being deleted, and only others' finalizers keep it.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    fn text(&self, path: &str) -> Option<&str> {
+        self.object.data.pointer(path).and_then(Value::as_str)
+    }
+}

@@ -1,0 +1,294 @@
+//! A *run* of the controller is its tasks, from the first watch to the last write: who starts them, who waits for whom,
+//! and what ends them.
+//!
+//! ```text
+//! namespaces ─► Jobs ─► pods          lease ────► leads: every Operation is looked at anew
+//! Operations ─► reconcile ─► Events   policies ─► changed: what waits for one is looked at
+//! ```
+//!
+//! All end by one token, in an order in which nothing is lost: first no Operation is looked at any more, then the last
+//! Events are sent, then the lease is given back. A task that ends before it is told to ends the process, by name.
+
+mod operations;
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use hookhost_core::Reason;
+use hookhost_sandbox::{Cache, Compiler, Sandbox};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health};
+use crate::backoff::Backoff;
+use crate::claims::Claims;
+use crate::client::{Connection, Writer};
+use crate::config::Config;
+use crate::event::Events;
+use crate::in_flight::InFlight;
+use crate::lease::{Claim, InvalidTiming, Lease};
+use crate::metrics::Metrics;
+use crate::orphan::{Orphans, Warden};
+use crate::policy::{self, Policies};
+use crate::read::Reader;
+use crate::reconcile::{Context, Restored};
+use crate::turns::Turns;
+use crate::wake::Wakes;
+use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
+use crate::write::Writes;
+use crate::written::Written;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the controller did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The sandbox for policies cannot be made.
+    #[error("policies cannot be run here")]
+    Sandbox(#[from] hookhost_sandbox::Error),
+    /// The lease's times cannot keep its promises.
+    #[error(transparent)]
+    Lease(#[from] InvalidTiming),
+    /// A task ended that never should.
+    #[error("{task} ended, and hookhost with it")]
+    Ended {
+        /// What it did.
+        task: &'static str,
+        /// Why it ended.
+        #[source]
+        cause: Cause,
+    },
+}
+
+impl RunError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            RunError::Sandbox(error) => error.reason(),
+            RunError::Lease(_) => Reason::UsageInvalid,
+            RunError::Ended { .. } => Reason::HostFailed,
+        }
+    }
+}
+
+/// A task that ended without a reason of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("it had nothing more to do, though nobody told it to end")]
+struct NothingToDo;
+
+/// Serves Operations until `shutdown`.
+pub async fn run(
+    connection: Connection,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let metrics = Metrics::new();
+    let (reads, streams) = (connection.requests.clone(), connection.streams.clone());
+    // What works ends first; what the work still needs ends after it.
+    let (work, support) = (shutdown.child_token(), CancellationToken::new());
+    let mut tasks = Tasks { set: JoinSet::new() };
+    let health = Health::new();
+
+    let lease = match &config.lease {
+        Some(params) => Some(Lease::new(reads.clone(), params.clone(), metrics.clone())?),
+        None => None,
+    };
+    let claim = lease.as_ref().map_or_else(Claim::without_lease, Lease::claim);
+    let leadership = lease.as_ref().map(Lease::leadership);
+    let writer = Writer::new(claim.clone(), metrics.clone());
+
+    let sandbox = Sandbox::new(Compiler::this_program())?;
+    let sandbox = match &config.policy_cache {
+        Some(dir) => sandbox.with_cache(Cache::open(dir)?),
+        None => sandbox,
+    };
+    let options =
+        policy::Options { policy_dir: config.policy_dir.clone(), require_policy: config.require_policy };
+    let policies = Arc::new(Policies::new(Arc::new(sandbox), options));
+    let (events, event_task) = Events::new(reads.clone(), writer.clone(), metrics.clone());
+
+    let (wakes, orphans) = (Wakes::default(), Orphans::default());
+    let (operations, operation_changes) = Operations::watch(streams.clone());
+    let (gated, gate_changes) = Namespaces::watch(streams.clone(), &config.namespace_gate);
+    let pods = Pods::new(streams.clone(), operations.clone(), wakes.clone(), work.clone());
+    let jobs = Jobs::new(
+        streams.clone(),
+        operations.clone(),
+        pods.clone(),
+        wakes.clone(),
+        orphans.clone(),
+        work.clone(),
+    );
+    let served = match &config.namespace_selector {
+        None => gated.clone(),
+        Some(selector) => {
+            let both = format!("{},{selector}", config.namespace_gate);
+            let (served, changes) = Namespaces::watch(streams.clone(), &both);
+            let (operations, wakes) = (operations.clone(), wakes.clone());
+            let follow = watch::drive(changes, "namespaces of this shard", move |changes| {
+                for change in changes {
+                    wakes.wake_all(operations.keys_of(change.namespace()));
+                }
+            });
+            tasks.endless("watching the shard's namespaces", work.clone(), follow);
+            served
+        }
+    };
+    tasks.endless("watching namespaces", work.clone(), {
+        let (jobs, operations, wakes) = (jobs.clone(), operations.clone(), wakes.clone());
+        watch::drive(gate_changes, "namespaces", move |changes| {
+            for change in changes {
+                match &change {
+                    NamespaceChange::Joined(namespace) => jobs.follow(namespace),
+                    NamespaceChange::Left(namespace) => jobs.forget(namespace),
+                }
+                // Also those that wait for the namespace of their release.
+                wakes.wake_all(operations.keys_of(change.namespace()));
+                wakes.wake_all(operations.waiting_for(Reason::NamespaceNotManaged));
+            }
+        })
+    });
+
+    let reader = Reader::new(reads.clone());
+    let writes = Writes::new(reads, writer.clone());
+    let warden = Warden {
+        orphans: orphans.clone(),
+        operations: operations.clone(),
+        reader: reader.clone(),
+        writes: writes.clone(),
+        wakes: wakes.clone(),
+    };
+    tasks.endless("looking after orphans", work.clone(), warden.run());
+    let context = Arc::new(Context {
+        operations: operations.clone(),
+        served: served.clone(),
+        gated: gated.clone(),
+        jobs: jobs.clone(),
+        pods,
+        orphans: orphans.clone(),
+        targets: Targets::new(streams.clone(), wakes.clone(), work.clone()),
+        policies: policies.clone(),
+        reader,
+        writes,
+        written: Written::default(),
+        claims: Claims::default(),
+        errors: Backoff::default(),
+        waits: Backoff::default(),
+        restored: Restored::default(),
+        turns: Turns::new(config.concurrency),
+        in_flight: InFlight::default(),
+        events,
+        metrics: metrics.clone(),
+        config: config.clone(),
+    });
+
+    let policy_task = policies.clone().run(connection, writer, metrics.clone(), work.clone());
+    tasks.spawn("watching policies", policy_task.map(Ok::<(), Cause>));
+    tasks.endless("waking for changed policies", work.clone(), {
+        let (operations, wakes, mut changed) = (operations.clone(), wakes.clone(), policies.changed());
+        async move {
+            while changed.changed().await.is_ok() {
+                wakes.wake_all(operations.waiting_for(Reason::PolicyUnavailable));
+                wakes.wake_all(operations.waiting_for(Reason::PolicyHeld));
+            }
+        }
+    });
+    if let Some(leadership) = leadership {
+        let wake = operations::wake_when_leading(
+            leadership,
+            operations.clone(),
+            jobs.clone(),
+            orphans,
+            wakes.clone(),
+        );
+        tasks.endless("waiting for the lease", work.clone(), wake);
+    }
+    if let Some(address) = config.admin {
+        let serve = admin::serve(address, health.clone(), metrics, support.clone());
+        tasks.spawn("serving health and metrics", serve);
+    }
+    tasks.endless("noticing readiness", work.clone(), {
+        let (operations, policies) = (operations.clone(), policies.clone());
+        async move {
+            tokio::join!(operations.synced(), gated.synced(), served.synced(), policies.ready());
+            health.set_ready(true);
+            tracing::info!("ready");
+            std::future::pending::<()>().await;
+        }
+    });
+    let lease_token = CancellationToken::new();
+    if let Some(lease) = lease {
+        tasks.spawn("holding the lease", lease.run(lease_token.clone()));
+    }
+    let events_token = CancellationToken::new();
+    let event_task = tokio::spawn(event_task.run(events_token.clone()));
+    let controller =
+        tokio::spawn(operations::serve(context, operation_changes, policies, wakes, work.clone()));
+
+    let result = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        ended = tasks.first_end() => Err(ended),
+    };
+    // No Operation is looked at any more, and what is under way is finished.
+    work.cancel();
+    let _ = controller.await;
+    events_token.cancel();
+    let _ = event_task.await;
+    lease_token.cancel();
+    support.cancel();
+    tasks.join().await;
+    tracing::info!("ended");
+    result
+}
+
+/// The tasks of a run.
+struct Tasks {
+    set: JoinSet<(&'static str, Result<(), Cause>)>,
+}
+
+impl Tasks {
+    /// A task that ends by a token of its own, or because it cannot go on.
+    fn spawn<E: Into<Cause>>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.set.spawn(task.map(move |result| (name, result.map_err(Into::into))));
+    }
+
+    /// A task that would never end, until the token says so.
+    fn endless(
+        &mut self,
+        name: &'static str,
+        token: CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.set.spawn(async move {
+            match token.run_until_cancelled(task).await {
+                Some(()) => (name, Err(NothingToDo.into())),
+                None => (name, Ok(())),
+            }
+        });
+    }
+
+    /// Waits for a task to end that was not told to.
+    async fn first_end(&mut self) -> RunError {
+        match self.set.join_next().await {
+            Some(ended) => ended_early(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn join(mut self) {
+        while self.set.join_next().await.is_some() {}
+    }
+}
+
+fn ended_early(ended: Result<(&'static str, Result<(), Cause>), JoinError>) -> RunError {
+    match ended {
+        Ok((task, Ok(()))) => RunError::Ended { task, cause: NothingToDo.into() },
+        Ok((task, Err(cause))) => RunError::Ended { task, cause },
+        Err(error) => RunError::Ended { task: "a task", cause: error.into() },
+    }
+}

@@ -1,0 +1,69 @@
+//! A *watch* is what hookhost knows of the cluster without asking: kept up to date by the API server, and a wake for
+//! every Operation that a change concerns.
+//!
+//! | what | where | while |
+//! |---|---|---|
+//! | Operations | all namespaces | always |
+//! | namespaces | those that are gated | always |
+//! | Jobs of hookhost | each gated namespace | always |
+//! | their pods, and warnings about both | a namespace with an unfinished Job | until it is finished |
+//! | targets, HelmReleases (metadata) | a namespace with an Operation that waits | as long as it waits |
+//!
+//! So a cluster in which nothing happens costs no request but the renewal of these watches.
+
+mod follow;
+mod jobs;
+mod namespaces;
+mod operations;
+mod pods;
+mod targets;
+
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value;
+
+pub(crate) use follow::drive;
+pub(crate) use jobs::{Job, Jobs};
+pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
+pub(crate) use operations::{Change, Operations, key};
+pub(crate) use pods::{Pods, pod as pod_for_outcome};
+pub(crate) use targets::{Awaited, Kind, Targets};
+
+/// Operations, as the API has them.
+pub(crate) fn operation_resource() -> ApiResource {
+    resource("ops.vworkspace.io", "v1alpha1", "Operation", "operations")
+}
+
+/// Jobs. As dynamic objects, because the core reads JSON and unknown fields must survive.
+pub(crate) fn job_resource() -> ApiResource {
+    resource("batch", "v1", "Job", "jobs")
+}
+
+/// Pods.
+pub(crate) fn pod_resource() -> ApiResource {
+    resource("", "v1", "Pod", "pods")
+}
+
+/// A resource by its words.
+pub(crate) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// An object as JSON.
+pub(crate) fn to_json(object: &DynamicObject) -> Value {
+    // Metadata are made of strings, numbers and times: there is nothing in them that JSON cannot say.
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+/// The resourceVersion as a number, for telling the newer of two forms of one object. Kubernetes makes them of etcd's
+/// revision; one that is no number counts as the oldest.
+pub(crate) fn version(object: &DynamicObject) -> u64 {
+    object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// Leaves out what is large and never read: who wrote which field, and kubectl's copy of the object.
+pub(crate) fn trim(object: &mut DynamicObject) {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}

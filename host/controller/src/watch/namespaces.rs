@@ -1,0 +1,102 @@
+//! The namespaces that hookhost acts in: those whose labels a selector names.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, ResourceExt};
+use tokio::sync::watch as latest;
+
+/// Namespaces with their labels, as they are now; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespaces {
+    labels: Arc<RwLock<HashMap<String, BTreeMap<String, String>>>>,
+    synced: latest::Receiver<bool>,
+}
+
+/// What happened to a namespace.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// It is selected now, or its labels changed.
+    Joined(String),
+    /// It is not selected any more, or gone.
+    Left(String),
+}
+
+impl Change {
+    /// Which namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        match self {
+            Change::Joined(namespace) | Change::Left(namespace) => namespace,
+        }
+    }
+}
+
+impl Namespaces {
+    /// Watches the namespaces that a label selector names, in the API's own syntax.
+    pub(crate) fn watch(
+        client: kube::Client,
+        selector: &str,
+    ) -> (Namespaces, impl Stream<Item = Result<Vec<Change>, watcher::Error>> + Send + 'static) {
+        let (done, synced) = latest::channel(false);
+        let namespaces = Namespaces { labels: Arc::default(), synced };
+        let known = namespaces.labels.clone();
+        let mut listed = HashSet::new();
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
+        let stream = watch(api, watcher::Config::default().labels(selector))
+            .default_backoff()
+            .map_ok(move |event| {
+                let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+                let mut join = |namespace: &PartialObjectMeta<Namespace>| {
+                    known.insert(namespace.name_any(), namespace.labels().clone());
+                    Change::Joined(namespace.name_any())
+                };
+                match event {
+                    Event::Init => {
+                        listed.clear();
+                        Vec::new()
+                    }
+                    Event::InitApply(namespace) => {
+                        listed.insert(namespace.name_any());
+                        vec![join(&namespace)]
+                    }
+                    Event::Apply(namespace) => vec![join(&namespace)],
+                    Event::Delete(namespace) => {
+                        known.remove(&namespace.name_any());
+                        vec![Change::Left(namespace.name_any())]
+                    }
+                    Event::InitDone => {
+                        let gone: Vec<String> =
+                            known.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+                        for name in &gone {
+                            known.remove(name);
+                        }
+                        let _ = done.send(true);
+                        gone.into_iter().map(Change::Left).collect()
+                    }
+                }
+            })
+            .boxed();
+        (namespaces, stream)
+    }
+
+    /// Waits until all are known.
+    pub(crate) async fn synced(&self) {
+        let mut synced = self.synced.clone();
+        let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Whether the namespace is one of them.
+    pub(crate) fn contains(&self, namespace: &str) -> bool {
+        self.labels.read().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)
+    }
+
+    /// Its labels; none if it is not one of them.
+    pub(crate) fn labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        self.labels.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
+    }
+}

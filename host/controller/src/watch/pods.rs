@@ -1,0 +1,230 @@
+//! The pods of hookhost's Jobs, and what the cluster warns about them: that a pod cannot be created is said in an Event
+//! about the Job and nowhere else.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hookhost_core::clone;
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{Seen, Tasks, follow};
+use super::{Operations, pod_resource, resource, to_json, trim};
+use crate::wake::Wakes;
+
+/// Warnings that are kept of one namespace: one for each Job or pod that cannot go on; the oldest is dropped.
+const MAX_WARNINGS: usize = 1024;
+
+/// Characters of an RFC 3339 time up to its seconds.
+const SECOND: usize = "2026-05-28T14:00:00".len();
+
+/// What is followed in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Pods,
+    Warnings,
+}
+
+/// The pods of the namespaces in which a Job runs; clones share them.
+#[derive(Clone)]
+pub(crate) struct Pods(Arc<Inner>);
+
+struct Inner {
+    client: kube::Client,
+    tasks: Tasks<(String, What)>,
+    known: RwLock<HashMap<String, Namespace>>,
+    operations: Operations,
+    wakes: Wakes,
+}
+
+#[derive(Default)]
+struct Namespace {
+    is_listed: bool,
+    /// Pods by the UID of their Operation, then by name.
+    pods: HashMap<String, BTreeMap<String, Arc<Value>>>,
+    /// The newest warning about an object, by the object's UID.
+    warnings: HashMap<String, Warning>,
+}
+
+#[derive(Clone, Debug)]
+struct Warning {
+    message: String,
+    at: String,
+}
+
+impl Pods {
+    pub(crate) fn new(
+        client: kube::Client,
+        operations: Operations,
+        wakes: Wakes,
+        shutdown: CancellationToken,
+    ) -> Pods {
+        Pods(Arc::new(Inner {
+            client,
+            tasks: Tasks::new(shutdown),
+            known: RwLock::default(),
+            operations,
+            wakes,
+        }))
+    }
+
+    /// Follows a namespace from now on, if it is not followed yet.
+    pub(crate) fn follow(&self, namespace: &str) {
+        let start = |what: What, resource: ApiResource, config: watcher::Config, name: &'static str| {
+            let (pods, namespace) = (self.clone(), namespace.to_owned());
+            self.0.tasks.start((namespace.clone(), what), move || async move {
+                let api = Api::namespaced_with(pods.0.client.clone(), &namespace, &resource);
+                follow(api, config, name, &namespace, trim, |seen| pods.handle(&namespace, what, seen)).await;
+            });
+        };
+        let ours = watcher::Config::default().labels(clone::OPERATION);
+        start(What::Pods, pod_resource(), ours, "pods");
+        let warnings = watcher::Config::default().fields("type=Warning");
+        start(What::Warnings, resource("", "v1", "Event", "events"), warnings, "warnings");
+    }
+
+    /// Forgets a namespace.
+    pub(crate) fn forget(&self, namespace: &str) {
+        for what in [What::Pods, What::Warnings] {
+            self.0.tasks.stop(&(namespace.to_owned(), what));
+        }
+        self.write().remove(namespace);
+    }
+
+    /// The pods of an Operation; none where they are not known yet.
+    pub(crate) fn of(&self, namespace: &str, operation_uid: &str) -> Option<Vec<Arc<Value>>> {
+        let known = self.read();
+        let here = known.get(namespace).filter(|here| here.is_listed)?;
+        Some(here.pods.get(operation_uid).into_iter().flat_map(BTreeMap::values).cloned().collect())
+    }
+
+    /// What the cluster last warned of about an object, if that was not before `since`.
+    pub(crate) fn warning(&self, namespace: &str, uid: &str, since: &str) -> Option<String> {
+        let known = self.read();
+        let warning = known.get(namespace)?.warnings.get(uid)?;
+        // To the second, which is all that every API has.
+        let second = |time: &str| time.get(..SECOND).unwrap_or_default().to_owned();
+        (second(&warning.at) >= second(since)).then(|| warning.message.clone())
+    }
+
+    fn handle(&self, namespace: &str, what: What, seen: Seen) {
+        let operation = match what {
+            What::Pods => self.handle_pod(namespace, seen),
+            What::Warnings => self.handle_warning(namespace, seen),
+        };
+        let key = operation.and_then(|uid| self.0.operations.by_uid(&uid));
+        if let Some(key) = key {
+            self.0.wakes.wake(key);
+        }
+    }
+
+    /// Takes note of a pod; gives back the UID of its Operation.
+    fn handle_pod(&self, namespace: &str, seen: Seen) -> Option<String> {
+        let mut known = self.write();
+        let here = known.entry(namespace.to_owned()).or_default();
+        match seen {
+            Seen::Applied(object) => {
+                let (name, operation) = (object.name_any(), object.labels().get(clone::OPERATION)?.clone());
+                here.pods.entry(operation.clone()).or_default().insert(name, Arc::new(pod(object)));
+                Some(operation)
+            }
+            Seen::Deleted(object) => {
+                let operation = object.labels().get(clone::OPERATION)?.clone();
+                let pods = here.pods.get_mut(&operation)?;
+                pods.remove(&object.name_any());
+                if pods.is_empty() {
+                    here.pods.remove(&operation);
+                }
+                Some(operation)
+            }
+            Seen::Listed(names) => {
+                here.is_listed = true;
+                here.forget_others(&names);
+                let operations: Vec<String> = here.pods.keys().cloned().collect();
+                drop(known);
+                let keys = operations.iter().filter_map(|uid| self.0.operations.by_uid(uid));
+                self.0.wakes.wake_all(keys);
+                None
+            }
+        }
+    }
+
+    /// Takes note of a warning; gives back the UID of the Operation whose Job or pod it is about.
+    fn handle_warning(&self, namespace: &str, seen: Seen) -> Option<String> {
+        let Seen::Applied(event) = seen else { return None };
+        let text = |path: &str| event.data.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let (about, kind) = (text("/involvedObject/uid"), text("/involvedObject/kind"));
+        if !matches!(kind, "Job" | "Pod") || about.is_empty() {
+            return None;
+        }
+        let at = [text("/series/lastObservedTime"), text("/lastTimestamp"), text("/eventTime")]
+            .into_iter()
+            .find(|time| !time.is_empty())
+            .unwrap_or_default();
+        let warning = Warning { message: text("/message").to_owned(), at: at.to_owned() };
+        let mut known = self.write();
+        let here = known.entry(namespace.to_owned()).or_default();
+        if here.warnings.get(about).is_some_and(|older| older.at > warning.at) {
+            return None;
+        }
+        if here.warnings.len() >= MAX_WARNINGS && !here.warnings.contains_key(about) {
+            let oldest = here.warnings.iter().min_by(|(_, a), (_, b)| a.at.cmp(&b.at));
+            if let Some(oldest) = oldest.map(|(uid, _)| uid.clone()) {
+                here.warnings.remove(&oldest);
+            }
+        }
+        here.warnings.insert(about.to_owned(), warning);
+        // About a Job there is nothing here that tells its Operation; every one in the namespace that has no pod yet
+        // is looked at, and finds its own.
+        drop(known);
+        let name = text("/involvedObject/name");
+        self.operation_of(namespace, kind, name)
+    }
+
+    fn operation_of(&self, namespace: &str, kind: &str, name: &str) -> Option<String> {
+        if kind == "Pod" {
+            let known = self.read();
+            let pods = &known.get(namespace)?.pods;
+            return pods.iter().find(|(_, pods)| pods.contains_key(name)).map(|(uid, _)| uid.clone());
+        }
+        // The Job is named after its Operation, or begins like it; where it is not, the timer that is set while a Job
+        // has no pod finds the warning.
+        self.0.operations.get(&crate::wake::OperationKey::new(namespace, name))?.metadata.uid.clone()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Namespace>> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Namespace>> {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Namespace {
+    fn forget_others(&mut self, names: &HashSet<String>) {
+        for pods in self.pods.values_mut() {
+            pods.retain(|name, _| names.contains(name));
+        }
+        self.pods.retain(|_, pods| !pods.is_empty());
+    }
+}
+
+/// What is read of a pod: metadata and status, and which init containers are sidecars.
+pub(crate) fn pod(mut object: DynamicObject) -> Value {
+    trim(&mut object);
+    let inits = object.data.pointer("/spec/initContainers").and_then(Value::as_array);
+    let inits: Vec<Value> = inits
+        .into_iter()
+        .flatten()
+        .map(|container| json!({"name": container.get("name"), "restartPolicy": container.get("restartPolicy")}))
+        .collect();
+    if let Some(data) = object.data.as_object_mut() {
+        data.retain(|field, _| field == "status");
+        data.insert("spec".to_owned(), json!({"initContainers": inits}));
+    }
+    to_json(&object)
+}

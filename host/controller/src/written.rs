@@ -1,0 +1,72 @@
+//! What was *written* by this process and may not have come back through the watch yet.
+//!
+//! A write is followed by its own event, but the next look at the Operation can come first, for a reason of its own. It
+//! must not see the form before the write: it would write again, and be refused as out of date.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::core::DynamicObject;
+
+use crate::watch::{trim, version};
+
+/// The forms of Operations that this process wrote last, until their watch has caught up.
+#[derive(Debug, Default)]
+pub(crate) struct Written(Mutex<HashMap<String, Arc<DynamicObject>>>);
+
+impl Written {
+    /// Keeps what a write gave back.
+    pub(crate) fn keep(&self, mut object: DynamicObject) -> Arc<DynamicObject> {
+        trim(&mut object);
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let object = Arc::new(object);
+        self.lock().insert(uid, object.clone());
+        object
+    }
+
+    /// The newer of what the watch has and what was written.
+    pub(crate) fn latest(&self, watched: Arc<DynamicObject>) -> Arc<DynamicObject> {
+        let Some(uid) = &watched.metadata.uid else { return watched };
+        let mut written = self.lock();
+        match written.get(uid) {
+            Some(newer) if version(newer) > version(&watched) => newer.clone(),
+            Some(_) => {
+                written.remove(uid);
+                watched
+            }
+            None => watched,
+        }
+    }
+
+    /// Forgets an Operation that is gone.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<DynamicObject>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::operation_resource;
+
+    fn form(version: &str) -> DynamicObject {
+        let mut object = DynamicObject::new("op", &operation_resource());
+        object.metadata.uid = Some("u".to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        object
+    }
+
+    #[test]
+    fn what_was_written_counts_until_the_watch_has_it() {
+        let written = Written::default();
+        written.keep(form("10"));
+        let seen = |watched: &str| written.latest(Arc::new(form(watched))).metadata.resource_version.clone();
+        assert_eq!(seen("9").as_deref(), Some("10"), "longer digits are not later: numbers are compared");
+        assert_eq!(seen("10").as_deref(), Some("10"));
+        assert_eq!(seen("9").as_deref(), Some("9"), "the watch caught up, so nothing is kept");
+    }
+}
