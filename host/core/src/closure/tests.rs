@@ -1,22 +1,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::testing;
 
 fn hook(manifest: Value, weight: i32) -> Hook {
-    let text =
-        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Hook {
-        name: text("/metadata/name"),
-        kind: text("/kind"),
-        api_version: text("/apiVersion"),
-        path: "shop/templates/hooks.yaml".to_owned(),
-        events: vec!["pre-upgrade".to_owned()],
-        weight,
-        delete_policies: Vec::new(),
-        last_run: crate::hook::LastRun::default(),
-        runnable: crate::hook::check(&manifest, "shop"),
-        manifest: manifest.into(),
-    }
+    Hook { weight, ..testing::hook(manifest, "shop") }
 }
 
 fn named(api_version: &str, kind: &str, name: &str) -> Hook {

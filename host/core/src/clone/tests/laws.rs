@@ -7,27 +7,15 @@ use super::{UID, request};
 use crate::clone::{OPERATION, Place, STRIP};
 use crate::decision::{Decision, Overrides};
 use crate::plan::plan;
+use crate::testing;
 use crate::verdict::Answer;
 
 /// Any JSON, with the keys that a clone looks at.
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "[a-zA-Z./-]{0,12}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 48, 6, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((any_key(), inner), 0..6)
-                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
-        ]
-    })
+    testing::any_json("[a-zA-Z./-]{0,12}", any_key())
 }
 
-fn any_key() -> impl Strategy<Value = String> {
+fn any_key() -> impl Strategy<Value = String> + Clone {
     prop_oneof![
         "[a-z]{0,6}",
         proptest::sample::select(vec![

@@ -1,0 +1,66 @@
+//! What the tests of several modules build on.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::hook::{Hook, LastRun, check};
+
+/// A hook that Helm ran before an upgrade, as if listed of a release in `release_namespace`.
+pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
+    let text =
+        |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Hook {
+        name: text("/metadata/name"),
+        kind: text("/kind"),
+        api_version: text("/apiVersion"),
+        path: "shop/templates/hooks.yaml".to_owned(),
+        events: vec!["pre-upgrade".to_owned()],
+        weight: 0,
+        delete_policies: Vec::new(),
+        last_run: LastRun::default(),
+        runnable: check(&manifest, release_namespace),
+        manifest: manifest.into(),
+    }
+}
+
+/// The Operation of the spec's worked example, not created yet.
+pub(crate) fn spec_operation() -> Value {
+    json!({
+        "apiVersion": "ops.vworkspace.io/v1alpha1",
+        "kind": "Operation",
+        "metadata": {"name": "nextcloud-myteam-pre-upgrade-2026-05-28", "namespace": "org-myteam"},
+        "spec": {
+            "targetRef": {
+                "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "nextcloud-myteam"
+            },
+            "type": "Migration",
+            "engine": "helmHookJob",
+            "parameters": {"hookName": "nextcloud-myteam-pre-upgrade", "activeDeadlineSeconds": 1800, "backoffLimit": 1}
+        }
+    })
+}
+
+/// Any JSON, a few levels deep, with these texts and keys.
+pub(crate) fn any_json(
+    texts: impl Strategy<Value = String> + 'static,
+    keys: impl Strategy<Value = String> + Clone + 'static,
+) -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        // A whole float reads as an integer: so do Kubernetes and JSON see it.
+        any::<f64>()
+            .prop_filter("finite, not whole", |f| f.is_finite() && f.fract() != 0.0)
+            .prop_map(Value::from),
+        texts.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, move |inner| {
+        let entries = prop::collection::vec((keys.clone(), inner.clone()), 0..6);
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(Value::from),
+            entries.prop_map(|entries| Value::Object(Map::from_iter(entries))),
+        ]
+    })
+}
