@@ -1,10 +1,12 @@
 //! The commands, one module each.
 
 mod completions;
+mod controller;
 mod crds;
 mod hooks;
 mod plan;
 mod policy;
+mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -23,6 +25,8 @@ pub(crate) struct Args {
 enum Command {
     Hooks(hooks::Args),
     Plan(plan::Args),
+    Run(run::Args),
+    Controller(controller::Args),
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
@@ -54,8 +58,9 @@ impl Args {
         match &self.command {
             Command::Hooks(args) => args.error_format(),
             Command::Plan(args) => args.error_format(),
+            Command::Run(args) => args.error_format(),
             Command::Policy(command) => command.error_format(),
-            Command::Crds(_) | Command::Completions(_) => ErrorFormat::Text,
+            Command::Controller(_) | Command::Crds(_) | Command::Completions(_) => ErrorFormat::Text,
         }
     }
 
@@ -64,6 +69,8 @@ impl Args {
         match self.command {
             Command::Hooks(args) => hooks::run(args),
             Command::Plan(args) => plan::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Controller(args) => controller::run(args),
             Command::Policy(command) => command.run(),
             Command::Crds(args) => crds::run(args),
             Command::Completions(args) => completions::run(args),

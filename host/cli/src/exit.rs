@@ -13,10 +13,10 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
   1  failed: a bad input, a broken policy, a failed test or build
-  2  usage: the arguments cannot be right, or a tool must be installed first
+  2  usage: the arguments cannot be right, or something must be installed or set up first
   3  denied by a policy, or by policies that contradict each other
   4  held by a policy, or blocked for now
-  5  not found: no such hook, or no release to take it from
+  5  not found: no such hook, or no release or target to take it from
   6  timed out
 
 The result goes to stdout, everything else to stderr. With -o json errors are JSON too:
@@ -33,6 +33,12 @@ pub(crate) enum Outcome {
     Denied,
     /// The answer, already printed, is a hold.
     Held,
+    /// The result, already printed, is that there is nothing to run.
+    NotFound,
+    /// The time for it is over; what was found so far is printed.
+    TimedOut,
+    /// The person who waited went away before its end.
+    Interrupted,
 }
 
 /// How errors are to be printed.
@@ -62,13 +68,24 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
         Ok(Outcome::Failed) => return 1,
         Ok(Outcome::Denied) => return 3,
         Ok(Outcome::Held) => return 4,
+        Ok(Outcome::NotFound) => return 5,
+        Ok(Outcome::TimedOut) => return 6,
+        // As every shell has it for SIGINT.
+        Ok(Outcome::Interrupted) => return 130,
         Err(error) => reason(error),
     };
     match reason {
-        Reason::UsageInvalid | Reason::ToolMissing => 2,
+        Reason::UsageInvalid | Reason::ToolMissing | Reason::ClusterNotConfigured | Reason::CrdMissing => 2,
         Reason::PolicyDenied | Reason::PolicyConflict => 3,
-        Reason::PolicyHeld | Reason::ReleaseBusy => 4,
-        Reason::HookNotFound | Reason::HookRequiresRelease => 5,
+        Reason::PolicyHeld
+        | Reason::ReleaseBusy
+        | Reason::TargetNotReady
+        | Reason::ConflictingOperation
+        | Reason::AwaitingApproval
+        | Reason::DependencyMissing
+        | Reason::NamespaceNotManaged
+        | Reason::PolicyUnavailable => 4,
+        Reason::HookNotFound | Reason::HookRequiresRelease | Reason::TargetNotFound => 5,
         Reason::PolicyTimedOut => 6,
         _ => 1,
     }
@@ -120,7 +137,8 @@ mod tests {
 
     #[test]
     fn each_outcome_has_a_code_of_its_own() {
-        let codes = [Outcome::Done, Outcome::Failed, Outcome::Denied, Outcome::Held].map(|o| code(&Ok(o)));
-        assert_eq!(codes, [0, 1, 3, 4]);
+        use Outcome::*;
+        let codes = [Done, Failed, Denied, Held, NotFound, TimedOut, Interrupted].map(|o| code(&Ok(o)));
+        assert_eq!(codes, [0, 1, 3, 4, 5, 6, 130]);
     }
 }

@@ -7,6 +7,7 @@
 
 mod cargo;
 mod cases;
+mod cluster;
 mod commands;
 mod componentize;
 mod exit;

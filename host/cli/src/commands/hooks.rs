@@ -11,25 +11,34 @@ use hookhost_core::workload::Workload;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cluster::Place;
 use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
 use crate::record;
 
 /// List the hooks of a release: which there are, when Helm runs them, whether they can be run on demand
 ///
-/// RELEASE is the Secret (or ConfigMap) in which Helm keeps the release, as YAML or JSON, or the record in it.
+/// RELEASE is a release's name in the cluster; or a file: the Secret (or ConfigMap) in which Helm keeps the release, as YAML
+/// or JSON, or the record in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  hookhost hooks shop -n acme
+  hookhost hooks shop -n acme --revision 3 -o wide
   kubectl get secret sh.helm.release.v1.shop.v3 -o yaml > shop.yaml && hookhost hooks shop.yaml
   kubectl get secret sh.helm.release.v1.shop.v3 -o json | hookhost hooks -
   hookhost hooks shop.yaml -o json | jq -r '.hooks[] | select(.runnable) | .name'")]
 pub(crate) struct Args {
-    /// File with the release, `-` for stdin
+    /// Name of the release, or file with it, `-` for stdin; what is a file here is taken as one
     release: PathBuf,
+    /// Revision of the release in the cluster [default: the newest that is deployed]
+    #[arg(long, value_name = "N")]
+    revision: Option<u32>,
     /// How to print the hooks
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// How hooks are printed.
@@ -105,8 +114,10 @@ impl Args {
 
 /// Lists the hooks.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
-    let Args { release, output } = args;
-    let record = record::read(&release)?;
+    let Args { release, revision, place, output } = args;
+    let release = record::Release::of(&release);
+    release.check_option(revision.map(|_| "--revision").or_else(|| place.given()))?;
+    let record = release.read(&place, revision)?;
     let hooks = record.hooks();
     let rows: Vec<Row<'_>> = hooks.iter().map(row).collect();
     match output {

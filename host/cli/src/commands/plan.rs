@@ -1,9 +1,10 @@
 //! `hookhost plan`: the Job that an Operation would become, and why it looks as it does.
 //!
-//! Everything is decided by the same functions of the core as in a cluster; this command reads the inputs from files
-//! and asks the policies.
+//! Everything is decided by the same functions of the core as in the controller; this command reads the inputs, from files
+//! or from a cluster, and asks the policies.
 
 mod inputs;
+mod target;
 
 use std::path::PathBuf;
 
@@ -18,13 +19,16 @@ use hookhost_sandbox::PreparedRequest;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cluster::Place;
 use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
 use crate::policies;
 use crate::problem::Problem;
 use inputs::{Inputs, PolicyArgument, PolicyInUse};
 
-/// Show the Job that an Operation would become, without a cluster
+/// Show the Job that an Operation would become
+///
+/// With a file as --release no cluster is needed. With a release's name, or none, it is read from the cluster.
 ///
 /// Exits with 3 if a policy denies, 4 if one holds, 5 if the release has no such hook.
 #[derive(Debug, clap::Args)]
@@ -32,19 +36,26 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse};
 Examples:
   hookhost plan -f operation.yaml --release shop.yaml
   hookhost plan -f op.yaml --release shop.yaml --policy cap.wasm=cap.yaml -o explain
+  hookhost plan -f op.yaml -o explain
+  hookhost plan -f op.yaml --release shop -n acme --revision 3
   kubectl get secret sh.helm.release.v1.shop.v3 -o yaml \\
     | hookhost plan -f op.yaml --release - -o explain")]
 pub(crate) struct Args {
     /// File with the Operation, `-` for stdin
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     operation: PathBuf,
-    /// File with the release: Helm's Secret as YAML or JSON, or the record in it; `-` for stdin
-    #[arg(long, value_name = "FILE")]
-    release: PathBuf,
+    /// File with the release (Helm's Secret as YAML or JSON, or the record in it; `-` for stdin), or its name in the
+    /// cluster [default: the release of the Operation's target in the cluster]
+    #[arg(long, value_name = "FILE|NAME")]
+    release: Option<PathBuf>,
+    /// Revision of the release that --release names in the cluster [default: the newest that is deployed]
+    #[arg(long, value_name = "N", requires = "release")]
+    revision: Option<u32>,
     /// Policy to ask, with its settings; can be given more than once, in any order
     #[arg(long = "policy", value_name = "FILE.wasm[=SETTINGS.yaml]")]
     policies: Vec<PolicyArgument>,
-    /// File with what the Operation's targetRef names, for its labels and annotations
+    /// File with what the Operation's targetRef names, for its labels and annotations [default: as in the cluster, where
+    /// that is asked]
     #[arg(long, value_name = "FILE")]
     target: Option<PathBuf>,
     /// Organisation that owns the Operation's namespace [default: the namespace's name]
@@ -59,6 +70,8 @@ pub(crate) struct Args {
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// How a plan is printed.
@@ -82,12 +95,12 @@ impl Args {
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let format = args.output;
-    let Inputs { operation, request, policies } = inputs::resolve(args)?;
+    let Inputs { operation, request, policies, warnings } = inputs::resolve(args)?;
     let answers = ask(&request, &policies)?;
     let mut plan = plan::plan(&request, &answers).map_err(|error| {
         Problem::new(error.reason(), format!("cannot plan the hook {}", request.hook.name)).with_source(error)
     })?;
-    plan.warnings.extend(operation.warnings());
+    plan.warnings.extend(warnings);
     print(&plan, &operation, &request, format)?;
     Ok(match &plan.verdict.outcome {
         VerdictOutcome::Allowed(_) => Outcome::Done,

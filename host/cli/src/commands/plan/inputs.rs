@@ -1,27 +1,35 @@
-//! What the arguments of `hookhost plan` resolve to: files read and checked, the request built, policies loaded.
+//! What the arguments of `hookhost plan` resolve to: release found, files read and checked, the request built, policies
+//! loaded.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Result;
-use hookhost_core::operation::Operation;
+use anyhow::{Context, Result};
+use hookhost_core::operation::{Operation, TargetRef};
+use hookhost_core::plan::Warning;
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
-use hookhost_core::{Reason, Request, hook};
+use hookhost_core::text::quote;
+use hookhost_core::{Reason, Request, hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
+use super::target::{self, Found};
+use crate::cluster::{self, Place};
+use crate::policies;
 use crate::problem::Problem;
-use crate::{output, policies, record};
+use crate::record::Release;
 
 /// Everything that a plan is made from.
 pub(super) struct Inputs {
     pub(super) operation: Operation,
     pub(super) request: Request,
     pub(super) policies: Vec<PolicyInUse>,
+    /// What is odd about the Operation and the release as they were given.
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// A policy that is to be asked.
@@ -57,16 +65,14 @@ impl FromStr for PolicyArgument {
 
 /// Reads and checks everything. What a person wrote comes first, since it is most often wrong.
 pub(super) fn resolve(args: Args) -> Result<Inputs> {
-    let Args { operation, release, policies, target, organisation, cluster_id, now, output: _ } = args;
-    if operation == release && operation == Path::new("-") {
-        return Err(
-            Problem::new(Reason::UsageInvalid, "the Operation and the release cannot both be stdin").into()
-        );
-    }
-    let operation = read_operation(&operation)?;
-    let target = read_target(target.as_deref(), &operation)?;
-    let record = record::read(&release)?;
-    check_status(&record)?;
+    let Args { operation, release, revision, policies, target, organisation, cluster_id, now, output: _, place } = args;
+    let mut operation = read_operation(&operation)?;
+    let given_target = target.map(|path| read_target(&path, &operation)).transpose()?;
+    let Found { target, record, is_verified } = match release {
+        Some(release) => read_release(&release, revision, place, &operation)?,
+        None => find_release(place, &mut operation)?,
+    };
+    let target = given_target.unwrap_or(target);
     let hooks = record.hooks();
     let hook = hook::find(&hooks, &operation.selector()).map_err(|error| {
         let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
@@ -74,8 +80,16 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             .with_source(error)
             .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
     })?;
+    let mut warnings = record.warnings();
+    warnings.extend(operation.warnings());
+    if is_verified && !snapshot::is_covered(hook) {
+        let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
+                       this one";
+        warnings.push(Warning { code: "HookNotVerified", message: message.to_owned() });
+    }
     if let Some(approver) = &operation.approvals.approved_by {
-        output::message(&format!("note: the approval by {} is taken as given\n", output::escape(approver)));
+        let message = format!("the approval by {} is taken as given", quote(approver));
+        warnings.push(Warning { code: "ApprovalNotVerified", message });
     }
     let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
     let request = Request::build(request::Inputs {
@@ -92,7 +106,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     .map_err(|error| {
         Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
     })?;
-    Ok(Inputs { policies: load(&policies)?, operation, request })
+    Ok(Inputs { policies: load(&policies)?, operation, request, warnings })
 }
 
 fn read_operation(path: &Path) -> Result<Operation> {
@@ -119,11 +133,43 @@ struct TargetMetadata {
     annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
-fn read_target(path: Option<&Path>, operation: &Operation) -> Result<Target> {
+/// The release that is named. Of the target only that is known which the Operation says.
+fn read_release(
+    release: &Path,
+    revision: Option<u32>,
+    place: Place,
+    operation: &Operation,
+) -> Result<Found> {
+    let release = Release::of(release);
+    // A namespace says something of the Operation too.
+    release.check_option(revision.map(|_| "--revision").or_else(|| place.which.given()))?;
+    let namespace = place.namespace.or_else(|| operation.namespace.clone());
+    let record = release.read(&Place { namespace, ..place }, revision)?;
+    check_status(&record)?;
+    let TargetRef { kind, name, .. } = operation.target_ref.clone();
+    Ok(Found { target: Target { kind, name, ..Target::default() }, record, is_verified: false })
+}
+
+/// The release that the Operation's target has in the cluster.
+fn find_release(place: Place, operation: &mut Operation) -> Result<Found> {
+    if let (Some(given), Some(own)) = (&place.namespace, &operation.namespace)
+        && given != own
+    {
+        let message = format!("the Operation is in the namespace {own}, but --namespace is {given}");
+        return Err(Problem::new(Reason::UsageInvalid, message).with_advice("Leave one of them away.").into());
+    }
+    let namespace = place.namespace.or_else(|| operation.namespace.clone());
+    let place = Place { namespace, ..place };
+    cluster::block_on(async {
+        let connection = place.connect().await.context("no --release is given, so the target is looked for")?;
+        let found = target::resolve(&connection, operation, &connection.namespace).await?;
+        operation.namespace = Some(connection.namespace);
+        Ok(found)
+    })
+}
+
+fn read_target(path: &Path, operation: &Operation) -> Result<Target> {
     let (kind, name) = (&operation.target_ref.kind, &operation.target_ref.name);
-    let Some(path) = path else {
-        return Ok(Target { kind: kind.clone(), name: name.clone(), ..Target::default() });
-    };
     let place = format!("the target {}", path.display());
     let object: TargetObject = policies::typed(policies::document(path, "target")?, &place)?;
     let TargetObject { kind: found_kind, metadata } = object;
@@ -142,7 +188,7 @@ fn read_target(path: Option<&Path>, operation: &Operation) -> Result<Target> {
     })
 }
 
-/// Refuses a record that a cluster would not run a hook of; says so where it would take another revision.
+/// Refuses a record that a cluster would not run a hook of.
 fn check_status(record: &Record) -> Result<(), Problem> {
     let Record { namespace, name, revision, status, .. } = record;
     let release = format!("the release {namespace}/{name}, revision {revision},");
@@ -154,14 +200,6 @@ fn check_status(record: &Record) -> Result<(), Problem> {
         status if status.is_pending() => {
             Err(Problem::new(Reason::ReleaseBusy, format!("{release} is {}", status.as_str()))
                 .with_advice("Wait until Helm is done, then read the Secret of the deployed revision."))
-        }
-        status if !status.is_deployed() => {
-            output::message(&format!(
-                "warning: {} is {}; in a cluster the deployed revision would be used\n",
-                output::escape(&release),
-                status.as_str()
-            ));
-            Ok(())
         }
         _ => Ok(()),
     }

@@ -1,0 +1,344 @@
+//! `hookhost controller`: serves the Operations of a cluster.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use hookhost_controller::client::Connection;
+use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
+use hookhost_controller::lease::LeaseParams;
+use hookhost_controller::{RunError, telemetry};
+use hookhost_core::Reason;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster;
+use crate::exit::Outcome;
+use crate::file;
+use crate::problem::Problem;
+
+/// Bytes of the approvals' key: a hundred times more than HMAC-SHA256 makes use of.
+const KEY_BYTES: u64 = 8192;
+
+/// Lines of a failed container's log that a condition can take: more would not fit into its 32 KiB.
+const MAX_LOG_LINES: i64 = 1000;
+
+/// Where health and metrics are served, unless told otherwise: where a pod's probes and Prometheus reach it.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+
+/// Serve the Operations of a cluster: run each one's hook exactly once
+///
+/// Every option can be given as an environment variable too. The first SIGTERM or SIGINT ends it in order, a second one at
+/// once; either way nothing is lost, and the next hookhost goes on from there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookhost controller --cluster-id prod-1 --require-policy
+  hookhost controller --kubeconfig ~/.kube/config --no-lease --admin-address 127.0.0.1:8080 --log-format text
+  HOOKHOST_LOG_LEVEL=debug hookhost controller --namespace-selector shard=a --lease-name hookhost-a")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: cluster::Which,
+
+    /// Id of this cluster: Operations that name another one are left alone
+    #[arg(long, value_name = "ID", env = "HOOKHOST_CLUSTER_ID", default_value = "", hide_default_value = true)]
+    #[arg(help_heading = "What is served")]
+    cluster_id: String,
+    /// Label selector of the namespaces in which hookhost may act at all
+    #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_GATE", default_value = DEFAULT_NAMESPACE_GATE)]
+    #[arg(help_heading = "What is served")]
+    namespace_gate: String,
+    /// Label selector of those of them whose Operations this hookhost serves, for sharding [default: all]
+    #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR", help_heading = "What is served")]
+    namespace_selector: Option<String>,
+    /// Allow plain Helm releases as targets; needs the right to list Secrets
+    #[arg(long, env = "HOOKHOST_HELM_RELEASES", help_heading = "What is served")]
+    helm_releases: bool,
+    /// Allow test hooks of Flux's releases, which Flux's digest does not cover
+    #[arg(long, env = "HOOKHOST_ALLOW_UNVERIFIED_TEST_HOOKS", help_heading = "What is served")]
+    allow_unverified_test_hooks: bool,
+    /// File with the key of the approvals' signatures; a line end at its end is not part of it
+    #[arg(long, value_name = "FILE", env = "HOOKHOST_APPROVAL_KEY_FILE", help_heading = "What is served")]
+    approval_key_file: Option<PathBuf>,
+
+    /// Label of a namespace that names its organisation [default: the namespace's name is it]
+    #[arg(long, value_name = "KEY", env = "HOOKHOST_ORGANISATION_LABEL", alias = "organization-label")]
+    #[arg(help_heading = "Policies")]
+    organisation_label: Option<String>,
+    /// Refuse Operations that no HookPolicy matches
+    #[arg(long, env = "HOOKHOST_REQUIRE_POLICY", help_heading = "Policies")]
+    require_policy: bool,
+    /// Folder below which HookPolicies may name files [default: none may]
+    #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_DIR", help_heading = "Policies")]
+    policy_dir: Option<PathBuf>,
+    /// Folder where compiled policies are kept [default: compiled anew at each start]
+    #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_CACHE", help_heading = "Policies")]
+    policy_cache: Option<PathBuf>,
+
+    /// Operations that are looked at at once
+    #[arg(long, value_name = "N", env = "HOOKHOST_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
+    concurrency: u16,
+    /// Lines of a failed container's log in an Operation's status; 0 for none
+    #[arg(long, value_name = "N", env = "HOOKHOST_LOG_LINES", default_value_t = DEFAULT_LOG_LINES)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_LOG_LINES), help_heading = "How it runs")]
+    log_lines: u32,
+    /// Address that serves /healthz, /readyz and /metrics
+    #[arg(long, value_name = "ADDR", env = "HOOKHOST_ADMIN_ADDRESS", default_value_t = ADMIN)]
+    #[arg(help_heading = "How it runs")]
+    admin_address: SocketAddr,
+    /// Lease by which one of several hookhosts is chosen
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
+    #[arg(help_heading = "How it runs")]
+    lease_name: String,
+    /// Namespace of the Lease [default: the pod's, else the context's]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE", help_heading = "How it runs")]
+    lease_namespace: Option<String>,
+    /// Work without a Lease: at most one hookhost may run
+    #[arg(long, env = "HOOKHOST_NO_LEASE", help_heading = "How it runs")]
+    no_lease: bool,
+
+    /// How log lines are written to stderr [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "HOOKHOST_LOG_FORMAT", help_heading = "Logging")]
+    log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug or trace, or by module as in `info,hookhost_controller=debug`
+    #[arg(long, value_name = "LEVEL", env = "HOOKHOST_LOG_LEVEL", default_value = "info")]
+    #[arg(help_heading = "Logging")]
+    log_level: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For people
+    Text,
+}
+
+/// What the arguments resolve to.
+struct Setup {
+    connection: Connection,
+    config: Config,
+}
+
+/// Serves until it is told to end.
+pub(crate) fn run(mut args: Args) -> Result<Outcome> {
+    let format = args.log_format.take().unwrap_or_else(LogFormat::of_stderr);
+    telemetry::init(format.into(), &args.log_level)
+        .map_err(|error| usage("--log-level cannot be used").with_source(error))?;
+    telemetry::identify(&args.cluster_id);
+    cluster::block_on(async {
+        let Setup { connection, config } = resolve(args).await?;
+        serve(connection, config).await
+    })
+}
+
+async fn resolve(args: Args) -> Result<Setup> {
+    let Args {
+        which,
+        cluster_id,
+        namespace_gate,
+        namespace_selector,
+        helm_releases,
+        allow_unverified_test_hooks,
+        approval_key_file,
+        organisation_label,
+        require_policy,
+        policy_dir,
+        policy_cache,
+        concurrency,
+        log_lines,
+        admin_address,
+        lease_name,
+        lease_namespace,
+        no_lease,
+        log_format: _,
+        log_level: _,
+    } = args;
+    let approval_key = approval_key_file.as_deref().map(read_key).transpose()?;
+    let connection = which.connect().await?;
+    let lease = (!no_lease).then(|| {
+        let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
+        LeaseParams::new(namespace, lease_name, LeaseParams::identity(&host()))
+    });
+    let config = Config {
+        cluster_id,
+        namespace_gate,
+        namespace_selector: given(namespace_selector),
+        organisation_label: given(organisation_label),
+        approval_key,
+        log_lines,
+        concurrency,
+        require_policy,
+        policy_dir,
+        policy_cache,
+        helm_releases,
+        unverified_test_hooks: allow_unverified_test_hooks,
+        admin: Some(admin_address),
+        lease,
+    };
+    Ok(Setup { connection, config })
+}
+
+/// An option that a Helm chart leaves empty is not given.
+fn given(option: Option<String>) -> Option<String> {
+    option.filter(|text| !text.is_empty())
+}
+
+fn usage(message: impl Into<String>) -> Problem {
+    Problem::new(Reason::UsageInvalid, message)
+}
+
+/// The approvals' key. Whoever puts one into a file with an editor puts a line end behind it.
+fn read_key(path: &Path) -> Result<Vec<u8>> {
+    let mut key = file::read(path, "approvals' key", KEY_BYTES)?;
+    while key.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+        key.pop();
+    }
+    if key.is_empty() {
+        return Err(usage(format!("the approvals' key {} is empty", path.display()))
+            .with_advice("With an empty key anyone could sign approvals; put the control plane's key into the file.")
+            .into());
+    }
+    Ok(key)
+}
+
+/// What this process is called in the Lease: the pod's name, which is its host name too, or the machine's.
+fn host() -> String {
+    let named = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|key| given(std::env::var(key).ok()));
+    named.unwrap_or_else(|| "hookhost".to_owned())
+}
+
+/// Serves until the first signal, then ends in order; a second signal ends it at once.
+async fn serve(connection: Connection, config: Config) -> Result<Outcome> {
+    let shutdown = CancellationToken::new();
+    let mut signals = Signals::new()?;
+    let mut running = std::pin::pin!(hookhost_controller::run(connection, config, shutdown.clone()));
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            ended = &mut running => {
+                return match ended {
+                    Ok(()) => Ok(Outcome::Done),
+                    Err(error) => Err(problem(error).into()),
+                };
+            }
+            signal = signals.next() => {
+                if is_ending {
+                    let message = format!("ended at once by a second signal ({signal})");
+                    return Err(Problem::new(Reason::HostFailed, message).into());
+                }
+                is_ending = true;
+                tracing::info!(signal, "ending: what is under way is finished first");
+                shutdown.cancel();
+            }
+        }
+    }
+}
+
+/// Why the controller ended by itself.
+fn problem(error: RunError) -> Problem {
+    Problem::new(error.reason(), "the controller ended").with_source(error)
+}
+
+/// The signals that end a controller.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The next one, by name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Signals> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        // An error is that nobody can be heard; then only the process's own end is left.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    }
+}
+
+impl LogFormat {
+    fn of_stderr() -> LogFormat {
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) { LogFormat::Text } else { LogFormat::Json }
+    }
+}
+
+impl From<LogFormat> for telemetry::Format {
+    fn from(format: LogFormat) -> telemetry::Format {
+        match format {
+            LogFormat::Json => telemetry::Format::Json,
+            LogFormat::Text => telemetry::Format::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(typed: &[&str]) -> Args {
+        Typed::try_parse_from([&["hookhost"], typed].concat()).unwrap_or_else(|error| panic!("{error}")).args
+    }
+
+    #[test]
+    fn without_options_it_serves_the_gated_namespaces_under_a_lease() {
+        let args = parsed(&[]);
+        assert_eq!(args.namespace_gate, "managed-by=vworkspace");
+        assert_eq!((args.lease_name.as_str(), args.no_lease), ("hookhost", false));
+        assert_eq!(args.admin_address.to_string(), "0.0.0.0:8080");
+        assert_eq!((args.concurrency, args.log_lines), (16, 20));
+        assert!(!args.require_policy && !args.helm_releases && !args.allow_unverified_test_hooks);
+    }
+
+    #[test]
+    fn numbers_out_of_their_bounds_are_refused() {
+        for typed in [["--concurrency", "0"], ["--log-lines", "1001"], ["--admin-address", "8080"]] {
+            assert!(Typed::try_parse_from([&["hookhost"][..], &typed].concat()).is_err(), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_end_is_not_part_of_the_key_and_an_empty_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "s3cret \r\n").unwrap();
+        assert_eq!(read_key(&path).unwrap(), b"s3cret ");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(read_key(&path).unwrap_err().to_string().contains("is empty"));
+    }
+}

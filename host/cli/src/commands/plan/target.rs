@@ -1,0 +1,109 @@
+//! An Operation's *target* in the cluster, and the release that it has: found on the same way as by the controller.
+
+use anyhow::Result;
+use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_core::operation::Operation;
+use hookhost_core::record::Record;
+use hookhost_core::request::Target;
+use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
+use hookhost_core::{Reason, Refusal};
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value;
+
+use crate::cluster;
+use crate::problem::Problem;
+
+/// What an Operation's target turned out to be.
+pub(super) struct Found {
+    pub(super) target: Target,
+    pub(super) record: Record,
+    /// Whether Flux's digest vouches for the record.
+    pub(super) is_verified: bool,
+}
+
+/// Finds the target and reads its release's record, with every check that the controller makes on the way.
+pub(super) async fn resolve(connection: &Connection, operation: &Operation, namespace: &str) -> Result<Found> {
+    let name = &operation.target_ref.name;
+    let kind = TargetKind::of(&operation.target_ref).map_err(problem)?;
+    let mut described = Target { kind: kind.kind().to_owned(), name: name.clone(), ..Target::default() };
+    let release = match kind {
+        TargetKind::ApplicationInstance => {
+            let resource = resource(kind, "applicationinstances");
+            let object = read(connection, &resource, namespace, name).await?;
+            let object = object.ok_or_else(|| missing(kind, namespace, name))?;
+            let instance = Instance::from_json(&object).map_err(|error| problem(error.into()))?;
+            instance.check(operation.type_of).map_err(problem)?;
+            (described.labels, described.annotations) = (instance.labels, instance.annotations);
+            instance.helm_release
+        }
+        TargetKind::HelmRelease => ObjectName { namespace: namespace.to_owned(), name: name.clone() },
+        TargetKind::Release => {
+            let stored = cluster::revisions(connection, namespace, name).await?;
+            let revision = target::deployed_revision(name, &stored).map_err(problem)?;
+            let at = RecordRef { namespace, release: name, revision, snapshot: None };
+            return Ok(Found { target: described, record: record(connection, &at).await?, is_verified: false });
+        }
+    };
+    let resource = resource(TargetKind::HelmRelease, "helmreleases");
+    let object = read(connection, &resource, &release.namespace, &release.name).await?;
+    let object = object.ok_or_else(|| match kind {
+        TargetKind::HelmRelease => missing(kind, namespace, name),
+        _ => problem(target::no_helm_release(&release)),
+    })?;
+    let release = HelmRelease::from_json(&object).map_err(|error| problem(error.into()))?;
+    let record = record(connection, &release.current().map_err(problem)?).await?;
+    if kind == TargetKind::HelmRelease {
+        (described.labels, described.annotations) = (release.labels, release.annotations);
+    }
+    Ok(Found { target: described, record, is_verified: true })
+}
+
+/// The record, if it is the one that was meant.
+async fn record(connection: &Connection, at: &RecordRef<'_>) -> Result<Record> {
+    let value = cluster::stored(connection, at.namespace, at.release, at.revision).await?;
+    let read = match at.snapshot {
+        Some(snapshot) => Record::read_verified(&value, snapshot).map(|(record, how)| (record, Some(how))),
+        None => Record::read_secret_value(&value).map(|record| (record, None)),
+    };
+    let (record, verification) =
+        read.map_err(|error| Problem::new(error.reason(), format!("cannot read {at}")).with_source(error))?;
+    target::check_record(&record, at).map_err(problem)?;
+    if let Some(verification) = verification {
+        target::check_verified(at, &verification).map_err(problem)?;
+    }
+    Ok(record)
+}
+
+/// The resource of a kind, by its plural.
+fn resource(kind: TargetKind, plural: &str) -> ApiResource {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.kind()), plural)
+}
+
+/// An object as JSON; none if there is none of that name.
+async fn read(
+    connection: &Connection,
+    resource: &ApiResource,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>> {
+    let call = Call::of_resource(Verb::Get, resource, Some(namespace), name);
+    let api: Api<DynamicObject> = Api::namespaced_with(connection.requests.clone(), namespace, resource);
+    match client::read(&call, api.get(name)).await {
+        Ok(object) => Ok(Some(serde_json::to_value(object)?)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(cluster::problem(format!("cannot read the Operation's target {name}"), error).into()),
+    }
+}
+
+fn missing(kind: TargetKind, namespace: &str, name: &str) -> Problem {
+    let message = format!("there is no {} {name} in the namespace {namespace}", kind.kind());
+    Problem::new(Reason::TargetNotFound, message)
+        .with_advice("A target is in its Operation's namespace; -n names that one where the Operation does not.")
+}
+
+/// Why the controller would not run the Operation now.
+fn problem(refusal: Refusal) -> Problem {
+    Problem::new(refusal.reason, refusal.message)
+}

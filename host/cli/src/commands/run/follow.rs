@@ -1,0 +1,323 @@
+//! To *follow* an Operation is to tell a person what becomes of it: what was seen goes in, what is to be done comes out.
+//!
+//! Nothing here talks to a cluster, a clock or a terminal: [`Follow::handle`] is told what was [`Seen`], and when, and answers
+//! with [`Step`]s.
+
+mod log;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use hookhost_core::status::{is_finished, job_ref, phase};
+use serde_json::Value;
+
+use super::duration::clock;
+use crate::exit::Outcome;
+use log::Logs;
+pub(super) use log::Source;
+pub(super) use status::reason;
+use status::{Told, blocked, conclusion, news};
+
+/// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
+/// or two, a new leader within fifteen.
+const NOBODY_AFTER: Duration = Duration::from_secs(20);
+
+/// How long the first word is waited for where nothing else is.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the end of the logs is waited for once the Operation has ended: the pods' watch, and the kubelet, may be a
+/// moment behind.
+const LOGS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Seen {
+    /// The Operation, as it is now.
+    Operation(Value),
+    /// The Operation is there no more.
+    Gone,
+    /// A pod of the run, as it is now.
+    Pod(Value),
+    /// A pod of the run is there no more; as it was last.
+    PodGone(Value),
+    /// The pods cannot be watched; why.
+    NoPods(String),
+    /// A line of a container's log.
+    Line(Source, String),
+    /// No more lines will come; why, where that is not simply its end.
+    LogEnded(Source, Option<String>),
+    /// The connection to the cluster is lost, and made again when that can be; why.
+    Lost(String),
+    /// Ctrl-C was pressed.
+    Interrupted,
+    /// The question whether to cancel was answered.
+    Answered(bool),
+    /// The wish to cancel could not be written; why.
+    NotCancelled(String),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Tell the person something.
+    Tell(String),
+    /// Show a line of the hook's log.
+    Log(String),
+    /// Watch the run's pods in this namespace.
+    WatchPods(String),
+    /// Read the log of a container, from where it was left.
+    ReadLog(Source),
+    /// Ask whether to cancel.
+    Ask,
+    /// Cancel the Operation.
+    Cancel,
+    /// Nothing more is to be done.
+    End(End),
+}
+
+/// Why following ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The Operation has ended.
+    Finished,
+    /// The Operation was deleted.
+    Gone,
+    /// What was waited for has been heard.
+    Heard,
+    /// The time for it is over.
+    TimedOut,
+    /// The person does not want to see more.
+    Left,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The Operation's end.
+    End,
+    /// Whether it is accepted, refused or blocked.
+    Word,
+}
+
+/// What is followed, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) until: Until,
+    /// How long it is followed at most.
+    pub(super) timeout: Option<Duration>,
+    /// Whether there is somebody who can be asked.
+    pub(super) can_ask: bool,
+}
+
+/// An Operation that is followed.
+pub(super) struct Follow {
+    options: Options,
+    status: Value,
+    told: Told,
+    logs: Logs,
+    watches_pods: bool,
+    is_lost: bool,
+    is_asking: bool,
+    is_cancelling: bool,
+    has_warned: bool,
+    finished_at: Option<Duration>,
+}
+
+impl Follow {
+    pub(super) fn new(options: Options) -> Follow {
+        Follow {
+            options,
+            status: Value::Null,
+            told: Told::default(),
+            logs: Logs::default(),
+            watches_pods: false,
+            is_lost: false,
+            is_asking: false,
+            is_cancelling: false,
+            has_warned: false,
+            finished_at: None,
+        }
+    }
+
+    /// Whether a question waits for its answer: then nothing is to be shown that can wait.
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    /// The Operation's status, as it was last seen.
+    pub(super) fn status(&self) -> &Value {
+        &self.status
+    }
+
+    /// Takes note of what was seen, `now` after following began, and says what is to be done.
+    pub(super) fn handle(&mut self, seen: Seen, now: Duration) -> Vec<Step> {
+        let mut steps = Vec::new();
+        match seen {
+            Seen::Operation(operation) => self.operation(&operation, now, &mut steps),
+            Seen::Gone => return vec![Step::End(End::Gone)],
+            Seen::Pod(pod) => self.logs.pod(&pod, false, now, &mut steps),
+            Seen::PodGone(pod) => self.logs.pod(&pod, true, now, &mut steps),
+            Seen::NoPods(why) => self.logs.cannot_watch(&why, &mut steps),
+            Seen::Line(source, text) => steps.push(Step::Log(self.logs.line(&source, &text))),
+            Seen::LogEnded(source, why) => self.logs.ended(&source, why, now, &mut steps),
+            Seen::Lost(why) => {
+                if !std::mem::replace(&mut self.is_lost, true) {
+                    let text = "the connection to the cluster is lost; the Operation goes on there, and this waits for it";
+                    steps.push(Step::Tell(format!("{text}: {why}")));
+                }
+            }
+            Seen::Interrupted => self.interrupted(&mut steps),
+            Seen::Answered(yes) => {
+                self.is_asking = false;
+                if yes && self.finished_at.is_none() {
+                    self.cancel(&mut steps);
+                }
+            }
+            Seen::NotCancelled(why) => {
+                self.is_cancelling = false;
+                steps.push(Step::Tell(format!("cannot cancel the Operation: {why}")));
+            }
+            Seen::Tick => {
+                self.logs.reopen(now, &mut steps);
+                self.warn(now, &mut steps);
+            }
+        }
+        if let Some(end) = self.end(now) {
+            if end == End::Finished && self.logs.is_open() {
+                steps.push(Step::Tell("the end of the log is not waited for any longer".to_owned()));
+            }
+            steps.push(Step::End(end));
+        }
+        steps
+    }
+
+    fn operation(&mut self, operation: &Value, now: Duration, steps: &mut Vec<Step>) {
+        if std::mem::take(&mut self.is_lost) {
+            steps.push(Step::Tell("the connection to the cluster is there again".to_owned()));
+        }
+        self.status = operation.get("status").cloned().unwrap_or_default();
+        if self.finished_at.is_none() && is_finished(&self.status) {
+            self.finished_at = Some(now);
+        }
+        steps.extend(news(&self.status, &mut self.told).into_iter().map(Step::Tell));
+        if self.options.until == Until::End
+            && !self.watches_pods
+            && let Some(job) = job_ref(&self.status)
+        {
+            self.watches_pods = true;
+            let namespace = if job.namespace.is_empty() { self.options.namespace.clone() } else { job.namespace };
+            steps.push(Step::WatchPods(namespace));
+        }
+    }
+
+    fn interrupted(&mut self, steps: &mut Vec<Step>) {
+        if self.finished_at.is_some() {
+            steps.push(Step::End(End::Finished));
+        } else if self.is_cancelling || self.is_asking {
+            steps.push(Step::End(End::Left));
+        } else if self.options.can_ask {
+            self.is_asking = true;
+            steps.push(Step::Ask);
+        } else {
+            self.cancel(steps);
+        }
+    }
+
+    fn cancel(&mut self, steps: &mut Vec<Step>) {
+        self.is_cancelling = true;
+        steps.push(Step::Tell("cancelling the Operation; Ctrl-C again stops waiting for that".to_owned()));
+        steps.push(Step::Cancel);
+    }
+
+    /// Says once what may be wrong where nobody looks at the Operation.
+    fn warn(&mut self, now: Duration, steps: &mut Vec<Step>) {
+        if self.has_warned || now < NOBODY_AFTER || phase(&self.status).is_some() {
+            return;
+        }
+        self.has_warned = true;
+        let namespace = &self.options.namespace;
+        for text in [
+            "nobody has looked at the Operation yet. Check that".to_owned(),
+            "- a hookhost runs in the cluster and is ready: kubectl get pods -A -l app.kubernetes.io/name=hookhost".to_owned(),
+            format!(
+                "- the namespace is one that it serves, by default those labelled so: kubectl label namespace {namespace} \
+                 managed-by=vworkspace"
+            ),
+        ] {
+            steps.push(Step::Tell(text));
+        }
+    }
+
+    fn end(&self, now: Duration) -> Option<End> {
+        if let Some(finished) = self.finished_at {
+            let is_over = self.options.until == Until::Word
+                || self.logs.are_complete(&self.status)
+                || now >= finished + LOGS_WITHIN;
+            return is_over.then_some(End::Finished);
+        }
+        if self.options.until == Until::Word {
+            // Accepted is said when the Job is there, so there is a word as soon as there is a phase.
+            let is_heard = phase(&self.status).is_some() || now >= FIRST_WORD_WITHIN;
+            return is_heard.then_some(End::Heard);
+        }
+        self.options.timeout.is_some_and(|timeout| now >= timeout).then_some(End::TimedOut)
+    }
+
+    /// What is going on, for a line that changes as time passes.
+    pub(super) fn progress(&self, now: Duration) -> String {
+        let phase = phase(&self.status).unwrap_or("not looked at yet");
+        let more = match blocked(&self.status) {
+            _ if self.is_cancelling => ", cancelling".to_owned(),
+            _ if self.is_lost => ", no connection".to_owned(),
+            Some((reason, _)) => format!(", blocked: {reason}"),
+            None => String::new(),
+        };
+        format!("{}  {phase}{more}", clock(now))
+    }
+
+    /// How it ended, in words for a person.
+    pub(super) fn result(&self, end: End, now: Duration) -> String {
+        let Options { namespace, name, .. } = &self.options;
+        let word = phase(&self.status).unwrap_or("Pending");
+        let goes_on = format!("The Operation goes on in the cluster: kubectl get operation -n {namespace} {name} --watch");
+        match end {
+            End::Finished => {
+                let (reason, message) = conclusion(&self.status, self.logs.has_shown_any());
+                match word {
+                    "Succeeded" => format!("Succeeded after {}: {message}", clock(now)),
+                    _ => format!("{word} ({reason}): {message}"),
+                }
+            }
+            End::Gone => format!("The Operation {namespace}/{name} was deleted, which cancels it."),
+            End::Heard => match blocked(&self.status) {
+                Some((reason, message)) => format!("Blocked ({reason}): {message}"),
+                None if phase(&self.status).is_none() => {
+                    format!("The Operation {namespace}/{name} is made; nobody has looked at it yet.")
+                }
+                None => format!("The Operation {namespace}/{name} is {}.", word.to_lowercase()),
+            },
+            End::TimedOut | End::Left => match blocked(&self.status) {
+                Some((reason, message)) => format!("Still blocked ({reason}): {message}\n{goes_on}"),
+                None => format!("Still {} after {}. {goes_on}", word.to_lowercase(), clock(now)),
+            },
+        }
+    }
+
+    /// How it ended, for the exit code.
+    pub(super) fn outcome(&self, end: End) -> Outcome {
+        match end {
+            End::Finished => status::outcome(&self.status),
+            End::Gone => Outcome::Failed,
+            End::Left => Outcome::Interrupted,
+            End::Heard | End::TimedOut if blocked(&self.status).is_some() => Outcome::Held,
+            End::Heard => Outcome::Done,
+            End::TimedOut => Outcome::TimedOut,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What an Operation's status says to the person who waits.
+
+use hookhost_core::Reason;
+use hookhost_core::status::{is_finished, phase};
+use serde_json::Value;
+
+use crate::exit::Outcome;
+
+/// What a failure's message puts before the end of the container's log.
+const LOG_IN_MESSAGE: &str = "\nIts last log lines:\n";
+
+/// What was told of the status so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    is_accepted: bool,
+    /// What the Operation is at: "Blocked", "Pending" or "Running".
+    at: &'static str,
+    /// The lines that were told of that.
+    lines: Vec<String>,
+}
+
+/// A condition that has this status: its reason and message.
+fn condition<'v>(status: &'v Value, type_of: &str, is: &str) -> Option<(&'v str, &'v str)> {
+    let text = |of: &'v Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or_default();
+    let all = status.get("conditions").and_then(Value::as_array)?;
+    let found = all.iter().find(|condition| text(condition, "type") == type_of)?;
+    (text(found, "status") == is).then(|| (text(found, "reason"), text(found, "message")))
+}
+
+/// Why the Operation does not run now.
+pub(super) fn blocked(status: &Value) -> Option<(&str, &str)> {
+    condition(status, "Blocked", "True").filter(|_| !is_finished(status))
+}
+
+/// What is new since the last time, in lines. Its end is not: that is the result.
+pub(super) fn news(status: &Value, told: &mut Told) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some((_, message)) = condition(status, "Accepted", "True")
+        && !std::mem::replace(&mut told.is_accepted, true)
+    {
+        lines.push(format!("Accepted: {message}"));
+    }
+    if is_finished(status) {
+        return lines;
+    }
+    let (at, reason, message) = if let Some((reason, message)) = blocked(status) {
+        ("Blocked", reason, message)
+    } else if let Some((_, message)) = condition(status, "Running", "True") {
+        ("Running", "", message)
+    } else if let Some((_, message)) = condition(status, "Running", "False") {
+        ("Pending", "", message)
+    } else {
+        return lines;
+    };
+    if told.at != at {
+        (told.at, told.lines) = (at, Vec::new());
+    }
+    let label = if reason.is_empty() { at.to_owned() } else { format!("{at} ({reason})") };
+    let all: Vec<String> = message.lines().map(|line| format!("{label}: {line}")).collect();
+    lines.extend(all.iter().filter(|line| !told.lines.contains(line)).cloned());
+    told.lines = all;
+    lines
+}
+
+/// Why the Operation ended as it did: reason and message. The end of the log is left out where the log was shown.
+pub(super) fn conclusion(status: &Value, log_is_shown: bool) -> (&str, &str) {
+    let ends = ["Succeeded", "Failed", "Cancelled"].map(|type_of| condition(status, type_of, "True"));
+    let (reason, message) = ends.into_iter().flatten().next().unwrap_or_default();
+    let message = match message.split_once(LOG_IN_MESSAGE) {
+        Some((message, _)) if log_is_shown => message,
+        _ => message,
+    };
+    (reason, message)
+}
+
+/// Reason and message of how the Operation is: why it ended as it did, or why it does not run; for programs.
+pub(in super::super) fn reason(status: &Value) -> Option<(&str, &str)> {
+    if is_finished(status) { Some(conclusion(status, false)) } else { blocked(status) }
+}
+
+/// How an Operation that has ended did so, for the exit code.
+pub(super) fn outcome(status: &Value) -> Outcome {
+    if phase(status) == Some("Succeeded") {
+        return Outcome::Done;
+    }
+    let (reason, _) = conclusion(status, false);
+    let is = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
+    if is(&[Reason::PolicyDenied, Reason::PolicyConflict]) {
+        Outcome::Denied
+    } else if is(&[Reason::HookNotFound, Reason::HookRequiresRelease, Reason::TargetNotFound]) {
+        Outcome::NotFound
+    } else {
+        Outcome::Failed
+    }
+}

@@ -1,0 +1,225 @@
+//! The *Operation* that `hookhost run` makes: what was typed, as the object that the API server gets.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use hookhost_core::name::DNS_LABEL_BYTES;
+use hookhost_core::operation::{API_VERSION, ENGINE, KIND, Operation, OperationType};
+use hookhost_core::target::TargetKind;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::problem::Problem;
+
+/// What the hook belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// The vWorkspace operator's instance of an application
+    #[value(name = "ApplicationInstance", alias = "applicationinstance", alias = "appinst")]
+    ApplicationInstance,
+    /// Flux's HelmRelease
+    #[value(name = "HelmRelease", alias = "helmrelease", alias = "hr")]
+    HelmRelease,
+    /// A release that Helm itself made; only where hookhost was installed with the right to read those
+    #[value(name = "Release", alias = "release")]
+    Release,
+}
+
+impl Kind {
+    fn target(self) -> TargetKind {
+        match self {
+            Kind::ApplicationInstance => TargetKind::ApplicationInstance,
+            Kind::HelmRelease => TargetKind::HelmRelease,
+            Kind::Release => TargetKind::Release,
+        }
+    }
+}
+
+/// What is wished for, as typed.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) name: Option<String>,
+    pub(super) hook: String,
+    pub(super) target: String,
+    pub(super) target_kind: Kind,
+    pub(super) type_of: OperationType,
+    pub(super) deadline: Option<Duration>,
+    pub(super) backoff: Option<u32>,
+    pub(super) ttl: Option<Duration>,
+    pub(super) kind: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) event: Option<String>,
+    pub(super) wait_for_hook: bool,
+}
+
+impl Wish {
+    /// The Operation's name: the one that was wished for, or one that says what it runs and when.
+    pub(super) fn operation_name(&self, now: Timestamp) -> String {
+        self.name.clone().unwrap_or_else(|| generated_name(&self.target, &self.hook, now))
+    }
+
+    /// The object, checked by the same rules as in the controller.
+    pub(super) fn object(&self, name: &str, namespace: &str) -> Result<Value, Problem> {
+        let mut parameters = Map::new();
+        parameters.insert("hookName".to_owned(), json!(self.hook));
+        let seconds = |duration: Duration| json!(duration.as_secs());
+        let optional = [
+            ("hookKind", self.kind.as_ref().map(|kind| json!(kind))),
+            ("hookPath", self.path.as_ref().map(|path| json!(path))),
+            ("event", self.event.as_ref().map(|event| json!(event))),
+            ("activeDeadlineSeconds", self.deadline.map(seconds)),
+            ("backoffLimit", self.backoff.map(|backoff| json!(backoff))),
+            ("ttlSecondsAfterFinished", self.ttl.map(seconds)),
+            ("waitForHook", self.wait_for_hook.then(|| json!(true))),
+        ];
+        parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        let target = self.target_kind.target();
+        let object = json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "targetRef": {"apiVersion": target.api_version(), "kind": target.kind(), "name": self.target},
+                "type": self.type_of.as_str(),
+                "engine": ENGINE,
+                "parameters": parameters,
+            },
+        });
+        let operation = Operation::from_json(object.clone()).map_err(|error| {
+            Problem::new(hookhost_core::Reason::UsageInvalid, "the arguments make no Operation").with_source(error)
+        })?;
+        TargetKind::of(&operation.target_ref)
+            .map_err(|refusal| Problem::new(hookhost_core::Reason::UsageInvalid, refusal.message))?;
+        Ok(object)
+    }
+}
+
+/// TARGET-HOOK-YYYYMMDD-HHMMSS in UTC, or HOOK-… where the hook is named after the target already: at most 63 characters, so
+/// that the Job has the same name.
+pub(super) fn generated_name(target: &str, hook: &str, now: Timestamp) -> String {
+    let time = now.strftime("-%Y%m%d-%H%M%S").to_string();
+    let is_named_after = hook == target || hook.strip_prefix(target).is_some_and(|rest| rest.starts_with('-'));
+    let what = if is_named_after { hook.to_owned() } else { format!("{target}-{hook}") };
+    let legal = what.chars().map(|c| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9') => c,
+        _ => '-',
+    });
+    let room = DNS_LABEL_BYTES.saturating_sub(time.len());
+    let what: String = legal.skip_while(|c| *c == '-').take(room).collect();
+    let what = what.trim_end_matches('-');
+    format!("{}{time}", if what.is_empty() { "run" } else { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use hookhost_core::name::is_dns_label;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wish() -> Wish {
+        Wish {
+            name: None,
+            hook: "shop-migrate".into(),
+            target: "shop".into(),
+            target_kind: Kind::ApplicationInstance,
+            type_of: OperationType::Migration,
+            deadline: None,
+            backoff: None,
+            ttl: None,
+            kind: None,
+            path: None,
+            event: None,
+            wait_for_hook: false,
+        }
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn a_generated_name_says_what_runs_and_when() {
+        let now = at("2026-05-28T14:03:09.9Z");
+        assert_eq!(generated_name("shop", "reindex", now), "shop-reindex-20260528-140309");
+        assert_eq!(generated_name("shop", "shop-migrate", now), "shop-migrate-20260528-140309");
+        assert_eq!(generated_name("shop", "shopping", now), "shop-shopping-20260528-140309");
+        assert_eq!(generated_name("a.b", "C_d.", now), "a-b-c-d-20260528-140309");
+        assert_eq!(wish().operation_name(now), "shop-migrate-20260528-140309");
+        assert_eq!(Wish { name: Some("mine".into()), ..wish() }.operation_name(now), "mine");
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_in_the_operation() {
+        let object = wish().object("run-1", "acme").unwrap();
+        assert_eq!(
+            object,
+            json!({
+                "apiVersion": "ops.vworkspace.io/v1alpha1",
+                "kind": "Operation",
+                "metadata": {"name": "run-1", "namespace": "acme"},
+                "spec": {
+                    "targetRef": {
+                        "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "shop"
+                    },
+                    "type": "Migration",
+                    "engine": "helmHookJob",
+                    "parameters": {"hookName": "shop-migrate"},
+                },
+            })
+        );
+        let all = Wish {
+            target_kind: Kind::HelmRelease,
+            deadline: Some(Duration::from_secs(1800)),
+            backoff: Some(0),
+            ttl: Some(Duration::from_secs(60)),
+            kind: Some("Job".into()),
+            path: Some("templates/a.yaml".into()),
+            event: Some("pre-upgrade".into()),
+            wait_for_hook: true,
+            ..wish()
+        };
+        let object = all.object("run-1", "acme").unwrap();
+        assert_eq!(object["spec"]["targetRef"]["apiVersion"], "helm.toolkit.fluxcd.io/v2");
+        assert_eq!(
+            object["spec"]["parameters"],
+            json!({
+                "hookName": "shop-migrate", "hookKind": "Job", "hookPath": "templates/a.yaml", "event": "pre-upgrade",
+                "activeDeadlineSeconds": 1800, "backoffLimit": 0, "ttlSecondsAfterFinished": 60, "waitForHook": true,
+            })
+        );
+    }
+
+    #[test]
+    fn what_the_controller_would_refuse_is_refused_before_it_is_sent() {
+        let wrong = Wish { event: Some("pre-upgade".into()), ..wish() }.object("run-1", "acme").unwrap_err();
+        let wrong = format!("{:#}", anyhow::Error::new(wrong));
+        assert!(wrong.contains("spec.parameters.event") && wrong.contains("pre-upgrade"), "{wrong}");
+        let wrong = wish().object("Run_1", "acme").unwrap_err();
+        assert!(format!("{:#}", anyhow::Error::new(wrong)).contains("metadata.name"));
+        let wrong = Wish { target: "acme/shop".into(), ..wish() }.object("run-1", "acme").unwrap_err();
+        assert!(wrong.to_string().contains("acme/shop"), "{wrong}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn any_target_and_hook_give_a_name_that_kubernetes_takes(
+            target in any::<String>(), hook in any::<String>(), seconds in 0i64..253_402_000_000,
+        ) {
+            let now = Timestamp::from_second(seconds).unwrap();
+            let name = generated_name(&target, &hook, now);
+            prop_assert!(is_dns_label(&name), "{name}");
+        }
+
+        #[test]
+        fn legal_names_are_kept_where_they_fit(
+            target in "[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", hook in "[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?",
+        ) {
+            let name = generated_name(&target, &hook, Timestamp::UNIX_EPOCH);
+            let whole = format!("{target}-{hook}-19700101-000000");
+            prop_assert!(name == whole || name == format!("{hook}-19700101-000000"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The commands that talk to a cluster, where there is none to talk to: what they say, and that nothing but a cluster is
+//! asked for what is not a file. What they do in a cluster is tested with one, in tests/e2e.
+
+#[path = "cli/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the other commands")]
+mod support;
+
+use support::Dir;
+
+/// A kubeconfig whose API server nobody is: port 1 on this machine.
+const NOBODY: &str = "\
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+users: [{name: u, user: {}}]
+contexts: [{name: here, context: {cluster: c, user: u, namespace: acme}}]
+";
+
+const RUN: [&str; 4] = ["run", "migrate", "--target", "shop"];
+
+fn dir_with_kubeconfig() -> Dir {
+    let dir = Dir::with_release();
+    dir.write("config", NOBODY);
+    dir
+}
+
+#[test]
+fn without_a_cluster_the_error_says_what_was_tried_and_what_to_do() {
+    let dir = Dir::with_release();
+    let run = dir.run(&["hooks", "shop"]).exits(2).prints_nothing();
+    run.says(&["there is no file shop here, so it was looked for in the cluster", "no cluster to connect to", "--kubeconfig"]);
+    let run = dir.run(&["plan", "-f", "op.yaml"]).exits(2).prints_nothing();
+    run.says(&["no --release is given", "no cluster to connect to"]);
+    dir.run(&RUN).exits(2).prints_nothing().says(&["no cluster to connect to"]);
+    let json = dir.run(&[&RUN[..], &["-o", "json"]].concat()).exits(2).prints_nothing();
+    assert_eq!(json.error()["reason"], "ClusterNotConfigured", "{json:#?}");
+}
+
+#[test]
+fn an_api_server_that_nobody_is_has_its_address_checked() {
+    let dir = dir_with_kubeconfig();
+    for args in [
+        &["hooks", "shop", "--kubeconfig", "config"][..],
+        &["hooks", "shop", "--kubeconfig", "config", "--revision", "3"],
+        &["plan", "-f", "op.yaml", "--kubeconfig", "config"],
+        &["plan", "-f", "op.yaml", "--release", "shop", "--kubeconfig", "config"],
+        &["run", "migrate", "--target", "shop", "--kubeconfig", "config", "--dry-run"],
+    ] {
+        let run = dir.run(args).exits(1).prints_nothing();
+        run.says(&["no answer from the API server", "kubectl version"]);
+    }
+    let json = dir.run(&["hooks", "shop", "--kubeconfig", "config", "-o", "json"]).exits(1);
+    assert_eq!(json.error()["reason"], "ClusterUnreachable", "{json:#?}");
+}
+
+#[test]
+fn an_operation_that_may_have_been_made_is_named() {
+    let dir = dir_with_kubeconfig();
+    let run = dir.run(&[&RUN[..], &["--kubeconfig", "config", "--name", "run-1"]].concat()).exits(1);
+    run.says(&["it is not known whether the Operation acme/run-1 was made", "kubectl get operation -n acme run-1"]);
+}
+
+#[test]
+fn a_kubeconfig_or_context_that_is_named_must_be_there() {
+    let dir = dir_with_kubeconfig();
+    dir.run(&["hooks", "shop", "--kubeconfig", "nowhere"]).exits(2).says(&["the kubeconfig nowhere cannot be used"]);
+    let run = dir.run(&["hooks", "shop", "--kubeconfig", "config", "--context", "there"]).exits(2);
+    run.says(&["no context \"there\"", "It has here."]);
+    let mut command = dir.command(&["hooks", "shop"]);
+    let output = command.env("KUBECONFIG", dir.path("config")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "the variable counts: {output:?}");
+}
+
+#[test]
+fn a_file_is_read_without_a_cluster_and_does_not_go_with_the_clusters_options() {
+    let dir = dir_with_kubeconfig();
+    dir.write("shop", support::record(&[support::job("a")]).to_string());
+    dir.run(&["hooks", "shop"]).exits(0).prints(&["a     Job"]);
+    for option in [["--revision", "3"], ["-n", "acme"], ["--context", "here"], ["--kubeconfig", "config"]] {
+        let run = dir.run(&[&["hooks", "shop"][..], &option].concat()).exits(2).prints_nothing();
+        run.says(&["shop is a file, and --", "for a release in the cluster"]);
+    }
+    let plan = ["plan", "-f", "op.yaml", "--release", "release.json"];
+    dir.run(&[&plan[..], &["--revision", "3"]].concat()).exits(2).says(&["release.json is a file"]);
+    dir.run(&["plan", "-f", "op.yaml", "--revision", "3"]).exits(2).says(&["--release"]);
+    dir.run(&["hooks", "shop.yaml"]).exits(1).says(&["cannot open the release shop.yaml"]);
+}
+
+#[test]
+fn an_operation_and_a_namespace_that_contradict_each_other_are_refused() {
+    let dir = dir_with_kubeconfig();
+    let run = dir.run(&["plan", "-f", "op.yaml", "-n", "other", "--kubeconfig", "config"]).exits(2);
+    run.says(&["the Operation is in the namespace acme, but --namespace is other"]);
+}
+
+#[test]
+fn what_can_be_no_operation_is_refused_before_anything_is_sent() {
+    let dir = dir_with_kubeconfig();
+    let wrong = |more: &[&str]| dir.run(&[&RUN[..], &["--kubeconfig", "config"], more].concat()).exits(2).prints_nothing();
+    wrong(&["--deadline", "soon"]).says(&["expected a time such as 30m"]);
+    wrong(&["--backoff", "-1"]).says(&["--backoff"]);
+    wrong(&["--type", "Migrate"]).says(&["Migration"]);
+    wrong(&["--target-kind", "Deployment"]).says(&["ApplicationInstance", "HelmRelease", "Release"]);
+    wrong(&["--event", "pre-upgade"]).says(&["did you mean pre-upgrade?"]);
+    wrong(&["--name", "Run_1"]).says(&["metadata.name"]);
+    wrong(&["--no-follow", "--timeout", "5m"]).says(&["--no-follow", "--timeout"]);
+    wrong(&["-n", "Acme"]).says(&["metadata.namespace"]);
+}
