@@ -12,13 +12,13 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::certificates::{self, Certificate};
-use crate::{Error, Options, Programs, Result, isolation, run};
+use crate::{Error, Options, Programs, Result, isolation, needs, run};
 use node::{Node, NodePrograms};
 use parts::Parts;
 
@@ -45,8 +45,8 @@ pub struct Cluster {
     state: PathBuf,
     parts: Parts,
     node: Option<Node>,
-    /// How many namespaces were handed out.
-    namespaces: AtomicU32,
+    /// The next number for what must not have the name of anything else.
+    next: AtomicU32,
 }
 
 impl Cluster {
@@ -64,8 +64,7 @@ impl Cluster {
         }
         // What is missing is said before anything is started.
         let node_programs = options.pods.then(NodePrograms::find).transpose()?;
-        let registry =
-            options.registry.then(|| isolation::need("docker-registry", "docker-registry")).transpose()?;
+        let registry = options.registry.then(|| needs::need("docker-registry")).transpose()?;
         let (state, logs) = (dir.join(STATE), dir.join("logs"));
         for dir in [&state, &logs] {
             fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
@@ -79,7 +78,7 @@ impl Cluster {
             state,
             parts: Parts::new(logs),
             node: None,
-            namespaces: AtomicU32::new(0),
+            next: AtomicU32::new(0),
         };
         ip(&["link", "set", "lo", "up"])?;
         ip(&["address", "replace", &format!("{}/32", API.ip()), "dev", "lo"])?;
@@ -191,6 +190,11 @@ users: [{{name: {user}, user: {{client-certificate: {user}.crt, client-key: {use
         fs::write(&path, text).map_err(Error::file("write", path))
     }
 
+    /// A number that was not given before.
+    fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn path(&self, name: &str) -> String {
         self.state.join(name).display().to_string()
     }
@@ -198,10 +202,12 @@ users: [{{name: {user}, user: {{client-certificate: {user}.crt, client-key: {use
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.parts.stop();
+        // The node first: it ends when the kernel has ended all that is in it, and then so do the parts that run there.
+        // A part that is killed from here instead would leave an orphan that nobody takes in.
         if let Some(node) = self.node.take() {
             node.stop();
         }
+        self.parts.stop();
         let _ = unmount(&self.state, UnmountFlags::DETACH);
         let _ = fs::remove_dir(&self.state);
     }
@@ -226,5 +232,5 @@ pub fn environment(command: &mut Command, programs: &Programs, dir: &Path) {
 
 /// Runs iproute2's `ip`.
 fn ip(args: &[&str]) -> Result<()> {
-    run::output(Command::new(isolation::need("ip", "iproute2")?).args(args)).map(drop)
+    run::output(Command::new(needs::need("ip")?).args(args)).map(drop)
 }

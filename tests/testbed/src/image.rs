@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, isolation, run};
+use crate::{Error, Result, needs, run};
 use tar::{Archive, Entry};
 
 /// What most images say, and shells expect.
@@ -36,6 +36,8 @@ pub struct Image {
     /// By their place in the image, without a slash in front.
     entries: BTreeMap<String, Source>,
     entrypoint: Vec<String>,
+    /// What the entrypoint is given, or what runs without one, where a pod names nothing else.
+    arguments: Vec<String>,
     user: String,
 }
 
@@ -63,26 +65,34 @@ impl Image {
 
     /// An empty image. A name with a tag other than `latest`, so that a kubelet does not try to pull it.
     pub fn new(name: &str) -> Image {
-        Image { name: name.to_owned(), entries: BTreeMap::new(), entrypoint: Vec::new(), user: String::new() }
+        Image {
+            name: name.to_owned(),
+            entries: BTreeMap::new(),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
+            user: String::new(),
+        }
     }
 
-    /// An image with busybox under all its names and `/tmp`; a container of it runs a shell.
+    /// An image with busybox under all its names and `/tmp`. As with the well-known one, a container runs what its pod
+    /// says, or a shell.
     ///
     /// # Errors
     /// There is no busybox.
     pub fn busybox(name: &str) -> Result<Image> {
-        let busybox = isolation::need("busybox", "busybox-static")?;
+        let busybox = needs::need("busybox")?;
         let applets = run::output(Command::new(&busybox).arg("--list"))?;
         let mut image = Image::new(name).program(&busybox, "/bin/busybox")?;
         for applet in applets.lines().filter(|applet| *applet != "busybox") {
             image.entries.insert(format!("bin/{applet}"), Source::Link("busybox".to_owned()));
         }
         image.entries.insert("tmp".to_owned(), Source::Folder(0o1777));
-        Ok(image.entrypoint(&["/bin/sh"]))
+        image.arguments = vec!["sh".to_owned()];
+        Ok(image)
     }
 
     pub(crate) fn pause() -> Result<Image> {
-        let busybox = isolation::need("busybox", "busybox-static")?;
+        let busybox = needs::need("busybox")?;
         let image = Image::new(Image::PAUSE).program(&busybox, "/bin/busybox")?;
         Ok(image.entrypoint(&["/bin/busybox", "sleep", "2147483647"]))
     }
@@ -123,6 +133,7 @@ impl Image {
     /// With a command that containers run where their pod names none.
     pub fn entrypoint(mut self, words: &[&str]) -> Image {
         self.entrypoint = words.iter().map(|word| (*word).to_owned()).collect();
+        self.arguments.clear();
         self
     }
 
@@ -146,7 +157,7 @@ impl Image {
         let digest: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
         let config = json!({
             "architecture": architecture(), "os": "linux", "created": "1970-01-01T00:00:00Z",
-            "config": { "Env": [PATH], "Entrypoint": self.entrypoint, "User": self.user, "WorkingDir": "/" },
+            "config": { "Env": [PATH], "Entrypoint": self.entrypoint, "Cmd": self.arguments, "User": self.user, "WorkingDir": "/" },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
             "history": [{ "created": "1970-01-01T00:00:00Z" }],
         });

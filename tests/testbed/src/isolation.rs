@@ -15,7 +15,7 @@ use std::process::{self, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::{Error, Result};
+use crate::{Error, Result, needs};
 
 /// Set inside: the path of the lifeline, or nothing where the inside is to outlive the process that started it.
 const LIFELINE: &str = "TESTBED_LIFELINE";
@@ -62,8 +62,8 @@ pub fn isolate() -> Result<()> {
 /// # Errors
 /// Programs or rights are missing.
 pub fn isolated_command(program: impl AsRef<OsStr>) -> Result<Command> {
-    need("unshare", "util-linux")?;
-    need("ip", "iproute2")?;
+    needs::need("unshare")?;
+    needs::need("ip")?;
     let trial = Command::new("unshare").args(unshare_args()).arg("true").stdin(Stdio::null()).output();
     let trial = trial.map_err(Error::file("run", "unshare"))?;
     if !trial.status.success() {
@@ -111,16 +111,4 @@ fn hold_lifeline() {
         let _ = lifeline.read(&mut [0]);
         process::exit(CUT_OFF);
     });
-}
-
-/// The place of a program that a Debian package has.
-pub(crate) fn need(program: &'static str, package: &'static str) -> Result<PathBuf> {
-    find(program).ok_or(Error::Missing { program, package })
-}
-
-/// Looks for a program on the PATH, and where an ordinary user's PATH may not lead.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    dirs.map(|dir| dir.join(program)).find(|path| path.is_file())
 }

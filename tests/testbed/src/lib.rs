@@ -38,6 +38,7 @@ mod error;
 mod go;
 mod image;
 mod isolation;
+mod needs;
 mod options;
 mod programs;
 mod run;

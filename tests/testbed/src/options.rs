@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Cluster, Programs, Result};
+use crate::{Cluster, Programs, Result, needs};
 
 /// How much of Kubernetes a cluster is. Each of the three constructors has all of the one before it.
 ///
@@ -54,6 +54,18 @@ impl Options {
     /// With a log of every request to the API server, see [`Cluster::audit_log`].
     pub fn with_audit(self) -> Options {
         Options { audit: true, ..self }
+    }
+
+    /// Debian packages of the programs that such a cluster needs and this machine has not.
+    pub fn missing_packages(self) -> Vec<&'static str> {
+        let mut needed = vec![needs::ALWAYS];
+        if self.pods {
+            needed.push(needs::FOR_PODS);
+        }
+        if self.registry {
+            needed.push(needs::FOR_REGISTRY);
+        }
+        needs::missing(&needed)
     }
 
     /// Starts a cluster and waits until it is ready: with pods, until one can be scheduled. Logs go to `dir/logs`, one

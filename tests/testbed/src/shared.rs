@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::{Cluster, Error, Options, Programs, isolation};
 
@@ -23,14 +24,21 @@ pub fn shared(options: Options, dir: &Path) -> Result<&'static Cluster, &'static
     let start = || {
         let programs = Programs::build(say)?;
         isolation::isolate()?;
-        options.start(&programs, dir)
+        let start = Instant::now();
+        let cluster = options.start(&programs, dir)?;
+        say(&format!(
+            "cluster ready after {:.1} s, logs in {}",
+            start.elapsed().as_secs_f32(),
+            cluster.logs().display()
+        ));
+        Ok(cluster)
     };
     CLUSTER.get_or_init(start).as_ref()
 }
 
 #[expect(
     clippy::print_stderr,
-    reason = "a quarter of an hour's wait is announced, and there is no one else to do it"
+    reason = "for the person who waits, or looks for the logs of a test that failed"
 )]
 fn say(line: &str) {
     eprintln!("{line}");

@@ -1,4 +1,5 @@
-//! The *cluster* task keeps a testbed at hand for people: start it, look around in it, stop it.
+//! The *cluster* task keeps a testbed at hand for people: start it, look around in it, stop it. It is all of a testbed
+//! that this user can have: without root, everything but pods.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use testbed::{Cluster, Programs};
+use testbed::{Options, Programs};
 
 use crate::run::{root, say, seconds};
 use crate::setup;
@@ -22,7 +23,7 @@ const READY: &str = "ready";
 
 #[derive(Subcommand)]
 pub(crate) enum Task {
-    /// Start a cluster that stays until `down`
+    /// Start a cluster that stays until `down`: Kubernetes with one node, Flux, an OCI registry; without root, no pods
     Up,
     /// Stop it; its data are gone, its logs stay
     Down,
@@ -47,19 +48,39 @@ pub(crate) fn cluster(task: Task) -> Result<()> {
     }
 }
 
-/// What a cluster needs: two programs that every Debian has but the smallest, and those that are built here.
+/// What the smallest cluster needs, installed and built.
 pub(crate) fn programs() -> Result<Programs> {
-    for (program, package) in [("unshare", "util-linux"), ("ip", "iproute2")] {
-        if !setup::exists(program) && !Path::new("/usr/sbin").join(program).exists() {
-            setup::packages("a cluster", &[package], &format!("install {program}"))?;
-        }
-    }
+    programs_for(Options::api_server())
+}
+
+/// What a cluster needs: programs of Debian packages, and those that are built here.
+pub(crate) fn programs_for(options: Options) -> Result<Programs> {
+    setup::packages("a cluster", &options.missing_packages(), "install these programs in another way")?;
     match Programs::build(say) {
         Err(testbed::Error::NoGo) => {
             setup::packages("a cluster", &["golang-go"], "https://go.dev/doc/install")?;
             Ok(Programs::build(say)?)
         }
         programs => Ok(programs?),
+    }
+}
+
+/// All that this user can have.
+pub(crate) fn whole() -> Options {
+    let options = if testbed::is_root() { Options::pods() } else { Options::controllers() };
+    let whole = options.with_flux().with_registry();
+    // Only root can have it installed.
+    if testbed::is_root() || whole.missing_packages().is_empty() { whole } else { options.with_flux() }
+}
+
+/// Says what this user's cluster has not.
+fn say_what_is_missing() {
+    if whole() == Options::pods().with_flux().with_registry() {
+        return;
+    }
+    say("without root no pods run: the kubelet needs it");
+    if whole() == Options::controllers().with_flux() {
+        say("no OCI registry either; as root: apt-get install -y docker-registry");
     }
 }
 
@@ -72,7 +93,7 @@ fn up() -> Result<()> {
         say("the cluster is up already: cargo xtask cluster shell");
         return Ok(());
     }
-    programs()?;
+    programs_for(whole())?;
     fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
     let start = Instant::now();
     let mut serve = testbed::isolated_command(std::env::current_exe()?)?;
@@ -90,16 +111,19 @@ fn up() -> Result<()> {
     }
     fs::write(pid_file(), serve.id().to_string()).context("cannot write the cluster's process id")?;
     say(&format!("the cluster is up after {}", seconds(start.elapsed())));
-    say("  cargo xtask cluster shell                 a shell in it");
-    say("  cargo xtask cluster shell -- kubectl get ns");
+    say_what_is_missing();
+    say("next:");
+    say("  cargo xtask cluster shell                            a shell with kubectl, helm and helm3");
+    say("  cargo xtask cluster shell -- kubectl get pods -A     or one command");
     say("  cargo xtask cluster down");
+    say(&format!("logs are in {}", dir().join("logs").display()));
     Ok(())
 }
 
 fn serve() -> Result<()> {
-    let programs = programs()?;
+    let programs = programs_for(whole())?;
     testbed::isolate()?;
-    let _cluster = Cluster::start(&programs, &dir())?;
+    let _cluster = whole().start(&programs, &dir())?;
     writeln!(io::stdout(), "{READY}")?;
     loop {
         thread::park();
@@ -112,44 +136,41 @@ fn down() -> Result<()> {
         return Ok(());
     };
     // By handle, not by number: the number could be another process's by now.
-    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot find the cluster's process")?;
-    pidfd_send_signal(&process, Signal::KILL).context("cannot stop the cluster")?;
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], None)?;
+    let keeper = pidfd_open(pid, PidfdFlags::empty()).context("cannot find the cluster's process")?;
+    let inside =
+        pidfd_open(inside(pid)?, PidfdFlags::empty()).context("cannot find the cluster's process")?;
+    pidfd_send_signal(&inside, Signal::KILL).context("cannot stop the cluster")?;
+    // The keeper ends when nothing is left.
+    poll(&mut [PollFd::new(&keeper, PollFlags::IN)], None)?;
     fs::remove_file(pid_file())?;
     say("the cluster is down");
     Ok(())
 }
 
 fn shell(words: &[String]) -> Result<()> {
-    let programs = programs()?;
+    let programs = programs_for(whole())?;
     let shell = [std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned())];
     let words = if words.is_empty() { &shell[..] } else { words };
-    let status = if let Some(pid) = running() {
-        enter(pid, words, &programs)?
+    let status = if let Some(keeper) = running() {
+        enter(inside(keeper)?, words, &programs)?
     } else {
         testbed::isolate()?;
+        say_what_is_missing();
         let dir = tempfile::tempdir()?;
-        let cluster = Cluster::start(&programs, dir.path())?;
+        let cluster = whole().start(&programs, dir.path())?;
         run(cluster.command(&words[0]).args(&words[1..]))?
     };
     if status.success() { Ok(()) } else { bail!("{} ended with {status}", words[0]) }
 }
 
-/// Runs a command in the namespaces of the cluster that is up.
+/// Runs a command in the namespaces of the cluster that is up, whose process 1 is `pid`.
 fn enter(pid: Pid, words: &[String], programs: &Programs) -> Result<ExitStatus> {
-    let namespace = |name: &str| format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
     let mut nsenter = Command::new("nsenter");
+    nsenter.args([&format!("--target={}", pid.as_raw_nonzero()), "--net", "--mount", "--pid"]);
     if !rustix::process::geteuid().is_root() {
-        nsenter.arg(format!("--user={}", namespace("user"))).arg("--preserve-credentials");
+        nsenter.args(["--user", "--preserve-credentials"]);
     }
-    nsenter
-        .arg(format!("--net={}", namespace("net")))
-        .arg(format!("--mount={}", namespace("mnt")))
-        // The process is outside the process namespace that it made for its children.
-        .arg(format!("--pid={}", namespace("pid_for_children")))
-        .arg(format!("--wd={}", std::env::current_dir()?.display()))
-        .arg("--")
-        .args(words);
+    nsenter.arg(format!("--wd={}", std::env::current_dir()?.display())).arg("--").args(words);
     testbed::environment(&mut nsenter, programs, &dir());
     run(&mut nsenter)
 }
@@ -158,7 +179,18 @@ fn run(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
 }
 
-/// The process that holds the cluster, if it is up.
+/// Process 1 of the cluster: the keeper's child is unshare, and that one's child is inside.
+fn inside(keeper: Pid) -> Result<Pid> {
+    child(keeper).and_then(child).context("the cluster is just starting or ending; try again")
+}
+
+fn child(pid: Pid) -> Option<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// The keeper of the cluster, if it is up.
 fn running() -> Option<Pid> {
     let pid: i32 = fs::read_to_string(pid_file()).ok()?.trim().parse().ok()?;
     let line = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
@@ -19,8 +20,12 @@ pub(crate) fn wasm() -> Result<()> {
     packages("building policies", &["rustc-web", "rust-web-src"], "rustup target add wasm32-unknown-unknown")
 }
 
+/// One apt-get at a time: a second one does not wait for the first.
+static APT: Mutex<()> = Mutex::new(());
+
 /// Installs Debian packages, or says what is missing. `otherwise` is another way to the same end.
 pub(crate) fn packages(purpose: &str, names: &[&str], otherwise: &str) -> Result<()> {
+    let _one = APT.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = names.iter().copied().filter(|name| !installed(name)).collect();
     if missing.is_empty() {
         return Ok(());

@@ -1,7 +1,6 @@
 //! What tests do with a cluster: run kubectl and Helm in it, get a namespace, wait for what must come.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Cluster;
@@ -46,9 +45,9 @@ impl Cluster {
         if !self.options.registry {
             return Err(Error::NotAskedFor { what: "registry", option: "with_registry" });
         }
+        let dir = self.path(&format!("chart-{}", self.number()));
         let mut package = self.command(self.programs.helm(Helm::Four));
-        package.arg("package").arg(chart).args(["--destination", &self.path("charts")]);
-        let said = run::output(&mut package)?;
+        let said = run::output(package.arg("package").arg(chart).args(["--destination", &dir]))?;
         let Some((_, packed)) = said.rsplit_once("saved it to: ") else {
             return Err(Error::Command { command: "helm package".to_owned(), reason: said });
         };
@@ -61,7 +60,7 @@ impl Cluster {
     /// # Errors
     /// The API server refused it.
     pub fn namespace(&self, prefix: &str) -> Result<String> {
-        let name = format!("{prefix}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{prefix}-{}", self.number());
         self.kubectl(&["create", "namespace", &name])?;
         if self.options.controllers {
             self.kubectl(&[

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::{Cluster, READY_WITHIN, ip};
-use crate::{Error, Image, Result, isolation, run};
+use crate::{Error, Image, Result, isolation, needs, run};
 
 /// The node's name.
 pub(super) const NAME: &str = "testbed";
@@ -30,9 +30,6 @@ const BRIDGE: &str = "testbed0";
 /// An address of the node where no DNS server listens, so that names that a pod looks up fail at once. Without one, the
 /// kubelet would warn about each pod.
 const NO_DNS: &str = "10.96.0.10";
-
-/// Where network plugins are: Debian's folder, and the one that their own releases name.
-const PLUGIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
 /// Process 1 of a node. Its arguments: the folder for the pods' logs. Only `wait` takes in orphans, so it is `cat` that
 /// sees the end of stdin.
@@ -52,7 +49,8 @@ wait $!
 pub(super) struct NodePrograms {
     containerd: PathBuf,
     ctr: PathBuf,
-    plugins: &'static str,
+    /// One of the network plugins; the others are beside it.
+    plugin: PathBuf,
     images: Vec<Image>,
 }
 
@@ -62,14 +60,11 @@ impl NodePrograms {
         if !isolation::is_root() {
             return Err(Error::NoPods);
         }
-        isolation::need("runc", "runc")?;
-        let has_bridge = |dir: &&str| Path::new(dir).join("bridge").is_file();
-        let plugins = PLUGIN_DIRS.into_iter().find(has_bridge);
+        needs::need("runc")?;
         Ok(NodePrograms {
-            containerd: isolation::need("containerd", "containerd")?,
-            ctr: isolation::need("ctr", "containerd")?,
-            plugins: plugins
-                .ok_or(Error::Missing { program: "bridge", package: "containernetworking-plugins" })?,
+            containerd: needs::need("containerd")?,
+            ctr: needs::need("ctr")?,
+            plugin: needs::need("host-local")?,
             images: vec![Image::pause()?, Image::busybox(Image::BUSYBOX)?],
         })
     }
@@ -143,12 +138,10 @@ impl Cluster {
         for address in [ADDRESS, NO_DNS] {
             ip(&["address", "replace", &format!("{address}/32"), "dev", "lo"])?;
         }
-        for name in ["cni", "images"] {
-            let dir = self.state.join(name);
-            fs::create_dir(&dir).map_err(Error::file("create", dir))?;
-        }
+        let networks = self.state.join("cni");
+        fs::create_dir(&networks).map_err(Error::file("create", networks))?;
         self.write("cni/testbed.conflist", &network())?;
-        self.write("containerd.toml", &containerd_config(programs.plugins, &self.path("cni")))?;
+        self.write("containerd.toml", &containerd_config(&programs.plugin, &self.path("cni")))?;
         let node = self.node.insert(Node::start(programs.ctr, &pod_logs)?);
         let mut containerd = node.command(programs.containerd);
         self.parts.start("containerd", containerd.arg("--config").arg(self.state.join("containerd.toml")))?;
@@ -189,7 +182,7 @@ impl Cluster {
     /// A cluster without pods, or a file of the image that cannot be read.
     pub fn load(&self, image: &Image) -> Result<()> {
         let node = self.node.as_ref().ok_or(Error::NotAskedFor { what: "node", option: "pods" })?;
-        let archive = self.state.join("images").join(format!("{}.tar", image.name().replace('/', "_")));
+        let archive = self.state.join(format!("image-{}.tar", self.number()));
         image.write(&archive)?;
         node.import(&archive)?;
         fs::remove_file(&archive).map_err(Error::file("remove", archive))
@@ -228,7 +221,8 @@ clusterDomain: cluster.local
     }
 }
 
-fn containerd_config(plugins: &str, networks: &str) -> String {
+fn containerd_config(plugin: &Path, networks: &str) -> String {
+    let plugins = plugin.parent().unwrap_or(plugin).to_string_lossy();
     // restrict_oom_score_adj: a root without CAP_SYS_RESOURCE, in a container for example, may not lower it.
     format!(
         "version = 2
@@ -253,7 +247,7 @@ disabled_plugins = [
       SystemdCgroup = false
 ",
         pause = quoted(Image::PAUSE),
-        plugins = quoted(plugins),
+        plugins = quoted(&plugins),
         networks = quoted(networks),
     )
 }

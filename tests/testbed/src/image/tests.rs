@@ -1,6 +1,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::isolation;
 
 /// What GNU tar says of an archive.
 fn listed(archive: &Path, also: &[&str]) -> String {
