@@ -26,8 +26,7 @@ use parts::Parts;
 /// a proxy. Inside the namespaces only.
 const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1)), 443);
 
-/// How long each step of the start may take: all of them need 7 s on an idle machine with two cores, twice that beside
-/// a build.
+/// How long each step of the start may take: all of them together need 5 s on two cores, also beside a build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Folder of a cluster's files, a tmpfs.

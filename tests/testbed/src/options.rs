@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::{Cluster, Programs, Result, needs};
 
-/// How much of Kubernetes a cluster is. Each of the three constructors has all of the one before it.
+/// How much of Kubernetes a cluster is. Each of the three constructors has all of the one before it, and takes longer to
+/// start: 3 s, 3.5 s and 4 s on two cores; Flux and the registry add 1 s.
 ///
 /// ```no_run
 /// # fn main() -> testbed::Result<()> {
