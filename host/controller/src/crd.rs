@@ -14,10 +14,12 @@
 //! An Operation's parameters are open: what is wrong in them is told by a condition. That they do not change is checked as
 //! far as CEL can see into open objects: exchanging one key for another passes.
 
-#[allow(unreachable_pub)] // the copies that KubeSchema makes of the types
+// KubeSchema makes copies of the types; each printcolumn has a type_.
+#[allow(unreachable_pub, clippy::duplicated_attributes)]
 mod hook_policy;
+#[allow(clippy::duplicated_attributes)]
 mod instance;
-#[allow(unreachable_pub)] // the same
+#[allow(unreachable_pub, clippy::duplicated_attributes)]
 mod operation;
 mod schema;
 #[cfg(test)]

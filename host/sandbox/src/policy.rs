@@ -59,6 +59,8 @@ pub struct Policy {
     limits: Limits,
     metering: Metering,
     digest: WasmDigest,
+    /// Bytes of memory that each instance begins with.
+    initial_memory: u64,
 }
 
 impl fmt::Debug for Policy {
@@ -86,12 +88,17 @@ impl Policy {
         };
         // In pages of 64 KiB: other page sizes are switched off.
         let pages = component.resources_required().and_then(|needed| needed.max_initial_memory_size);
-        let (memory, limit) = (pages.unwrap_or(0).saturating_mul(64 << 10), limits.memory() as u64);
-        if memory > limit {
-            return Err(Error::TooCostly { what: "bytes of memory at its start", found: memory, limit });
-        }
+        let initial_memory = pages.unwrap_or(0).saturating_mul(64 << 10);
+        check_memory(initial_memory, limits)?;
         let pre = linker.instantiate_pre(component).and_then(HookPolicyPre::new).map_err(mismatch)?;
-        Ok(Policy { pre, clock, limits, metering, digest })
+        Ok(Policy { pre, clock, limits, metering, digest, initial_memory })
+    }
+
+    /// The same policy under other limits; the code is shared. More memory at its start than the limit allows is
+    /// [`Error::TooCostly`].
+    pub fn with_limits(&self, limits: Limits) -> Result<Policy, Error> {
+        check_memory(self.initial_memory, limits)?;
+        Ok(Policy { limits, ..self.clone() })
     }
 
     /// SHA-256 of the policy's Wasm, in lowercase hexadecimal.
@@ -157,4 +164,12 @@ impl Policy {
             Err(error) => Err(guest::failure(store, &error)),
         }
     }
+}
+
+fn check_memory(found: u64, limits: Limits) -> Result<(), Error> {
+    let limit = limits.memory() as u64;
+    if found > limit {
+        return Err(Error::TooCostly { what: "bytes of memory at its start", found, limit });
+    }
+    Ok(())
 }

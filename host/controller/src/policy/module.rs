@@ -124,8 +124,8 @@ async fn read_config_map(client: &kube::Client, wanted: &ConfigMapKey) -> Result
             )));
         }
         Err(error) => {
-            let read = missing(format!("{}. {}", chain(&error), error.advice()));
-            return Err(NotRead { is_transient: error.is_transient(), ..read });
+            let problem = Problem::new(error.reason(), format!("{}. {}", chain(&error), error.advice()));
+            return Err(NotRead { problem, is_transient: error.is_transient() });
         }
     };
     if let Some(bytes) = config_map.binary_data.and_then(|mut data| data.remove(key)) {

@@ -2,7 +2,7 @@
 //!
 //! One task owns all of it: changes come in from a watch, from loads and writes that end, and from evaluations whose
 //! going is news; what goes out is a new set, loads, and writes. Each HookPolicy has at most one load and one write under
-//! way.
+//! way; what changes meanwhile is done after it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Policies;
-use super::library::{Loaded, digest_of};
+use super::library::{Loaded, Unusable, digest_of};
 use super::problem::Problem;
 use super::set::{Health, Member, State};
 use super::status;
@@ -58,7 +58,7 @@ pub(super) struct Runner {
     entries: BTreeMap<String, Entry>,
     tasks: JoinSet<Done>,
     turns: Arc<Semaphore>,
-    /// Tells a load that was overtaken from the newest.
+    /// Tells a load of a HookPolicy from one of another that had its name before.
     tickets: u64,
     /// The names seen while all HookPolicies are being listed.
     listing: HashSet<String>,
@@ -73,7 +73,7 @@ struct Entry {
     state: State,
     health: Arc<Health>,
     /// The load under way.
-    load: Option<(u64, AbortHandle)>,
+    load: Option<Load>,
     /// When its module is to be read again.
     load_at: Option<Instant>,
     failed_loads: u32,
@@ -87,9 +87,16 @@ struct Entry {
     failed_writes: u32,
 }
 
+/// A load under way.
+struct Load {
+    ticket: u64,
+    /// Its result is not wanted any more.
+    is_overtaken: bool,
+}
+
 /// What a task did.
 enum Done {
-    Loaded { name: String, ticket: u64, result: Result<Loaded, NotLoaded> },
+    Loaded { name: String, ticket: u64, result: Result<Arc<Loaded>, NotLoaded> },
     Written { name: String, uid: String, result: Result<Value, client::Error> },
 }
 
@@ -151,8 +158,7 @@ impl Runner {
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(Done::Loaded { name, ticket, result }) => self.loaded(&name, ticket, result),
                     Ok(Done::Written { name, uid, result }) => self.written(&name, &uid, result),
-                    // A load that was overtaken.
-                    Err(_) => {}
+                    Err(error) => tracing::error!(error = chain(&error), "a task for HookPolicies broke down"),
                 },
                 () = self.policies.news.notified() => self.entries.values_mut().for_each(|entry| entry.is_dirty = true),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -203,44 +209,42 @@ impl Runner {
                 }
             }
             _ => {
-                if let Some(before) = self.entries.insert(name, Entry::new(wanted, there)) {
-                    before.stop();
-                }
+                self.entries.insert(name, Entry::new(wanted, there));
             }
         }
         self.publish();
     }
 
     fn deleted(&mut self, name: &str) {
-        if let Some(entry) = self.entries.remove(name) {
-            entry.stop();
+        if self.entries.remove(name).is_some() {
             self.metrics.forget_policy(name);
             tracing::info!(policy = name, "a HookPolicy is gone");
             self.publish();
         }
     }
 
-    fn loaded(&mut self, name: &str, ticket: u64, result: Result<Loaded, NotLoaded>) {
+    fn loaded(&mut self, name: &str, ticket: u64, result: Result<Arc<Loaded>, NotLoaded>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if entry.load.as_ref().is_none_or(|(newest, _)| *newest != ticket) {
+        let Some(load) = entry.load.take_if(|load| load.ticket == ticket) else { return };
+        if load.is_overtaken {
             return;
         }
-        entry.load = None;
         entry.is_dirty = true;
         match result {
             Ok(loaded) => {
+                (entry.failed_loads, entry.unusable) = (0, None);
                 let digest = loaded.digest.as_str();
+                if matches!(&entry.state, State::Ready(before) if before.digest == digest) {
+                    return;
+                }
                 tracing::info!(
                     policy = name,
                     digest,
                     component = loaded.description.name,
                     "a policy is ready"
                 );
-                if !matches!(&entry.state, State::Ready(before) if before.digest == loaded.digest) {
-                    entry.health = Arc::default();
-                }
-                entry.state = State::Ready(Arc::new(loaded));
-                (entry.failed_loads, entry.unusable) = (0, None);
+                entry.health = Arc::default();
+                entry.state = State::Ready(loaded);
             }
             Err(NotLoaded { problem, is_transient, digest }) => {
                 let again = Instant::now() + pause(&mut entry.failed_loads);
@@ -285,17 +289,11 @@ impl Runner {
                 entry.failed_writes = 0;
                 WRITE_PAUSE
             }
+            // Whoever leads writes the same. Asking again costs nothing: nothing is sent.
+            Err(client::Error::NotLeader(_)) => WRITE_PAUSE,
             Err(error) => {
-                // Whoever leads writes the same.
-                if !matches!(error, client::Error::NotLeader(_)) {
-                    let advice = error.advice();
-                    tracing::warn!(
-                        policy = name,
-                        error = chain(&error),
-                        advice,
-                        "a status cannot be written"
-                    );
-                }
+                let advice = error.advice();
+                tracing::warn!(policy = name, error = chain(&error), advice, "a status cannot be written");
                 pause(&mut entry.failed_writes)
             }
         };
@@ -320,9 +318,8 @@ impl Runner {
                     component.clone(),
                     entry.unusable.clone(),
                 );
-                let handle =
-                    self.tasks.spawn(async move { Done::Loaded { name, ticket, result: load.await } });
-                entry.load = Some((ticket, handle));
+                entry.load = Some(Load { ticket, is_overtaken: false });
+                self.tasks.spawn(async move { Done::Loaded { name, ticket, result: load.await } });
             }
             if entry.is_dirty && !entry.is_writing && entry.write_at <= now {
                 entry.is_dirty = false;
@@ -388,8 +385,8 @@ impl Entry {
 
     /// Begins anew with what is wanted now.
     fn begin(&mut self) {
-        if let Some((_, load)) = self.load.take() {
-            load.abort();
+        if let Some(load) = &mut self.load {
+            load.is_overtaken = true;
         }
         self.health = Arc::default();
         (self.failed_loads, self.unusable) = (0, None);
@@ -397,12 +394,6 @@ impl Entry {
             Ok(_) => (State::Loading, Some(Instant::now())),
             Err(problem) => (State::NotReady(problem.clone()), None),
         };
-    }
-
-    fn stop(self) {
-        if let Some((_, load)) = self.load {
-            load.abort();
-        }
     }
 }
 
@@ -413,7 +404,7 @@ async fn load(
     turns: Arc<Semaphore>,
     component: Component,
     unusable: Option<(String, Problem)>,
-) -> Result<Loaded, NotLoaded> {
+) -> Result<Arc<Loaded>, NotLoaded> {
     // Never closed, so there is no error to meet.
     let _turn = turns.acquire().await;
     let dir = policies.options.policy_dir.as_deref();
@@ -435,11 +426,12 @@ async fn load(
     if let Some((_, problem)) = unusable.filter(|(known, _)| *known == digest) {
         return Err(NotLoaded { problem, is_transient: false, digest: Some(digest) });
     }
-    policies.library.load(wasm, digest.clone(), &component).await.map_err(|unusable| NotLoaded {
-        problem: unusable.problem,
-        is_transient: unusable.is_transient,
-        digest: Some(digest),
-    })
+    match policies.library.load(wasm, digest.clone(), &component).await {
+        Ok(loaded) => Ok(Arc::new(loaded)),
+        Err(Unusable { problem, is_transient }) => {
+            Err(NotLoaded { problem, is_transient, digest: Some(digest) })
+        }
+    }
 }
 
 /// Writes a status; gives back the one that is there then.

@@ -28,7 +28,6 @@ use guest::Guest;
 
 /// hookhost's policies, followed from a cluster.
 struct Host {
-    cluster: Arc<Cluster>,
     policies: Arc<Policies>,
     _running: AbortOnDropHandle<()>,
 }
@@ -52,7 +51,7 @@ impl Host {
         let (connection, metrics) = (cluster.connection(), Metrics::new());
         let writer = Writer::new(Claim::without_lease(), metrics.clone());
         let run = Arc::clone(&policies).run(connection, writer, metrics, CancellationToken::new());
-        Host { cluster, policies, _running: AbortOnDropHandle::new(tokio::spawn(run)) }
+        Host { policies, _running: AbortOnDropHandle::new(tokio::spawn(run)) }
     }
 
     fn decide(&self) -> Result<Decided, Undecided> {

@@ -1,7 +1,7 @@
 //! Components that would be too costly to compile or to make an instance of.
 
 use hookhost_core::Reason;
-use hookhost_sandbox::Error;
+use hookhost_sandbox::{Error, Limits};
 
 use crate::guest::Guest;
 use crate::{error_of, load};
@@ -35,6 +35,19 @@ pub(crate) fn doubling(depth: usize) -> Vec<u8> {
         );
     }
     wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_policy_under_other_limits_is_held_to_those() {
+    let policy = load(&Guest::new().memory("3").build()).unwrap();
+    let small = Limits::default().with_memory(128 << 10).unwrap();
+    assert!(matches!(
+        policy.with_limits(small),
+        Err(Error::TooCostly { found: 196_608, limit: 131_072, .. })
+    ));
+    let large = Limits::default().with_memory(256 << 10).unwrap();
+    assert_eq!(policy.with_limits(large).unwrap().limits(), large);
+    assert_eq!(policy.limits(), Limits::default());
 }
 
 #[test]
