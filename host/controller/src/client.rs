@@ -8,6 +8,8 @@
 //! - **Nothing is retried in secret.** The client's own retries (15 of them, up to a quarter of an hour each) are off:
 //!   who asked decides whether to ask again.
 //! - **Every write is counted and needs the lease**: see [`Writer`].
+//! - **A request is the one that was meant.** A name or namespace that could change the request's path is not sent: no
+//!   object has it, so the answer is [`Error::NotFound`].
 //! - **Errors say what to do**: which RBAC rule is missing, which CRD, which address did not answer.
 
 mod call;
@@ -104,6 +106,9 @@ pub(crate) async fn within<T>(
     call: &Call,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
+    if !call.is_askable() {
+        return Err(Error::NotFound { call: call.clone(), message: "no object can have this name".into() });
+    }
     match tokio::time::timeout(limit, request).await {
         Ok(answer) => answer.map_err(|error| Error::explain(call, error)),
         Err(_) => Err(Error::TimedOut { call: call.clone(), limit }),

@@ -125,6 +125,15 @@ impl Call {
         resource
     }
 
+    /// Whether an object of this name, in a namespace of this name, can exist at all.
+    ///
+    /// kube puts both into the request's path as they are. A name from a chart or an Operation that has a `/` or `?` in it
+    /// would make it another request than the one that was meant.
+    pub(super) fn is_askable(&self) -> bool {
+        (self.0.name.is_empty() || is_segment(&self.0.name))
+            && self.0.namespace.as_deref().is_none_or(is_segment)
+    }
+
     /// A rule that would allow the call, in the words of a Role.
     pub(super) fn rule(&self) -> String {
         format!(
@@ -134,6 +143,12 @@ impl Call {
             self.0.verb.as_str()
         )
     }
+}
+
+/// Whether a text is one segment of a path, and means nothing else: what Kubernetes' names are made of, and no more.
+fn is_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    !matches!(text, "" | "." | "..") && text.bytes().all(plain)
 }
 
 impl fmt::Display for Call {

@@ -103,6 +103,29 @@ fn calls_read_like_kubectl() {
 }
 
 #[tokio::test]
+async fn a_name_that_would_make_it_another_request_is_not_sent() {
+    let never = || async { panic!("must not be sent") };
+    for (namespace, name) in [
+        ("apps", "../secrets/x"),
+        ("apps", "x?watch=1"),
+        ("apps", "x/log"),
+        ("apps", "x%2f"),
+        ("apps", "x\n"),
+        ("apps", ".."),
+        ("kube-system/secrets/x?", "y"),
+        ("", "y"),
+    ] {
+        let call = Call::new::<ConfigMap>(Verb::Get, Some(namespace), name);
+        let error = read::<()>(&call, never()).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{namespace} {name}: {error}");
+    }
+    for name in ["migrate-1.b", "system:node", "", "UPPER_case"] {
+        let call = Call::new::<ConfigMap>(Verb::Get, Some("apps"), name);
+        assert!(read(&call, async { Ok(()) }).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_nobody_listens_at_is_named_with_its_cause() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let connection = Connection::new(Config::new(format!("http://{nobody}").parse().unwrap())).unwrap();
