@@ -231,3 +231,15 @@ fn no_cargo(cargo: &Command, error: std::io::Error) -> Problem {
         .with_source(error)
         .with_advice("Install Rust with its cargo: https://rustup.rs")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_linked_with_the_stack_that_the_sdk_promises() {
+        assert_eq!(STACK_BYTES, hook_policy::STACK_BYTES);
+        let flags = rustflags(Path::new("/policy"));
+        assert!(flags.to_string_lossy().contains(&format!("-zstack-size={}", hook_policy::STACK_BYTES)));
+    }
+}

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use hookhost_core::Reason;
@@ -12,11 +13,26 @@ use crate::problem::Problem;
 /// Reads a file of at most `limit` bytes; `-` is stdin. `what` names the kind of input in errors.
 pub(crate) fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
     if path == Path::new("-") {
-        return bounded(io::stdin().lock(), what, "stdin", limit);
+        return stdin(what, limit);
     }
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot open the {what} {name}"))?;
     bounded(file, what, &name, limit)
+}
+
+/// What stdin was read for. It can be read once.
+static STDIN: OnceLock<String> = OnceLock::new();
+
+/// Reads stdin, if nothing has read it yet.
+fn stdin(what: &str, limit: u64) -> Result<Vec<u8>> {
+    if STDIN.set(what.to_owned()).is_err() {
+        let first = STDIN.get().map_or("other input", String::as_str);
+        let message = format!("the {first} and the {what} cannot both be stdin");
+        return Err(Problem::new(Reason::UsageInvalid, message)
+            .with_advice("Give one of them as a file.")
+            .into());
+    }
+    bounded(io::stdin().lock(), what, "stdin", limit)
 }
 
 /// Reads a file of UTF-8 text of at most `limit` bytes; `-` is stdin.

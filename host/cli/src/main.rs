@@ -17,6 +17,7 @@ mod policies;
 mod problem;
 mod record;
 mod toolchain;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -27,7 +28,11 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == hookhost_sandbox::SUBCOMMAND) {
         return hookhost_sandbox::compile_child_main();
     }
-    let args = commands::Args::parse();
-    let errors = args.error_format();
-    exit::finish(args.run(), errors)
+    match commands::Args::try_parse() {
+        Ok(args) => {
+            let errors = args.error_format();
+            exit::finish(args.run(), errors)
+        }
+        Err(error) => usage::finish(error, std::env::args_os()),
+    }
 }

@@ -109,6 +109,28 @@ fn a_release_that_helm_works_on_blocks_and_an_uninstalled_one_is_none() {
 }
 
 #[test]
+fn what_is_odd_about_release_and_approval_is_a_warning_of_the_plan() {
+    let dir = Dir::with_release();
+    dir.write("op.yaml", format!("{OPERATION}  approvals: {{ approvedBy: ann }}\n"));
+    for status in ["failed", "superseded"] {
+        let mut record = record(&[job("shop-migrate")]);
+        record["info"]["status"] = status.into();
+        dir.write("release.json", record.to_string());
+        let run = plan(&dir, &["-o", "json"]).exits(0);
+        assert_eq!(run.stderr, "");
+        let json = run.json();
+        let warnings = json["warnings"].as_array().unwrap();
+        let codes: Vec<_> = warnings.iter().filter_map(|warning| warning["code"].as_str()).collect();
+        assert!(codes.ends_with(&["ReleaseNotDeployed", "ApprovalNotVerified"]), "{json:#}");
+        let message = format!("the release acme/shop, revision 3, is {status}; in a cluster the deployed");
+        plan(&dir, &[])
+            .exits(0)
+            .says(&[&format!("warning: {message}"), "the approval by \"ann\" is taken as given"]);
+        plan(&dir, &["-o", "explain"]).exits(0).prints(&[&message]);
+    }
+}
+
+#[test]
 fn the_target_gives_its_labels_if_it_is_the_operations_own() {
     let dir = Dir::with_release();
     let target = "kind: ApplicationInstance\nmetadata: {name: shop, labels: {tier: gold}}\n";
@@ -125,5 +147,7 @@ fn the_operation_may_come_from_stdin_but_not_together_with_the_release() {
     let dir = Dir::with_release();
     let args = ["plan", "-f", "-", "--release", "release.json"];
     dir.run_with(&args, OPERATION.as_bytes()).exits(0).prints(&["kind: Job"]);
-    dir.run(&["plan", "-f", "-", "--release", "-"]).exits(2).says(&["cannot both be stdin"]);
+    dir.run_with(&["plan", "-f", "-", "--release", "-"], OPERATION.as_bytes())
+        .exits(2)
+        .says(&["the Operation and the release cannot both be stdin"]);
 }

@@ -52,6 +52,44 @@ fn arguments_that_cannot_be_right_exit_with_2() {
 }
 
 #[test]
+fn arguments_that_cannot_be_right_are_json_for_programs_too() {
+    let dir = Dir::new();
+    for (args, message) in [
+        (&["hoks", "-o", "json"][..], "unrecognized subcommand 'hoks'"),
+        (&["hooks", "-o", "json"], "required arguments were not provided: <RELEASE>"),
+        (
+            &["plan", "--output=json", "-f", "x", "--release", "y", "--now", "noon"],
+            "'noon' for '--now <TIME>'",
+        ),
+        (&["policy", "eval", "-ojson", "--colour"], "unexpected argument '--colour'"),
+    ] {
+        let run = dir.run(args).exits(2).prints_nothing();
+        let error = run.error();
+        assert_eq!(error["reason"], "UsageInvalid", "{run:#?}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{run:#?}");
+        assert!(error["advice"].as_str().unwrap().contains("--help"), "{run:#?}");
+    }
+    dir.run(&["plan", "-o", "json", "--help"]).exits(0).prints(&["Usage:"]);
+}
+
+#[test]
+fn stdin_is_one_input_only() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", crate::support::policy(&crate::support::Does::Cap));
+    let eval = ["policy", "eval", "cap.wasm", "--request", "-", "--settings", "-"];
+    dir.run_with(&eval, b"{}")
+        .exits(2)
+        .prints_nothing()
+        .says(&["the settings and the request cannot both be stdin"]);
+    dir.run_with(&["policy", "eval", "cap.wasm", "--request", "-"], b"{}").exits(0);
+    let plan =
+        ["plan", "-f", "op.yaml", "--release", "release.json", "--target", "-", "--policy", "cap.wasm=-"];
+    let target = b"{kind: ApplicationInstance, metadata: {name: shop}}";
+    let run = dir.run_with(&[&plan[..], &["-o", "json"]].concat(), target).exits(2);
+    assert_eq!(run.error()["reason"], "UsageInvalid");
+}
+
+#[test]
 fn completions_know_every_command() {
     let dir = Dir::new();
     for shell in ["bash", "zsh", "fish"] {
