@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hookhost_core::decision::limits::{REQUEST_BYTES, SETTINGS_BYTES};
-use hookhost_core::request::{ClosureObject, Numbers, RbacRule, Request};
+use hookhost_core::request::{
+    ClosureObject, Container, Hook, Numbers, Operation, RbacRule, Release, Request, Target,
+};
 
 use crate::Error;
 use crate::wit::types as wit;
@@ -121,24 +123,65 @@ impl<'a> PreparedRequest<'a> {
         })
     }
 
-    /// Bytes of all text of the request.
+    /// Bytes of all text of the request, as it is passed. Names every field, so that a new one is not forgotten.
     fn text_bytes(&self) -> usize {
-        let Request { operation: o, target: t, organisation, cluster_id, release: r, hook: h, .. } =
+        fn sum<'s>(texts: impl IntoIterator<Item = &'s String>) -> usize {
+            texts.into_iter().map(String::len).sum()
+        }
+        let Request { operation, target, organisation, cluster_id, release, hook, requested: _, now: _ } =
             self.request;
-        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let fields =
-            [&o.name, &o.namespace, &o.uid, &o.type_of, &self.parameters, &t.kind, &t.name, organisation]
-                .into_iter()
-                .chain([cluster_id, &r.name, &r.namespace, &r.chart, &r.chart_version, &h.name, &h.kind])
-                .chain([&h.service_account, &self.manifest])
-                .map(String::len);
-        let entries = self.labels.list.iter().map(|e| e.key.len() + e.value.len());
-        let lists = self.events.iter().chain(&self.delete_policies).map(|s| s.len());
-        let containers = h.containers.iter().map(|c| c.name.len() + c.image.len());
-        let closure = h.closure.iter().map(|c| c.api_version.len() + c.kind.len() + c.name.len());
-        let rules = self.rules.iter().flatten().flat_map(|rule| rule.0.iter().flatten()).map(|s| s.len());
-        let sums = entries.chain(lists).chain(containers).chain(closure).chain(rules);
-        fields.chain(sums).sum::<usize>() + optional(&o.approved_by) + optional(&r.app_version)
+        let Operation {
+            name,
+            namespace,
+            uid,
+            type_of,
+            labels: _,
+            annotations: _,
+            created: _,
+            parameters: _,
+            approved_by,
+        } = operation;
+        let mut bytes = sum([name, namespace, uid, type_of, &self.parameters]) + sum(approved_by);
+        let Target { kind, name, labels: _, annotations: _ } = target;
+        bytes += sum([kind, name, organisation, cluster_id]);
+        let Release {
+            name,
+            namespace,
+            revision: _,
+            chart,
+            chart_version,
+            app_version,
+            first_deployed: _,
+            last_deployed: _,
+        } = release;
+        bytes += sum([name, namespace, chart, chart_version]) + sum(app_version);
+        let Hook {
+            name,
+            kind,
+            events,
+            weight: _,
+            delete_policies,
+            labels: _,
+            annotations: _,
+            service_account,
+            containers,
+            declared: _,
+            closure,
+            manifest: _,
+        } = hook;
+        bytes += sum([name, kind, service_account, &self.manifest]) + sum(events) + sum(delete_policies);
+        bytes +=
+            containers.iter().map(|Container { name, image, init: _ }| sum([name, image])).sum::<usize>();
+        for ClosureObject { api_version, kind, name, rules } in closure {
+            bytes += sum([api_version, kind, name]);
+            for RbacRule { api_groups, resources, verbs, resource_names, non_resource_urls } in rules {
+                bytes += [api_groups, resources, verbs, resource_names, non_resource_urls]
+                    .map(|list| sum(list))
+                    .iter()
+                    .sum::<usize>();
+            }
+        }
+        bytes + self.labels.list.iter().map(|entry| entry.key.len() + entry.value.len()).sum::<usize>()
     }
 }
 
@@ -200,4 +243,82 @@ fn strs(list: &[String]) -> Vec<&str> {
 
 fn text(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|e| Error::host("a request cannot be written as JSON", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A request with something in every field.
+    fn full() -> Value {
+        let map = json!({"a": "b"});
+        json!({
+            "operation": {
+                "name": "o", "namespace": "n", "uid": "u", "type": "Backup", "labels": map, "annotations": map,
+                "created": "2026-01-01T00:00:00Z", "parameters": {"p": "q"}, "approvedBy": "me",
+            },
+            "target": {"kind": "k", "name": "t", "labels": map, "annotations": map},
+            "organisation": "org", "clusterId": "c",
+            "release": {
+                "name": "r", "namespace": "n", "revision": 1, "chart": "c", "chartVersion": "1", "appVersion": "2",
+                "firstDeployed": "2026-01-01T00:00:00Z", "lastDeployed": "2026-01-01T00:00:00Z",
+            },
+            "hook": {
+                "name": "h", "kind": "Job", "events": ["test"], "weight": 1, "deletePolicies": ["d"], "labels": map,
+                "annotations": map, "serviceAccount": "s", "containers": [{"name": "c", "image": "i", "init": true}],
+                "declared": {"backoffLimit": 1}, "manifest": {"m": "n"},
+                "closure": [{"apiVersion": "v1", "kind": "Role", "name": "r", "rules": [{
+                    "apiGroups": ["g"], "resources": ["r"], "verbs": ["v"], "resourceNames": ["n"], "nonResourceURLs": ["u"],
+                }]}],
+            },
+            "requested": {"backoffLimit": 1},
+            "now": "2026-01-01T00:00:00Z",
+        })
+    }
+
+    /// Every text in it, made longer one at a time.
+    fn lengthened(value: &Value, by: &str) -> Vec<Value> {
+        match value {
+            Value::String(text) => vec![json!(format!("{text}{by}"))],
+            Value::Array(list) => (0..list.len())
+                .flat_map(|at| lengthened(&list[at], by).into_iter().map(move |longer| (at, longer)))
+                .map(|(at, longer)| {
+                    let mut list = list.clone();
+                    list[at] = longer;
+                    Value::Array(list)
+                })
+                .collect(),
+            Value::Object(map) => map
+                .iter()
+                .flat_map(|(key, value)| lengthened(value, by).into_iter().map(move |longer| (key, longer)))
+                .map(|(key, longer)| {
+                    let mut map = map.clone();
+                    map.insert(key.clone(), longer);
+                    Value::Object(map)
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_text_of_a_request_counts_towards_its_size() {
+        let size = |request: &Request| PreparedRequest::new(request).unwrap().text_bytes();
+        let request: Request = serde_json::from_value(full()).unwrap();
+        let (bytes, by) = (size(&request), "0123456789");
+        // A time that is made longer is none any more.
+        let longer: Vec<Request> =
+            lengthened(&full(), by).into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect();
+        assert_eq!(longer.len(), 37);
+        for longer in &longer {
+            assert_eq!(size(longer), bytes + by.len(), "{longer:?}");
+        }
+        let mut more = request;
+        for map in [&mut more.operation.labels, &mut more.target.annotations, &mut more.hook.labels] {
+            map.insert("key".to_owned(), String::new());
+        }
+        assert_eq!(size(&more), bytes + 9);
+    }
 }
