@@ -89,7 +89,10 @@ pub(crate) fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Sends a write and waits for its answer, at most [`WRITE_TIMEOUT`].
-pub(crate) async fn write<T>(call: &Call, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+pub(crate) async fn write<T>(
+    call: &Call,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(WRITE_TIMEOUT, request).await {
         Ok(answer) => answer.map_err(|error| Error::explain(call, error)),
         Err(_) => Err(Error::TimedOut { call: call.clone(), limit: WRITE_TIMEOUT }),

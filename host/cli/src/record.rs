@@ -51,7 +51,8 @@ impl Release {
     pub(crate) fn check_option(&self, option: Option<&str>) -> Result<(), Problem> {
         match (self, option) {
             (Release::File(path), Some(option)) => {
-                let message = format!("{} is a file, and {option} is for a release in the cluster", path.display());
+                let message =
+                    format!("{} is a file, and {option} is for a release in the cluster", path.display());
                 Err(Problem::new(Reason::UsageInvalid, message).with_advice(
                     "Leave the option away; or, to read a release of that name, go where no such file is.",
                 ))
@@ -107,7 +108,9 @@ mod tests {
             assert!(is_file(name, true), "{name}");
         }
         let long = "a".repeat(54);
-        for path in ["-", "./shop", "a/shop", "/dev/fd/63", "shop.yaml", "shop.json", "Shop", "shop_1", "", &long] {
+        for path in
+            ["-", "./shop", "a/shop", "/dev/fd/63", "shop.yaml", "shop.json", "Shop", "shop_1", "", &long]
+        {
             assert!(is_file(path, false), "{path}");
         }
     }

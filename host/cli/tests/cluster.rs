@@ -29,7 +29,11 @@ fn dir_with_kubeconfig() -> Dir {
 fn without_a_cluster_the_error_says_what_was_tried_and_what_to_do() {
     let dir = Dir::with_release();
     let run = dir.run(&["hooks", "shop"]).exits(2).prints_nothing();
-    run.says(&["there is no file shop here, so it was looked for in the cluster", "no cluster to connect to", "--kubeconfig"]);
+    run.says(&[
+        "there is no file shop here, so it was looked for in the cluster",
+        "no cluster to connect to",
+        "--kubeconfig",
+    ]);
     let run = dir.run(&["plan", "-f", "op.yaml"]).exits(2).prints_nothing();
     run.says(&["no --release is given", "no cluster to connect to"]);
     dir.run(&RUN).exits(2).prints_nothing().says(&["no cluster to connect to"]);
@@ -58,13 +62,18 @@ fn an_api_server_that_nobody_is_has_its_address_checked() {
 fn an_operation_that_may_have_been_made_is_named() {
     let dir = dir_with_kubeconfig();
     let run = dir.run(&[&RUN[..], &["--kubeconfig", "config", "--name", "run-1"]].concat()).exits(1);
-    run.says(&["it is not known whether the Operation acme/run-1 was made", "kubectl get operation -n acme run-1"]);
+    run.says(&[
+        "it is not known whether the Operation acme/run-1 was made",
+        "kubectl get operation -n acme run-1",
+    ]);
 }
 
 #[test]
 fn a_kubeconfig_or_context_that_is_named_must_be_there() {
     let dir = dir_with_kubeconfig();
-    dir.run(&["hooks", "shop", "--kubeconfig", "nowhere"]).exits(2).says(&["the kubeconfig nowhere cannot be used"]);
+    dir.run(&["hooks", "shop", "--kubeconfig", "nowhere"])
+        .exits(2)
+        .says(&["the kubeconfig nowhere cannot be used"]);
     let run = dir.run(&["hooks", "shop", "--kubeconfig", "config", "--context", "there"]).exits(2);
     run.says(&["no context \"there\"", "It has here."]);
     let mut command = dir.command(&["hooks", "shop"]);
@@ -97,7 +106,9 @@ fn an_operation_and_a_namespace_that_contradict_each_other_are_refused() {
 #[test]
 fn what_can_be_no_operation_is_refused_before_anything_is_sent() {
     let dir = dir_with_kubeconfig();
-    let wrong = |more: &[&str]| dir.run(&[&RUN[..], &["--kubeconfig", "config"], more].concat()).exits(2).prints_nothing();
+    let wrong = |more: &[&str]| {
+        dir.run(&[&RUN[..], &["--kubeconfig", "config"], more].concat()).exits(2).prints_nothing()
+    };
     wrong(&["--deadline", "soon"]).says(&["expected a time such as 30m"]);
     wrong(&["--backoff", "-1"]).says(&["--backoff"]);
     wrong(&["--type", "Migrate"]).says(&["Migration"]);
@@ -106,4 +117,37 @@ fn what_can_be_no_operation_is_refused_before_anything_is_sent() {
     wrong(&["--name", "Run_1"]).says(&["metadata.name"]);
     wrong(&["--no-follow", "--timeout", "5m"]).says(&["--no-follow", "--timeout"]);
     wrong(&["-n", "Acme"]).says(&["metadata.namespace"]);
+}
+
+#[test]
+fn commands_for_a_cluster_have_help_with_examples_and_completions() {
+    let dir = Dir::new();
+    for command in ["run", "controller"] {
+        let run = dir.run(&[command, "--help"]).exits(0);
+        let examples = run.stdout.split("Examples:").nth(1).unwrap_or_default();
+        assert!(examples.contains(&format!("hookhost {command}")), "{run:#?}");
+        for shell in ["bash", "zsh", "fish"] {
+            dir.run(&["completions", shell]).exits(0).prints(&[command]);
+        }
+    }
+}
+
+#[test]
+fn a_controller_that_is_set_up_wrongly_says_so_before_it_begins() {
+    let dir = dir_with_kubeconfig();
+    let controller =
+        |more: &[&str]| dir.run(&[&["controller", "--kubeconfig", "config"], more].concat()).prints_nothing();
+    controller(&["--concurrency", "0"]).exits(2).says(&["--concurrency"]);
+    controller(&["--log-level", "loud=x"])
+        .exits(2)
+        .says(&["--log-level cannot be used", "\"loud=x\" is no filter"]);
+    controller(&["--admin-address", "8080"]).exits(2).says(&["--admin-address"]);
+    controller(&["--approval-key-file", "nowhere"])
+        .exits(1)
+        .says(&["cannot open the approvals' key nowhere"]);
+    dir.write("key", "\n");
+    controller(&["--approval-key-file", "key"]).exits(2).says(&["the approvals' key key is empty"]);
+    let mut command = dir.command(&["controller", "--kubeconfig", "config"]);
+    let output = command.env("HOOKHOST_ADMIN_ADDRESS", "nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "variables are options: {output:?}");
 }

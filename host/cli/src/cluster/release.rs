@@ -41,7 +41,8 @@ pub(crate) async fn revisions(
             return problem;
         }
         let advice = problem.advice().unwrap_or_default().to_owned();
-        problem.with_advice(format!("{advice}\nWith --revision N the right to get that one Secret is enough."))
+        problem
+            .with_advice(format!("{advice}\nWith --revision N the right to get that one Secret is enough."))
     })?;
     let labels = found.items.into_iter().filter_map(|secret| secret.metadata.labels);
     Ok(labels
@@ -102,14 +103,17 @@ fn newest_of(mut stored: Vec<(u32, String)>, namespace: &str, release: &str) -> 
         return Err(Problem::new(Reason::HookRequiresRelease, message)
             .with_advice("`helm list -A` lists the releases; -n names the namespace of one."));
     };
-    let is_busy = [Status::PendingInstall, Status::PendingUpgrade, Status::PendingRollback, Status::Uninstalling]
-        .iter()
-        .any(|status| status.as_str() == latest);
+    let is_busy =
+        [Status::PendingInstall, Status::PendingUpgrade, Status::PendingRollback, Status::Uninstalling]
+            .iter()
+            .any(|status| status.as_str() == latest);
     let reason = if is_busy { Reason::ReleaseBusy } else { Reason::HookRequiresRelease };
-    let shown: Vec<String> =
-        stored.iter().take(SHOWN_REVISIONS).map(|(revision, status)| format!("{revision} is {status}")).collect();
-    let message =
-        format!("no revision of the release {namespace}/{release} is deployed: {}", list(&shown));
+    let shown: Vec<String> = stored
+        .iter()
+        .take(SHOWN_REVISIONS)
+        .map(|(revision, status)| format!("{revision} is {status}"))
+        .collect();
+    let message = format!("no revision of the release {namespace}/{release} is deployed: {}", list(&shown));
     Err(Problem::new(reason, message).with_advice("--revision N takes that one, whatever its state."))
 }
 

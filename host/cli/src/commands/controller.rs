@@ -28,7 +28,7 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 808
 
 /// Serve the Operations of a cluster: run each one's hook exactly once
 ///
-/// Every option can be given as an environment variable too. The first SIGTERM or SIGINT ends it in order, a second one at
+/// Options can be given as the environment variables that are named beside them. The first SIGTERM or SIGINT ends it in order, a second one at
 /// once; either way nothing is lost, and the next hookhost goes on from there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -41,7 +41,13 @@ pub(crate) struct Args {
     which: cluster::Which,
 
     /// Id of this cluster: Operations that name another one are left alone
-    #[arg(long, value_name = "ID", env = "HOOKHOST_CLUSTER_ID", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "HOOKHOST_CLUSTER_ID",
+        default_value = "",
+        hide_default_value = true
+    )]
     #[arg(help_heading = "What is served")]
     cluster_id: String,
     /// Label selector of the namespaces in which hookhost may act at all
@@ -49,7 +55,12 @@ pub(crate) struct Args {
     #[arg(help_heading = "What is served")]
     namespace_gate: String,
     /// Label selector of those of them whose Operations this hookhost serves, for sharding [default: all]
-    #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR", help_heading = "What is served")]
+    #[arg(
+        long,
+        value_name = "SELECTOR",
+        env = "HOOKHOST_NAMESPACE_SELECTOR",
+        help_heading = "What is served"
+    )]
     namespace_selector: Option<String>,
     /// Allow plain Helm releases as targets; needs the right to list Secrets
     #[arg(long, env = "HOOKHOST_HELM_RELEASES", help_heading = "What is served")]
@@ -198,7 +209,9 @@ fn read_key(path: &Path) -> Result<Vec<u8>> {
     }
     if key.is_empty() {
         return Err(usage(format!("the approvals' key {} is empty", path.display()))
-            .with_advice("With an empty key anyone could sign approvals; put the control plane's key into the file.")
+            .with_advice(
+                "With an empty key anyone could sign approvals; put the control plane's key into the file.",
+            )
             .into());
     }
     Ok(key)
@@ -254,7 +267,10 @@ impl Signals {
     fn new() -> Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     /// The next one, by name.

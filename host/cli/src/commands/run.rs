@@ -54,6 +54,9 @@ Examples:
 pub(crate) struct Args {
     /// The hook: its metadata.name in the release, as `hookhost hooks` lists it
     hook: String,
+    /// How to print the result: as a line for people, or as JSON with the Operation's outputs
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
 
     /// What the hook belongs to, by name
     #[arg(long, value_name = "NAME", help_heading = "What runs")]
@@ -104,10 +107,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     place: Place,
-
-    /// How to print the result: as a line for people, or as JSON with the Operation's outputs
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
 }
 
 fn operation_type() -> impl TypedValueParser<Value = OperationType> {
@@ -153,8 +152,20 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         place,
         output,
     } = args;
-    let wish =
-        Wish { name, hook, target, target_kind, type_of, deadline, backoff, ttl, kind, path, event, wait_for_hook };
+    let wish = Wish {
+        name,
+        hook,
+        target,
+        target_kind,
+        type_of,
+        deadline,
+        backoff,
+        ttl,
+        kind,
+        path,
+        event,
+        wait_for_hook,
+    };
     cluster::block_on(async move {
         let connection = place.connect().await?;
         let name = wish.operation_name(Timestamp::now());
@@ -181,7 +192,10 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
             can_ask: screen.can_ask(),
         };
         let ended = follow(connection, made.clone(), options, &mut screen).await.with_context(|| {
-            format!("the Operation {}/{} goes on in the cluster, but this cannot follow it", made.namespace, made.name)
+            format!(
+                "the Operation {}/{} goes on in the cluster, but this cannot follow it",
+                made.namespace, made.name
+            )
         });
         screen.end();
         let Ended { follow, end, after } = ended?;
@@ -194,7 +208,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 }
 
 fn interrupted(namespace: &str, name: &str) -> Problem {
-    let message = format!("interrupted while the Operation {namespace}/{name} was being made; it may be there");
+    let message =
+        format!("interrupted while the Operation {namespace}/{name} was being made; it may be there");
     Problem::new(Reason::HostFailed, message)
         .with_advice(format!("`kubectl get operation -n {namespace} {name}` tells; deleting it cancels it."))
 }
@@ -228,7 +243,8 @@ async fn create(connection: &Connection, object: &Value, dry_run: bool) -> Resul
 async fn cancel(connection: &Connection, made: &Made) -> Result<(), Error> {
     let resource = watch::operations();
     let call = Call::of_resource(Verb::Patch, &resource, Some(&made.namespace), &made.name);
-    let api: Api<DynamicObject> = Api::namespaced_with(connection.requests.clone(), &made.namespace, &resource);
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(connection.requests.clone(), &made.namespace, &resource);
     // The uid makes sure that no other one of the same name is cancelled.
     let patch = json!({"metadata": {"uid": made.uid, "annotations": {CANCEL: "true"}}});
     cluster::write(&call, api.patch(&made.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;

@@ -65,7 +65,18 @@ impl FromStr for PolicyArgument {
 
 /// Reads and checks everything. What a person wrote comes first, since it is most often wrong.
 pub(super) fn resolve(args: Args) -> Result<Inputs> {
-    let Args { operation, release, revision, policies, target, organisation, cluster_id, now, output: _, place } = args;
+    let Args {
+        operation,
+        release,
+        revision,
+        policies,
+        target,
+        organisation,
+        cluster_id,
+        now,
+        output: _,
+        place,
+    } = args;
     let mut operation = read_operation(&operation)?;
     let given_target = target.map(|path| read_target(&path, &operation)).transpose()?;
     let Found { target, record, is_verified } = match release {
@@ -134,12 +145,7 @@ struct TargetMetadata {
 }
 
 /// The release that is named. Of the target only that is known which the Operation says.
-fn read_release(
-    release: &Path,
-    revision: Option<u32>,
-    place: Place,
-    operation: &Operation,
-) -> Result<Found> {
+fn read_release(release: &Path, revision: Option<u32>, place: Place, operation: &Operation) -> Result<Found> {
     let release = Release::of(release);
     // A namespace says something of the Operation too.
     release.check_option(revision.map(|_| "--revision").or_else(|| place.which.given()))?;
@@ -156,12 +162,15 @@ fn find_release(place: Place, operation: &mut Operation) -> Result<Found> {
         && given != own
     {
         let message = format!("the Operation is in the namespace {own}, but --namespace is {given}");
-        return Err(Problem::new(Reason::UsageInvalid, message).with_advice("Leave one of them away.").into());
+        return Err(Problem::new(Reason::UsageInvalid, message)
+            .with_advice("Leave one of them away.")
+            .into());
     }
     let namespace = place.namespace.or_else(|| operation.namespace.clone());
     let place = Place { namespace, ..place };
     cluster::block_on(async {
-        let connection = place.connect().await.context("no --release is given, so the target is looked for")?;
+        let connection =
+            place.connect().await.context("no --release is given, so the target is looked for")?;
         let found = target::resolve(&connection, operation, &connection.namespace).await?;
         operation.namespace = Some(connection.namespace);
         Ok(found)

@@ -23,7 +23,11 @@ pub(super) struct Found {
 }
 
 /// Finds the target and reads its release's record, with every check that the controller makes on the way.
-pub(super) async fn resolve(connection: &Connection, operation: &Operation, namespace: &str) -> Result<Found> {
+pub(super) async fn resolve(
+    connection: &Connection,
+    operation: &Operation,
+    namespace: &str,
+) -> Result<Found> {
     let name = &operation.target_ref.name;
     let kind = TargetKind::of(&operation.target_ref).map_err(problem)?;
     let mut described = Target { kind: kind.kind().to_owned(), name: name.clone(), ..Target::default() };
@@ -42,7 +46,11 @@ pub(super) async fn resolve(connection: &Connection, operation: &Operation, name
             let stored = cluster::revisions(connection, namespace, name).await?;
             let revision = target::deployed_revision(name, &stored).map_err(problem)?;
             let at = RecordRef { namespace, release: name, revision, snapshot: None };
-            return Ok(Found { target: described, record: record(connection, &at).await?, is_verified: false });
+            return Ok(Found {
+                target: described,
+                record: record(connection, &at).await?,
+                is_verified: false,
+            });
         }
     };
     let resource = resource(TargetKind::HelmRelease, "helmreleases");
@@ -93,14 +101,17 @@ async fn read(
     match client::read(&call, api.get(name)).await {
         Ok(object) => Ok(Some(serde_json::to_value(object)?)),
         Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(cluster::problem(format!("cannot read the Operation's target {name}"), error).into()),
+        Err(error) => {
+            Err(cluster::problem(format!("cannot read the Operation's target {name}"), error).into())
+        }
     }
 }
 
 fn missing(kind: TargetKind, namespace: &str, name: &str) -> Problem {
     let message = format!("there is no {} {name} in the namespace {namespace}", kind.kind());
-    Problem::new(Reason::TargetNotFound, message)
-        .with_advice("A target is in its Operation's namespace; -n names that one where the Operation does not.")
+    Problem::new(Reason::TargetNotFound, message).with_advice(
+        "A target is in its Operation's namespace; -n names that one where the Operation does not.",
+    )
 }
 
 /// Why the controller would not run the Operation now.

@@ -37,7 +37,9 @@ mod tests {
 
     #[test]
     fn people_write_times_in_many_ways() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1h 30m", 5400), ("2 hours", 7200)] {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1h 30m", 5400), ("2 hours", 7200)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
     }

@@ -211,7 +211,8 @@ impl Follow {
             && let Some(job) = job_ref(&self.status)
         {
             self.watches_pods = true;
-            let namespace = if job.namespace.is_empty() { self.options.namespace.clone() } else { job.namespace };
+            let namespace =
+                if job.namespace.is_empty() { self.options.namespace.clone() } else { job.namespace };
             steps.push(Step::WatchPods(namespace));
         }
     }
@@ -285,7 +286,9 @@ impl Follow {
     pub(super) fn result(&self, end: End, now: Duration) -> String {
         let Options { namespace, name, .. } = &self.options;
         let word = phase(&self.status).unwrap_or("Pending");
-        let goes_on = format!("The Operation goes on in the cluster: kubectl get operation -n {namespace} {name} --watch");
+        let goes_on = format!(
+            "The Operation goes on in the cluster: kubectl get operation -n {namespace} {name} --watch"
+        );
         match end {
             End::Finished => {
                 let (reason, message) = conclusion(&self.status, self.logs.has_shown_any());

@@ -48,11 +48,30 @@ fn line(bytes: &[u8], is_cut: bool) -> Line {
             Err(_) => (None, text.as_ref()),
         },
     };
-    let mut text = text.trim_end_matches('\r').to_owned();
+    let mut text = without_colours(text.trim_end_matches('\r'));
     if is_cut {
         text.push('…');
     }
     Line { at, text }
+}
+
+/// A text without the sequences that only colour it (ESC [ numbers m). All else that steers a terminal is made visible later.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let end = after.find(|c: char| !c.is_ascii_digit() && c != ';');
+        match end.and_then(|end| after.get(end..)).and_then(|after| after.strip_prefix('m')) {
+            Some(after) => rest = after,
+            None => {
+                plain.push_str("\u{1b}[");
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 #[cfg(test)]
@@ -84,6 +103,12 @@ mod tests {
         let times: Vec<bool> = lines.iter().map(|line| line.at.is_some()).collect();
         assert_eq!(times, [true, true, false, true]);
         assert!(lines[0].at < lines[1].at);
+    }
+
+    #[test]
+    fn colours_are_left_out_and_what_moves_the_cursor_is_not() {
+        let lines = read(b"\x1b[1;31mred\x1b[0m and \x1b[mplain\x1b[2J\x1b[", 64);
+        assert_eq!(lines[0].text, "red and plain\u{1b}[2J\u{1b}[");
     }
 
     #[test]

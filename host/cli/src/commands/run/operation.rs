@@ -86,7 +86,8 @@ impl Wish {
             },
         });
         let operation = Operation::from_json(object.clone()).map_err(|error| {
-            Problem::new(hookhost_core::Reason::UsageInvalid, "the arguments make no Operation").with_source(error)
+            Problem::new(hookhost_core::Reason::UsageInvalid, "the arguments make no Operation")
+                .with_source(error)
         })?;
         TargetKind::of(&operation.target_ref)
             .map_err(|refusal| Problem::new(hookhost_core::Reason::UsageInvalid, refusal.message))?;
@@ -98,7 +99,8 @@ impl Wish {
 /// that the Job has the same name.
 pub(super) fn generated_name(target: &str, hook: &str, now: Timestamp) -> String {
     let time = now.strftime("-%Y%m%d-%H%M%S").to_string();
-    let is_named_after = hook == target || hook.strip_prefix(target).is_some_and(|rest| rest.starts_with('-'));
+    let is_named_after =
+        hook == target || hook.strip_prefix(target).is_some_and(|rest| rest.starts_with('-'));
     let what = if is_named_after { hook.to_owned() } else { format!("{target}-{hook}") };
     let legal = what.chars().map(|c| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => c,

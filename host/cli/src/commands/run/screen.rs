@@ -18,14 +18,15 @@ const MAX_HELD: usize = 100;
 pub(super) struct Screen {
     format: Format,
     is_terminal: bool,
-    has_progress: bool,
+    /// The line that changes, where it is on the screen.
+    progress: Option<String>,
     /// What is said while a question waits for its answer.
     held: Option<Vec<String>>,
 }
 
 impl Screen {
     pub(super) fn new(format: Format) -> Screen {
-        Screen { format, is_terminal: std::io::stderr().is_terminal(), has_progress: false, held: None }
+        Screen { format, is_terminal: std::io::stderr().is_terminal(), progress: None, held: None }
     }
 
     /// Whether there is somebody who can answer a question.
@@ -60,9 +61,9 @@ impl Screen {
 
     /// Shows the line that changes.
     pub(super) fn progress(&mut self, text: &str) {
-        if self.is_terminal && self.held.is_none() {
+        if self.is_terminal && self.held.is_none() && self.progress.as_deref() != Some(text) {
             output::message(&format!("{CLEAR_LINE}{}", output::escape(text).replace(['\n', '\t'], " ")));
-            self.has_progress = true;
+            self.progress = Some(text.to_owned());
         }
     }
 
@@ -91,7 +92,7 @@ impl Screen {
     }
 
     fn clear(&mut self) {
-        if std::mem::take(&mut self.has_progress) {
+        if self.progress.take().is_some() {
             output::message(CLEAR_LINE);
         }
     }

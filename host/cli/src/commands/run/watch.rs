@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{AsyncBufRead, StreamExt};
-use hookhost_controller::client::{Call, Connection, Error, Verb};
+use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_core::Reason;
 use hookhost_core::clone::OPERATION;
 use hookhost_core::refusal::chain;
-use hookhost_core::Reason;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -58,7 +58,10 @@ pub(super) struct Incoming {
 
 /// Operations, as the API has them.
 pub(super) fn operations() -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("ops.vworkspace.io", "v1alpha1", "Operation"), "operations")
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("ops.vworkspace.io", "v1alpha1", "Operation"),
+        "operations",
+    )
 }
 
 impl Watches {
@@ -110,7 +113,9 @@ impl Watches {
         let (connection, made, states) = (self.connection.clone(), self.made.clone(), self.states.clone());
         self.tasks.spawn(async move {
             if let Err(error) = super::cancel(&connection, &made).await {
-                let _ = states.send(Ok(Seen::NotCancelled(format!("{}. {}", chain(&error), error.advice())))).await;
+                let _ = states
+                    .send(Ok(Seen::NotCancelled(format!("{}. {}", chain(&error), error.advice()))))
+                    .await;
             }
         });
     }
@@ -152,23 +157,53 @@ async fn watch_operation(connection: Connection, made: Made, states: mpsc::Sende
     let resource = operations();
     let call = Call::of_resource(Verb::Watch, &resource, Some(namespace), "");
     let api: Api<DynamicObject> = Api::namespaced_with(connection.streams.clone(), namespace, &resource);
-    let mut changes = pin!(StreamBackoff::new(watch_object(api, name), Pauses(0)));
+    let mut changes = pin!(watch_object(api, name));
+    let seen = |object: Option<DynamicObject>| match object {
+        // Else another one of the same name was made since.
+        Some(object) if object.metadata.uid.as_ref() == Some(uid) => Seen::Operation(to_json(&object)),
+        _ => Seen::Gone,
+    };
     while let Some(change) = changes.next().await {
-        let seen = match change {
-            // Another one of the same name was made since.
-            Ok(Some(object)) if object.metadata.uid.as_ref() != Some(uid) => Ok(Seen::Gone),
-            Ok(Some(object)) => Ok(Seen::Operation(to_json(&object))),
-            Ok(None) => Ok(Seen::Gone),
+        let result = match change {
+            Ok(object) => Ok(seen(object)),
             Err(error) => match explain(&call, error) {
-                Ok(error) if error.is_transient() => Ok(Seen::Lost(chain(&error))),
-                Ok(error) => Err(cluster::problem("cannot follow the Operation", error)),
+                Ok(error) if error.is_transient() => {
+                    if states.send(Ok(Seen::Lost(chain(&error)))).await.is_err() {
+                        return;
+                    }
+                    // A watch that is taken up again says nothing until something changes.
+                    ask_again(&connection, &made).await.map(seen)
+                }
+                Ok(error) => Err(cannot_follow(error)),
                 Err(problem) => Err(problem),
             },
         };
-        if states.send(seen).await.is_err() {
+        if states.send(result).await.is_err() {
             return;
         }
     }
+}
+
+/// Asks for the Operation until there is an answer; none if it is gone.
+async fn ask_again(connection: &Connection, made: &Made) -> Result<Option<DynamicObject>, Problem> {
+    let Made { namespace, name, .. } = made;
+    let resource = operations();
+    let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
+    let api: Api<DynamicObject> = Api::namespaced_with(connection.requests.clone(), namespace, &resource);
+    let mut pauses = Pauses(0);
+    loop {
+        tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
+        match client::read(&call, api.get(name)).await {
+            Ok(object) => return Ok(Some(object)),
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(cannot_follow(error)),
+        }
+    }
+}
+
+fn cannot_follow(error: Error) -> Problem {
+    cluster::problem("cannot follow the Operation", error)
 }
 
 async fn watch_pods(
@@ -180,7 +215,8 @@ async fn watch_pods(
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
     let call = Call::of_resource(Verb::Watch, &resource, Some(&namespace), "");
     let api: Api<DynamicObject> = Api::namespaced_with(connection.streams.clone(), &namespace, &resource);
-    let mut changes = pin!(StreamBackoff::new(watcher(api, watcher::Config::default().labels(&label)), Pauses(0)));
+    let mut changes =
+        pin!(StreamBackoff::new(watcher(api, watcher::Config::default().labels(&label)), Pauses(0)));
     while let Some(change) = changes.next().await {
         let (seen, is_over) = match change {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => (Seen::Pod(to_json(&pod)), false),
@@ -189,6 +225,10 @@ async fn watch_pods(
             Err(error) => match explain(&call, error) {
                 // The Operation's own watch tells of a lost connection.
                 Ok(error) if error.is_transient() => continue,
+                Ok(Error::Forbidden { .. }) => {
+                    let needed = "that takes the rights to list and watch pods and to get pods/log";
+                    (Seen::NoPods(format!("{needed} in the namespace {namespace}")), true)
+                }
                 Ok(error) => (Seen::NoPods(format!("{}. {}", chain(&error), error.advice())), true),
                 Err(problem) => (Seen::NoPods(problem.to_string()), true),
             },
@@ -203,7 +243,9 @@ async fn watch_pods(
 fn explain(call: &Call, error: watcher::Error) -> Result<Error, Problem> {
     use watcher::Error::*;
     Ok(match error {
-        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => Error::explain(call, error),
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            Error::explain(call, error)
+        }
         WatchError(status) => Error::explain(call, kube::Error::Api(status)),
         NoResourceVersion => {
             let message = "the API server's list has no resourceVersion, so it cannot be watched";
@@ -234,31 +276,31 @@ impl Log {
         };
         let api: Api<Pod> = Api::namespaced(self.connection.streams.clone(), &self.namespace);
         let why = match api.log_stream(&self.source.pod, &params).await {
-            Ok(log) => self.hand_on(log, since).await,
+            Ok(log) => {
+                self.hand_on(log, since).await;
+                None
+            }
             Err(error) => match Error::explain(&call, error) {
                 // The pod went before its log was read: its Job's time is over, or it was cancelled.
                 Error::NotFound { .. } => None,
+                // Its end is not its container's: it is read on.
+                error if error.is_transient() => None,
                 error => Some(format!("{}. {}", chain(&error), error.advice())),
             },
         };
         let _ = self.lines.send(Seen::LogEnded(self.source, why)).await;
     }
 
-    /// Hands on each line that was not shown before.
-    async fn hand_on(&self, log: impl AsyncBufRead, since: Option<Timestamp>) -> Option<String> {
+    /// Hands on each line that was not shown before. A log that breaks off is read on as long as its container runs.
+    async fn hand_on(&self, log: impl AsyncBufRead, since: Option<Timestamp>) {
         let mut log = pin!(log);
-        loop {
-            let line = match lines::next(&mut log).await {
-                Ok(Some(line)) => line,
-                Ok(None) => return None,
-                Err(error) => return Some(error.to_string()),
-            };
+        while let Ok(Some(line)) = lines::next(&mut log).await {
             // The API server counts from whole seconds.
             if line.at.is_some() && line.at <= since {
                 continue;
             }
             if self.lines.send(Seen::Line(self.source.clone(), line.text)).await.is_err() {
-                return None;
+                return;
             }
             if let Some(at) = line.at {
                 self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(self.source.clone(), at);

@@ -97,7 +97,8 @@ impl Logs {
         if is_gone || open.len() >= MAX_OPEN {
             self.read.insert(source, Read { ended: Some(now), reopened: MAX_REOPENED, runs });
             if !is_gone && !std::mem::replace(&mut self.has_skipped, true) {
-                let text = format!("more than {MAX_OPEN} containers run at once: not all of their logs are shown");
+                let text =
+                    format!("more than {MAX_OPEN} containers run at once: not all of their logs are shown");
                 steps.push(Step::Tell(text));
             }
             return;
@@ -122,7 +123,13 @@ impl Logs {
         }
     }
 
-    pub(super) fn ended(&mut self, source: &Source, why: Option<String>, now: Duration, steps: &mut Vec<Step>) {
+    pub(super) fn ended(
+        &mut self,
+        source: &Source,
+        why: Option<String>,
+        now: Duration,
+        steps: &mut Vec<Step>,
+    ) {
         if let Some(read) = self.read.get_mut(source) {
             read.ended = Some(now);
         }
@@ -169,7 +176,9 @@ impl Logs {
         let pod = status.pointer("/logsRef/name").and_then(Value::as_str);
         let is_cancelled = status.get("phase").and_then(Value::as_str) == Some("Cancelled");
         match pod {
-            Some(pod) if !self.cannot_watch && !is_cancelled => self.pods.get(pod).is_some_and(|pod| pod.has_ended),
+            Some(pod) if !self.cannot_watch && !is_cancelled => {
+                self.pods.get(pod).is_some_and(|pod| pod.has_ended)
+            }
             _ => true,
         }
     }

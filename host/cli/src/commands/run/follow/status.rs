@@ -57,7 +57,9 @@ pub(super) fn news(status: &Value, told: &mut Told) -> Vec<String> {
     }
     let label = if reason.is_empty() { at.to_owned() } else { format!("{at} ({reason})") };
     let all: Vec<String> = message.lines().map(|line| format!("{label}: {line}")).collect();
-    lines.extend(all.iter().filter(|line| !told.lines.contains(line)).cloned());
+    // While it runs the first line only comes to name the newest pod, which is told when its log begins.
+    let known = if at == "Running" { usize::from(!told.lines.is_empty()) } else { 0 };
+    lines.extend(all.iter().skip(known).filter(|line| !told.lines.contains(line)).cloned());
     told.lines = all;
     lines
 }

@@ -47,7 +47,8 @@ fn running(pod: &str) -> Value {
 }
 
 fn succeeded(pod: &str) -> Value {
-    let mut done = operation("Succeeded", &[ACCEPTED, "Succeeded=True/HelmHookJobSucceeded: It was complete."]);
+    let mut done =
+        operation("Succeeded", &[ACCEPTED, "Succeeded=True/HelmHookJobSucceeded: It was complete."]);
     done["status"]["logsRef"] = json!({"kind": "Pod", "namespace": "shop", "name": pod});
     done
 }
@@ -90,7 +91,10 @@ fn a_run_is_told_from_its_acceptance_to_its_last_log_line() {
     let mut follow = follow();
     assert_eq!(follow.handle(Seen::Operation(json!({})), at(0)), []);
     let steps = follow.handle(Seen::Operation(running("p")), at(1));
-    assert_eq!(told(&steps), ["Accepted: Job acme/migrate-1 runs the hook migrate.", "Running: It is active."]);
+    assert_eq!(
+        told(&steps),
+        ["Accepted: Job acme/migrate-1 runs the hook migrate.", "Running: It is active."]
+    );
     assert!(steps.contains(&Step::WatchPods("shop".into())), "the Job's namespace: {steps:?}");
     assert_eq!(follow.handle(Seen::Operation(running("p")), at(1)), [], "nothing new");
 
@@ -130,17 +134,25 @@ fn what_blocks_is_told_once_and_again_when_it_comes_back() {
     assert_eq!(follow.handle(Seen::Operation(blocked.clone()), at(2)), []);
     assert_eq!(follow.progress(at(75)), "1:15  Pending, blocked: PolicyHeld");
     let other = operation("Pending", &["Blocked=True/DependencyMissing: no Secret x"]);
-    assert_eq!(told(&follow.handle(Seen::Operation(other), at(3))), ["Blocked (DependencyMissing): no Secret x"]);
-    assert_eq!(told(&follow.handle(Seen::Operation(blocked), at(4))), ["Blocked (PolicyHeld): opens at 22:00"]);
+    assert_eq!(
+        told(&follow.handle(Seen::Operation(other), at(3))),
+        ["Blocked (DependencyMissing): no Secret x"]
+    );
+    assert_eq!(
+        told(&follow.handle(Seen::Operation(blocked), at(4))),
+        ["Blocked (PolicyHeld): opens at 22:00"]
+    );
     assert_eq!(follow.outcome(End::TimedOut), Outcome::Held);
 }
 
 #[test]
 fn only_the_new_lines_of_a_growing_message_are_told() {
     let mut follow = follow();
-    let growing = |message: &str| operation("Running", &[&format!("Running=True/HelmHookJobActive: {message}")]);
+    let growing =
+        |message: &str| operation("Running", &[&format!("Running=True/HelmHookJobActive: {message}")]);
     follow.handle(Seen::Operation(growing("It is active.")), at(1));
-    let steps = follow.handle(Seen::Operation(growing("It is active.\n14:00 no image x")), at(2));
+    let steps =
+        follow.handle(Seen::Operation(growing("It is active in the pod p.\n14:00 no image x")), at(2));
     assert_eq!(told(&steps), ["Running: 14:00 no image x"]);
 }
 
@@ -217,7 +229,10 @@ fn a_log_that_breaks_off_is_read_on_as_long_as_its_container_runs() {
     follow.handle(Seen::Operation(running("p")), at(1));
     follow.handle(Seen::Pod(pod("p", "Running", "main", "running")), at(1));
     let broken = Seen::LogEnded(source("p", "main"), Some("connection reset".into()));
-    assert_eq!(told(&follow.handle(broken.clone(), at(5))), ["cannot read the log of the pod p: connection reset"]);
+    assert_eq!(
+        told(&follow.handle(broken.clone(), at(5))),
+        ["cannot read the log of the pod p: connection reset"]
+    );
     assert_eq!(follow.handle(Seen::Tick, at(6)), [], "not at once");
     assert_eq!(follow.handle(Seen::Tick, at(7)), [Step::ReadLog(source("p", "main"))]);
     assert_eq!(follow.handle(broken, at(8)), [], "the same trouble is told once");
@@ -264,7 +279,9 @@ fn where_nobody_serves_operations_it_says_what_to_check() {
     follow.handle(Seen::Operation(json!({})), at(0));
     assert_eq!(follow.handle(Seen::Tick, at(19)), []);
     let steps = follow.handle(Seen::Tick, at(20));
-    assert!(told(&steps).iter().any(|text| text.contains("kubectl label namespace acme managed-by=vworkspace")));
+    assert!(
+        told(&steps).iter().any(|text| text.contains("kubectl label namespace acme managed-by=vworkspace"))
+    );
     assert_eq!(follow.handle(Seen::Tick, at(21)), [], "once");
 }
 
