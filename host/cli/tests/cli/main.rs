@@ -2,12 +2,14 @@
 //!
 //! - `support`: a folder of its own for each test, calling the binary, records and policies to call it with
 //! - `bad_input`: every kind of bad input: what is said, where, and the exit code
+//! - `cluster`: commands for a cluster, where there is none
 //! - `hooks`, `plan`, `policy`: the commands' results
 //! - `usage`: help, completions, exit codes, errors as JSON, pipes
 // A test ends by panicking; clippy knows that of test functions only, not of their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+mod cluster;
 mod hooks;
 mod plan;
 mod policy;

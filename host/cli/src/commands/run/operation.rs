@@ -70,7 +70,7 @@ impl Wish {
             ("activeDeadlineSeconds", self.deadline.map(seconds)),
             ("backoffLimit", self.backoff.map(|backoff| json!(backoff))),
             ("ttlSecondsAfterFinished", self.ttl.map(seconds)),
-            ("waitForHook", self.wait_for_hook.then(|| json!(true))),
+            ("waitForHook", self.wait_for_hook.then_some(Value::Bool(true))),
         ];
         parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let target = self.target_kind.target();

@@ -1,11 +1,7 @@
 //! The commands that talk to a cluster, where there is none to talk to: what they say, and that nothing but a cluster is
 //! asked for what is not a file. What they do in a cluster is tested with one, in tests/e2e.
 
-#[path = "cli/support.rs"]
-#[allow(dead_code, reason = "shared with the tests of the other commands")]
-mod support;
-
-use support::Dir;
+use crate::support::{Dir, job, record};
 
 /// A kubeconfig whose API server nobody is: port 1 on this machine.
 const NOBODY: &str = "\
@@ -84,7 +80,7 @@ fn a_kubeconfig_or_context_that_is_named_must_be_there() {
 #[test]
 fn a_file_is_read_without_a_cluster_and_does_not_go_with_the_clusters_options() {
     let dir = dir_with_kubeconfig();
-    dir.write("shop", support::record(&[support::job("a")]).to_string());
+    dir.write("shop", record(&[job("a")]).to_string());
     dir.run(&["hooks", "shop"]).exits(0).prints(&["a     Job"]);
     for option in [["--revision", "3"], ["-n", "acme"], ["--context", "here"], ["--kubeconfig", "config"]] {
         let run = dir.run(&[&["hooks", "shop"][..], &option].concat()).exits(2).prints_nothing();
