@@ -114,6 +114,7 @@ pub(crate) async fn reconcile(watched: Arc<DynamicObject>, context: Arc<Context>
 pub(crate) fn on_error(watched: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
     let uid = watched.metadata.uid.as_deref().unwrap_or_default();
     let pause = context.errors.next(uid);
+    context.metrics.reconcile_error(error.reason());
     tracing::warn!(
         namespace = watched.metadata.namespace.as_deref().unwrap_or_default(),
         operation = watched.metadata.name.as_deref().unwrap_or_default(),
@@ -221,7 +222,7 @@ impl Context {
 
     /// The organisation of a namespace: its label's value, else its name.
     pub(crate) fn organisation(&self, namespace: &str) -> String {
-        let labels = self.served.labels(namespace).unwrap_or_default();
+        let labels = self.gated.labels(namespace).unwrap_or_default();
         let label = self.config.organisation_label.as_ref().and_then(|key| labels.get(key));
         label.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| namespace.to_owned())
     }

@@ -189,8 +189,9 @@ pub async fn run(
         let (operations, wakes, mut changed) = (operations.clone(), wakes.clone(), policies.changed());
         async move {
             while changed.changed().await.is_ok() {
-                wakes.wake_all(operations.waiting_for(Reason::PolicyUnavailable));
-                wakes.wake_all(operations.waiting_for(Reason::PolicyHeld));
+                for reason in policy::WAITED_FOR.into_iter().chain([Reason::PolicyHeld]) {
+                    wakes.wake_all(operations.waiting_for(reason));
+                }
             }
         }
     });
@@ -209,7 +210,7 @@ pub async fn run(
         tasks.spawn("serving health and metrics", serve);
     }
     tasks.endless("noticing readiness", work.clone(), {
-        let (operations, policies) = (operations.clone(), policies.clone());
+        let (operations, policies, health) = (operations.clone(), policies.clone(), health.clone());
         async move {
             tokio::join!(operations.synced(), gated.synced(), served.synced(), policies.ready());
             health.set_ready(true);
@@ -228,7 +229,10 @@ pub async fn run(
 
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        ended = tasks.first_end() => Err(ended),
+        (task, cause) = tasks.first_end() => {
+            health.set_ended(task);
+            Err(RunError::Ended { task, cause })
+        }
     };
     // No Operation is looked at any more, and what is under way is finished.
     work.cancel();
@@ -273,7 +277,7 @@ impl Tasks {
     }
 
     /// Waits for a task to end that was not told to.
-    async fn first_end(&mut self) -> RunError {
+    async fn first_end(&mut self) -> (&'static str, Cause) {
         match self.set.join_next().await {
             Some(ended) => ended_early(ended),
             None => std::future::pending().await,
@@ -285,10 +289,10 @@ impl Tasks {
     }
 }
 
-fn ended_early(ended: Result<(&'static str, Result<(), Cause>), JoinError>) -> RunError {
+fn ended_early(ended: Result<(&'static str, Result<(), Cause>), JoinError>) -> (&'static str, Cause) {
     match ended {
-        Ok((task, Ok(()))) => RunError::Ended { task, cause: NothingToDo.into() },
-        Ok((task, Err(cause))) => RunError::Ended { task, cause },
-        Err(error) => RunError::Ended { task: "a task", cause: error.into() },
+        Ok((task, Ok(()))) => (task, NothingToDo.into()),
+        Ok((task, Err(cause))) => (task, cause),
+        Err(error) => ("a task", error.into()),
     }
 }

@@ -7,10 +7,12 @@
 //! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
+use std::sync::Arc;
+
 use futures::future::try_join_all;
 use hookhost_core::conflict::{self, Other};
 use hookhost_core::hook::Hook;
-use hookhost_core::operation::{Operation, TargetRef};
+use hookhost_core::operation::{ENGINE, Operation, TargetRef};
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::{self, Snapshot};
@@ -18,6 +20,7 @@ use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, 
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, dependency, hook, request};
 use jiff::Timestamp;
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::start::awaited;
@@ -85,6 +88,7 @@ impl Context {
         }
         let namespace = record.namespace.clone();
         self.check_namespace(&namespace)?;
+        self.check_organisation(subject, &namespace)?;
 
         let request = Request::build(request::Inputs {
             operation: &operation,
@@ -268,9 +272,32 @@ impl Context {
         Err(Refusal::wait(Reason::NamespaceNotManaged, message))
     }
 
+    /// A HelmRelease may name any namespace as its target, and who writes one need not have a say there: the release must be of
+    /// the Operation's own organisation.
+    fn check_organisation(&self, subject: &Subject, namespace: &str) -> Result<(), Refusal> {
+        let own = &subject.key.namespace;
+        let (ours, theirs) = (self.organisation(own), self.organisation(namespace));
+        if own == namespace || ours == theirs {
+            return Ok(());
+        }
+        let message = format!(
+            "the release is in the namespace {namespace} of the organisation {}, but the Operation is in {own} of {}: make \
+             the Operation there, or give both namespaces the same organisation (--organisation-label)",
+            quote(&theirs),
+            quote(&ours)
+        );
+        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
+    }
+
     fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
         let neighbours = self.operations.of_namespace(&subject.key.namespace);
-        let others = neighbours.iter().filter(|other| other.metadata.uid.as_deref() != Some(&subject.uid));
+        // One of our engine that nobody here serves would block for ever.
+        let counts = |other: &&Arc<DynamicObject>| {
+            other.metadata.uid.as_deref() != Some(&subject.uid)
+                && Subject::new((*other).clone())
+                    .is_some_and(|other| other.engine() != Some(ENGINE) || self.is_ours(&other))
+        };
+        let others = neighbours.iter().filter(counts);
         let others = others.map(|other| {
             let metadata = &other.metadata;
             let uid = metadata.uid.as_deref().unwrap_or_default();

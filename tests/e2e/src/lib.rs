@@ -1,0 +1,16 @@
+//! What the end-to-end tests stand on: a *host*, which is hookhost as a process against a real cluster; a *proxy* before
+//! the API server that can kill it at any write; and a *world*, which is that cluster with releases in it.
+//!
+//! ```text
+//!  test ──► world: cluster in a box, CRDs, a gated namespace, releases made by Helm and Flux
+//!    │
+//!    └────► host: hookhost controller ──► (proxy) ──► API server
+//! ```
+
+mod host;
+mod proxy;
+mod world;
+
+pub use host::{Host, hookhost};
+pub use proxy::{Fault, Proxy};
+pub use world::{CLUSTER_ID, GATE, PATIENCE, Release, World, condition, ok, says, world};

@@ -1,0 +1,183 @@
+//! A *proxy* stands between a host and the API server and passes everything on, but can end the host at a given write:
+//! just before the API server sees it, or just after the API server has done it and before the host hears of it.
+//!
+//! It is the one thing here that is not real, because no real thing fails in exactly that moment on demand.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use rustix::process::Signal;
+use testbed::Cluster;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::host::signal;
+
+/// When the host is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Before its nth write, from 0, reaches the API server.
+    Before(usize),
+    /// After its nth write is done, before its answer.
+    After(usize),
+}
+
+/// A proxy. Dropped, it listens no more.
+pub struct Proxy {
+    state: Arc<State>,
+    address: SocketAddr,
+    kubeconfig: PathBuf,
+    _runtime: Runtime,
+}
+
+struct State {
+    client: kube::Client,
+    fault: Mutex<Option<Fault>>,
+    host: AtomicU32,
+    count: AtomicUsize,
+    writes: Mutex<Vec<String>>,
+}
+
+impl Proxy {
+    /// A proxy before the cluster's API server.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(cluster: &Cluster) -> Proxy {
+        start(cluster).unwrap_or_else(|error| panic!("the proxy does not start: {error}"))
+    }
+
+    /// A kubeconfig that leads here.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the process `host` at this write from now on; the fault happens once.
+    pub fn arm(&self, host: u32, fault: Fault) {
+        self.state.host.store(host, Ordering::SeqCst);
+        self.state.count.store(0, Ordering::SeqCst);
+        self.state.writes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.state.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Whether the armed fault has happened.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.state.fault.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// The writes since it was armed: method and path.
+    #[must_use]
+    pub fn writes(&self) -> Vec<String> {
+        self.state.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    hookhost_controller::client::install_crypto();
+    let (state, address) = runtime.block_on(async {
+        let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig())?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+        config.default_retry = false;
+        let client = kube::Client::try_from(config)?;
+        let state = Arc::new(State {
+            client,
+            fault: Mutex::default(),
+            host: AtomicU32::new(0),
+            count: AtomicUsize::new(0),
+            writes: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(serve(listener, state.clone()));
+        Ok::<_, Box<dyn std::error::Error>>((state, address))
+    })?;
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let kubeconfig = cluster.logs().join(format!("proxy-{number}.kubeconfig"));
+    std::fs::write(
+        &kubeconfig,
+        format!(
+            "{{apiVersion: v1, kind: Config, current-context: proxy, \
+              contexts: [{{name: proxy, context: {{cluster: proxy, user: proxy}}}}], \
+              clusters: [{{name: proxy, cluster: {{server: \"http://{address}\"}}}}], users: [{{name: proxy, user: {{}}}}]}}\n"
+        ),
+    )?;
+    Ok(Proxy { state, address, kubeconfig, _runtime: runtime })
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = state.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| pass(request, state.clone()));
+            // The host may be killed at any time; a connection that breaks is what this is for.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
+
+async fn pass(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, Infallible> {
+    let is_write = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let number = is_write.then(|| state.note(&request));
+    if number.is_some_and(|number| state.strike(Fault::Before(number))) {
+        return Ok(problem("the host was ended before this"));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Ok(problem("the host is gone")) };
+    let answer = state.client.send(Request::from_parts(parts, Body::from(body.to_bytes().to_vec()))).await;
+    if number.is_some_and(|number| state.strike(Fault::After(number))) {
+        return Ok(problem("the host was ended after this"));
+    }
+    Ok(match answer {
+        Ok(answer) => answer.map(BodyExt::boxed_unsync),
+        Err(error) => problem(&error.to_string()),
+    })
+}
+
+impl State {
+    fn note(&self, request: &Request<Incoming>) -> usize {
+        let line = format!("{} {}", request.method(), request.uri().path());
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.count.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Ends the host if this is the moment.
+    fn strike(&self, moment: Fault) -> bool {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if *fault != Some(moment) {
+            return false;
+        }
+        *fault = None;
+        signal(self.host.load(Ordering::SeqCst), Signal::KILL);
+        true
+    }
+}
+
+fn problem(text: &str) -> Answer {
+    let body = Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = StatusCode::BAD_GATEWAY;
+    answer
+}
