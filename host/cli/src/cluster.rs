@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use hookhost_controller::client::{Call, Connection, ConnectionOptions, Error, WRITE_TIMEOUT};
 
-pub(crate) use release::{newest, record, revisions, stored};
+pub(crate) use release::{exists, newest, record, revisions, stored};
 
 use crate::problem::Problem;
 

@@ -12,12 +12,13 @@ use crate::problem::Problem;
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
-  1  failed: a bad input, a broken policy, a failed test or build
+  1  failed: a bad input, a broken policy, a failed test, build or run
   2  usage: the arguments cannot be right, or something must be installed or set up first
   3  denied by a policy, or by policies that contradict each other
   4  held by a policy, or blocked for now
   5  not found: no such hook, or no release or target to take it from
   6  timed out
+130  left by Ctrl-C before its end
 
 The result goes to stdout, everything else to stderr. With -o json errors are JSON too:
   {\"error\":{\"reason\":\"HookNotFound\",\"message\":\"…\"}}";

@@ -92,6 +92,17 @@ pub(crate) async fn stored(
     })?)
 }
 
+/// Whether there is a Secret of this name. Only its metadata are asked for.
+pub(crate) async fn exists(connection: &Connection, namespace: &str, secret: &str) -> Result<bool> {
+    let call = Call::new::<Secret>(Verb::Get, Some(namespace), secret);
+    let api: Api<Secret> = Api::namespaced(connection.requests.clone(), namespace);
+    match client::read(&call, api.get_metadata(secret)).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(problem(format!("cannot look for the Secret {secret}"), error).into()),
+    }
+}
+
 fn newest_of(mut stored: Vec<(u32, String)>, namespace: &str, release: &str) -> Result<u32, Problem> {
     stored.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
     let deployed = Status::Deployed.as_str();

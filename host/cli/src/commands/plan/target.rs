@@ -69,7 +69,15 @@ pub(super) async fn resolve(
 
 /// The record, if it is the one that was meant.
 async fn record(connection: &Connection, at: &RecordRef<'_>) -> Result<Record> {
-    let value = cluster::stored(connection, at.namespace, at.release, at.revision).await?;
+    // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
+    let successor = at.successor_name();
+    let (value, is_upgrading) = futures::try_join!(
+        cluster::stored(connection, at.namespace, at.release, at.revision),
+        cluster::exists(connection, at.namespace, &successor),
+    )?;
+    if is_upgrading {
+        return Err(problem(target::successor_exists(at)).into());
+    }
     let read = match at.snapshot {
         Some(snapshot) => Record::read_verified(&value, snapshot).map(|(record, how)| (record, Some(how))),
         None => Record::read_secret_value(&value).map(|record| (record, None)),
