@@ -21,8 +21,8 @@ pub(super) use status::reason;
 use status::{Told, blocked, conclusion, news};
 
 /// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
-/// or two, a new leader within fifteen.
-const NOBODY_AFTER: Duration = Duration::from_secs(20);
+/// or two, one that takes over from another that was killed within twenty.
+const NOBODY_AFTER: Duration = Duration::from_secs(30);
 
 /// How long the first word is waited for where nothing else is.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(10);

@@ -277,12 +277,12 @@ fn a_lost_connection_is_told_once_and_that_it_is_back_too() {
 fn where_nobody_serves_operations_it_says_what_to_check() {
     let mut follow = follow();
     follow.handle(Seen::Operation(json!({})), at(0));
-    assert_eq!(follow.handle(Seen::Tick, at(19)), []);
-    let steps = follow.handle(Seen::Tick, at(20));
+    assert_eq!(follow.handle(Seen::Tick, at(29)), []);
+    let steps = follow.handle(Seen::Tick, at(30));
     assert!(
         told(&steps).iter().any(|text| text.contains("kubectl label namespace acme managed-by=vworkspace"))
     );
-    assert_eq!(follow.handle(Seen::Tick, at(21)), [], "once");
+    assert_eq!(follow.handle(Seen::Tick, at(31)), [], "once");
 }
 
 #[test]
