@@ -12,7 +12,6 @@ mod commands;
 mod componentize;
 mod exit;
 mod file;
-mod logging;
 mod output;
 mod policies;
 mod problem;
