@@ -7,6 +7,7 @@ mod hooks;
 mod plan;
 mod policy;
 mod run;
+mod uninstall;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -27,6 +28,7 @@ enum Command {
     Plan(plan::Args),
     Run(run::Args),
     Controller(controller::Args),
+    Uninstall(uninstall::Args),
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
     Policy(policy::Command),
@@ -60,7 +62,9 @@ impl Args {
             Command::Plan(args) => args.error_format(),
             Command::Run(args) => args.error_format(),
             Command::Policy(command) => command.error_format(),
-            Command::Controller(_) | Command::Crds(_) | Command::Completions(_) => ErrorFormat::Text,
+            Command::Controller(_) | Command::Uninstall(_) | Command::Crds(_) | Command::Completions(_) => {
+                ErrorFormat::Text
+            }
         }
     }
 
@@ -71,6 +75,7 @@ impl Args {
             Command::Plan(args) => plan::run(args),
             Command::Run(args) => run::run(args),
             Command::Controller(args) => controller::run(args),
+            Command::Uninstall(args) => uninstall::run(args),
             Command::Policy(command) => command.run(),
             Command::Crds(args) => crds::run(args),
             Command::Completions(args) => completions::run(args),

@@ -12,6 +12,7 @@ mod commands;
 mod componentize;
 mod exit;
 mod file;
+mod logging;
 mod output;
 mod policies;
 mod problem;

@@ -20,6 +20,7 @@
 mod election;
 #[cfg(test)]
 mod model;
+mod seize;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::election::{Action, Answer, Election, Loss, Timing};
+pub use self::seize::{NotSeized, Seized};
 use crate::client::{self, Call, Verb};
 use crate::metrics::{Metrics, WriteOutcome};
 

@@ -28,6 +28,7 @@ mod reconcile;
 mod run;
 pub mod telemetry;
 mod turns;
+pub mod uninstall;
 mod wake;
 mod watch;
 mod write;

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use hookhost_controller::client::Connection;
 use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
 use hookhost_controller::lease::LeaseParams;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster;
 use crate::exit::Outcome;
 use crate::file;
+use crate::logging::Logging;
 use crate::problem::Problem;
 
 /// Bytes of the approvals' key: a hundred times more than HMAC-SHA256 makes use of.
@@ -109,22 +109,8 @@ pub(crate) struct Args {
     #[arg(long, env = "HOOKHOST_NO_LEASE", help_heading = "How it runs")]
     no_lease: bool,
 
-    /// How log lines are written to stderr [default: text on a terminal, else json]
-    #[arg(long, value_enum, value_name = "FORMAT", env = "HOOKHOST_LOG_FORMAT", help_heading = "Logging")]
-    log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug or trace, or by module as in `info,hookhost_controller=debug`
-    #[arg(long, value_name = "LEVEL", env = "HOOKHOST_LOG_LEVEL", default_value = "info")]
-    #[arg(help_heading = "Logging")]
-    log_level: String,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// One JSON object a line
-    Json,
-    /// For people
-    Text,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 /// What the arguments resolve to.
@@ -134,11 +120,7 @@ struct Setup {
 }
 
 /// Serves until it is told to end.
-pub(crate) fn run(mut args: Args) -> Result<Outcome> {
-    let format = args.log_format.take().unwrap_or_else(LogFormat::of_stderr);
-    telemetry::init(format.into(), &args.log_level)
-        .map_err(|error| usage("--log-level cannot be used").with_source(error))?;
-    telemetry::identify(&args.cluster_id);
+pub(crate) fn run(args: Args) -> Result<Outcome> {
     cluster::block_on(async {
         let Setup { connection, config } = resolve(args).await?;
         serve(connection, config).await
@@ -164,9 +146,10 @@ async fn resolve(args: Args) -> Result<Setup> {
         lease_name,
         lease_namespace,
         no_lease,
-        log_format: _,
-        log_level: _,
+        logging,
     } = args;
+    logging.init()?;
+    telemetry::identify(&cluster_id);
     let approval_key = approval_key_file.as_deref().map(read_key).transpose()?;
     let connection = which.connect().await?;
     let lease = (!no_lease).then(|| {
@@ -193,7 +176,7 @@ async fn resolve(args: Args) -> Result<Setup> {
 }
 
 /// An option that a Helm chart leaves empty is not given.
-fn given(option: Option<String>) -> Option<String> {
+pub(super) fn given(option: Option<String>) -> Option<String> {
     option.filter(|text| !text.is_empty())
 }
 
@@ -218,7 +201,7 @@ fn read_key(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// What this process is called in the Lease: the pod's name, which is its host name too, or the machine's.
-fn host() -> String {
+pub(super) fn host() -> String {
     let named = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|key| given(std::env::var(key).ok()));
     named.unwrap_or_else(|| "hookhost".to_owned())
 }
@@ -297,21 +280,6 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         "Ctrl-C"
-    }
-}
-
-impl LogFormat {
-    fn of_stderr() -> LogFormat {
-        if std::io::IsTerminal::is_terminal(&std::io::stderr()) { LogFormat::Text } else { LogFormat::Json }
-    }
-}
-
-impl From<LogFormat> for telemetry::Format {
-    fn from(format: LogFormat) -> telemetry::Format {
-        match format {
-            LogFormat::Json => telemetry::Format::Json,
-            LogFormat::Text => telemetry::Format::Text,
-        }
     }
 }
 

@@ -118,7 +118,7 @@ fn what_can_be_no_operation_is_refused_before_anything_is_sent() {
 #[test]
 fn commands_for_a_cluster_have_help_with_examples_and_completions() {
     let dir = Dir::new();
-    for command in ["run", "controller"] {
+    for command in ["run", "controller", "uninstall"] {
         let run = dir.run(&[command, "--help"]).exits(0);
         let examples = run.stdout.split("Examples:").nth(1).unwrap_or_default();
         assert!(examples.contains(&format!("hookhost {command}")), "{run:#?}");

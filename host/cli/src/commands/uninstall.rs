@@ -1,0 +1,98 @@
+//! `hookhost uninstall`: takes hookhost's finalizer off its Jobs, before hookhost is removed from a cluster.
+
+use anyhow::Result;
+use hookhost_controller::uninstall::{self, Params, Report, UninstallError};
+
+use super::controller::{given, host};
+use crate::cluster;
+use crate::exit::Outcome;
+use crate::logging::Logging;
+use crate::output;
+use crate::problem::Problem;
+
+/// Take hookhost's finalizer off its Jobs, so that they can be deleted without hookhost
+///
+/// The Helm chart runs it before it is uninstalled. It takes the Lease, so that every controller ends, waits until none can
+/// write any more (15 seconds), and changes nothing but that finalizer: Jobs run on, and a hookhost that is installed
+/// again tells their results. Controllers that are not removed then work again after some minutes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookhost uninstall --lease-namespace hookhost
+  hookhost uninstall --lease-namespace hookhost --lease-name hookhost-a --namespace-selector shard=a")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: cluster::Which,
+
+    /// Label selector of the namespaces that are cleaned, where several hookhosts share a cluster [default: all]
+    #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR")]
+    #[arg(help_heading = "What is cleaned")]
+    namespace_selector: Option<String>,
+    /// Lease of the controllers that are to stop
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
+    #[arg(help_heading = "What is cleaned")]
+    lease_name: String,
+    /// Namespace of the Lease [default: the pod's, else the context's]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE", help_heading = "What is cleaned")]
+    lease_namespace: Option<String>,
+
+    #[command(flatten)]
+    logging: Logging,
+}
+
+/// Cleans up, and says what was done.
+pub(crate) fn run(args: Args) -> Result<Outcome> {
+    let Args { which, namespace_selector, lease_name, lease_namespace, logging } = args;
+    logging.init()?;
+    let report = cluster::block_on(async {
+        let connection = which.connect().await?;
+        let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
+        let params = Params::new(&namespace, &lease_name, &host(), given(namespace_selector));
+        Ok(uninstall::uninstall(&connection, params).await.map_err(problem)?)
+    })?;
+    output::result(&told(&report))?;
+    Ok(Outcome::Done)
+}
+
+fn problem(error: UninstallError) -> Problem {
+    let (reason, advice) = (error.reason(), error.advice());
+    Problem::new(reason, "hookhost's Jobs are not all released").with_source(error).with_advice(advice)
+}
+
+/// What was done, one thing a line.
+fn told(report: &Report) -> String {
+    let Report { released, not_looked_at } = report;
+    let mut text = String::new();
+    for (namespace, job) in released {
+        text.push_str(&format!("released {namespace}/{job}\n"));
+    }
+    let jobs = |count: usize| if count == 1 { "1 Job".to_owned() } else { format!("{count} Jobs") };
+    text.push_str(&format!("{} released: no finalizer of hookhost is left on them\n", jobs(released.len())));
+    if let Some(first) = not_looked_at.first() {
+        let others = match not_looked_at.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        text.push_str(&format!("without the right to list Jobs, not looked at: namespace {first}{others}\n"));
+    }
+    output::escape(&text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_job_by_job() {
+        let job = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        let mut report = Report::default();
+        assert_eq!(told(&report), "0 Jobs released: no finalizer of hookhost is left on them\n");
+        report.released.insert(job("acme", "migrate"));
+        report.not_looked_at.extend(["default".to_owned(), "kube-system".to_owned()]);
+        assert_eq!(
+            told(&report),
+            "released acme/migrate\n1 Job released: no finalizer of hookhost is left on them\n\
+             without the right to list Jobs, not looked at: namespace default and 1 more\n"
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! To *uninstall* is to leave no Job behind that nobody could delete any more: hookhost's finalizer is taken off all of
+//! its Jobs, after whoever puts it on has stopped.
+//!
+//! Nothing else is changed. Jobs run on, Operations stay as they are, and a hookhost that is installed again finds both.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use hookhost_core::Reason;
+use hookhost_core::clone::{FINALIZER, OPERATION, SOURCE_HOOK};
+use hookhost_core::text::printable;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT};
+use crate::lease::{InvalidTiming, Lease, LeaseParams, NotSeized};
+use crate::metrics::Metrics;
+
+/// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
+pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// How long the Lease is held meanwhile, without renewing it: longer than all of it can take.
+pub const HOLD: Duration = Duration::from_secs(300);
+
+/// How long it is held afterwards: until Helm has deleted the Deployment, whose pods would claim it. A hookhost that is
+/// installed again waits for it.
+pub const LEAVE: Duration = Duration::from_secs(60);
+
+/// Objects a page: a few hundred KiB of metadata.
+const PAGE: u32 = 500;
+
+/// Namespaces that are looked at at once, and Jobs of one that are written at once: a polite guest of the API server.
+const AT_ONCE: usize = 8;
+
+/// Pause before what the API server could not do is tried again; how often is bounded by [`LIMIT`].
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whose Jobs.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// The Lease of those that may write, to be held by this process.
+    pub lease: LeaseParams,
+    /// Label selector of the namespaces that they served; none for all.
+    pub namespace_selector: Option<String>,
+}
+
+impl Params {
+    /// For the hookhosts that share a Lease.
+    pub fn new(
+        lease_namespace: &str,
+        lease_name: &str,
+        host: &str,
+        namespace_selector: Option<String>,
+    ) -> Params {
+        let identity = format!("{}_uninstall", LeaseParams::identity(host));
+        let lease = LeaseParams { duration: HOLD, ..LeaseParams::new(lease_namespace, lease_name, identity) };
+        Params { lease, namespace_selector }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Namespace and name of the Jobs whose finalizer was taken off.
+    pub released: BTreeSet<(String, String)>,
+    /// Namespaces whose Jobs may not be listed: hookhost had no rights there, or has them no more.
+    pub not_looked_at: BTreeSet<String>,
+}
+
+/// Why it was not done, or not all of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UninstallError {
+    /// The lease's times make no sense.
+    #[error(transparent)]
+    Timing(#[from] InvalidTiming),
+    /// Those that write could not be stopped.
+    #[error(transparent)]
+    Lease(#[from] NotSeized),
+    /// The API server refuses, or could not be asked.
+    #[error("not all Jobs are released")]
+    Api(#[from] Error),
+    /// It took too long.
+    #[error("not all Jobs are released after {} s", LIMIT.as_secs())]
+    TimedOut,
+}
+
+impl UninstallError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            UninstallError::Timing(_) => Reason::UsageInvalid,
+            UninstallError::Lease(_) | UninstallError::TimedOut => Reason::ClusterUnreachable,
+            UninstallError::Api(error) => error.reason(),
+        }
+    }
+
+    /// What to do next.
+    pub fn advice(&self) -> String {
+        let again = "Run it again: it goes on where it stopped.";
+        match self {
+            UninstallError::Api(error) => {
+                format!("{} Then run it again: it goes on where it stopped.", error.advice())
+            }
+            UninstallError::Timing(_) | UninstallError::Lease(_) | UninstallError::TimedOut => {
+                again.to_owned()
+            }
+        }
+    }
+}
+
+/// Stops whoever holds the Lease, and takes hookhost's finalizer off all Jobs that can be seen.
+pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report, UninstallError> {
+    let lease = Lease::new(connection.requests.clone(), params.lease, Metrics::new())?.seize().await?;
+    let wait = lease.unquiet();
+    match lease.former() {
+        Some(holder) => {
+            let seconds = wait.as_secs();
+            tracing::info!(
+                lease = lease.shown(),
+                holder,
+                seconds,
+                "took the lease; waiting until its holder cannot write any more"
+            );
+        }
+        None => tracing::info!(lease = lease.shown(), "took the lease, which nobody held"),
+    }
+    let work = async {
+        lease.quiet().await;
+        Releaser { client: connection.requests.clone() }
+            .release_all(params.namespace_selector.as_deref())
+            .await
+    };
+    let result = tokio::time::timeout(LIMIT, work).await;
+    let report = result.map_err(|_| UninstallError::TimedOut)??;
+    lease.leave(LEAVE).await;
+    Ok(report)
+}
+
+struct Releaser {
+    client: kube::Client,
+}
+
+type Meta<K> = PartialObjectMeta<K>;
+
+impl Releaser {
+    async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
+        if namespace_selector.is_none() {
+            match self.jobs(None).await {
+                Ok(jobs) => {
+                    let released = self.release(jobs).await?;
+                    return Ok(Report { released, ..Report::default() });
+                }
+                // The usual: the rights are given in each namespace.
+                Err(Error::Forbidden { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let namespaces = self.namespaces(namespace_selector).await?;
+        let looks = namespaces.into_iter().map(|namespace| async move {
+            match self.jobs(Some(&namespace)).await {
+                Ok(jobs) => Ok((namespace, Some(self.release(jobs).await?))),
+                Err(Error::Forbidden { .. }) => Ok((namespace, None)),
+                Err(error) => Err(error),
+            }
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let (mut report, mut failure) = (Report::default(), None);
+        // One namespace that cannot be cleaned keeps no other from it.
+        while let Some(look) = looks.next().await {
+            match look {
+                Ok((_, Some(released))) => report.released.extend(released),
+                Ok((namespace, None)) => drop(report.not_looked_at.insert(namespace)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(report), Err)
+    }
+
+    async fn namespaces(&self, selector: Option<&str>) -> Result<Vec<String>, Error> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let call = Call::new::<Namespace>(Verb::List, None, "");
+        let all = self.list(&call, &api, selector.unwrap_or_default()).await?;
+        Ok(all.into_iter().map(|namespace| namespace.name_any()).collect())
+    }
+
+    /// The Jobs with hookhost's finalizer, in one namespace or in all.
+    async fn jobs(&self, namespace: Option<&str>) -> Result<Vec<Meta<Job>>, Error> {
+        let api: Api<Job> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let call = Call::new::<Job>(Verb::List, namespace, "");
+        // Both labels, as the controller looks for them.
+        let mut jobs = self.list(&call, &api, &format!("{OPERATION},{SOURCE_HOOK}")).await?;
+        jobs.retain(is_held);
+        Ok(jobs)
+    }
+
+    /// All pages of a list.
+    async fn list<K>(&self, call: &Call, api: &Api<K>, selector: &str) -> Result<Vec<Meta<K>>, Error>
+    where
+        K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let (mut all, mut params) = (Vec::new(), ListParams::default().labels(selector).limit(PAGE));
+        loop {
+            let page = match client::read(call, api.list_metadata(&params)).await {
+                Ok(page) => page,
+                Err(error) if error.is_transient() => {
+                    // From the start: the place in the list may be too old.
+                    params.continue_token = None;
+                    all.clear();
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            all.extend(page.items);
+            if params.continue_token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<BTreeSet<(String, String)>, Error> {
+        let writes = jobs.into_iter().map(|job| self.release_one(job));
+        let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+        let (mut released, mut failure) = (BTreeSet::new(), None);
+        while let Some(written) = writes.next().await {
+            match written {
+                Ok(job) => drop(released.insert(job)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(released), Err)
+    }
+
+    /// Takes the finalizer off one Job; gives back its namespace and name.
+    async fn release_one(&self, mut job: Meta<Job>) -> Result<(String, String), Error> {
+        let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
+        let patch_call = Call::new::<Job>(Verb::Patch, Some(&namespace), &name);
+        let get_call = Call::new::<Job>(Verb::Get, Some(&namespace), &name);
+        while is_held(&job) {
+            let metadata = &job.metadata;
+            let others: Vec<&String> = job.finalizers().iter().filter(|one| *one != FINALIZER).collect();
+            // With the version: the list is replaced as a whole, and somebody else's entry must not come back.
+            let patch = json!({"metadata": {
+                "finalizers": others, "resourceVersion": metadata.resource_version, "uid": metadata.uid,
+            }});
+            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            let write = api.patch_metadata(&name, &params, &patch);
+            match client::within(WRITE_TIMEOUT, &patch_call, write).await {
+                Ok(_) => {
+                    tracing::info!(namespace, job = printable(&name), "released a Job");
+                    break;
+                }
+                Err(Error::NotFound { .. }) => break,
+                Err(error) if error.is_transient() => {
+                    sleep(PAUSE).await;
+                    match client::read(&get_call, api.get_metadata_opt(&name)).await {
+                        Ok(Some(now)) => job = now,
+                        Ok(None) => break,
+                        // The form that is known will do, or meet a conflict.
+                        Err(error) if error.is_transient() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((namespace, name))
+    }
+}
+
+/// Whether hookhost's finalizer is on a Job.
+fn is_held(job: &Meta<Job>) -> bool {
+    job.finalizers().iter().any(|one| one == FINALIZER)
+}
+
+#[cfg(test)]
+mod tests;

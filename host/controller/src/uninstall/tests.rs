@@ -1,0 +1,202 @@
+//! Uninstalling on an API server that forbids, conflicts and refuses; time is tokio's and passes by itself.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::*;
+
+/// What the API server knows.
+#[derive(Default)]
+struct Server {
+    lease: Option<Value>,
+    /// Jobs by namespace and name.
+    jobs: BTreeMap<(String, String), Value>,
+    /// Namespaces whose Jobs may be listed; none: all at once.
+    allowed: Option<Vec<&'static str>>,
+    /// Patches from now on that meet a conflict.
+    conflicts: u32,
+    /// Patches that are refused for good.
+    refused: Option<&'static str>,
+    patched_at: Vec<Instant>,
+}
+
+type Shared = Arc<Mutex<Server>>;
+
+fn server(jobs: &[(&str, &str, &[&str])]) -> Shared {
+    let job = |(namespace, name, finalizers): &(&str, &str, &[&str])| {
+        let metadata = json!({"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1", "finalizers": finalizers});
+        let job =
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+        (((*namespace).to_owned(), (*name).to_owned()), job)
+    };
+    Arc::new(Mutex::new(Server { jobs: jobs.iter().map(job).collect(), ..Server::default() }))
+}
+
+impl Server {
+    fn answer(&mut self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (method.as_str(), &parts[..]) {
+            (_, [.., "leases"] | [.., "leases", _]) => self.lease(method, body),
+            ("GET", ["api", "v1", "namespaces"]) => {
+                let names = ["a", "b", "c"].map(|name| json!({"metadata": {"name": name}}));
+                (200, list(names.into()))
+            }
+            ("GET", ["apis", "batch", "v1", "jobs"]) if self.allowed.is_none() => {
+                (200, list(self.jobs.values().cloned().collect()))
+            }
+            ("GET", ["apis", "batch", "v1", "namespaces", namespace, "jobs"])
+                if self.allowed.iter().flatten().any(|allowed| allowed == namespace) =>
+            {
+                let here = self.jobs.iter().filter(|((of, _), _)| of == namespace);
+                (200, list(here.map(|(_, job)| job.clone()).collect()))
+            }
+            ("GET", [.., "jobs"]) => status(403, "Forbidden"),
+            ("GET", [.., namespace, "jobs", name]) => {
+                let job = self.jobs.get(&((*namespace).to_owned(), (*name).to_owned()));
+                job.map_or_else(|| status(404, "NotFound"), |job| (200, job.clone()))
+            }
+            ("PATCH", [.., namespace, "jobs", name]) => self.patch(namespace, name, body),
+            _ => panic!("{method} {path}"),
+        }
+    }
+
+    fn lease(&mut self, method: &Method, body: &Value) -> (u16, Value) {
+        match (method, &self.lease) {
+            (&Method::GET, None) => status(404, "NotFound"),
+            (&Method::GET, Some(lease)) => (200, lease.clone()),
+            _ => {
+                let mut lease = body.clone();
+                lease["metadata"]["resourceVersion"] = json!("2");
+                self.lease = Some(lease.clone());
+                (200, lease)
+            }
+        }
+    }
+
+    fn patch(&mut self, namespace: &str, name: &str, body: &Value) -> (u16, Value) {
+        self.patched_at.push(Instant::now());
+        if self.refused == Some(name) {
+            return status(422, "Invalid");
+        }
+        let job = self.jobs.get_mut(&(namespace.to_owned(), name.to_owned())).unwrap();
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            job["metadata"]["resourceVersion"] = json!("7");
+        }
+        if body["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"] {
+            return status(409, "Conflict");
+        }
+        job["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
+        (200, job.clone())
+    }
+}
+
+fn list(items: Vec<Value>) -> Value {
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items})
+}
+
+fn status(code: u16, reason: &str) -> (u16, Value) {
+    let details = json!({"name": "x", "kind": "jobs"});
+    (
+        code,
+        json!({"status": "Failure", "code": code, "reason": reason, "message": reason, "details": details}),
+    )
+}
+
+fn connection(server: &Shared) -> Connection {
+    let server = Arc::clone(server);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let server = Arc::clone(&server);
+        async move {
+            let (head, body) = request.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let body = serde_json::from_slice(&bytes).unwrap_or_default();
+            let (code, answer) = server.lock().unwrap().answer(&head.method, head.uri.path(), &body);
+            let body = Body::from(serde_json::to_vec(&answer).unwrap());
+            Ok::<_, Infallible>(
+                Response::builder().status(StatusCode::from_u16(code).unwrap()).body(body).unwrap(),
+            )
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    Connection {
+        requests: client.clone(),
+        streams: client,
+        namespace: "default".into(),
+        server: "test".into(),
+    }
+}
+
+async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
+    uninstall(&connection(server), Params::new("hookhost", "hookhost", "pod", None)).await
+}
+
+fn finalizers(server: &Shared, namespace: &str, name: &str) -> Value {
+    server.lock().unwrap().jobs[&(namespace.to_owned(), name.to_owned())]["metadata"]["finalizers"].clone()
+}
+
+fn pairs(all: &[(&str, &str)]) -> BTreeSet<(String, String)> {
+    all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_job_is_released_and_other_finalizers_stay() {
+    let server = server(&[("a", "one", &[FINALIZER]), ("b", "two", &["x/y", FINALIZER]), ("b", "done", &[])]);
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.released, pairs(&[("a", "one"), ("b", "two")]));
+    assert_eq!(finalizers(&server, "b", "two"), json!(["x/y"]));
+    assert_eq!(server.lock().unwrap().patched_at.len(), 2, "nothing else is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_it_has_no_rights_it_says_so_and_goes_on() {
+    let server = server(&[("a", "one", &[FINALIZER]), ("b", "two", &[FINALIZER])]);
+    server.lock().unwrap().allowed = Some(vec!["a", "c"]);
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.released, pairs(&[("a", "one")]));
+    assert_eq!(report.not_looked_at, BTreeSet::from(["b".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_changed_meanwhile_is_read_again() {
+    let server = server(&[("a", "one", &[FINALIZER])]);
+    server.lock().unwrap().conflicts = 3;
+    assert_eq!(uninstall_from(&server).await.unwrap().released, pairs(&[("a", "one")]));
+    assert_eq!(finalizers(&server, "a", "one"), json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_job_that_cannot_be_released_keeps_no_other_from_it() {
+    let server =
+        server(&[("a", "bad", &[FINALIZER]), ("a", "good", &[FINALIZER]), ("b", "two", &[FINALIZER])]);
+    server.lock().unwrap().refused = Some("bad");
+    let error = uninstall_from(&server).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ApiRejected);
+    for (namespace, name) in [("a", "good"), ("b", "two")] {
+        assert_eq!(finalizers(&server, namespace, name), json!([]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leads_is_stopped_first_and_given_its_time() {
+    let server = server(&[("a", "one", &[FINALIZER])]);
+    server.lock().unwrap().lease = Some(json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "hookhost", "namespace": "hookhost", "resourceVersion": "1"},
+        "spec": {"holderIdentity": "pod-1", "leaseDurationSeconds": 15},
+    }));
+    let begun = Instant::now();
+    uninstall_from(&server).await.unwrap();
+    let server = server.lock().unwrap();
+    assert!(server.patched_at[0] - begun >= Duration::from_secs(15), "its claim may last that long");
+    let spec = &server.lease.as_ref().unwrap()["spec"];
+    assert!(spec["holderIdentity"].as_str().unwrap().ends_with("_uninstall"), "{spec}");
+    assert_eq!(spec["leaseDurationSeconds"], LEAVE.as_secs(), "so that no other leads before Helm is done");
+}
