@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hookhost_core::dependency::{self, Reference};
+use hookhost_core::dependency;
 use hookhost_core::record::Record;
 use hookhost_core::snapshot::Verification;
 use hookhost_core::target::Snapshot;
@@ -71,18 +71,22 @@ impl Reader {
         Ok(found.map(|object| to_json(&object)))
     }
 
-    /// A release's record, checked against what Flux wrote of it where it did.
+    /// A Secret; none if there is none of that name.
+    pub(crate) async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
+        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        found(client::read(&call, api.get(name)).await)
+    }
+
+    /// The record in a release's Secret of this name, checked against what Flux wrote of it where it did.
     pub(crate) async fn record(
         &self,
+        secret: Option<Secret>,
         namespace: &str,
         name: &str,
         snapshot: Option<&Snapshot>,
     ) -> Result<Stored> {
-        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let Some(secret) = found(client::read(&call, api.get(name)).await)? else {
-            return Ok(Stored::Missing);
-        };
+        let Some(secret) = secret else { return Ok(Stored::Missing) };
         let unusable = |problem: String| {
             let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
             Ok(Stored::Unusable(Refusal::fail(Reason::ReleaseRecordInvalid, message)))
@@ -125,10 +129,9 @@ impl Reader {
             .collect())
     }
 
-    /// Whether there is what the pod refers to.
-    pub(crate) async fn exists(&self, namespace: &str, reference: &Reference) -> Result<bool> {
+    /// Whether there is what a pod refers to.
+    pub(crate) async fn exists(&self, namespace: &str, kind: dependency::Kind, name: &str) -> Result<bool> {
         use dependency::Kind;
-        let name = reference.name.as_str();
         macro_rules! is_there {
             ($kind:ty) => {{
                 let call = Call::new::<$kind>(Verb::Get, Some(namespace), name);
@@ -136,7 +139,7 @@ impl Reader {
                 found(client::read(&call, api.get_metadata(name)).await)?.is_some()
             }};
         }
-        Ok(match reference.kind {
+        Ok(match kind {
             Kind::ServiceAccount => is_there!(ServiceAccount),
             Kind::Secret => is_there!(Secret),
             Kind::ConfigMap => is_there!(ConfigMap),

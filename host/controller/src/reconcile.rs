@@ -16,6 +16,7 @@
 //!
 //! Nothing is remembered between two looks that a restart could not do without.
 
+mod ahead;
 mod decide;
 mod finished;
 mod follow;
@@ -30,8 +31,8 @@ use hookhost_core::refusal::{Refusal, Then};
 use hookhost_core::status::{self, Run, State};
 use hookhost_core::{Reason, clone};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::core::DynamicObject;
-use kube::runtime::controller::Action;
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -41,15 +42,17 @@ use crate::config::Config;
 use crate::error::{Error, Result, chain};
 use crate::event::Events;
 use crate::in_flight::InFlight;
+use crate::looks::Action;
 use crate::metrics::Metrics;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::read::Reader;
 use crate::telemetry;
-use crate::turns::Turns;
+use crate::wake::OperationKey;
 use crate::watch::{Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
+pub(crate) use ahead::Trails;
 pub(crate) use finished::Restored;
 pub(crate) use subject::Subject;
 
@@ -67,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) targets: Targets,
     pub(crate) policies: Arc<Policies>,
     pub(crate) reader: Reader,
+    /// Where things were found the last time.
+    pub(crate) trails: Trails,
     pub(crate) writes: Writes,
     pub(crate) written: Written,
     pub(crate) claims: Claims,
@@ -75,8 +80,6 @@ pub(crate) struct Context {
     /// Pauses of Operations that wait for what is not watched.
     pub(crate) waits: Backoff,
     pub(crate) restored: Restored,
-    /// How many Operations may be looked at at once.
-    pub(crate) turns: Turns,
     pub(crate) in_flight: InFlight,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
@@ -85,55 +88,52 @@ pub(crate) struct Context {
 /// After a conflict: the newer form is on its way through the watch.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
-/// Looks at one Operation.
-pub(crate) async fn reconcile(watched: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action> {
-    let Some(subject) = Subject::new(context.written.latest(watched)) else {
-        return Ok(Action::await_change());
+/// Looks at one Operation, and says when to look again.
+pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Action {
+    let watched = context.operations.get(&key);
+    let Some(subject) = watched.and_then(|watched| Subject::new(context.written.latest(watched))) else {
+        return Action::await_change();
     };
-    if !context.is_ours(&subject) {
-        return Ok(Action::await_change());
+    if !context.is_ours(&subject.object) {
+        return Action::await_change();
     }
-    let _turn = context.turns.take(&context.metrics).await;
     let begun = Instant::now();
     let span = telemetry::reconcile_span(&subject.key.namespace, &subject.key.name, &subject.uid);
     span.record("org_id", context.organisation(&subject.key.namespace));
     span.record("application_instance", subject.instance());
-    let result = context.look(&subject).instrument(span).await;
+    let result = context.look(&subject).instrument(span.clone()).await;
     context.metrics.reconciled(begun.elapsed());
     match result {
         Ok(action) => {
             context.errors.forget(&subject.uid);
-            Ok(action)
+            action
         }
-        Err(error) if is_conflict(&error) => Ok(Action::requeue(AFTER_CONFLICT)),
-        Err(error) => Err(error),
+        Err(error) if is_conflict(&error) => Action::requeue(AFTER_CONFLICT),
+        Err(error) => span.in_scope(|| context.after(&subject, &error)),
     }
 }
 
-/// When to look again after an error.
-pub(crate) fn on_error(watched: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
-    let uid = watched.metadata.uid.as_deref().unwrap_or_default();
-    let pause = context.errors.next(uid);
-    context.metrics.reconcile_error(error.reason());
-    tracing::warn!(
-        namespace = watched.metadata.namespace.as_deref().unwrap_or_default(),
-        operation = watched.metadata.name.as_deref().unwrap_or_default(),
-        operation_id = uid,
-        reason = error.reason().as_str(),
-        error = chain(error),
-        again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-        "an Operation could not be looked at to the end"
-    );
-    Action::requeue(pause)
-}
-
 impl Context {
+    /// When to look again after an error.
+    fn after(&self, subject: &Subject, error: &Error) -> Action {
+        let pause = self.errors.next(&subject.uid);
+        self.metrics.reconcile_error(error.reason());
+        tracing::warn!(
+            reason = error.reason().as_str(),
+            error = chain(error),
+            again_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "an Operation could not be looked at to the end"
+        );
+        Action::requeue(pause)
+    }
+
     /// Whether the Operation is for this engine, this cluster and this hookhost.
-    pub(crate) fn is_ours(&self, subject: &Subject) -> bool {
-        let cluster = subject.label(clone::CLUSTER_ID);
-        subject.engine() == Some(hookhost_core::operation::ENGINE)
-            && cluster.is_none_or(|cluster| cluster == self.config.cluster_id)
-            && self.served.contains(&subject.key.namespace)
+    pub(crate) fn is_ours(&self, operation: &DynamicObject) -> bool {
+        let cluster = operation.labels().get(clone::CLUSTER_ID);
+        let namespace = operation.metadata.namespace.as_deref().unwrap_or_default();
+        subject::engine(operation) == Some(hookhost_core::operation::ENGINE)
+            && cluster.is_none_or(|cluster| *cluster == self.config.cluster_id)
+            && self.served.contains(namespace)
     }
 
     /// Forgets an Operation that is gone. Its Jobs, where it had any, are looked after as orphans.

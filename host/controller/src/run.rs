@@ -31,8 +31,7 @@ use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
-use crate::reconcile::{Context, Restored};
-use crate::turns::Turns;
+use crate::reconcile::{Context, Restored, Trails};
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
 use crate::write::Writes;
@@ -170,13 +169,13 @@ pub async fn run(
         targets: Targets::new(streams.clone(), wakes.clone(), work.clone()),
         policies: policies.clone(),
         reader,
+        trails: Trails::default(),
         writes,
         written: Written::default(),
         claims: Claims::default(),
         errors: Backoff::default(),
         waits: Backoff::default(),
         restored: Restored::default(),
-        turns: Turns::new(config.concurrency),
         in_flight: InFlight::default(),
         events,
         metrics: metrics.clone(),

@@ -4,12 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::Stream;
-use kube::core::DynamicObject;
-use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
-
-use crate::watch::operation_resource;
 
 /// Where an Operation is: its namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,10 +16,6 @@ pub(crate) struct OperationKey {
 impl OperationKey {
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> OperationKey {
         OperationKey { namespace: namespace.into(), name: name.into() }
-    }
-
-    fn object_ref(self) -> ObjectRef<DynamicObject> {
-        ObjectRef::new_with(&self.name, operation_resource()).within(&self.namespace)
     }
 }
 
@@ -54,16 +45,14 @@ impl Wakes {
         }
     }
 
-    /// All wakes from now on. There is one stream: a second would take wakes from the first.
-    pub(crate) fn stream(&self) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send + 'static {
-        futures::stream::unfold(self.clone(), |wakes| async move {
-            loop {
-                if let Some(key) = wakes.take() {
-                    return Some((key.object_ref(), wakes));
-                }
-                wakes.0.more.notified().await;
+    /// The next one. Who waits for it is one: a second would take wakes from the first.
+    pub(crate) async fn next(&self) -> OperationKey {
+        loop {
+            if let Some(key) = self.take() {
+                return key;
             }
-        })
+            self.0.more.notified().await;
+        }
     }
 
     fn take(&self) -> Option<OperationKey> {
@@ -76,7 +65,7 @@ impl Wakes {
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt, StreamExt};
+    use futures::FutureExt;
 
     use super::*;
 
@@ -87,14 +76,13 @@ mod tests {
             wakes.wake(OperationKey::new("org", "one"));
         }
         wakes.wake(OperationKey::new("org", "two"));
-        let mut stream = std::pin::pin!(wakes.stream());
         let mut served = Vec::new();
-        while let Some(Some(object)) = stream.next().now_or_never() {
-            served.push(object.name);
+        while let Some(key) = wakes.next().now_or_never() {
+            served.push(key.name);
         }
         served.sort();
         assert_eq!(served, ["one", "two"]);
         wakes.wake(OperationKey::new("org", "one"));
-        assert!(stream.next().now_or_never().is_some(), "a wake after the last is served too");
+        assert!(wakes.next().now_or_never().is_some(), "a wake after the last is served too");
     }
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use follow::drive;
 pub(crate) use jobs::{Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
-pub(crate) use operations::{Change, Operations, key};
+pub(crate) use operations::{Change, Operations, is_finished, key};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};
 pub(crate) use targets::{Awaited, Kind, Targets};
 

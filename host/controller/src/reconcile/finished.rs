@@ -8,11 +8,11 @@ use hookhost_core::Reason;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, State};
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 
 use super::prepare::Stop;
 use super::{Context, Subject};
 use crate::error::Result;
+use crate::looks::Action;
 use crate::watch::Job;
 
 /// The least time between two restorations of one Operation's status. The Go operator writes over the status of engines

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hookhost_core::outcome::{self, Culprit, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State};
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use serde_json::Value;
 
 use super::start::PENDING_AFTER;
 use super::{Context, Subject};
 use crate::error::Result;
+use crate::looks::Action;
 use crate::watch::Job;
 
 impl Context {

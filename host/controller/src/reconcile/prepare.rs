@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use hookhost_core::conflict::{self, Other};
+use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::{ENGINE, Operation, TargetRef};
 use hookhost_core::record::Record;
@@ -18,13 +19,14 @@ use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::{self, Snapshot};
 use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, Request, approval, dependency, hook, request};
+use hookhost_core::{Reason, Request, approval, hook, request};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::start::awaited;
-use super::{Context, Subject};
+use super::ahead::{Ahead, Trail};
+use super::start::awaited as awaited_object;
+use super::{Context, Subject, subject};
 use crate::client;
 use crate::error::Error;
 use crate::read::Stored;
@@ -67,8 +69,7 @@ pub(super) struct Prepared {
 struct Resolved {
     target: request::Target,
     record: Record,
-    /// Whether Flux wrote a digest of the record.
-    is_flux: bool,
+    location: Location,
 }
 
 impl Context {
@@ -80,19 +81,42 @@ impl Context {
         awaited: &mut Vec<Awaited>,
     ) -> Result<Prepared, Stop> {
         let operation = Operation::from_json(subject.to_json())?;
-        let Resolved { target, record, is_flux } = self.resolve(subject, &operation, awaited).await?;
+        let mut ahead = Ahead::default();
+        let mut request = self.request(subject, &operation, awaited, &mut ahead).await;
+        if matches!(request, Err(Stop::Refused(_))) && ahead.is_used {
+            awaited.clear();
+            request = self.request(subject, &operation, awaited, &mut Ahead::never()).await;
+        }
+        let request = request?;
+
+        let plan = self.decide(subject, &request)?;
+        let Some(job) = plan.job else {
+            return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
+        };
+        let name = hookhost_core::clone::job_name(&request);
+        Ok(Prepared { namespace: request.release.namespace, name, job })
+    }
+
+    /// What the policies are asked, once everything else allows the run.
+    async fn request(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        awaited: &mut Vec<Awaited>,
+        ahead: &mut Ahead,
+    ) -> Result<Request, Stop> {
+        let Resolved { target, record, location } = self.resolve(subject, operation, awaited, ahead).await?;
         let hooks = record.hooks();
-        let hook = find(&operation, &hooks)?;
-        if is_flux {
+        let hook = find(operation, &hooks)?;
+        if location.snapshot.is_some() {
             self.check_covered(hook)?;
         }
-        let namespace = record.namespace.clone();
-        self.check_namespace(&namespace)?;
-        self.check_organisation(subject, &namespace)?;
+        self.check_namespace(&record.namespace)?;
+        self.check_organisation(subject, &record.namespace)?;
 
         let request = Request::build(request::Inputs {
-            operation: &operation,
-            approved_by: self.approved_by(&operation)?,
+            operation,
+            approved_by: self.approved_by(operation)?,
             target,
             record: &record,
             hook,
@@ -101,21 +125,42 @@ impl Context {
             cluster_id: self.config.cluster_id.clone(),
             now: Timestamp::now(),
         })?;
-        self.check_dependencies(&namespace, &request).await?;
+        let references = dependency::references(&request.hook.manifest);
+        self.check_dependencies(&request, &references, ahead).await?;
+        self.remember(subject, operation, &location, &record.namespace, &references);
+        Ok(request)
+    }
 
-        let plan = self.decide(subject, &request)?;
-        let Some(job) = plan.job else {
-            return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
+    /// Remembers the way for the next look.
+    fn remember(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        location: &Location,
+        namespace: &str,
+        references: &[Reference],
+    ) {
+        let Some((release, _)) = &location.source else { return };
+        let TargetRef { kind, name, .. } = &operation.target_ref;
+        let instance = (kind == TargetKind::ApplicationInstance.kind())
+            .then(|| ObjectName { namespace: subject.key.namespace.clone(), name: name.clone() });
+        let asked = references.iter().filter(|reference| reference.is_in_question());
+        let trail = Trail {
+            storage: location.namespace.clone(),
+            record: location.record().secret_name(),
+            successor: location.record().successor_name(),
+            namespace: namespace.to_owned(),
+            references: asked.map(|reference| (reference.kind, reference.name.clone())).collect(),
         };
-        let name = hookhost_core::clone::job_name(&request);
-        Ok(Prepared { namespace, name, job })
+        self.trails.keep(instance, release.clone(), trail);
     }
 
     /// Only looks whether the release has the hook; gives back the release's revision.
     pub(super) async fn find_hook(&self, subject: &Subject, awaited: &mut Vec<Awaited>) -> Result<u32, Stop> {
         let operation = Operation::from_json(subject.to_json())?;
-        let (_, location) = self.target(subject, &operation, awaited).await?;
-        let record = self.record(&location).await?;
+        let mut in_order = Ahead::never();
+        let (_, location) = self.target(subject, &operation, awaited, &mut in_order).await?;
+        let record = self.record(&location, &mut in_order).await?;
         find(&operation, &record.hooks())?;
         Ok(record.revision)
     }
@@ -126,12 +171,13 @@ impl Context {
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
+        ahead: &mut Ahead,
     ) -> Result<Resolved, Stop> {
-        let (target, location) = self.target(subject, operation, awaited).await?;
+        let (target, location) = self.target(subject, operation, awaited, ahead).await?;
         self.check_conflicts(subject, operation)?;
         self.approved_by(operation)?;
-        let record = self.record(&location).await?;
-        Ok(Resolved { target, record, is_flux: location.snapshot.is_some() })
+        let record = self.record(&location, ahead).await?;
+        Ok(Resolved { target, record, location })
     }
 
     /// The target, once it is ready, and where its release is.
@@ -140,6 +186,7 @@ impl Context {
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
+        ahead: &mut Ahead,
     ) -> Result<(request::Target, Location), Stop> {
         let TargetRef { kind, name, .. } = &operation.target_ref;
         let namespace = &subject.key.namespace;
@@ -147,7 +194,9 @@ impl Context {
             request::Target { kind: kind.clone(), name: name.clone(), ..request::Target::default() };
         let release = match TargetKind::of(&operation.target_ref)? {
             TargetKind::ApplicationInstance => {
-                let object = self.awaited_target(Kind::ApplicationInstance, namespace, name, awaited).await?;
+                awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
+                let instance = ObjectName { namespace: namespace.clone(), name: name.clone() };
+                let object = self.instance_ahead(&instance, ahead).await?;
                 let Some(object) = object else { return Err(no_target(kind, namespace, name).into()) };
                 let instance = Instance::from_json(&object)?;
                 instance.check(operation.type_of)?;
@@ -165,9 +214,8 @@ impl Context {
             }
         };
         self.check_namespace(&release.namespace)?;
-        let object =
-            self.awaited_target(Kind::HelmRelease, &release.namespace, &release.name, awaited).await?;
-        let Some(object) = object else {
+        awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
+        let Some(object) = self.release_ahead(&release, ahead).await? else {
             // For an instance it may not be there yet; a target of its own must be.
             let refusal = if kind == "HelmRelease" {
                 no_target(kind, &release.namespace, &release.name)
@@ -191,17 +239,6 @@ impl Context {
         Ok((described, location))
     }
 
-    async fn awaited_target(
-        &self,
-        kind: Kind,
-        namespace: &str,
-        name: &str,
-        all: &mut Vec<Awaited>,
-    ) -> Result<Option<Value>, Stop> {
-        all.push(awaited(kind, namespace, name));
-        Ok(self.reader.target(kind, namespace, name).await?)
-    }
-
     /// Where the record of a plain Helm release is: in its own namespace, which is the Operation's.
     async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
         let revisions = self.reader.revisions(namespace, name).await?;
@@ -216,15 +253,20 @@ impl Context {
     }
 
     /// The record, if it is the one that Flux wrote and Helm is not at work.
-    async fn record(&self, location: &Location) -> Result<Record, Stop> {
+    async fn record(&self, location: &Location, ahead: &mut Ahead) -> Result<Record, Stop> {
         self.check_namespace(&location.namespace)?;
         let at = location.record();
         // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
         let (name, successor) = (at.secret_name(), at.successor_name());
-        let (stored, is_upgrading) = futures::try_join!(
-            self.reader.record(at.namespace, &name, at.snapshot),
-            self.reader.has_record(at.namespace, &successor),
-        )?;
+        let (secret, is_upgrading) =
+            match (ahead.record(at.namespace, &name), ahead.successor(at.namespace, &successor)) {
+                (Some(secret), Some(is_upgrading)) => (secret, is_upgrading),
+                _ => futures::try_join!(
+                    self.reader.secret(at.namespace, &name),
+                    self.reader.has_record(at.namespace, &successor),
+                )?,
+            };
+        let stored = self.reader.record(secret, at.namespace, &name, at.snapshot).await?;
         if is_upgrading {
             return Err(target::successor_exists(&at).into());
         }
@@ -290,12 +332,11 @@ impl Context {
     }
 
     fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
-        let neighbours = self.operations.of_namespace(&subject.key.namespace);
+        let neighbours = self.operations.unfinished_beside(&subject.object);
         // One of our engine that nobody here serves would block for ever.
         let counts = |other: &&Arc<DynamicObject>| {
             other.metadata.uid.as_deref() != Some(&subject.uid)
-                && Subject::new((*other).clone())
-                    .is_some_and(|other| other.engine() != Some(ENGINE) || self.is_ours(&other))
+                && (subject::engine(other) != Some(ENGINE) || self.is_ours(other))
         };
         let others = neighbours.iter().filter(counts);
         let others = others.map(|other| {
@@ -324,14 +365,22 @@ impl Context {
     }
 
     /// Everything that the pod refers to must be there, or it would wait in ContainerCreating without a word.
-    async fn check_dependencies(&self, namespace: &str, request: &Request) -> Result<(), Stop> {
-        let references = dependency::references(&request.hook.manifest);
+    async fn check_dependencies(
+        &self,
+        request: &Request,
+        references: &[Reference],
+        ahead: &Ahead,
+    ) -> Result<(), Stop> {
+        let namespace = &request.release.namespace;
         let asked = references.iter().filter(|reference| reference.is_in_question());
-        let exists =
-            try_join_all(asked.clone().map(|reference| self.reader.exists(namespace, reference))).await?;
+        let exists = asked.clone().map(async |reference| match ahead.exists(namespace, reference) {
+            Some(exists) => Ok(exists),
+            None => self.reader.exists(namespace, reference.kind, &reference.name).await,
+        });
+        let exists = try_join_all(exists).await?;
         let missing: Vec<_> = asked.zip(exists).filter(|(_, exists)| !exists).map(|(one, _)| one).collect();
-        let is_there = |reference: &dependency::Reference| !missing.contains(&reference);
-        match dependency::missing(&references, is_there, &request.hook.closure) {
+        let is_there = |reference: &Reference| !missing.contains(&reference);
+        match dependency::missing(references, is_there, &request.hook.closure) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }

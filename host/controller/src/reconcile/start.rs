@@ -8,11 +8,11 @@ use hookhost_core::status::{self, State};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use kube::runtime::controller::Action;
 
 use super::prepare::{Prepared, Stop};
 use super::{Context, Subject};
 use crate::error::Result;
+use crate::looks::Action;
 use crate::watch::{Awaited, Job};
 use crate::write::Created;
 

@@ -42,14 +42,6 @@ impl Subject {
         json
     }
 
-    pub(crate) fn label(&self, key: &str) -> Option<&str> {
-        self.object.labels().get(key).map(String::as_str)
-    }
-
-    pub(crate) fn engine(&self) -> Option<&str> {
-        self.text("/spec/engine")
-    }
-
     /// The ApplicationInstance that it is for; empty if it is for something else. For log lines.
     pub(crate) fn instance(&self) -> &str {
         let is_instance = self.text("/spec/targetRef/kind") == Some("ApplicationInstance");
@@ -73,6 +65,15 @@ impl Subject {
     }
 
     fn text(&self, path: &str) -> Option<&str> {
-        self.object.data.pointer(path).and_then(Value::as_str)
+        text(&self.object, path)
     }
+}
+
+/// The engine that an Operation names.
+pub(super) fn engine(operation: &DynamicObject) -> Option<&str> {
+    text(operation, "/spec/engine")
+}
+
+fn text<'o>(operation: &'o DynamicObject, path: &str) -> Option<&'o str> {
+    operation.data.pointer(path).and_then(Value::as_str)
 }

@@ -1,0 +1,163 @@
+//! *Looks* at Operations are taken in turns: at most one at a time at each Operation, so many at once, the others in line
+//! in the order in which they were asked for.
+//!
+//! Each look is a task of its own, so that one that computes keeps no other waiting. It begins without a pause: between
+//! the news of an Operation and the first request for it lies no timer.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::metrics::Metrics;
+use crate::wake::OperationKey;
+
+/// What follows a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Action(Option<Duration>);
+
+impl Action {
+    /// Another look after this time, unless one is asked for earlier.
+    pub(crate) const fn requeue(pause: Duration) -> Action {
+        Action(Some(pause))
+    }
+
+    /// Nothing, until one is asked for.
+    pub(crate) const fn await_change() -> Action {
+        Action(None)
+    }
+}
+
+/// The pause after a look that ended in a panic. That is a defect, so nobody knows how long it lasts; it must not be a hot
+/// loop.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
+
+type Look = Arc<dyn Fn(OperationKey) -> Pin<Box<dyn Future<Output = Action> + Send>> + Send + Sync>;
+
+/// All looks: under way, in line, and planned.
+pub(crate) struct Looks {
+    look: Look,
+    at_once: usize,
+    metrics: Metrics,
+    states: HashMap<OperationKey, State>,
+    line: VecDeque<OperationKey>,
+    planned: BTreeSet<(Instant, OperationKey)>,
+    running: JoinSet<Action>,
+    keys: HashMap<Id, OperationKey>,
+}
+
+/// Where the next look at an Operation is.
+enum State {
+    /// In line.
+    Waiting,
+    /// Under way; and whether another was asked for since it began.
+    Running { again: bool },
+    /// Planned for this time.
+    Planned(Instant),
+}
+
+impl Looks {
+    /// So many at once; 0 counts as 1.
+    pub(crate) fn new<F>(
+        at_once: u16,
+        metrics: Metrics,
+        look: impl Fn(OperationKey) -> F + Send + Sync + 'static,
+    ) -> Looks
+    where
+        F: Future<Output = Action> + Send + 'static,
+    {
+        Looks {
+            look: Arc::new(move |key| Box::pin(look(key))),
+            at_once: at_once.max(1).into(),
+            metrics,
+            states: HashMap::new(),
+            line: VecDeque::new(),
+            planned: BTreeSet::new(),
+            running: JoinSet::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    /// Asks for a look at an Operation, as soon as it can be.
+    pub(crate) fn ask(&mut self, key: OperationKey) {
+        match self.states.get_mut(&key) {
+            Some(State::Waiting) => return,
+            Some(State::Running { again }) => {
+                *again = true;
+                return;
+            }
+            Some(State::Planned(at)) => {
+                let at = *at;
+                self.planned.remove(&(at, key.clone()));
+            }
+            None => {}
+        }
+        self.states.insert(key.clone(), State::Waiting);
+        self.line.push_back(key);
+        self.begin();
+    }
+
+    /// Waits until something has happened: a look has ended, or the time of a planned one has come. Nothing is lost when it
+    /// is dropped. Without a look under way or planned it waits for ever.
+    pub(crate) async fn next(&mut self) {
+        let planned = self.planned.first().map(|(at, _)| *at);
+        tokio::select! {
+            Some(ended) = self.running.join_next_with_id() => {
+                let (id, action) = match ended {
+                    Ok((id, action)) => (id, action),
+                    Err(error) => (error.id(), Action::requeue(AFTER_PANIC)),
+                };
+                self.ended(id, action);
+            }
+            () = sleep_until(planned.unwrap_or_else(Instant::now)), if planned.is_some() => {
+                let now = Instant::now();
+                while let Some((_, key)) = self.planned.first().filter(|(at, _)| *at <= now).cloned() {
+                    self.ask(key);
+                }
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Begins no more looks and waits for the end of those under way.
+    pub(crate) async fn finish(mut self) {
+        while self.running.join_next().await.is_some() {}
+    }
+
+    fn begin(&mut self) {
+        while self.running.len() < self.at_once
+            && let Some(key) = self.line.pop_front()
+        {
+            let look = self.look.clone();
+            self.states.insert(key.clone(), State::Running { again: false });
+            let of = key.clone();
+            // Made in its task, not before: what waits in line costs no more than its name.
+            let task = self.running.spawn(async move { look(of).await });
+            self.keys.insert(task.id(), key);
+        }
+        self.metrics.set_queue_depth(self.line.len());
+    }
+
+    fn ended(&mut self, id: Id, Action(pause): Action) {
+        if let Some(key) = self.keys.remove(&id) {
+            let is_wanted = matches!(self.states.remove(&key), Some(State::Running { again: true }));
+            let at = pause.and_then(|pause| Instant::now().checked_add(pause));
+            match at {
+                _ if is_wanted => self.ask(key.clone()),
+                Some(at) => {
+                    self.planned.insert((at, key.clone()));
+                    self.states.insert(key, State::Planned(at));
+                }
+                None => {}
+            }
+        }
+        self.begin();
+    }
+}

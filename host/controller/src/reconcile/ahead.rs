@@ -1,0 +1,201 @@
+//! Reading *ahead* is asking for everything at once that the last look at a release came to need, instead of for one thing
+//! after the other: the HelmRelease with the instance, the record with the HelmRelease, what the pod refers to with the
+//! record.
+//!
+//! # What is remembered decides nothing
+//! Names are remembered, never contents. Each answer is used only for the very question that comes up, and is as new as
+//! the look itself. And only a look that ends with a Job may rest on answers that came out of their order: one that
+//! ends otherwise is made again, asking in order. So memory that is wrong costs time, and nothing else.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::future::{OptionFuture, join_all};
+use hookhost_core::dependency::{Kind as ReferenceKind, Reference};
+use hookhost_core::target::ObjectName;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+
+use super::Context;
+use crate::error::Result;
+use crate::read::Reader;
+use crate::watch::Kind;
+
+/// Releases, and instances, that are remembered; about 1 KiB each. Beyond, others are forgotten for new ones, which costs
+/// a round of requests at their next look.
+const MAX_REMEMBERED: usize = 4096;
+
+/// References of a hook's pod that are remembered. A chart's pod has some ten.
+const MAX_REFERENCES: usize = 16;
+
+/// Where things were found the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Trails(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The HelmRelease of an ApplicationInstance.
+    releases: HashMap<ObjectName, ObjectName>,
+    /// What was asked for after a HelmRelease.
+    trails: HashMap<ObjectName, Trail>,
+}
+
+/// What was asked for after a HelmRelease.
+#[derive(Clone, Debug)]
+pub(super) struct Trail {
+    /// Namespace of its records.
+    pub(super) storage: String,
+    /// The Secret of its record.
+    pub(super) record: String,
+    /// The Secret that must not be there.
+    pub(super) successor: String,
+    /// Namespace of the release, where its hooks run.
+    pub(super) namespace: String,
+    /// What the pod of the hook that was run refers to there.
+    pub(super) references: Vec<(ReferenceKind, String)>,
+}
+
+impl Trails {
+    /// Remembers the way to a hook that was run.
+    pub(super) fn keep(&self, instance: Option<ObjectName>, release: ObjectName, mut trail: Trail) {
+        trail.references.truncate(MAX_REFERENCES);
+        let mut known = self.lock();
+        if let Some(instance) = instance {
+            keep(&mut known.releases, instance, release.clone());
+        }
+        keep(&mut known.trails, release, trail);
+    }
+
+    /// The HelmRelease that an instance had.
+    pub(super) fn release_of(&self, instance: &ObjectName) -> Option<ObjectName> {
+        self.lock().releases.get(instance).cloned()
+    }
+
+    /// What was asked for after a HelmRelease.
+    pub(super) fn of(&self, release: &ObjectName) -> Option<Trail> {
+        self.lock().trails.get(release).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep<V>(known: &mut HashMap<ObjectName, V>, name: ObjectName, value: V) {
+    if known.len() >= MAX_REMEMBERED
+        && !known.contains_key(&name)
+        && let Some(other) = known.keys().next().cloned()
+    {
+        known.remove(&other);
+    }
+    known.insert(name, value);
+}
+
+/// Answers that came ahead of their questions. Each is given out once: who asks again asks anew.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// Whether everything is asked in order.
+    in_order: bool,
+    /// Whether anything was asked out of order.
+    pub(super) is_used: bool,
+    release: Option<(ObjectName, Result<Option<Value>>)>,
+    record: Option<(ObjectName, Option<Secret>)>,
+    successor: Option<(ObjectName, bool)>,
+    /// In the namespace.
+    references: Option<(String, HashMap<(ReferenceKind, String), bool>)>,
+}
+
+impl Ahead {
+    /// No answer ever comes ahead.
+    pub(super) fn never() -> Ahead {
+        Ahead { in_order: true, ..Ahead::default() }
+    }
+
+    /// The Secret of that name, if it was asked for: none if there is none of that name.
+    pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<Secret>> {
+        take(&mut self.record, namespace, name)
+    }
+
+    /// Whether there is a Secret of that name, if that was asked.
+    pub(super) fn successor(&mut self, namespace: &str, name: &str) -> Option<bool> {
+        take(&mut self.successor, namespace, name)
+    }
+
+    /// Whether there is what the pod refers to, if that was asked.
+    pub(super) fn exists(&self, namespace: &str, reference: &Reference) -> Option<bool> {
+        let (of, found) = self.references.as_ref()?;
+        found.get(&(reference.kind, reference.name.clone())).filter(|_| of == namespace).copied()
+    }
+}
+
+fn take<T>(answer: &mut Option<(ObjectName, T)>, namespace: &str, name: &str) -> Option<T> {
+    answer.take_if(|(of, _)| of.namespace == namespace && of.name == name).map(|(_, answer)| answer)
+}
+
+impl Context {
+    /// An ApplicationInstance. What was asked for after it the last time is asked for now.
+    pub(super) async fn instance_ahead(
+        &self,
+        instance: &ObjectName,
+        ahead: &mut Ahead,
+    ) -> Result<Option<Value>> {
+        let asked = self.reader.target(Kind::ApplicationInstance, &instance.namespace, &instance.name);
+        match self.trails.release_of(instance).filter(|_| !ahead.in_order) {
+            Some(release) => {
+                let (object, ()) = futures::join!(asked, self.ask_ahead(&release, ahead));
+                ahead.is_used = true;
+                object
+            }
+            None => asked.await,
+        }
+    }
+
+    /// A HelmRelease. What was asked for after it the last time is asked for now.
+    pub(super) async fn release_ahead(
+        &self,
+        release: &ObjectName,
+        ahead: &mut Ahead,
+    ) -> Result<Option<Value>> {
+        if let Some(answer) = take(&mut ahead.release, &release.namespace, &release.name) {
+            return answer;
+        }
+        self.ask_ahead(release, ahead).await;
+        take(&mut ahead.release, &release.namespace, &release.name).unwrap_or(Ok(None))
+    }
+
+    async fn ask_ahead(&self, release: &ObjectName, ahead: &mut Ahead) {
+        let may = |trail: &Trail| {
+            !ahead.in_order && self.gated.contains(&trail.storage) && self.gated.contains(&trail.namespace)
+        };
+        let trail = self.trails.of(release).filter(may);
+        let object = self.reader.target(Kind::HelmRelease, &release.namespace, &release.name);
+        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, trail)));
+        let (object, found) = futures::join!(object, trail);
+        if let Some(found) = found {
+            *ahead = found;
+        }
+        ahead.release = Some((release.clone(), object));
+    }
+}
+
+/// Asks for all that is on a trail at once. What cannot be had is left out.
+async fn follow(reader: &Reader, trail: Trail) -> Ahead {
+    let Trail { storage, record, successor, namespace, references } = trail;
+    let exists = references.into_iter().map(async |(kind, name)| {
+        let exists = reader.exists(&namespace, kind, &name).await.ok()?;
+        Some(((kind, name), exists))
+    });
+    let (found, is_there, exists) = futures::join!(
+        reader.secret(&storage, &record),
+        reader.has_record(&storage, &successor),
+        join_all(exists)
+    );
+    let at = |name| ObjectName { namespace: storage.clone(), name };
+    Ahead {
+        is_used: true,
+        record: found.ok().map(|secret| (at(record), secret)),
+        successor: is_there.ok().map(|is_there| (at(successor), is_there)),
+        references: Some((namespace, exists.into_iter().flatten().collect())),
+        ..Ahead::default()
+    }
+}
