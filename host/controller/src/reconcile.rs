@@ -102,6 +102,10 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
     span.record("org_id", context.organisation(&subject.key.namespace));
     span.record("application_instance", subject.instance());
     let result = context.look(&subject).instrument(span.clone()).await;
+    if context.operations.by_uid(&subject.uid).is_none() {
+        // Deleted while it was looked at: what the look has taken since is given back.
+        context.forget(&subject.object);
+    }
     context.metrics.reconciled(begun.elapsed());
     match result {
         Ok(action) => {
@@ -154,8 +158,11 @@ impl Context {
 
     async fn look(&self, subject: &Subject) -> Result<Action> {
         // Woken when the namespace's Jobs are known; and, for whoever stands by, when it leads.
-        if !self.jobs.is_synced(&subject.key.namespace) || !self.writes.is_allowed() {
+        if !self.writes.is_allowed() {
             return Ok(Action::await_change());
+        }
+        if !self.jobs.is_synced(&subject.key.namespace) {
+            return self.explain_delay(subject).await;
         }
         self.in_flight.note(&subject.uid, &subject.status, &self.metrics);
         let jobs = self.jobs.of(&subject.uid);
@@ -172,6 +179,19 @@ impl Context {
                 self.follow(subject, ours).await
             }
         }
+    }
+
+    /// Nothing is done before the namespace's Jobs are known: one may be this Operation's. Where the API server does not
+    /// tell them, the Operation says so.
+    async fn explain_delay(&self, subject: &Subject) -> Result<Action> {
+        let namespace = &subject.key.namespace;
+        let Some(why) = self.jobs.broken(namespace) else { return Ok(Action::await_change()) };
+        let message = format!(
+            "hookhost cannot see the Jobs of the namespace {namespace}: {why}. If it is RBAC, bind hookhost's role there: \
+             its Helm chart does so for the namespaces in its value `namespaces`"
+        );
+        self.write(subject, &State::Refused(Refusal::wait(Reason::AccessForbidden, message)), None).await?;
+        Ok(Action::await_change())
     }
 
     /// Writes the state to the Operation, if that changes anything, with its events. Gives back the Operation as it is

@@ -174,6 +174,7 @@ impl Context {
         ahead: &mut Ahead,
     ) -> Result<Resolved, Stop> {
         let (target, location) = self.target(subject, operation, awaited, ahead).await?;
+        self.check_organisation(subject, &location.namespace)?;
         self.check_conflicts(subject, operation)?;
         self.approved_by(operation)?;
         let record = self.record(&location, ahead).await?;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{StreamExt, TryStream};
+use futures::{Stream, StreamExt, TryStream};
 use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -67,6 +67,8 @@ pub(crate) enum Seen {
     Deleted(DynamicObject),
     /// All objects there were have been applied; of the others that are known, those not named are gone.
     Listed(HashSet<String>),
+    /// The API server does not answer, or says no, in these words; it is asked again.
+    Broken(String),
 }
 
 /// Watches objects of one kind and hands each change on, for ever. A watch that breaks is made again, with growing
@@ -79,7 +81,7 @@ pub(crate) async fn follow(
     trim: impl FnMut(&mut DynamicObject),
     mut handle: impl FnMut(Seen),
 ) {
-    let stream = watch(api, config).default_backoff().modify(trim);
+    let stream = hold_init(watch(api, config)).default_backoff().modify(trim);
     let mut stream = std::pin::pin!(stream);
     let mut listed = HashSet::new();
     let mut is_broken = false;
@@ -89,8 +91,9 @@ pub(crate) async fn follow(
             Err(error) => {
                 // Said once; that it works again is said too.
                 if !std::mem::replace(&mut is_broken, true) {
-                    let error = crate::error::chain(&error);
+                    let error = words(&error);
                     tracing::warn!(namespace, watch = what, error, "a watch is broken; trying again");
+                    handle(Seen::Broken(error));
                 }
                 continue;
             }
@@ -111,6 +114,42 @@ pub(crate) async fn follow(
     }
 }
 
+/// The events of a watch, but with its beginning held back until something follows it.
+///
+/// A watch begins again after each error, before it has asked anything. What takes that for a success would think that it
+/// works, and ask again at once.
+pub(crate) fn hold_init<K, S>(watch: S) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Send,
+    S: Stream<Item = watcher::Result<Event<K>>> + Send,
+{
+    let held = watch.scan(false, |is_held, next| {
+        let events = match next {
+            Ok(Event::Init) => {
+                *is_held = true;
+                vec![]
+            }
+            Ok(event) if std::mem::take(is_held) => vec![Ok(Event::Init), Ok(event)],
+            Ok(event) => vec![Ok(event)],
+            Err(error) => {
+                *is_held = false;
+                vec![Err(error)]
+            }
+        };
+        std::future::ready(Some(futures::stream::iter(events)))
+    });
+    held.flatten()
+}
+
+/// What the API server says, once: kube repeats it with each of the error's causes.
+fn words(error: &watcher::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// Drives a stream of changes to its end; an error in it is said once until it works again.
 pub(crate) async fn drive<S: TryStream<Error = watcher::Error>>(
     stream: S,
@@ -129,7 +168,7 @@ pub(crate) async fn drive<S: TryStream<Error = watcher::Error>>(
             }
             Err(error) => {
                 if !std::mem::replace(&mut is_broken, true) {
-                    let error = crate::error::chain(&error);
+                    let error = words(&error);
                     tracing::warn!(watch = what, error, "a watch is broken; trying again");
                 }
             }

@@ -78,6 +78,8 @@ struct Known {
     /// Operation by namespace and name of the Job.
     operation_of: BTreeMap<(String, String), String>,
     listed: HashSet<String>,
+    /// Why the Jobs of a namespace are not known.
+    broken: HashMap<String, String>,
 }
 
 impl Jobs {
@@ -110,6 +112,7 @@ impl Jobs {
         self.0.tasks.stop(&namespace.to_owned());
         let mut known = self.write();
         known.listed.remove(namespace);
+        known.broken.remove(namespace);
         known.retain(namespace, |_| false);
         drop(known);
         self.0.pods.forget(namespace);
@@ -118,6 +121,11 @@ impl Jobs {
     /// Whether all Jobs of a namespace are known.
     pub(crate) fn is_synced(&self, namespace: &str) -> bool {
         self.read().listed.contains(namespace)
+    }
+
+    /// Why the Jobs of a namespace are not known, where the API server says no.
+    pub(crate) fn broken(&self, namespace: &str) -> Option<String> {
+        self.read().broken.get(namespace).cloned()
     }
 
     /// The Jobs for an Operation, in the order of their names.
@@ -162,11 +170,21 @@ impl Jobs {
             Seen::Listed(names) => {
                 let mut known = self.write();
                 known.listed.insert(namespace.to_owned());
+                known.broken.remove(namespace);
                 known.retain(namespace, |name| names.contains(name));
                 drop(known);
                 // Everything that waited for this namespace to be known.
-                let here = self.0.operations.of_namespace(namespace);
-                self.0.wakes.wake_all(here.iter().filter_map(|object| super::operations::key(object)));
+                self.0.wakes.wake_all(self.0.operations.keys_of(namespace));
+                Vec::new()
+            }
+            Seen::Broken(why) => {
+                let mut known = self.write();
+                let was_known = known.listed.contains(namespace);
+                known.broken.insert(namespace.to_owned(), why);
+                drop(known);
+                if !was_known {
+                    self.0.wakes.wake_all(self.0.operations.keys_of(namespace));
+                }
                 Vec::new()
             }
         };

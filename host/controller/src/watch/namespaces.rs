@@ -11,6 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch as latest;
 
+use super::follow::hold_init;
+
 /// Namespaces with their labels, as they are now; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
@@ -47,7 +49,7 @@ impl Namespaces {
         let known = namespaces.labels.clone();
         let mut listed = HashSet::new();
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
-        let stream = watch(api, watcher::Config::default().labels(selector))
+        let stream = hold_init(watch(api, watcher::Config::default().labels(selector)))
             .default_backoff()
             .map_ok(move |event| {
                 let mut known = known.write().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,9 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use serde_json::Value;
+use tokio::sync::watch as latest;
 
+use super::follow::hold_init;
 use super::{operation_resource, trim};
 use crate::wake::OperationKey;
 
@@ -20,6 +22,8 @@ use crate::wake::OperationKey;
 pub(crate) struct Operations {
     store: Store<DynamicObject>,
     index: Arc<Mutex<Index>>,
+    /// Whether all are known. The store's own way to wait for that wakes only one of those who wait.
+    is_synced: Arc<latest::Sender<bool>>,
 }
 
 /// Where Operations are, by what is asked for at every look, however many there are.
@@ -57,10 +61,14 @@ impl Operations {
     ) -> (Operations, impl Stream<Item = Result<Change, watcher::Error>> + Send + 'static) {
         let resource = operation_resource();
         let writer = reflector::store::Writer::new(resource.clone());
-        let operations = Operations { store: writer.as_reader(), index: Arc::default() };
+        let operations = Operations {
+            store: writer.as_reader(),
+            index: Arc::default(),
+            is_synced: Arc::new(latest::Sender::new(false)),
+        };
         let index = operations.clone();
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
-        let stream = watch(api, watcher::Config::default())
+        let stream = hold_init(watch(api, watcher::Config::default()))
             .default_backoff()
             .modify(trim)
             .reflect(writer)
@@ -98,6 +106,7 @@ impl Operations {
                     .map(|(uid, _)| uid.clone())
                     .collect();
                 gone.iter().for_each(|uid| index.remove(uid));
+                self.is_synced.send_replace(true);
             }
             Event::Init => {}
         }
@@ -105,8 +114,8 @@ impl Operations {
 
     /// Waits until all Operations are known.
     pub(crate) async fn synced(&self) {
-        // An error means that the watch has ended, and with it the controller.
-        let _ = self.store.wait_until_ready().await;
+        // The sender is ours, so this ends with the condition only.
+        let _ = self.is_synced.subscribe().wait_for(|is_synced| *is_synced).await;
     }
 
     /// One Operation.

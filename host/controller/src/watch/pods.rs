@@ -149,6 +149,7 @@ impl Pods {
                 self.0.wakes.wake_all(keys);
                 None
             }
+            Seen::Broken(_) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::follow::Tasks;
+use super::follow::{Tasks, hold_init};
 use super::resource;
 use crate::wake::{OperationKey, Wakes};
 
@@ -57,12 +57,16 @@ impl Targets {
         Targets(Arc::new(Inner { client, tasks: Tasks::new(shutdown), waiting: Mutex::default(), wakes }))
     }
 
-    /// Wakes the Operation when one of these objects changes, until told otherwise. The watch of a namespace begins with
-    /// all objects in it, so that nothing is missed between reading and watching.
+    /// Wakes the Operation when one of these objects changes, until told otherwise; and once now, if it has not waited for
+    /// them before, so that no change is missed between reading and waiting.
     pub(crate) fn wait(&self, operation: &OperationKey, objects: impl IntoIterator<Item = Awaited>) {
         let objects: HashSet<Awaited> = objects.into_iter().collect();
         let kinds: Vec<(Kind, String)> = objects.iter().map(|of| (of.kind, of.namespace.clone())).collect();
-        self.lock().insert(operation.clone(), objects);
+        let before = self.lock().insert(operation.clone(), objects.clone());
+        if before.as_ref() != Some(&objects) {
+            // A watch that runs already may have told of a change after the Operation was looked at and before now.
+            self.0.wakes.wake(operation.clone());
+        }
         for (kind, namespace) in kinds {
             let (targets, of) = (self.clone(), namespace.clone());
             self.0.tasks.start((kind, namespace), move || async move {
@@ -87,7 +91,7 @@ impl Targets {
         api: Api<PartialObjectMeta<kube::core::DynamicObject>>,
     ) {
         use kube::runtime::WatchStreamExt;
-        let stream = watcher(api, watcher::Config::default()).default_backoff().touched_objects();
+        let stream = hold_init(watcher(api, watcher::Config::default())).default_backoff().touched_objects();
         super::follow::drive(stream, "targets", |object| {
             let changed = Awaited { kind, namespace: namespace.to_owned(), name: object.name_any() };
             let waiting = self.lock();
