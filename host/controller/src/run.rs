@@ -227,6 +227,8 @@ pub async fn run(
         tokio::spawn(operations::serve(context, operation_changes, policies, wakes, work.clone()));
 
     let result = tokio::select! {
+        // First, since the tasks end by it too.
+        biased;
         () = shutdown.cancelled() => Ok(()),
         (task, cause) = tasks.first_end() => {
             health.set_ended(task);

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
@@ -44,8 +44,9 @@ struct State {
     client: kube::Client,
     fault: Mutex<Option<Fault>>,
     host: AtomicU32,
-    count: AtomicUsize,
     writes: Mutex<Vec<String>>,
+    struck: Mutex<Option<usize>>,
+    hidden: Mutex<Option<String>>,
 }
 
 impl Proxy {
@@ -70,24 +71,30 @@ impl Proxy {
         self.address
     }
 
-    /// Ends the process `host` at this write from now on; the fault happens once.
-    pub fn arm(&self, host: u32, fault: Fault) {
+    /// Begins to count writes anew, and ends the process `host` at this one of them; the fault happens once.
+    pub fn arm(&self, host: u32, fault: Option<Fault>) {
         self.state.host.store(host, Ordering::SeqCst);
-        self.state.count.store(0, Ordering::SeqCst);
         self.state.writes.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.state.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.state.struck.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.state.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    /// Whether the armed fault has happened.
-    #[must_use]
-    pub fn is_spent(&self) -> bool {
-        self.state.fault.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    /// Answers from now on that there is nothing below this path, as the API server does of kinds that it does not know.
+    pub fn hide(&self, path: &str) {
+        *self.state.hidden.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
     }
 
-    /// The writes since it was armed: method and path.
+    /// The writes since it was armed, in their order: method and path.
     #[must_use]
     pub fn writes(&self) -> Vec<String> {
         self.state.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The write that the fault struck; none if it has not happened.
+    #[must_use]
+    pub fn struck(&self) -> Option<String> {
+        let number = *self.state.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writes().get(number?).cloned()
     }
 }
 
@@ -104,8 +111,9 @@ fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
             client,
             fault: Mutex::default(),
             host: AtomicU32::new(0),
-            count: AtomicUsize::new(0),
             writes: Mutex::default(),
+            struck: Mutex::default(),
+            hidden: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -144,6 +152,9 @@ async fn pass(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, I
     if number.is_some_and(|number| state.strike(Fault::Before(number))) {
         return Ok(problem("the host was ended before this"));
     }
+    if state.hides(request.uri().path()) {
+        return Ok(answer(StatusCode::NOT_FOUND, "404 page not found\n"));
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(problem("the host is gone")) };
     let answer = state.client.send(Request::from_parts(parts, Body::from(body.to_bytes().to_vec()))).await;
@@ -157,10 +168,17 @@ async fn pass(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, I
 }
 
 impl State {
+    /// The number of this write.
     fn note(&self, request: &Request<Incoming>) -> usize {
         let line = format!("{} {}", request.method(), request.uri().path());
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        self.count.fetch_add(1, Ordering::SeqCst)
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        writes.push(line);
+        writes.len() - 1
+    }
+
+    fn hides(&self, path: &str) -> bool {
+        let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        hidden.as_ref().is_some_and(|hidden| path.starts_with(hidden))
     }
 
     /// Ends the host if this is the moment.
@@ -170,14 +188,20 @@ impl State {
             return false;
         }
         *fault = None;
+        let (Fault::Before(number) | Fault::After(number)) = moment;
+        *self.struck.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
         signal(self.host.load(Ordering::SeqCst), Signal::KILL);
         true
     }
 }
 
 fn problem(text: &str) -> Answer {
+    answer(StatusCode::BAD_GATEWAY, text)
+}
+
+fn answer(status: StatusCode, text: &str) -> Answer {
     let body = Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed_unsync();
     let mut answer = Response::new(body);
-    *answer.status_mut() = StatusCode::BAD_GATEWAY;
+    *answer.status_mut() = status;
     answer
 }

@@ -24,7 +24,10 @@ impl Context {
         if subject.is_cancelled() && !outcome::is_finished(&job.object) {
             return self.cancel(subject, job, run.as_ref()).await;
         }
-        if matches!(outcome, Outcome::NotStarted { why: None }) && age(job) < PENDING_AFTER.as_secs_f64() {
+        // Its first pod, or word of it, is on its way: writing before it comes would be a write for nothing.
+        let is_about_to_tell =
+            matches!(outcome, Outcome::NotStarted { why: None } | Outcome::Running { pod: None, waiting: None });
+        if is_about_to_tell && age(job) < PENDING_AFTER.as_secs_f64() {
             return Ok(Action::requeue(PENDING_AFTER));
         }
         let log = match outcome.culprit() {

@@ -3,83 +3,140 @@
 //! For each write that a run takes, a host is killed just before and just after it, another is started, and the run is
 //! looked at when it is over.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use e2e::{Fault, Host, PATIENCE, Proxy, Release, World, ok, says, world};
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// A gate of its own: the shared host must not help.
-const GATE: &str = "e2e=kill";
+/// Runs at once: most of a run is waiting.
+const WORKERS: usize = 4;
 
-/// More writes than any run takes.
-const TOO_MANY: usize = 12;
+/// The hooks that are run, with the phase that each ends in.
+const HOOKS: [(&str, &str); 2] = [("ok", "Succeeded"), ("fails", "Failed")];
+
+/// The most writes that a plain run may take, Events included.
+const MOST_WRITES: usize = 7;
 
 #[test]
 fn killed_at_any_write_the_hook_still_runs_exactly_once() {
     let world = world();
-    let namespace = world.namespace("kill", &[GATE]);
-    let release = world.release("shop", &namespace, &json!({}));
-    let proxy = Proxy::start(world.cluster);
-    let mut table = vec![format!("{:<58} {:<7} {:<10} {:>4} {:>4}", "WRITE", "KILLED", "PHASE", "JOBS", "PODS")];
-    for (hook, phase) in [("ok", "Succeeded"), ("fails", "Failed")] {
-        for number in 0..TOO_MANY {
-            let mut is_reached = false;
-            for fault in [Fault::Before(number), Fault::After(number)] {
-                let Some(row) = run(world, &proxy, &release, hook, phase, fault) else { continue };
-                is_reached = true;
-                table.push(row);
-            }
-            if !is_reached {
-                break;
-            }
-            assert!(number + 1 < TOO_MANY, "a run never stops writing");
+    let workers: Vec<Worker<'_>> = thread::scope(|scope| {
+        let made: Vec<_> = (0..WORKERS).map(|number| scope.spawn(move || Worker::new(world, number))).collect();
+        made.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    // Without a fault: how many writes there are to be killed at.
+    let mut faults = Vec::new();
+    for (hook, phase) in HOOKS {
+        let writes = workers[0].run(hook, phase, None).1.len();
+        assert!((4..=MOST_WRITES).contains(&writes), "a run takes {writes} writes");
+        for number in 0..writes {
+            faults.push((hook, phase, Fault::Before(number)));
+            faults.push((hook, phase, Fault::After(number)));
         }
     }
-    show(&table.join("\n"));
-    assert!(table.len() > 8, "a run has writes to be killed at");
+    faults.reverse();
+    let (faults, table) = (Mutex::new(faults), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for worker in &workers {
+            scope.spawn(|| {
+                while let Some((hook, phase, fault)) = pop(&faults) {
+                    let (row, _) = worker.run(hook, phase, Some(fault));
+                    table.lock().unwrap_or_else(PoisonError::into_inner).push((hook, fault, row));
+                }
+            });
+        }
+    });
+    let mut table = table.into_inner().unwrap();
+    table.sort_by_key(|(hook, fault, _)| match fault {
+        Fault::Before(number) => (*hook != "ok", *number, 0),
+        Fault::After(number) => (*hook != "ok", *number, 1),
+    });
+    show(&format!("{:<8} {:<30} {:<7} {:<10} JOBS PODS", "HOOK", "WRITE", "KILLED", "PHASE"));
+    table.iter().for_each(|(.., row)| show(row));
 }
 
-/// One run with one fault; none if the run has no such write.
-fn run(world: &World, proxy: &Proxy, release: &Release, hook: &str, phase: &str, fault: Fault) -> Option<String> {
-    let args = ["--namespace-gate", GATE];
-    let mut first = Host::start(world.cluster, proxy.kubeconfig(), &args);
-    proxy.arm(first.pid(), fault);
-    let name = world.operation(release, hook, json!({}));
-    let namespace = &release.namespace;
-    // Either the fault comes, or the run is over without it.
-    let is_over = || world.get(namespace, &format!("job/{name}")).is_some_and(|job| job["metadata"]["finalizers"].is_null() && !job["status"]["completionTime"].is_null() || is_failed(&job) && job["metadata"]["finalizers"].is_null());
-    ok(world.cluster.eventually("the fault, or the end", PATIENCE, || {
-        (first.ended().is_some() || is_over()).then_some(())
-    }));
-    let is_struck = proxy.is_spent();
-    let write = proxy.writes().last().cloned().unwrap_or_default();
-    first.kill();
-    if !is_struck {
-        return None;
+fn pop<T>(queue: &Mutex<Vec<T>>) -> Option<T> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+/// Runs one after the other, in a namespace and behind a proxy of its own.
+struct Worker<'w> {
+    world: &'w World,
+    release: Release,
+    proxy: Proxy,
+    gate: String,
+}
+
+impl Worker<'_> {
+    fn new(world: &World, number: usize) -> Worker<'_> {
+        // A gate of its own: neither the shared host nor another worker's must help.
+        let gate = format!("e2e-kill={number}");
+        let namespace = world.namespace("kill", &[&gate]);
+        let release = world.release("shop", &namespace, &json!({}));
+        Worker { world, release, proxy: Proxy::start(world.cluster), gate }
     }
-    let _second = Host::start(world.cluster, proxy.kubeconfig(), &args);
-    let operation = world.phase(namespace, &name, phase);
-    ok(world.cluster.eventually("the Job is let go", PATIENCE, || {
-        let job = world.get(namespace, &format!("job/{name}"))?;
-        job["metadata"]["finalizers"].is_null().then_some(())
-    }));
-    let uid = operation["metadata"]["uid"].as_str().unwrap_or_default();
-    let selector = format!("ops.vworkspace.io/operation={uid}");
-    let (jobs, pods) = (world.list(namespace, "jobs", &selector), world.list(namespace, "pods", &selector));
-    assert_eq!((jobs.len(), pods.len()), (1, 1), "{name}, {fault:?}: {write}");
-    let word = if phase == "Succeeded" { "True/HelmHookJobSucceeded" } else { "True/HelmHookJobFailed" };
-    assert_eq!(says(&operation, phase), word, "{name}, {fault:?}: {write}");
-    let moment = if matches!(fault, Fault::Before(_)) { "before" } else { "after" };
-    Some(format!("{:<58} {moment:<7} {phase:<10} {:>4} {:>4}", shorten(&write, &name, namespace), jobs.len(), pods.len()))
+
+    /// One run; gives back its row of the table and the writes until the fault, or the end.
+    fn run(&self, hook: &str, phase: &str, fault: Option<Fault>) -> (String, Vec<String>) {
+        let Worker { world, release, proxy, gate } = self;
+        let namespace = &release.namespace;
+        let args = ["--namespace-gate", gate];
+        let mut first = Host::start(world.cluster, proxy.kubeconfig(), &args);
+        proxy.arm(first.pid(), fault);
+        let name = world.operation(release, hook, json!({}));
+        let is_let_go = || {
+            let job = world.get(namespace, &format!("job/{name}"))?;
+            let is_over = job["status"]["conditions"].as_array()?.iter().any(|one| {
+                ["Complete", "Failed"].contains(&one["type"].as_str().unwrap_or_default()) && one["status"] == "True"
+            });
+            (is_over && job["metadata"]["finalizers"].is_null()).then_some(())
+        };
+        let second = if fault.is_some() {
+            let ended = world.cluster.eventually("the host is killed", PATIENCE, || first.ended());
+            ended.unwrap_or_else(|error| panic!("{name}, {fault:?}: {error}"));
+            Some(Host::start(world.cluster, proxy.kubeconfig(), &args))
+        } else {
+            None
+        };
+        let operation = world.phase(namespace, &name, phase);
+        ok(world.cluster.eventually("the Job is let go", PATIENCE, is_let_go));
+        if fault.is_none() {
+            // The last Event may still be on its way: it is counted once it has come.
+            ok(first.terminate(world.cluster).success().then_some(()).ok_or("it did not end in order"));
+        }
+        let writes = proxy.writes();
+        let struck = proxy.struck().unwrap_or_default();
+        drop(second);
+
+        let uid = operation["metadata"]["uid"].as_str().unwrap_or_default();
+        let selector = format!("ops.vworkspace.io/operation={uid}");
+        let (jobs, pods) = (world.list(namespace, "jobs", &selector), world.list(namespace, "pods", &selector));
+        assert_eq!((jobs.len(), pods.len()), (1, 1), "{name}, {fault:?}: {struck}");
+        assert_eq!(says(&operation, phase), format!("True/HelmHookJob{phase}"), "{name}, {fault:?}: {struck}");
+        let moment = match fault {
+            Some(Fault::Before(_)) => "before",
+            Some(Fault::After(_)) => "after",
+            None => "never",
+        };
+        let struck = shorten(&struck);
+        (format!("{hook:<8} {struck:<30} {moment:<7} {phase:<10} {:>4} {:>4}", jobs.len(), pods.len()), writes)
+    }
 }
 
-fn is_failed(job: &Value) -> bool {
-    job["status"]["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == "Failed" && one["status"] == "True")
-}
-
-fn shorten(write: &str, name: &str, namespace: &str) -> String {
-    write.replace(name, "NAME").replace(namespace, "NS").replace("/apis/", "")
+/// "PATCH operations/status" of "PATCH /apis/…/namespaces/NS/operations/NAME/status".
+fn shorten(write: &str) -> String {
+    let Some((method, path)) = write.split_once(' ') else { return String::new() };
+    let after = path.split("/namespaces/").nth(1).unwrap_or(path);
+    let words: Vec<&str> = after.split('/').skip(1).collect();
+    match words[..] {
+        [kind, _, part] => format!("{method} {kind}/{part}"),
+        [kind, ..] => format!("{method} {kind}"),
+        [] => method.to_owned(),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the table is what this test shows")]
-fn show(table: &str) {
-    eprintln!("{table}");
+fn show(line: &str) {
+    eprintln!("{line}");
 }
