@@ -1,0 +1,72 @@
+//! More than one hookhost, and what others leave in the way: still each hook runs once.
+
+use std::time::Duration;
+
+use e2e::{Host, PATIENCE, ok, says, world};
+use serde_json::json;
+
+/// Operations that two hosts race for.
+const RACES: usize = 8;
+
+#[test]
+fn two_controllers_at_once_without_a_lease_make_one_job_of_each_operation() {
+    let world = world();
+    let gate = "e2e-race=1";
+    let namespace = world.namespace("race", &[gate]);
+    let release = world.release("shop", &namespace, &json!({}));
+    let args = ["--namespace-gate", gate];
+    let _hosts = [(); 2].map(|()| Host::start(world.cluster, &world.cluster.kubeconfig(), &args));
+    // Of one HelmRelease but each with an instance of its own, since one target's hook runs once at a time.
+    let names: Vec<String> =
+        (0..RACES).map(|_| world.operation(&world.apart(&release), "ok", json!({}))).collect();
+    for name in names {
+        let operation = world.phase(&namespace, &name, "Succeeded");
+        let runs = ["jobs", "pods"].map(|kind| world.of_operation(&namespace, kind, &operation).len());
+        assert_eq!(runs, [1, 1], "{name}");
+    }
+}
+
+#[test]
+fn a_job_of_the_operations_name_that_is_somebody_elses_is_neither_taken_nor_touched() {
+    let world = world();
+    let release = world.apart(world.shop());
+    let name = format!("taken-{}", world.number());
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"suspend": true, "template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "theirs", "image": "localhost/busybox:1"}]}}},
+    });
+    let before = world.apply(&release.namespace, &job);
+    world.apply(&release.namespace, &world.operation_named(&name, &release, "ok", json!({})));
+    let operation = world.phase(&release.namespace, &name, "Failed");
+    assert_eq!(says(&operation, "Accepted"), "False/JobNameTaken");
+    let after = world.get(&release.namespace, &format!("job/{name}")).unwrap();
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(after["spec"]["template"]["spec"]["containers"][0]["name"], "theirs");
+    assert_eq!(after["metadata"]["labels"]["ops.vworkspace.io/operation"], json!(null));
+}
+
+#[test]
+fn whoever_stands_by_takes_over_when_the_leader_is_killed_and_a_run_in_flight_ends_right() {
+    let world = world();
+    let gate = "e2e-lease=1";
+    let namespace = world.namespace("lease", &[gate]);
+    let release = world.release("shop", &namespace, &json!({"hooks": {"half": {"script": "sleep 3; echo done"}}}));
+    let args = ["--namespace-gate", gate, "--lease-name", "hookhost", "--lease-namespace", &namespace];
+    let mut first = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    let leads = |host: &Host| host.log().contains("this hookhost leads");
+    ok(world.cluster.eventually("the first leads", PATIENCE, || leads(&first).then_some(())));
+    let second = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    ok(world.cluster.eventually("the second stands by", PATIENCE, || {
+        second.log().contains("standing by").then_some(())
+    }));
+    let name = world.operation(&release, "half", json!({}));
+    world.phase(&namespace, &name, "Running");
+    first.kill();
+    ok(world.cluster.eventually("the second leads", Duration::from_secs(60), || leads(&second).then_some(())));
+    let operation = world.phase(&namespace, &name, "Succeeded");
+    assert_eq!(world.of_operation(&namespace, "jobs", &operation).len(), 1);
+    // What came while nobody led is served too.
+    let next = world.operation(&world.apart(&release), "ok", json!({}));
+    world.phase(&namespace, &next, "Succeeded");
+}
