@@ -184,7 +184,10 @@ pub enum Error {
     },
 }
 
-use crate::limits::{LOG_LINE_CHARS, LOG_LINES};
+use crate::limits::{LOG_LINE_CHARS, LOG_LINES, MAX_MEMORY};
+
+/// What there is too much of where a policy's memory does not fit into its limit.
+pub(crate) const MEMORY_AT_START: &str = "bytes of memory at its start";
 
 fn trapped(message: &Option<String>, trap: &str) -> String {
     match message {
@@ -235,6 +238,9 @@ impl Error {
             Error::Malformed { .. } => "Build it again with `hookhost policy build`. Policies have no SIMD, threads, \
                  64-bit memories or garbage collection."
                 .into(),
+            Error::TooCostly { what: MEMORY_AT_START, limit, .. } if *limit < MAX_MEMORY as u64 => {
+                "Let the policy have more memory (spec.limits.memory of its HookPolicy), or make it smaller.".into()
+            }
             Error::TooCostly { .. } | Error::DoesNotFit { .. } => "Make the policy smaller: fewer dependencies, no generated tables. Policies \
                  made with the SDK are 100 times below the limits."
                 .into(),

@@ -11,6 +11,7 @@ use crate::answer::{self, Description, SettingsError};
 use crate::clock::Clock;
 use crate::code::WasmDigest;
 use crate::engine::Metering;
+use crate::error::MEMORY_AT_START;
 use crate::guest::{self, Cost, Guest};
 use crate::limits::Limits;
 use crate::text::clean;
@@ -169,7 +170,7 @@ impl Policy {
 fn check_memory(found: u64, limits: Limits) -> Result<(), Error> {
     let limit = limits.memory() as u64;
     if found > limit {
-        return Err(Error::TooCostly { what: "bytes of memory at its start", found, limit });
+        return Err(Error::TooCostly { what: MEMORY_AT_START, found, limit });
     }
     Ok(())
 }

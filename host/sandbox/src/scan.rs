@@ -9,6 +9,7 @@ use wasmparser::{
 
 use crate::Error;
 use crate::contract;
+use crate::error::MEMORY_AT_START;
 use crate::limits;
 use crate::text::clean;
 
@@ -164,11 +165,7 @@ fn memories_fit(memories: &MemorySectionReader<'_>) -> Result<(), Error> {
     for memory in memories.clone() {
         let memory = memory.map_err(malformed)?;
         let page = 1u64 << memory.page_size_log2.unwrap_or(16).min(16);
-        limit(
-            "bytes of memory at its start",
-            memory.initial.saturating_mul(page),
-            limits::MAX_MEMORY as u64,
-        )?;
+        limit(MEMORY_AT_START, memory.initial.saturating_mul(page), limits::MAX_MEMORY as u64)?;
     }
     Ok(())
 }

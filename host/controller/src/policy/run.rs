@@ -46,6 +46,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const MAX_DOUBLINGS: u32 = 8;
 /// The least time between two writes of one status: a policy that fails for every other Operation must not write as often.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause before a status is put back that somebody else keeps overwriting: another hookhost, with other rights
+/// or another folder of policies, finds otherwise and is right too. Short enough for a status that was broken by hand.
+const LONGEST_QUARREL: Duration = Duration::from_secs(3600);
 /// Who the API server notes as the writer of a field.
 const MANAGER: &str = "hookhost";
 
@@ -85,6 +88,10 @@ struct Entry {
     /// Not before.
     write_at: Instant,
     failed_writes: u32,
+    /// The status as it was last written here.
+    written: Option<Value>,
+    /// How often somebody else has written another since the policy changed.
+    overwritten: u32,
 }
 
 /// A load under way.
@@ -191,13 +198,18 @@ impl Runner {
         let (wanted, there) = (Wanted::read(policy), policy.data["status"].clone());
         match self.entries.get_mut(&name) {
             Some(entry) if entry.wanted.uid == wanted.uid => {
-                entry.there = there;
                 entry.is_dirty = true;
+                let is_overwritten = entry.written.as_ref().is_some_and(|written| *written != there);
+                entry.there = there;
                 if entry.wanted.generation == wanted.generation
                     && entry.wanted.annotations == wanted.annotations
                 {
+                    if is_overwritten {
+                        entry.quarrel();
+                    }
                     return;
                 }
+                entry.has_news();
                 let is_same = entry.wanted.component == wanted.component;
                 entry.wanted = wanted;
                 if !is_same {
@@ -245,6 +257,7 @@ impl Runner {
                 );
                 entry.health = Arc::default();
                 entry.state = State::Ready(loaded);
+                entry.has_news();
             }
             Err(NotLoaded { problem, is_transient, digest }) => {
                 let again = Instant::now() + pause(&mut entry.failed_loads);
@@ -272,6 +285,7 @@ impl Runner {
                             "a policy is not ready"
                         );
                         entry.state = State::NotReady(problem);
+                        entry.has_news();
                     }
                 }
             }
@@ -285,6 +299,7 @@ impl Runner {
         entry.is_dirty = true;
         let pause = match result {
             Ok(there) => {
+                entry.written = Some(there.clone());
                 entry.there = there;
                 entry.failed_writes = 0;
                 WRITE_PAUSE
@@ -297,7 +312,7 @@ impl Runner {
                 pause(&mut entry.failed_writes)
             }
         };
-        entry.write_at = Instant::now() + pause;
+        entry.write_at = entry.write_at.max(Instant::now() + pause);
     }
 
     /// Starts the loads and writes whose time has come.
@@ -378,9 +393,25 @@ impl Entry {
             is_writing: false,
             write_at: Instant::now(),
             failed_writes: 0,
+            written: None,
+            overwritten: 0,
         };
         entry.begin();
         entry
+    }
+
+    /// There is something new to say, quarrel or not.
+    fn has_news(&mut self) {
+        self.overwritten = 0;
+        self.write_at = self.write_at.min(Instant::now() + WRITE_PAUSE);
+    }
+
+    /// Takes note that somebody else has overwritten the status; it is put back later and later.
+    fn quarrel(&mut self) {
+        self.written = None;
+        let pause = WRITE_PAUSE.saturating_mul(1 << self.overwritten.min(16)).min(LONGEST_QUARREL);
+        self.overwritten = self.overwritten.saturating_add(1);
+        self.write_at = self.write_at.max(Instant::now() + pause);
     }
 
     /// Begins anew with what is wanted now.

@@ -257,6 +257,25 @@ async fn files_are_read_below_the_directory_that_was_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_hookhosts_that_find_different_things_do_not_write_over_each_other_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.wasm"), allowing()).unwrap();
+    let cluster = Cluster::new([]);
+    cluster.apply("a", json!({"module": {"file": "a.wasm"}}));
+    let options = Options { policy_dir: Some(dir.path().into()), ..Options::default() };
+    let _with_files = Host::start_with(cluster.clone(), options).await;
+    let _without = Host::start(cluster.clone()).await;
+    tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
+    let written = cluster.asked(PATCH);
+    assert!((2..100).contains(&written), "{written} writes in a day");
+    // A change is told at once all the same.
+    cluster.apply("a", json!({"module": {"file": "b.wasm"}}));
+    let begun = tokio::time::Instant::now();
+    cluster.until("a", |status| status["observedGeneration"] == 2).await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_decided_before_the_policies_are_known() {
     let cluster = Cluster::new([("a", allowing())]);
     cluster.apply("a", spec("a"));
