@@ -13,10 +13,14 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use testbed::{Options, Programs};
+use testbed::{Image, Options, Programs};
 
-use crate::run::{root, say, seconds};
+use crate::policies::{self, Profile};
+use crate::run::{forget_this_task, root, say, seconds, target};
 use crate::setup;
+
+/// The image of this build, as the Dockerfile makes it.
+pub(crate) const IMAGE: &str = "localhost/hookhost:dev";
 
 /// What the cluster says to the process that started it.
 const READY: &str = "ready";
@@ -27,7 +31,7 @@ pub(crate) enum Task {
     Up,
     /// Stop it; its data are gone, its logs stay
     Down,
-    /// Open a shell, or run a command, with kubectl, helm and helm3 on the PATH; without `up`, in a cluster of its own
+    /// Open a shell, or run a command, with kubectl, helm, helm3 and hookhost on the PATH; without `up`, in a cluster of its own
     Shell {
         /// The command, after --
         #[arg(last = true)]
@@ -65,6 +69,12 @@ pub(crate) fn programs_for(options: Options) -> Result<Programs> {
     }
 }
 
+/// Makes the image of a built `hookhost`.
+pub(crate) fn image(hookhost: &Path) -> Result<Image> {
+    let image = Image::new(IMAGE).program(hookhost, "/hookhost")?;
+    Ok(image.entrypoint(&["/hookhost"]).user("65532:65532"))
+}
+
 /// All that this user can have.
 pub(crate) fn whole() -> Options {
     let options = if testbed::is_root() { Options::pods() } else { Options::controllers() };
@@ -73,9 +83,14 @@ pub(crate) fn whole() -> Options {
     if testbed::is_root() || whole.missing_packages().is_empty() { whole } else { options.with_flux() }
 }
 
+/// Whether this user's cluster runs pods.
+fn has_pods() -> bool {
+    whole() == Options::pods().with_flux().with_registry()
+}
+
 /// Says what this user's cluster has not.
 fn say_what_is_missing() {
-    if whole() == Options::pods().with_flux().with_registry() {
+    if has_pods() {
         return;
     }
     say("without root no pods run: the kubelet needs it");
@@ -94,6 +109,9 @@ fn up() -> Result<()> {
         return Ok(());
     }
     programs_for(whole())?;
+    if has_pods() {
+        policies::hookhost(Profile::Dev)?;
+    }
     fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
     let start = Instant::now();
     let mut serve = testbed::isolated_command(std::env::current_exe()?)?;
@@ -116,6 +134,16 @@ fn up() -> Result<()> {
     say("  cargo xtask cluster shell                            a shell with kubectl, helm and helm3");
     say("  cargo xtask cluster shell -- kubectl get pods -A     or one command");
     say("  cargo xtask cluster down");
+    if has_pods() {
+        let (repository, tag) = IMAGE.rsplit_once(':').unwrap_or((IMAGE, ""));
+        say(&format!(
+            "this build is on the PATH of that shell, and in the cluster as the image {IMAGE}; there:"
+        ));
+        say(&format!(
+            "  helm install hookhost deploy/hookhost -n hookhost --create-namespace --set \
+             image.repository={repository},image.tag={tag}"
+        ));
+    }
     say(&format!("logs are in {}", dir().join("logs").display()));
     Ok(())
 }
@@ -123,7 +151,10 @@ fn up() -> Result<()> {
 fn serve() -> Result<()> {
     let programs = programs_for(whole())?;
     testbed::isolate()?;
-    let _cluster = whole().start(&programs, &dir())?;
+    let cluster = whole().start(&programs, &dir())?;
+    if has_pods() {
+        cluster.load(&image(&target().join("debug/hookhost"))?)?;
+    }
     writeln!(io::stdout(), "{READY}")?;
     loop {
         thread::park();
@@ -158,7 +189,7 @@ fn shell(words: &[String]) -> Result<()> {
         say_what_is_missing();
         let dir = tempfile::tempdir()?;
         let cluster = whole().start(&programs, dir.path())?;
-        run(cluster.command(&words[0]).args(&words[1..]))?
+        run(with_hookhost(&mut cluster.command(&words[0])).args(&words[1..]))?
     };
     if status.success() { Ok(()) } else { bail!("{} ended with {status}", words[0]) }
 }
@@ -172,10 +203,23 @@ fn enter(pid: Pid, words: &[String], programs: &Programs) -> Result<ExitStatus> 
     }
     nsenter.arg(format!("--wd={}", std::env::current_dir()?.display())).arg("--").args(words);
     testbed::environment(&mut nsenter, programs, &dir());
-    run(&mut nsenter)
+    run(with_hookhost(&mut nsenter))
+}
+
+/// Puts this build's `hookhost` on a command's PATH.
+fn with_hookhost(command: &mut Command) -> &mut Command {
+    let given = command.get_envs().find(|(key, _)| *key == "PATH").and_then(|(_, path)| path);
+    let path = given.map(ToOwned::to_owned).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+    let paths = std::iter::once(target().join("debug")).chain(std::env::split_paths(&path));
+    match std::env::join_paths(paths) {
+        Ok(path) => command.env("PATH", path),
+        // A folder with a colon in its name can be on no PATH.
+        Err(_) => command,
+    }
 }
 
 fn run(command: &mut Command) -> Result<ExitStatus> {
+    forget_this_task(command);
     command.status().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
 }
 

@@ -29,8 +29,26 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show the main job on real input: list a release's hooks, plan one run with three policies, a denial, a hold
-    Demo,
+    /// Show the main job: plan a hook's run from a release record, then run it on a real cluster, in a minute
+    ///
+    /// With root the cluster is one of this machine, in namespaces of its own, that is gone afterwards. Without, or for a
+    /// cluster that you have: --context.
+    Demo {
+        /// Use the cluster of this context of your kubeconfig; the demo makes a namespace hookhost-demo there, and removes it
+        #[arg(long, value_name = "NAME")]
+        context: Option<String>,
+        /// Image of the demo's hooks in that cluster; it needs a shell
+        #[arg(
+            long,
+            value_name = "IMAGE",
+            default_value = "docker.io/library/busybox:1.36",
+            requires = "context"
+        )]
+        image: String,
+    },
+    /// The demo's part on a cluster
+    #[command(hide = true)]
+    DemoInABox,
     /// Run the tests: everything, as CI does, or what takes at most three minutes
     Test {
         /// Leave out what needs a control plane or builds crates outside the repository
@@ -61,7 +79,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
-        Task::Demo => demo::demo(),
+        Task::Demo { context, image } => demo::demo(context.as_deref(), &image),
+        Task::DemoInABox => demo::play_in_a_box(),
         Task::Test { quick } => test::test(quick),
         Task::Bench { name } => bench::bench(name.as_deref()),
         Task::Policies => policies::build(policies::Profile::Dev).map(drop),

@@ -31,8 +31,8 @@ pub(crate) enum Profile {
     Release,
 }
 
-/// The `hookhost` binary.
-fn hookhost(profile: Profile) -> Result<PathBuf> {
+/// Builds the `hookhost` binary; gives back its place.
+pub(crate) fn hookhost(profile: Profile) -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--package", "hookhost"]);
     let folder = match profile {

@@ -41,11 +41,19 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// The very cargo that runs this task.
 pub(crate) fn cargo() -> Command {
     let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Set by the `cargo run` around this task; a nested cargo must find its own.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
-        command.env_remove(name);
-    }
+    forget_this_task(&mut command);
     command
+}
+
+/// Takes away what the `cargo run` around this task has set. A cargo below must find its own, and crates that look at these
+/// in their build scripts would be built anew.
+pub(crate) fn forget_this_task(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let is_of_cargo = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].into_iter().any(is_of_cargo) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Runs a step to its end, its output shown as it comes.

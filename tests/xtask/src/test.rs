@@ -1,5 +1,5 @@
 //! A *test run* is what CI does: the checks, every crate's tests, the stock policies in the sandbox and, unless quick,
-//! what needs a control plane, a crate outside the repository, or the demo.
+//! what needs a cluster (hookhost end to end among it), a crate outside the repository, or the demo.
 
 use std::thread;
 use std::time::Instant;
@@ -22,8 +22,11 @@ pub(crate) fn test(quick: bool) -> Result<()> {
         programs.join().map_err(|_| anyhow!("building the control plane panicked"))??;
     }
 
-    // The testbed's tests need the control plane.
-    step("tests", cargo().args(["test", "--workspace", "--exclude", "testbed", "--quiet"]))?;
+    // The other two need a cluster.
+    step(
+        "tests",
+        cargo().args(["test", "--workspace", "--exclude", "testbed", "--exclude", "e2e", "--quiet"]),
+    )?;
     for name in policies::names()? {
         let policy = root().join("policies").join(&name);
         step(&format!("cases of {name}"), command(&hookhost).args(["policy", "test"]).arg(policy))?;
@@ -33,13 +36,17 @@ pub(crate) fn test(quick: bool) -> Result<()> {
         step("the way of a policy's author", cargo().args(author))?;
         let mut testbed = cargo();
         testbed.args(["test", "--package", "testbed", "--quiet"]);
-        if !testbed::is_root() {
-            say("without root no pods run: their tests are left out");
-            testbed.args(["--lib", "--test", "cluster", "--test", "killed"]);
+        if testbed::is_root() {
+            step("the testbed", &mut testbed)?;
+            step("end to end", cargo().args(["test", "--package", "e2e", "--quiet"]))?;
+        } else {
+            say(
+                "without root no pods run: their tests are left out, and all of hookhost end to end (tests/e2e)",
+            );
+            step("the testbed", testbed.args(["--lib", "--test", "cluster", "--test", "killed"]))?;
         }
-        step("the testbed", &mut testbed)?;
         live_records()?;
-        demo::demo()?;
+        demo::demo(None, "")?;
     }
     say(&format!("all tests passed in {}", seconds(start.elapsed())));
     Ok(())
