@@ -68,9 +68,11 @@ fn policy_name(policy: &str) -> String {
 
 fn on_the_set(set: &mut Set<'_>, context: &str, image: &str) -> Result<()> {
     let (screen, kubectl) = (set.screen, set.kubectl);
-    screen.title("What hookhost watches");
     for (kind, crd) in CRDS {
         if screen.quietly(&format!("{kubectl} get crd {crd}")).is_err() {
+            if set.crds.is_empty() {
+                screen.title("The kinds that hookhost works with");
+            }
             set.crds.push(crd);
             screen.types(&format!("hookhost crds {kind} | {kubectl} apply --server-side -f -"))?;
             screen.quietly(&format!("{kubectl} wait --for=condition=Established crd/{crd} --timeout=60s"))?;
