@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The first pause after an error; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(500);
@@ -17,9 +17,17 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Doublings after which every pause is the longest.
 const MAX_DOUBLINGS: u32 = 16;
 
-/// How often each Operation had to wait in a row, by its UID.
+/// The pauses of each Operation, by its UID.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff(Mutex<HashMap<String, u32>>);
+pub(crate) struct Backoff(Mutex<HashMap<String, Pauses>>);
+
+/// The pauses of one Operation in a row.
+#[derive(Debug, Default)]
+struct Pauses {
+    times: u32,
+    /// When the last one is over.
+    until: Option<Instant>,
+}
 
 impl Backoff {
     /// The pause after an error.
@@ -27,9 +35,32 @@ impl Backoff {
         self.grow(uid, FIRST)
     }
 
-    /// The pause while waiting for what is not watched.
+    /// The pause while waiting for what is not watched. An Operation that is looked at in the middle of one, for another
+    /// reason or because it was just written, pauses for the rest of it: only what was waited for in vain counts.
     pub(crate) fn slow(&self, uid: &str) -> Duration {
-        self.grow(uid, FIRST_SLOW)
+        self.slow_at(uid, Instant::now())
+    }
+
+    fn slow_at(&self, uid: &str, now: Instant) -> Duration {
+        let until = self.lock().get(uid).and_then(|pauses| pauses.until);
+        if let Some(rest) =
+            until.and_then(|until| until.checked_duration_since(now)).filter(|rest| !rest.is_zero())
+        {
+            return rest;
+        }
+        let pause = self.grow(uid, FIRST_SLOW);
+        self.lock().entry(uid.to_owned()).or_default().until = now.checked_add(pause);
+        pause
+    }
+
+    /// Whether the last look ended in a pause.
+    pub(crate) fn is_known(&self, uid: &str) -> bool {
+        self.times(uid) > 0
+    }
+
+    /// How often it has paused in a row.
+    pub(crate) fn times(&self, uid: &str) -> u32 {
+        self.lock().get(uid).map_or(0, |pauses| pauses.times)
     }
 
     /// The next pause is a first one again.
@@ -38,14 +69,14 @@ impl Backoff {
     }
 
     fn grow(&self, uid: &str, first: Duration) -> Duration {
-        let mut times = self.lock();
-        let doublings = times.entry(uid.to_owned()).or_insert(0);
-        let pause = first.saturating_mul(1 << *doublings).min(LONGEST);
-        *doublings = (*doublings + 1).min(MAX_DOUBLINGS);
+        let mut known = self.lock();
+        let Pauses { times, .. } = known.entry(uid.to_owned()).or_default();
+        let pause = first.saturating_mul(1 << *times).min(LONGEST);
+        *times = (*times + 1).min(MAX_DOUBLINGS);
         pause
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u32>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Pauses>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,5 +93,16 @@ mod tests {
         assert!(pauses.is_sorted() && pauses.last() == Some(&LONGEST));
         backoff.forget("a");
         assert_eq!(backoff.next("a"), FIRST);
+    }
+
+    #[test]
+    fn a_look_in_the_middle_of_a_slow_pause_does_not_make_the_next_one_longer() {
+        let (backoff, start) = (Backoff::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(backoff.slow_at("a", start), Duration::from_secs(5));
+        assert_eq!(backoff.slow_at("a", after(1)), Duration::from_secs(4));
+        assert_eq!(backoff.slow_at("a", after(5)), Duration::from_secs(10));
+        assert_eq!(backoff.slow_at("a", after(14)), Duration::from_secs(1));
+        assert_eq!(backoff.slow_at("a", after(16)), Duration::from_secs(20));
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Result, chain};
 use crate::read::Reader;
 use crate::wake::{OperationKey, Wakes};
 use crate::watch::{Job, Operations};
-use crate::write::Writes;
+use crate::write::{Writes, is_conflict};
 
 /// Pause after a suspect could not be looked at: no other is worth a try before.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
@@ -36,19 +36,21 @@ impl Orphans {
         self.0.more.notify_one();
     }
 
+    /// The next one, which is none any more: whatever is told of it from now on makes it one again.
     async fn next(&self) -> (String, String) {
         loop {
-            let suspect =
-                self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).iter().next().cloned();
-            match suspect {
+            match self.take() {
                 Some(suspect) => return suspect,
                 None => self.0.more.notified().await,
             }
         }
     }
 
-    fn done(&self, suspect: &(String, String)) {
-        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(suspect);
+    fn take(&self) -> Option<(String, String)> {
+        let mut suspects = self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspect = suspects.iter().next().cloned()?;
+        suspects.remove(&suspect);
+        Some(suspect)
     }
 }
 
@@ -67,19 +69,14 @@ impl Warden {
         // Before all Operations are known, every Job would be a suspect.
         self.operations.synced().await;
         loop {
-            let suspect = self.orphans.next().await;
-            match self.look(&suspect.0, &suspect.1).await {
-                Ok(()) => self.orphans.done(&suspect),
-                Err(error) => {
-                    let (namespace, job) = &suspect;
-                    tracing::debug!(
-                        namespace,
-                        job,
-                        error = chain(&error),
-                        "cannot look at a Job without an Operation"
-                    );
-                    tokio::time::sleep(AFTER_ERROR).await;
-                }
+            let (namespace, job) = self.orphans.next().await;
+            let Err(error) = self.look(&namespace, &job).await else { continue };
+            self.orphans.suspect(&namespace, &job);
+            // Changed by somebody in between: its newer form is asked for at once.
+            if !is_conflict(&error) {
+                let error = chain(&error);
+                tracing::debug!(namespace, job, error, "cannot look at a Job without an Operation");
+                tokio::time::sleep(AFTER_ERROR).await;
             }
         }
     }
@@ -101,9 +98,10 @@ impl Warden {
             self.wakes.wake(key);
             return Ok(());
         }
-        if !job.is_deleted() {
-            self.writes.delete_job(&job).await?;
-        }
+        // Deleted, it has another version, which letting it go is bound to.
+        let job =
+            if job.is_deleted() { Some(job) } else { self.writes.delete_job(&job).await?.and_then(Job::new) };
+        let Some(job) = job else { return Ok(()) };
         self.writes.release_job(&job).await?;
         tracing::info!(
             namespace,
@@ -121,4 +119,22 @@ fn operation_of(job: &Job) -> Option<OperationKey> {
     let decision: Value = serde_json::from_str(annotations.get(DECISION)?.as_str()?).ok()?;
     let text = |field: &str| decision.pointer(field).and_then(Value::as_str);
     Some(OperationKey::new(text("/operation/namespace")?, text("/operation/name")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_suspect_that_is_told_of_while_it_is_looked_at_is_looked_at_again() {
+        let orphans = Orphans::default();
+        orphans.suspect("org", "job");
+        orphans.suspect("org", "job");
+        assert!(orphans.next().now_or_never().is_some());
+        assert!(orphans.next().now_or_never().is_none(), "each once");
+        orphans.suspect("org", "job");
+        assert!(orphans.next().now_or_never().is_some());
+    }
 }

@@ -61,15 +61,16 @@ impl Writes {
         }
     }
 
-    /// Deletes the Job with its pods, if it is still this very Job.
-    pub(crate) async fn delete_job(&self, job: &Job) -> Result<()> {
+    /// Deletes the Job with its pods, if it is still this very Job; gives back its new form, none if it is gone.
+    pub(crate) async fn delete_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
         let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
         let uid = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
         // In the background the pods would run on to their end: our finalizer keeps the Job, and with it the pods.
         let params = DeleteParams::foreground().preconditions(uid);
         let jobs = self.jobs(&job.namespace);
         match self.writer.send(&call, jobs.delete(&job.name, &params)).await {
-            Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+            Ok(deleted) => Ok(deleted.left()),
+            Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
