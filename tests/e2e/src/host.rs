@@ -45,13 +45,15 @@ impl Host {
             .arg("controller")
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            .args(["--log-level", "hookhost=debug,info"])
             .args(args)
             // Nothing of this user's, and compiled policies are kept for all hosts of a test run.
             .env("HOME", cluster.logs())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(output);
+        if !args.iter().any(|arg| arg.starts_with("--log-level")) {
+            command.args(["--log-level", "hookhost=debug,info"]);
+        }
         if !args.iter().any(|arg| arg.starts_with("--lease")) {
             command.arg("--no-lease");
         }

@@ -7,10 +7,13 @@
 //!    └────► host: hookhost controller ──► (proxy) ──► API server
 //! ```
 
+mod api;
 mod host;
 mod proxy;
 mod world;
 
 pub use host::{Host, hookhost};
 pub use proxy::{Fault, Proxy};
-pub use world::{CLUSTER_ID, GATE, PATIENCE, Release, World, condition, ok, says, world};
+pub use world::{
+    CLUSTER_ID, GATE, PATIENCE, Release, World, apply_release, condition, furnish, message, ok, says, world,
+};

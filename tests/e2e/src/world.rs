@@ -1,15 +1,18 @@
 //! The *world* is what all end-to-end tests of a process share: the whole cluster with Flux, hookhost's CRDs, the chart in
 //! a registry, and one host for the gated namespaces.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 use testbed::{Cluster, Options};
 
+use crate::api::Api;
 use crate::host::{Host, hookhost};
 
 /// How long anything may take that a test waits for. A run takes 3 s on an idle machine; CI's may be busy.
@@ -21,21 +24,36 @@ pub const GATE: &str = "managed-by=vworkspace";
 /// The id of this cluster, for the shared host.
 pub const CLUSTER_ID: &str = "cluster-test-1";
 
+/// Spares of a hook in the shared release.
+const SPARES: u32 = 40;
+
 /// What all tests share.
 pub struct World {
     /// The cluster.
     pub cluster: &'static Cluster,
+    api: Api,
     host: Host,
     made: AtomicU32,
+    spares: Mutex<HashMap<String, u32>>,
 }
 
-/// A release that real Flux installed from the chart beside this crate, and the ApplicationInstance that stands for it.
+/// A release that real Flux installed from the chart beside this crate, and an ApplicationInstance that stands for it.
 #[derive(Clone, Debug)]
 pub struct Release {
     /// Namespace of all of it.
     pub namespace: String,
-    /// Name of the release, the HelmRelease and the ApplicationInstance.
+    /// Name of the release and the HelmRelease.
     pub name: String,
+    /// Name of the ApplicationInstance.
+    pub instance: String,
+}
+
+impl Release {
+    /// The release of a name, with an ApplicationInstance of the same name.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Release {
+        Release { namespace: namespace.to_owned(), name: name.to_owned(), instance: name.to_owned() }
+    }
 }
 
 /// The world of this process; whoever asks first makes it.
@@ -55,16 +73,16 @@ impl World {
         // Beside the binaries; a path without "..", which Flux cannot cope with.
         let dir = hookhost().with_file_name("e2e");
         let cluster = testbed::shared(options, &dir)?;
-        let crds = Command::new(hookhost()).arg("crds").output()?;
-        cluster.apply("default", &String::from_utf8(crds.stdout)?)?;
-        for crd in ["operations.ops", "applicationinstances.apps", "hookpolicies.policy"] {
-            let crd = format!("crd/{crd}.vworkspace.io");
-            cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"])?;
-        }
-        cluster.push_chart(&Path::new(env!("CARGO_MANIFEST_DIR")).join("chart"))?;
+        furnish(cluster)?;
         let args = ["--cluster-id", CLUSTER_ID, "--organisation-label", "vworkspace.io/organisation"];
         let host = Host::start(cluster, &cluster.kubeconfig(), &args);
-        Ok(World { cluster, host, made: AtomicU32::new(0) })
+        Ok(World {
+            cluster,
+            api: Api::connect(cluster)?,
+            host,
+            made: AtomicU32::new(0),
+            spares: Mutex::default(),
+        })
     }
 
     /// What the shared host has logged so far.
@@ -78,16 +96,39 @@ impl World {
     /// The cluster refuses it.
     pub fn namespace(&self, prefix: &str, labels: &[&str]) -> String {
         let namespace = ok(self.cluster.namespace(prefix));
-        for label in labels {
-            ok(self.cluster.kubectl(&["label", "namespace", &namespace, label]));
+        for (key, value) in labels.iter().filter_map(|label| label.split_once('=')) {
+            self.label_namespace(&namespace, key, value);
         }
         namespace
+    }
+
+    /// Gives a namespace a label.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn label_namespace(&self, namespace: &str, key: &str, value: &str) {
+        let patch = json!({"metadata": {"labels": {key: value}}});
+        self.patch("", &format!("namespace/{namespace}"), &patch);
     }
 
     /// The release that tests share who only run its hooks.
     pub fn shop(&self) -> &'static Release {
         static SHOP: OnceLock<Release> = OnceLock::new();
-        SHOP.get_or_init(|| self.release("shop", &self.namespace("shop", &[GATE]), &json!({})))
+        let values = json!({"hooks": {"ok": {"spares": SPARES}, "slow": {"spares": SPARES}}});
+        SHOP.get_or_init(|| self.release("shop", &self.namespace("shop", &[GATE]), &values))
+    }
+
+    /// One of the shared release's spares of "ok" or "slow" that nobody else runs: of one hook of a release there is only one
+    /// run at a time.
+    ///
+    /// # Panics
+    /// There are no more.
+    pub fn spare(&self, hook: &str) -> String {
+        let mut taken = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = taken.entry(hook.to_owned()).or_insert(0);
+        *number += 1;
+        assert!(*number <= SPARES, "more spares of {hook} are wanted than there are");
+        format!("{hook}-spare-{number}")
     }
 
     /// A release of its own, installed by Flux with these values, and its ApplicationInstance, ready.
@@ -95,29 +136,34 @@ impl World {
     /// # Panics
     /// It does not get ready.
     pub fn release(&self, name: &str, namespace: &str, values: &Value) -> Release {
-        let release = Release { namespace: namespace.to_owned(), name: name.to_owned() };
-        let registry = Cluster::REGISTRY;
-        let yaml = format!(
-            "apiVersion: source.toolkit.fluxcd.io/v1
-kind: OCIRepository
-metadata: {{name: {name}}}
-spec:
-  url: oci://{registry}/charts/shop
-  insecure: true
-  interval: 1h
-  ref: {{tag: 1.0.0}}
-  layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}
----
-apiVersion: helm.toolkit.fluxcd.io/v2
-kind: HelmRelease
-metadata: {{name: {name}}}
-spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}}}, values: {values}}}
-"
-        );
-        ok(self.cluster.apply(namespace, &yaml));
-        self.wait(&release, &format!("helmrelease/{name}"), "condition=Ready");
-        self.instance(&release, json!({"ops.vworkspace.io/migration": "helmHookJob"}), true);
+        let release = Release::new(namespace, name);
+        ok(apply_release(self.cluster, &release, values));
+        self.ready(&release);
+        self.instance(&release, capable(), true);
         release
+    }
+
+    /// Waits until Flux has done all that the HelmRelease says.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    pub fn ready(&self, release: &Release) {
+        let is_ready = |it: &Value| {
+            let ready = condition(it, "Ready");
+            ready["status"] == "True" && ready["observedGeneration"] == it["metadata"]["generation"]
+        };
+        self.until_object(&release.namespace, &format!("helmrelease/{}", release.name), "Ready", is_ready);
+    }
+
+    /// The same release by an ApplicationInstance of its own, so that Operations on it are in nobody's way.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn apart(&self, release: &Release) -> Release {
+        let instance = format!("{}-{}", release.name, self.number());
+        let apart = Release { instance, ..release.clone() };
+        self.instance(&apart, capable(), true);
+        apart
     }
 
     /// The ApplicationInstance of a release, with these annotations, as its operator would leave it.
@@ -125,34 +171,33 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
     /// # Panics
     /// The cluster refuses it.
     pub fn instance(&self, release: &Release, annotations: Value, ready: bool) {
-        let Release { namespace, name } = release;
-        let instance = json!({
+        let Release { namespace, name, instance } = release;
+        let object = json!({
             "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance",
-            "metadata": {"name": name, "annotations": annotations},
+            "metadata": {"name": instance, "annotations": annotations},
             "spec": {
                 "appRef": {"catalogId": "shop"},
                 "chart": {"sourceType": "oci", "url": format!("oci://{}/charts", Cluster::REGISTRY), "name": "shop", "version": "1.0.0"},
                 "release": {"name": name, "namespace": namespace},
             },
         });
-        ok(self.cluster.apply(namespace, &instance.to_string()));
+        self.apply(namespace, &object);
+        self.instance_status(release, ready);
+    }
+
+    /// Says of a release's ApplicationInstance, as its operator would, which HelmRelease it has and whether it is ready.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn instance_status(&self, release: &Release, ready: bool) {
+        let Release { namespace, name, instance } = release;
         let (status, reason) = if ready { ("True", "Reconciled") } else { ("False", "Progressing") };
-        let status = json!({"status": {
+        let status = json!({
             "helmReleaseRef": {"name": name, "namespace": namespace},
             "conditions": [{"type": "Ready", "status": status, "reason": reason, "message": "as the test says",
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-        }});
-        let instance = format!("applicationinstance/{name}");
-        ok(self.cluster.kubectl(&[
-            "patch",
-            &instance,
-            "--namespace",
-            namespace,
-            "--subresource=status",
-            "--type=merge",
-            "--patch",
-            &status.to_string(),
-        ]));
+        });
+        self.patch_status(namespace, &format!("applicationinstance/{instance}"), &status);
     }
 
     /// Makes an Operation on a release's hook, in the spec's shape, with these further parameters; gives back its name.
@@ -160,10 +205,14 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
     /// # Panics
     /// The cluster refuses it.
     pub fn operation(&self, release: &Release, hook: &str, parameters: Value) -> String {
-        let name = format!("{}-{hook}-{}", release.name, self.made.fetch_add(1, Ordering::Relaxed));
-        let operation = self.operation_named(&name, release, hook, parameters);
-        ok(self.cluster.apply(&release.namespace, &operation.to_string()));
+        let name = format!("{}-{hook}-{}", release.name, self.number());
+        self.apply(&release.namespace, &self.operation_named(&name, release, hook, parameters));
         name
+    }
+
+    /// A number that no other in this process is.
+    pub fn number(&self) -> u32 {
+        self.made.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The Operation of a name, not made yet.
@@ -176,24 +225,70 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
             "apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation",
             "metadata": {"name": name},
             "spec": {
-                "targetRef": {"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": release.name},
+                "targetRef": {"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": release.instance},
                 "type": "Migration", "engine": "helmHookJob", "parameters": all,
             },
         })
     }
 
+    /// Applies an object, server-side; gives back what became of it.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn apply(&self, namespace: &str, object: &Value) -> Value {
+        ok(self.api.apply(namespace, object))
+    }
+
+    /// Patches an object ("KIND/NAME") with a JSON merge patch; gives back what became of it.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn patch(&self, namespace: &str, object: &str, patch: &Value) -> Value {
+        ok(self.api.patch(namespace, object, false, patch))
+    }
+
+    /// Merges this into an object's status.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn patch_status(&self, namespace: &str, object: &str, status: &Value) -> Value {
+        ok(self.api.patch(namespace, object, true, &json!({"status": status})))
+    }
+
+    /// Deletes an object, by its kind's default way where no other is given, and does not wait for it to be gone.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn delete(&self, namespace: &str, object: &str, propagation: Option<PropagationPolicy>) {
+        ok(self.api.delete(namespace, object, propagation));
+    }
+
     /// An object as it is; none if it is not there.
     pub fn get(&self, namespace: &str, object: &str) -> Option<Value> {
+        if Api::knows(object) {
+            return ok(self.api.get(namespace, object));
+        }
         let text = self.cluster.kubectl(&["get", object, "--namespace", namespace, "--output=json"]).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// All objects of a kind in a namespace that have a label.
     pub fn list(&self, namespace: &str, kind: &str, selector: &str) -> Vec<Value> {
-        let args = ["get", kind, "--namespace", namespace, "--selector", selector, "--output=json"];
-        let text = ok(self.cluster.kubectl(&args));
-        let list: Value = serde_json::from_str(&text).unwrap_or_default();
-        list["items"].as_array().cloned().unwrap_or_default()
+        ok(self.api.list(namespace, kind, selector))
+    }
+
+    /// The Jobs, or the pods, of an Operation, wherever `namespace` its release is.
+    pub fn of_operation(&self, namespace: &str, kind: &str, operation: &Value) -> Vec<Value> {
+        let uid = operation["metadata"]["uid"].as_str().unwrap_or_default();
+        self.list(namespace, kind, &format!("ops.vworkspace.io/operation={uid}"))
+    }
+
+    /// What a pod's container has written.
+    ///
+    /// # Panics
+    /// There is no such log.
+    pub fn pod_log(&self, namespace: &str, pod: &str) -> String {
+        ok(self.api.log(namespace, pod))
     }
 
     /// Waits until kubectl sees a condition on an object.
@@ -211,7 +306,7 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
     /// Waits until an Operation is as `until` says; gives back the whole object.
     ///
     /// # Panics
-    /// It does not get there; the message shows the object and the host's last words.
+    /// It does not get there; the message shows the object.
     pub fn until(
         &self,
         namespace: &str,
@@ -219,11 +314,61 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
         what: &str,
         until: impl Fn(&Value) -> bool,
     ) -> Value {
-        let object = format!("operation/{operation}");
-        let seen = self.cluster.eventually(what, PATIENCE, || self.get(namespace, &object).filter(&until));
-        seen.unwrap_or_else(|error| {
-            panic!("{error}\n{:#}", self.get(namespace, &object).unwrap_or_default());
+        self.until_object(namespace, &format!("operation/{operation}"), what, until)
+    }
+
+    /// Waits until an object is there and as `until` says; gives back the whole object.
+    ///
+    /// # Panics
+    /// It does not get there; the message shows the object.
+    pub fn until_object(
+        &self,
+        namespace: &str,
+        object: &str,
+        what: &str,
+        until: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let seen = ok(self.api.until(namespace, object, PATIENCE, |object| object.is_some_and(&until)));
+        seen.flatten().unwrap_or_else(|| {
+            let now = self.get(namespace, object).unwrap_or_default();
+            panic!("{object} in {namespace} did not become: {what}\n{now:#}");
         })
+    }
+
+    /// Waits until an object is not there any more.
+    ///
+    /// # Panics
+    /// It stays; the message shows it.
+    pub fn until_gone(&self, namespace: &str, object: &str) {
+        let seen = ok(self.api.until(namespace, object, PATIENCE, |object| object.is_none()));
+        seen.unwrap_or_else(|| {
+            let now = self.get(namespace, object).unwrap_or_default();
+            panic!("{object} in {namespace} stays\n{now:#}");
+        });
+    }
+
+    /// Waits until an Operation waits for this reason.
+    ///
+    /// # Panics
+    /// It does not get there.
+    pub fn blocked(&self, namespace: &str, operation: &str, reason: &str) -> Value {
+        let wanted = format!("True/{reason}");
+        let operation = self
+            .until(namespace, operation, &format!("Blocked={wanted}"), |it| says(it, "Blocked") == wanted);
+        assert_eq!(operation["status"]["phase"], "Pending", "{operation:#}");
+        operation
+    }
+
+    /// Waits until an Operation has failed for this reason before it had a Job; gives back its message.
+    ///
+    /// # Panics
+    /// It does not get there.
+    pub fn refused(&self, namespace: &str, operation: &str, reason: &str) -> String {
+        let operation = self.phase(namespace, operation, "Failed");
+        let wanted = (format!("False/{reason}"), format!("True/{reason}"));
+        assert_eq!((says(&operation, "Accepted"), says(&operation, "Failed")), wanted, "{operation:#}");
+        assert!(operation["status"]["engineRef"].is_null(), "no Job is made: {operation:#}");
+        message(&operation, "Failed")
     }
 
     /// Waits until an Operation is in a phase.
@@ -237,10 +382,62 @@ spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}
     }
 }
 
+/// Gives a cluster hookhost's CRDs, and its registry the chart beside this crate.
+///
+/// # Errors
+/// The cluster refuses one of them.
+pub fn furnish(cluster: &Cluster) -> Result<()> {
+    let crds = Command::new(hookhost()).arg("crds").output()?;
+    cluster.apply("default", &String::from_utf8(crds.stdout)?)?;
+    for crd in ["operations.ops", "applicationinstances.apps", "hookpolicies.policy"] {
+        let crd = format!("crd/{crd}.vworkspace.io");
+        cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"])?;
+    }
+    cluster.push_chart(&Path::new(env!("CARGO_MANIFEST_DIR")).join("chart"))?;
+    Ok(())
+}
+
+/// Asks Flux for a release of that chart with these values.
+///
+/// # Errors
+/// The cluster refuses it.
+pub fn apply_release(cluster: &Cluster, release: &Release, values: &Value) -> Result<()> {
+    let (Release { namespace, name, .. }, registry) = (release, Cluster::REGISTRY);
+    let yaml = format!(
+        "apiVersion: source.toolkit.fluxcd.io/v1
+kind: OCIRepository
+metadata: {{name: {name}}}
+spec:
+  url: oci://{registry}/charts/shop
+  insecure: true
+  interval: 1h
+  ref: {{tag: 1.0.0}}
+  layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {{name: {name}}}
+spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}}}, values: {values}}}
+"
+    );
+    cluster.apply(namespace, &yaml)?;
+    Ok(())
+}
+
 /// A condition of an object; null if it has none of the type.
 pub fn condition(object: &Value, kind: &str) -> Value {
     let all = object["status"]["conditions"].as_array();
     all.into_iter().flatten().find(|condition| condition["type"] == kind).cloned().unwrap_or_default()
+}
+
+/// What a condition says to people.
+pub fn message(object: &Value, kind: &str) -> String {
+    condition(object, kind)["message"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The annotation by which an instance says that hookhost may run its Migrations.
+fn capable() -> Value {
+    json!({"ops.vworkspace.io/migration": "helmHookJob"})
 }
 
 /// "True/HelmHookJobActive": a condition's status and reason.

@@ -51,19 +51,22 @@ fn whoever_stands_by_takes_over_when_the_leader_is_killed_and_a_run_in_flight_en
     let world = world();
     let gate = "e2e-lease=1";
     let namespace = world.namespace("lease", &[gate]);
-    let release = world.release("shop", &namespace, &json!({"hooks": {"half": {"script": "sleep 3; echo done"}}}));
+    let release =
+        world.release("shop", &namespace, &json!({"hooks": {"half": {"script": "sleep 3; echo done"}}}));
     let args = ["--namespace-gate", gate, "--lease-name", "hookhost", "--lease-namespace", &namespace];
     let mut first = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
     let leads = |host: &Host| host.log().contains("this hookhost leads");
     ok(world.cluster.eventually("the first leads", PATIENCE, || leads(&first).then_some(())));
     let second = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
-    ok(world.cluster.eventually("the second stands by", PATIENCE, || {
-        second.log().contains("standing by").then_some(())
-    }));
+    ok(world
+        .cluster
+        .eventually("the second stands by", PATIENCE, || second.log().contains("standing by").then_some(())));
     let name = world.operation(&release, "half", json!({}));
     world.phase(&namespace, &name, "Running");
     first.kill();
-    ok(world.cluster.eventually("the second leads", Duration::from_secs(60), || leads(&second).then_some(())));
+    ok(world
+        .cluster
+        .eventually("the second leads", Duration::from_secs(60), || leads(&second).then_some(())));
     let operation = world.phase(&namespace, &name, "Succeeded");
     assert_eq!(world.of_operation(&namespace, "jobs", &operation).len(), 1);
     // What came while nobody led is served too.

@@ -22,7 +22,8 @@ const MOST_WRITES: usize = 7;
 fn killed_at_any_write_the_hook_still_runs_exactly_once() {
     let world = world();
     let workers: Vec<Worker<'_>> = thread::scope(|scope| {
-        let made: Vec<_> = (0..WORKERS).map(|number| scope.spawn(move || Worker::new(world, number))).collect();
+        let made: Vec<_> =
+            (0..WORKERS).map(|number| scope.spawn(move || Worker::new(world, number))).collect();
         made.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
     // Without a fault: how many writes there are to be killed at.
@@ -88,7 +89,8 @@ impl Worker<'_> {
         let is_let_go = || {
             let job = world.get(namespace, &format!("job/{name}"))?;
             let is_over = job["status"]["conditions"].as_array()?.iter().any(|one| {
-                ["Complete", "Failed"].contains(&one["type"].as_str().unwrap_or_default()) && one["status"] == "True"
+                ["Complete", "Failed"].contains(&one["type"].as_str().unwrap_or_default())
+                    && one["status"] == "True"
             });
             (is_over && job["metadata"]["finalizers"].is_null()).then_some(())
         };
@@ -111,16 +113,24 @@ impl Worker<'_> {
 
         let uid = operation["metadata"]["uid"].as_str().unwrap_or_default();
         let selector = format!("ops.vworkspace.io/operation={uid}");
-        let (jobs, pods) = (world.list(namespace, "jobs", &selector), world.list(namespace, "pods", &selector));
+        let (jobs, pods) =
+            (world.list(namespace, "jobs", &selector), world.list(namespace, "pods", &selector));
         assert_eq!((jobs.len(), pods.len()), (1, 1), "{name}, {fault:?}: {struck}");
-        assert_eq!(says(&operation, phase), format!("True/HelmHookJob{phase}"), "{name}, {fault:?}: {struck}");
+        assert_eq!(
+            says(&operation, phase),
+            format!("True/HelmHookJob{phase}"),
+            "{name}, {fault:?}: {struck}"
+        );
         let moment = match fault {
             Some(Fault::Before(_)) => "before",
             Some(Fault::After(_)) => "after",
             None => "never",
         };
         let struck = shorten(&struck);
-        (format!("{hook:<8} {struck:<30} {moment:<7} {phase:<10} {:>4} {:>4}", jobs.len(), pods.len()), writes)
+        (
+            format!("{hook:<8} {struck:<30} {moment:<7} {phase:<10} {:>4} {:>4}", jobs.len(), pods.len()),
+            writes,
+        )
     }
 }
 

@@ -1,0 +1,23 @@
+{{/* The spec of a hook's pod. Of .hook: script, image, pod (more of the spec), container (more of the container). */}}
+{{- define "shop.pod" -}}
+serviceAccountName: {{ .release }}
+restartPolicy: Never
+terminationGracePeriodSeconds: 0
+{{- with .hook.pod }}
+{{ toYaml . }}
+{{- end }}
+containers:
+  - name: main
+    image: {{ .hook.image | default "localhost/busybox:1" }}
+    command: [sh, -c, {{ .hook.script | quote }}]
+    env:
+      - name: RELEASE
+        valueFrom: {configMapKeyRef: {name: {{ .release }}, key: release}}
+      - name: PASSWORD
+        valueFrom: {secretKeyRef: {name: {{ .release }}, key: password}}
+      - name: CHART
+        value: {{ .chart | quote }}
+    {{- with .hook.container }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
