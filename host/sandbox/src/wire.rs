@@ -176,7 +176,7 @@ impl<'a> PreparedRequest<'a> {
             bytes += sum([api_version, kind, name]);
             for RbacRule { api_groups, resources, verbs, resource_names, non_resource_urls } in rules {
                 bytes += [api_groups, resources, verbs, resource_names, non_resource_urls]
-                    .map(|list| sum(list))
+                    .map(sum)
                     .iter()
                     .sum::<usize>();
             }

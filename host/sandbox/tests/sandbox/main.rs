@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answers;
+mod any_answer;
 mod cache;
 mod compiling;
 mod contract;
