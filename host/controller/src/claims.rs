@@ -1,19 +1,18 @@
-//! A *claim* is one Operation's right to start a hook of a target: two Operations for one hook that are looked at in the
+//! A *claim* is one Operation's right to start a hook of a release: two Operations for one hook that are looked at in the
 //! same moment must not both find it free.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// A hook of a target: namespace, kind and name of the target, name of the hook.
-pub(crate) type HookOfTarget = [String; 4];
+use crate::watch::HookOfRelease;
 
 /// Which Operation holds which hook, by the Operation's UID.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(Mutex<HashMap<HookOfTarget, String>>);
+pub(crate) struct Claims(Mutex<HashMap<HookOfRelease, String>>);
 
 impl Claims {
     /// Whether the hook is this Operation's now.
-    pub(crate) fn take(&self, hook: HookOfTarget, operation_uid: &str) -> bool {
+    pub(crate) fn take(&self, hook: HookOfRelease, operation_uid: &str) -> bool {
         let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *claims.entry(hook).or_insert_with(|| operation_uid.to_owned()) == *operation_uid
     }
@@ -31,7 +30,7 @@ mod tests {
     #[test]
     fn a_hook_is_one_operations_at_a_time() {
         let claims = Claims::default();
-        let hook = ["org", "HelmRelease", "shop", "migrate"].map(str::to_owned);
+        let hook = ["org", "shop", "migrate"].map(str::to_owned);
         assert!(claims.take(hook.clone(), "a") && claims.take(hook.clone(), "a"));
         assert!(!claims.take(hook.clone(), "b"));
         claims.release("a");

@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hookhost_core::clone::DECISION;
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::error::{Result, chain};
 use crate::read::Reader;
-use crate::wake::{OperationKey, Wakes};
+use crate::wake::Wakes;
 use crate::watch::{Job, Operations};
 use crate::write::{Writes, is_conflict};
 
@@ -91,7 +89,7 @@ impl Warden {
             return Ok(());
         }
         // The watch may be behind: asked by name, the API server knows.
-        if let Some(key) = operation_of(&job)
+        if let Some(key) = job.origin().cloned()
             && let Some(operation) = self.reader.operation(&key.namespace, &key.name).await?
             && operation.metadata.uid.as_deref() == Some(&job.operation)
         {
@@ -111,14 +109,6 @@ impl Warden {
         );
         Ok(())
     }
-}
-
-/// Where the Operation of a Job was, as the Job tells.
-fn operation_of(job: &Job) -> Option<OperationKey> {
-    let annotations = job.object.pointer("/metadata/annotations")?;
-    let decision: Value = serde_json::from_str(annotations.get(DECISION)?.as_str()?).ok()?;
-    let text = |field: &str| decision.pointer(field).and_then(Value::as_str);
-    Some(OperationKey::new(text("/operation/namespace")?, text("/operation/name")?))
 }
 
 #[cfg(test)]

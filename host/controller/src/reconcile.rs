@@ -49,7 +49,7 @@ use crate::policy::Policies;
 use crate::read::Reader;
 use crate::telemetry;
 use crate::wake::OperationKey;
-use crate::watch::{Jobs, Namespaces, Operations, Pods, Targets};
+use crate::watch::{Job, Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
 pub(crate) use ahead::Trails;
@@ -85,6 +85,10 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
 }
 
+/// The least time between two looks at an Operation that a policy holds: a policy that always says "in a second", with
+/// another text each time, must not be a write a second.
+const HOLD_FLOOR: Duration = Duration::from_secs(5);
+
 /// After a conflict: the newer form is on its way through the watch.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
@@ -112,7 +116,11 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
             context.errors.forget(&subject.uid);
             action
         }
-        Err(error) if is_conflict(&error) => Action::requeue(AFTER_CONFLICT),
+        // Once is what happens to everybody; again and again means that the watch does not tell, which is an error.
+        Err(error) if is_conflict(&error) && !context.errors.is_known(&subject.uid) => {
+            context.errors.next(&subject.uid);
+            Action::requeue(AFTER_CONFLICT)
+        }
         Err(error) => span.in_scope(|| context.after(&subject, &error)),
     }
 }
@@ -137,7 +145,13 @@ impl Context {
         let namespace = operation.metadata.namespace.as_deref().unwrap_or_default();
         subject::engine(operation) == Some(hookhost_core::operation::ENGINE)
             && cluster.is_none_or(|cluster| *cluster == self.config.cluster_id)
-            && self.served.contains(namespace)
+            && (self.served.contains(namespace) || self.has_held_job(operation))
+    }
+
+    /// Whether a run is under way: it is followed to its end, though its namespace be not served any more.
+    fn has_held_job(&self, operation: &DynamicObject) -> bool {
+        let uid = operation.metadata.uid.as_deref().unwrap_or_default();
+        self.jobs.of(uid).iter().any(|job| job.is_held())
     }
 
     /// Forgets an Operation that is gone. Its Jobs, where it had any, are looked after as orphans.
@@ -165,18 +179,23 @@ impl Context {
             return self.explain_delay(subject).await;
         }
         self.in_flight.note(&subject.uid, &subject.status, &self.metrics);
-        let jobs = self.jobs.of(&subject.uid);
+        let mut jobs = self.jobs.of(&subject.uid);
+        jobs.retain(|job| job.is_of(&subject.uid, &subject.key));
         if status::is_finished(&subject.status) {
             return self.finished(subject, &jobs).await;
         }
         match &jobs[..] {
+            // Its Job may be in a namespace that is not known yet. Woken when the last one is.
+            [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject).await,
             [job] => self.follow(subject, job).await,
             [first, ..] => {
-                // Never made by hookhost: each name is used once. Somebody copied labels; ours is the one of our name.
-                tracing::warn!(jobs = jobs.len(), "several Jobs carry this Operation's label");
-                let ours = jobs.iter().find(|job| job.is_held()).unwrap_or(first);
-                self.follow(subject, ours).await
+                // Never made by hookhost: it uses one name. Somebody copied the Job, owner and all; the one that the status
+                // names is ours, else the one that is held.
+                let named = status::job_ref(&subject.status);
+                let is_named = |job: &&Arc<Job>| named.as_ref().is_some_and(|named| named.name == job.name);
+                let ours = jobs.iter().find(is_named).or_else(|| jobs.iter().find(|job| job.is_held()));
+                self.follow(subject, ours.unwrap_or(first)).await
             }
         }
     }
@@ -203,10 +222,13 @@ impl Context {
         };
         let written = self.writes.status(&subject.object, &update.status).await?;
         self.written.keep(written);
-        let phase = status::phase(&update.status).unwrap_or_default();
-        let reason = status::reason(&update.status).unwrap_or_default();
-        self.metrics.transition(phase, reason);
-        tracing::info!(phase, reason, "the Operation's status changed");
+        let says =
+            |status| (status::phase(status).unwrap_or_default(), status::reason(status).unwrap_or_default());
+        let (phase, reason) = says(&update.status);
+        if says(&subject.status) != (phase, reason) {
+            self.metrics.transition(phase, reason);
+        }
+        tracing::info!(phase, reason, "wrote the Operation's status");
         for event in update.events {
             self.events.publish(&subject.object, event);
         }
@@ -232,6 +254,9 @@ impl Context {
         self.claims.release(&subject.uid);
         let pause = match refusal.then {
             Then::Fail => None,
+            Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
+                Some(Duration::from_secs(seconds.into()).max(HOLD_FLOOR))
+            }
             Then::RetryAfter(seconds) => Some(Duration::from_secs(seconds.into())),
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,

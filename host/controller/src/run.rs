@@ -140,6 +140,8 @@ pub async fn run(
             for change in changes {
                 match &change {
                     NamespaceChange::Joined(namespace) => jobs.follow(namespace),
+                    // A run that is under way there is followed to its end.
+                    NamespaceChange::Left(namespace) if jobs.has_held(namespace) => {}
                     NamespaceChange::Left(namespace) => jobs.forget(namespace),
                 }
                 // Also those that wait for the namespace of their release.
@@ -223,7 +225,7 @@ pub async fn run(
     }
     let events_token = CancellationToken::new();
     let event_task = tokio::spawn(event_task.run(events_token.clone()));
-    let controller =
+    let mut controller =
         tokio::spawn(operations::serve(context, operation_changes, policies, wakes, work.clone()));
 
     let result = tokio::select! {
@@ -234,10 +236,17 @@ pub async fn run(
             health.set_ended(task);
             Err(RunError::Ended { task, cause })
         }
+        ended = &mut controller => {
+            let task = "serving Operations";
+            health.set_ended(task);
+            Err(RunError::Ended { task, cause: ended.err().map_or(NothingToDo.into(), Into::into) })
+        }
     };
     // No Operation is looked at any more, and what is under way is finished.
     work.cancel();
-    let _ = controller.await;
+    if !controller.is_finished() {
+        let _ = controller.await;
+    }
     events_token.cancel();
     let _ = event_task.await;
     lease_token.cancel();

@@ -21,8 +21,8 @@ mod targets;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
-pub(crate) use follow::drive;
-pub(crate) use jobs::{Job, Jobs};
+pub(crate) use follow::{drive, hold_init};
+pub(crate) use jobs::{HookOfRelease, Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operations::{Change, Operations, is_finished, key};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};

@@ -33,6 +33,7 @@ use super::wanted::{Component, Wanted};
 use crate::client::{self, Call, Connection, Verb, Writer};
 use crate::crd::HookPolicy;
 use crate::metrics::Metrics;
+use crate::watch::hold_init;
 
 /// Modules that are read and compiled at once: each is a child process that fills a processor for up to a second, and a
 /// few MiB here.
@@ -139,7 +140,7 @@ impl Runner {
     /// Works until it is told to stop.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let api: Api<DynamicObject> = Api::all_with(self.connection.streams.clone(), &resource());
-        let watch = watcher(api, watcher::Config::default())
+        let watch = hold_init(watcher(api, watcher::Config::default()))
             .default_backoff()
             .modify(|policy| policy.metadata.managed_fields = None);
         let mut watch = std::pin::pin!(watch);

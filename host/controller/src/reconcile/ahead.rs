@@ -91,6 +91,9 @@ fn keep<V>(known: &mut HashMap<ObjectName, V>, name: ObjectName, value: V) {
     known.insert(name, value);
 }
 
+/// Whether there is an object of this kind and name.
+type There = HashMap<(ReferenceKind, String), bool>;
+
 /// Answers that came ahead of their questions. Each is given out once: who asks again asks anew.
 #[derive(Default)]
 pub(super) struct Ahead {
@@ -102,7 +105,7 @@ pub(super) struct Ahead {
     record: Option<(ObjectName, Option<Secret>)>,
     successor: Option<(ObjectName, bool)>,
     /// In the namespace.
-    references: Option<(String, HashMap<(ReferenceKind, String), bool>)>,
+    references: Option<(String, There)>,
 }
 
 impl Ahead {

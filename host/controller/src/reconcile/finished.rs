@@ -28,7 +28,7 @@ pub(crate) struct Restored(Mutex<HashMap<String, Instant>>);
 
 impl Restored {
     /// Takes the turn to restore, or says how long to wait for it.
-    fn turn(&self, uid: &str, now: Instant) -> Result<(), Duration> {
+    pub(super) fn turn(&self, uid: &str, now: Instant) -> Result<(), Duration> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = last.get(uid)
             && let Some(rest) =
@@ -77,6 +77,10 @@ impl Context {
     /// Says so when the chart has the hook that the Operation failed for want of. It is not run: the person who asked may
     /// long have done something else.
     async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
+        // Each change of the HelmRelease asks for this, and each look reads a whole record.
+        if let Err(rest) = self.restored.turn(&subject.uid, Instant::now()) {
+            return Ok(Action::requeue(rest));
+        }
         let mut awaited = Vec::new();
         let found = self.find_hook(subject, &mut awaited).await;
         self.targets.wait(&subject.key, awaited);

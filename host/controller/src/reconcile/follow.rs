@@ -1,6 +1,7 @@
 //! To *follow* a run is to mirror its Job onto the Operation until it is over, then to keep the result and let the Job go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookhost_core::outcome::{self, Culprit, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State};
@@ -25,8 +26,10 @@ impl Context {
             return self.cancel(subject, job, run.as_ref()).await;
         }
         // Its first pod, or word of it, is on its way: writing before it comes would be a write for nothing.
-        let is_about_to_tell =
-            matches!(outcome, Outcome::NotStarted { why: None } | Outcome::Running { pod: None, waiting: None });
+        let is_about_to_tell = matches!(
+            outcome,
+            Outcome::NotStarted { why: None } | Outcome::Running { pod: None, waiting: None }
+        );
         if is_about_to_tell && age(job) < PENDING_AFTER.as_secs_f64() {
             return Ok(Action::requeue(PENDING_AFTER));
         }
@@ -48,7 +51,17 @@ impl Context {
         if !job.is_deleted() {
             // The watch tells when it is on its way.
             self.writes.delete_job(job).await?;
+            tracing::info!(
+                job_namespace = job.namespace,
+                job = job.name,
+                "deleted the Job of a cancelled Operation"
+            );
             return Ok(Action::await_change());
+        }
+        let pods = self.reader.pods(&job.namespace, &subject.uid).await?;
+        if pods.iter().any(|pod| is_at_work(pod)) {
+            // The watch tells when they have ended; should it not, this does.
+            return Ok(Action::requeue(UNTIL_PODS_END));
         }
         self.write(subject, &State::Cancelled(subject.cancelled_by()), run).await?;
         self.let_go(job).await?;
@@ -62,6 +75,7 @@ impl Context {
         }
         match self.writes.release_job(job).await? {
             Some(object) => {
+                tracing::info!(job_namespace = job.namespace, job = job.name, "let the Job go");
                 if let Some(job) = Job::new(object) {
                     self.jobs.insert(job);
                 }
@@ -71,13 +85,16 @@ impl Context {
         Ok(())
     }
 
-    /// The Job's pods: from their watch where it has them, else asked for. A finished Job's pods may go at any time, so
-    /// there is no waiting for the watch.
+    /// The Job's pods: as their watch has them while it runs. Once it is over they are asked for: they may go at any time,
+    /// and their watch may be behind that of the Jobs.
     async fn pods_of(&self, subject: &Subject, job: &Job) -> Result<Vec<Arc<Value>>> {
-        match self.pods.of(&job.namespace, &subject.uid) {
-            Some(pods) if !pods.is_empty() || !job.is_over => Ok(pods),
-            None if !job.is_over => Ok(Vec::new()),
-            _ => self.reader.pods(&job.namespace, &subject.uid).await,
+        let watched = self.pods.of(&job.namespace, &subject.uid);
+        if !job.is_over {
+            return Ok(watched.unwrap_or_default());
+        }
+        match self.reader.pods(&job.namespace, &subject.uid).await {
+            Ok(pods) => Ok(pods),
+            Err(error) => watched.filter(|pods| !pods.is_empty()).ok_or(error),
         }
     }
 
@@ -103,6 +120,15 @@ impl Context {
         let log = self.reader.log(&pod.namespace, &pod.name, container, lines).await;
         outcome::tail(log.as_bytes(), lines as usize, status::LOG_BYTES)
     }
+}
+
+/// How long to wait for the pods of a cancelled run before they are asked for again.
+const UNTIL_PODS_END: Duration = Duration::from_secs(5);
+
+/// Whether a pod's containers may still run.
+fn is_at_work(pod: &Value) -> bool {
+    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
+    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// What the cluster last warned of.

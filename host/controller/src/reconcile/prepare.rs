@@ -19,7 +19,7 @@ use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::{self, Snapshot};
 use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, Request, approval, hook, request};
+use hookhost_core::{Reason, Request, approval, hook, request, status};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -113,6 +113,7 @@ impl Context {
         }
         self.check_namespace(&record.namespace)?;
         self.check_organisation(subject, &record.namespace)?;
+        self.check_jobs(subject, &record, hook)?;
 
         let request = Request::build(request::Inputs {
             operation,
@@ -174,9 +175,9 @@ impl Context {
         ahead: &mut Ahead,
     ) -> Result<Resolved, Stop> {
         let (target, location) = self.target(subject, operation, awaited, ahead).await?;
+        // The organisation of a namespace without the gate is not known.
+        self.check_namespace(&location.namespace)?;
         self.check_organisation(subject, &location.namespace)?;
-        self.check_conflicts(subject, operation)?;
-        self.approved_by(operation)?;
         let record = self.record(&location, ahead).await?;
         Ok(Resolved { target, record, location })
     }
@@ -201,11 +202,16 @@ impl Context {
                 let Some(object) = object else { return Err(no_target(kind, namespace, name).into()) };
                 let instance = Instance::from_json(&object)?;
                 instance.check(operation.type_of)?;
+                self.check_turn(subject, operation)?;
                 (described.labels, described.annotations) = (instance.labels, instance.annotations);
                 instance.helm_release
             }
-            TargetKind::HelmRelease => ObjectName { namespace: namespace.clone(), name: name.clone() },
+            TargetKind::HelmRelease => {
+                self.check_turn(subject, operation)?;
+                ObjectName { namespace: namespace.clone(), name: name.clone() }
+            }
             TargetKind::Release if self.config.helm_releases => {
+                self.check_turn(subject, operation)?;
                 return Ok((described, self.plain_release(namespace, name).await?));
             }
             TargetKind::Release => {
@@ -332,6 +338,24 @@ impl Context {
         Err(Refusal::wait(Reason::NamespaceNotManaged, message))
     }
 
+    /// A Job of another Operation may run the same hook of the same release: through another target, or because its Operation
+    /// was deleted and its pods have not ended yet.
+    fn check_jobs(&self, subject: &Subject, record: &Record, hook: &Hook) -> Result<(), Refusal> {
+        let hook = [record.namespace.clone(), record.name.clone(), hook.name.clone()];
+        if let Some(job) = self.jobs.at_work(&hook, &subject.uid) {
+            let message = format!(
+                "the Job {job} runs this hook of the release, or its pods have not ended yet: this Operation starts when \
+                 they have"
+            );
+            return Err(Refusal::wait(Reason::ConflictingOperation, message));
+        }
+        if self.claims.take(hook, &subject.uid) {
+            return Ok(());
+        }
+        let message = "another Operation starts this hook of the release in this very moment";
+        Err(Refusal::retry_after(1, Reason::ConflictingOperation, message))
+    }
+
     fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
         let neighbours = self.operations.unfinished_beside(&subject.object);
         // One of our engine that nobody here serves would block for ever.
@@ -351,13 +375,17 @@ impl Context {
         if let Some(refusal) = conflict::blocking(operation, others) {
             return Err(refusal);
         }
-        let TargetRef { kind, name, .. } = &operation.target_ref;
-        let hook = [&subject.key.namespace, kind, name, &operation.parameters.hook_name].map(Clone::clone);
-        if self.claims.take(hook, &subject.uid) {
+        Ok(())
+    }
+
+    /// What is asked once the target is known to be ready, before its release is looked at.
+    fn check_turn(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
+        if status::is_finished(&subject.status) {
+            // It only wants to know whether the hook is there.
             return Ok(());
         }
-        let message = "another Operation is starting the same hook of the same target in this very moment";
-        Err(Refusal::retry_after(1, Reason::ConflictingOperation, message))
+        self.check_conflicts(subject, operation)?;
+        self.approved_by(operation).map(drop)
     }
 
     fn approved_by(&self, operation: &Operation) -> Result<Option<String>, Refusal> {

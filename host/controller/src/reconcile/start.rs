@@ -1,8 +1,10 @@
 //! To *start* an Operation that has no Job: prepare one and create it, or say why not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::Reason;
+use hookhost_core::operation::KIND;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, State};
 use jiff::Timestamp;
@@ -11,18 +13,39 @@ use kube::core::DynamicObject;
 
 use super::prepare::{Prepared, Stop};
 use super::{Context, Subject};
-use crate::error::Result;
+use crate::client;
+use crate::error::{Error, Result};
 use crate::looks::Action;
 use crate::watch::{Awaited, Job};
 use crate::write::Created;
 
 /// How long a Job may be without a pod before the Operation says that it is pending. The Job controller makes the pod
-/// within a fraction of a second; writing that down each time would be a write for nothing.
-pub(super) const PENDING_AFTER: Duration = Duration::from_secs(1);
+/// within a fraction of a second, on a busy machine within a few; writing that down each time would be a write for nothing.
+/// Where the API server says why there is none, that is written at once.
+pub(super) const PENDING_AFTER: Duration = Duration::from_secs(5);
 
 /// How long to wait for a Job of our name that is not ours, but on its way out: that of a deleted Operation of the same
 /// name.
 const UNTIL_NAME_IS_FREE: u32 = 2;
+
+/// How often a Job is asked for that its watch does not tell of.
+const UNWATCHED: Duration = Duration::from_secs(30);
+
+/// Tries to create a Job before the Operation tells that the API server cannot: a webhook that is away, an etcd that is
+/// full.
+const PATIENCE: u32 = 3;
+
+/// Whether the API server answered, but does not do it.
+fn is_refusal(error: &client::Error) -> bool {
+    matches!(error, client::Error::Busy { .. } | client::Error::NotFound { .. })
+}
+
+/// Whether a Job is controlled by an Operation of this name: an earlier one, which is gone, so that it will go too.
+fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
+    job.owner_references()
+        .iter()
+        .any(|owner| owner.kind == KIND && owner.name == operation && owner.controller == Some(true))
+}
 
 impl Context {
     /// Starts the run, once everything allows it.
@@ -53,10 +76,13 @@ impl Context {
 
     /// A Job was made for the Operation, but the watch has none.
     async fn find_again(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
+        let namespace = if namespace.is_empty() { &subject.key.namespace } else { namespace };
         let found = self.reader.job(namespace, name).await?.and_then(Job::new);
-        if let Some(job) = found.filter(|job| job.operation == subject.uid) {
+        if let Some(job) = found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
             let job = self.jobs.insert(job);
-            return self.follow(subject, &job).await;
+            self.follow(subject, &job).await?;
+            // Somebody took a label off it, so that its watch tells nothing of it.
+            return Ok(Action::requeue(UNWATCHED));
         }
         // Somebody took our finalizer off and deleted it.
         let nothing_left =
@@ -67,7 +93,16 @@ impl Context {
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
         let Prepared { namespace, name, job } = prepared;
-        match self.writes.create_job(&namespace, job).await? {
+        if !self.is_still_wanted(subject).await? {
+            return Ok(Action::requeue(PENDING_AFTER));
+        }
+        let created = match self.writes.create_job(&namespace, job).await {
+            Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
+                Created::Refused { message: error.to_string(), is_final: false }
+            }
+            created => created?,
+        };
+        match created {
             Created::New(created) => {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(*created) {
@@ -96,7 +131,8 @@ impl Context {
             return Ok(Action::requeue(Duration::ZERO));
         };
         let is_leaving = object.metadata.deletion_timestamp.is_some();
-        match Job::new(object).filter(|job| job.operation == subject.uid) {
+        let is_leaving = is_leaving || is_of_a_former(&object, &subject.key.name);
+        match Job::new(object).filter(|job| job.is_of(&subject.uid, &subject.key)) {
             Some(job) => {
                 let job = self.jobs.insert(job);
                 self.follow(subject, &job).await
@@ -118,10 +154,22 @@ impl Context {
         }
     }
 
+    /// Asked once more, of the API server itself, right before the Job is made: this process may have slept, or its watch
+    /// may have been silent, while another hookhost ran the Operation to its end.
+    async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
+        let now = self.reader.operation(&subject.key.namespace, &subject.key.name).await?;
+        let now = now.and_then(|object| Subject::new(Arc::new(object)));
+        Ok(now.is_some_and(|now| {
+            now.uid == subject.uid && !now.is_cancelled() && !status::is_finished(&now.status)
+        }))
+    }
+
     fn note_creation(&self, subject: &Subject, job: &DynamicObject) {
-        let created = subject.object.creation_timestamp().map(|time| time.0.as_second());
-        let waited = created.map_or(0, |created| Timestamp::now().as_second() - created);
-        self.metrics.job_created(Duration::from_secs(waited.try_into().unwrap_or(0)));
+        if status::phase(&subject.status).is_none() {
+            let created = subject.object.creation_timestamp().map(|time| time.0.as_second());
+            let waited = created.map_or(0, |created| Timestamp::now().as_second() - created);
+            self.metrics.job_created(Duration::from_secs(waited.try_into().unwrap_or(0)));
+        }
         tracing::info!(job_namespace = job.namespace(), job = job.name_any(), "created the Job");
     }
 }

@@ -1,9 +1,9 @@
 //! Serving the Operations: which changes of which objects lead to a look at which Operation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::Stream;
-use kube::core::DynamicObject;
+use futures::{FutureExt, Stream};
 use kube::runtime::watcher;
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,12 @@ use crate::looks::Looks;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::reconcile::{Context, reconcile};
-use crate::wake::{OperationKey, Wakes};
+use crate::wake::Wakes;
 use crate::watch::{self, Change, Jobs, Operations, is_finished, key};
+
+/// How long to wait for the HookPolicies before Operations are looked at: loading some takes a second or two, and each
+/// Operation that is looked at before has to say that it waits for them.
+const POLICIES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Looks at Operations until `shutdown`, and finishes the looks that are under way.
 pub(super) async fn serve(
@@ -35,7 +39,8 @@ pub(super) async fn serve(
             context.operations.synced(),
             context.served.synced(),
             context.gated.synced(),
-            policies.ready()
+            // Should they never be known, each Operation says so: deciding refuses as long as they are not.
+            tokio::time::timeout(POLICIES_WITHIN, policies.ready()).map(drop),
         );
         loop {
             tokio::select! {
@@ -58,20 +63,16 @@ fn noticed(context: &Context, wakes: &Wakes, change: Change) {
         Change::Listed(object) => wakes.wake_all(key(&object)),
         Change::Applied(object) => {
             if is_finished(&object) {
-                wakes.wake_all(waiting_beside(&context.operations, &object));
+                // One of them may have waited for this one.
+                wakes.wake_all(context.operations.keys_beside(&object));
             }
             wakes.wake_all(key(&object));
         }
         Change::Deleted(object) => {
             context.forget(&object);
-            wakes.wake_all(waiting_beside(&context.operations, &object));
+            wakes.wake_all(context.operations.keys_beside(&object));
         }
     }
-}
-
-/// The unfinished Operations of the same target: one of them may have waited for this one.
-fn waiting_beside(operations: &Operations, object: &DynamicObject) -> Vec<OperationKey> {
-    operations.unfinished_beside(object).iter().filter_map(|other| key(other)).collect()
 }
 
 /// Looks at everything anew once this process leads: what it saw on standby, it could not act upon.

@@ -1,9 +1,10 @@
 //! The Jobs that hookhost made, by the Operation that each is for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hookhost_core::{clone, outcome};
+use hookhost_core::status::Run;
+use hookhost_core::{Reason, clone, outcome};
 use kube::core::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
@@ -13,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Pods, job_resource, to_json, trim, version};
 use crate::orphan::Orphans;
-use crate::wake::Wakes;
+use crate::wake::{OperationKey, Wakes};
+
+/// A hook of a release: the release's namespace and name, the hook's name.
+pub(crate) type HookOfRelease = [String; 3];
 
 /// A Job of hookhost, without its spec: that is in the API server, and nothing here depends on it.
 #[derive(Debug)]
@@ -25,6 +29,12 @@ pub(crate) struct Job {
     pub(crate) operation: String,
     /// Whether it is finished, or on its way to be deleted.
     pub(crate) is_over: bool,
+    /// Which hook of which release it runs, as long as it may have a pod.
+    work: Option<HookOfRelease>,
+    /// The UID of its controller.
+    owner: Option<String>,
+    /// Where the Operation is that it says it is for.
+    origin: Option<OperationKey>,
     /// metadata and status.
     pub(crate) object: Value,
     version: u64,
@@ -42,8 +52,38 @@ impl Job {
         let (namespace, name, uid) = (object.namespace()?, object.name_any(), object.uid()?);
         let is_deleted = object.metadata.deletion_timestamp.is_some();
         let object = to_json(&object);
-        let is_over = is_deleted || outcome::is_finished(&object);
-        Some(Job { namespace, name, uid, operation, is_over, object, version })
+        let is_finished = outcome::is_finished(&object);
+        let decision = Run::of(&object).map(|run| run.decision).unwrap_or_default();
+        let text = |path: &str| decision.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let hook = (text("/release/name"), text("/hook/name"));
+        let work = match hook {
+            (Some(release), Some(hook)) if !is_finished => Some([namespace.clone(), release, hook]),
+            _ => None,
+        };
+        let origin = (text("/operation/namespace"), text("/operation/name"));
+        let origin = match origin {
+            (Some(namespace), Some(name)) => Some(OperationKey::new(namespace, name)),
+            _ => None,
+        };
+        let owner = outcome::owner_uid(&object).map(str::to_owned);
+        let is_over = is_deleted || is_finished;
+        Some(Job { namespace, name, uid, operation, is_over, work, owner, origin, object, version })
+    }
+
+    /// Whether it is this Operation's: a label alone can be anybody's copy. In the Operation's namespace the Operation
+    /// owns it; in another it cannot, and there the Job says where its Operation is.
+    pub(crate) fn is_of(&self, uid: &str, key: &OperationKey) -> bool {
+        self.operation == uid
+            && if self.namespace == key.namespace {
+                self.owner.as_deref() == Some(uid)
+            } else {
+                self.origin.as_ref() == Some(key)
+            }
+    }
+
+    /// Where the Operation is that it says it is for.
+    pub(crate) fn origin(&self) -> Option<&OperationKey> {
+        self.origin.as_ref()
     }
 
     /// Whether hookhost's finalizer is on it: its result is not yet on the Operation.
@@ -77,7 +117,13 @@ struct Known {
     by_operation: HashMap<String, BTreeMap<(String, String), Arc<Job>>>,
     /// Operation by namespace and name of the Job.
     operation_of: BTreeMap<(String, String), String>,
+    /// The namespaces that are followed, and those of them whose Jobs are known.
+    followed: HashSet<String>,
     listed: HashSet<String>,
+    /// Names of the Jobs that run a hook.
+    at_work: HashMap<HookOfRelease, BTreeSet<String>>,
+    /// Hooks that an Operation waits for to be free.
+    wanted: HashSet<HookOfRelease>,
     /// Why the Jobs of a namespace are not known.
     broken: HashMap<String, String>,
 }
@@ -97,6 +143,7 @@ impl Jobs {
 
     /// Follows a namespace from now on.
     pub(crate) fn follow(&self, namespace: &str) {
+        self.write().followed.insert(namespace.to_owned());
         let (jobs, namespace) = (self.clone(), namespace.to_owned());
         self.0.tasks.start(namespace.clone(), move || async move {
             let api = Api::namespaced_with(jobs.0.client.clone(), &namespace, &job_resource());
@@ -111,6 +158,7 @@ impl Jobs {
     pub(crate) fn forget(&self, namespace: &str) {
         self.0.tasks.stop(&namespace.to_owned());
         let mut known = self.write();
+        known.followed.remove(namespace);
         known.listed.remove(namespace);
         known.broken.remove(namespace);
         known.retain(namespace, |_| false);
@@ -121,6 +169,32 @@ impl Jobs {
     /// Whether all Jobs of a namespace are known.
     pub(crate) fn is_synced(&self, namespace: &str) -> bool {
         self.read().listed.contains(namespace)
+    }
+
+    /// Whether the Jobs of all namespaces are known, or known not to be: an Operation's Job may be in any.
+    pub(crate) fn are_all_known(&self) -> bool {
+        self.read().are_all_known()
+    }
+
+    /// Whether a Job in this namespace is held by hookhost.
+    pub(crate) fn has_held(&self, namespace: &str) -> bool {
+        self.read().of_namespace(namespace).any(|job| job.is_held())
+    }
+
+    /// The name of a Job, not of this Operation, that runs the hook or has pods that still do. Whoever asks is woken when
+    /// there is none any more.
+    pub(crate) fn at_work(&self, hook: &HookOfRelease, operation_uid: &str) -> Option<String> {
+        let mut known = self.write();
+        let names = known.at_work.get(hook)?;
+        let is_others = |name: &&String| {
+            known
+                .operation_of
+                .get(&(hook[0].clone(), (*name).clone()))
+                .is_some_and(|uid| uid != operation_uid)
+        };
+        let name = names.iter().find(is_others)?.clone();
+        known.wanted.insert(hook.clone());
+        Some(name)
     }
 
     /// Why the Jobs of a namespace are not known, where the API server says no.
@@ -146,6 +220,7 @@ impl Jobs {
         let namespace = job.namespace.clone();
         let job = self.write().insert(job);
         self.update_pods(&namespace);
+        self.wake_for_free_hooks();
         job
     }
 
@@ -153,6 +228,7 @@ impl Jobs {
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
         self.write().remove(namespace, name);
         self.update_pods(namespace);
+        self.wake_for_free_hooks();
     }
 
     fn handle(&self, namespace: &str, seen: Seen) {
@@ -169,26 +245,29 @@ impl Jobs {
             }
             Seen::Listed(names) => {
                 let mut known = self.write();
+                let were_known = known.are_all_known();
                 known.listed.insert(namespace.to_owned());
                 known.broken.remove(namespace);
                 known.retain(namespace, |name| names.contains(name));
+                let are_known = known.are_all_known();
                 drop(known);
-                // Everything that waited for this namespace to be known.
-                self.0.wakes.wake_all(self.0.operations.keys_of(namespace));
+                self.wake_waiting(namespace, !were_known && are_known);
                 Vec::new()
             }
             Seen::Broken(why) => {
                 let mut known = self.write();
-                let was_known = known.listed.contains(namespace);
+                let (was_known, were_known) = (known.listed.contains(namespace), known.are_all_known());
                 known.broken.insert(namespace.to_owned(), why);
+                let are_known = known.are_all_known();
                 drop(known);
                 if !was_known {
-                    self.0.wakes.wake_all(self.0.operations.keys_of(namespace));
+                    self.wake_waiting(namespace, !were_known && are_known);
                 }
                 Vec::new()
             }
         };
         self.update_pods(namespace);
+        self.wake_for_free_hooks();
         for (operation, name) in concerned {
             match self.0.operations.by_uid(&operation) {
                 Some(key) => self.0.wakes.wake(key),
@@ -197,14 +276,37 @@ impl Jobs {
         }
     }
 
-    /// Pods are followed as long as there is a Job that is not over.
+    /// Everything that waited for this namespace, or for the last of all, to be known.
+    fn wake_waiting(&self, namespace: &str, all: bool) {
+        let operations = &self.0.operations;
+        self.0.wakes.wake_all(if all { operations.keys() } else { operations.keys_of(namespace) });
+    }
+
+    /// What waited for a hook that nobody runs any more.
+    fn wake_for_free_hooks(&self) {
+        let mut known = self.write();
+        if known.wanted.is_empty() {
+            return;
+        }
+        let Known { wanted, at_work, .. } = &mut *known;
+        let before = wanted.len();
+        wanted.retain(|hook| at_work.contains_key(hook));
+        let is_free = wanted.len() < before;
+        drop(known);
+        if is_free {
+            self.0.wakes.wake_all(self.0.operations.waiting_for(Reason::ConflictingOperation));
+        }
+    }
+
+    /// Pods are followed as long as there is a Job that may have one and whose result is not safe.
     fn update_pods(&self, namespace: &str) {
         let known = self.read();
-        let mut here = known.of_namespace(namespace);
-        let is_needed = here.any(|job| !job.is_over);
-        drop(here);
+        let here = known.of_namespace(namespace);
+        let needed = here.filter(|job| !job.is_over || (job.is_deleted() && job.is_held()));
+        let needed: HashMap<String, String> =
+            needed.map(|job| (job.uid.clone(), job.operation.clone())).collect();
         drop(known);
-        if is_needed { self.0.pods.follow(namespace) } else { self.0.pods.forget(namespace) }
+        if needed.is_empty() { self.0.pods.forget(namespace) } else { self.0.pods.follow(namespace, needed) }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -228,9 +330,16 @@ impl Known {
         }
         self.remove(&place.0, &place.1);
         let job = Arc::new(job);
+        if let Some(work) = &job.work {
+            self.at_work.entry(work.clone()).or_default().insert(job.name.clone());
+        }
         self.operation_of.insert(place.clone(), job.operation.clone());
         self.by_operation.entry(job.operation.clone()).or_default().insert(place, job.clone());
         job
+    }
+
+    fn are_all_known(&self) -> bool {
+        self.followed.iter().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
     }
 
     fn get(&self, place: &(String, String)) -> Option<Arc<Job>> {
@@ -240,6 +349,14 @@ impl Known {
     /// Removes a Job; gives back the UID of its Operation.
     fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
         let place = (namespace.to_owned(), name.to_owned());
+        if let Some(work) = self.get(&place).and_then(|job| job.work.clone())
+            && let Some(names) = self.at_work.get_mut(&work)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.at_work.remove(&work);
+            }
+        }
         let operation = self.operation_of.remove(&place)?;
         if let Some(jobs) = self.by_operation.get_mut(&operation) {
             jobs.remove(&place);

@@ -1,13 +1,14 @@
 //! The Operations of the cluster, of all engines: those of other engines may be in the way of ours.
+//!
+//! Each is kept as text, and read when it is looked at: parsed, it would take ten times the room.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use hookhost_core::{Reason, status};
 use kube::Api;
 use kube::core::DynamicObject;
-use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use serde_json::Value;
@@ -17,27 +18,33 @@ use super::follow::hold_init;
 use super::{operation_resource, trim};
 use crate::wake::OperationKey;
 
-/// What is known of all Operations.
+/// What is known of all Operations; clones share it.
 #[derive(Clone)]
 pub(crate) struct Operations {
-    store: Store<DynamicObject>,
-    index: Arc<Mutex<Index>>,
-    /// Whether all are known. The store's own way to wait for that wakes only one of those who wait.
+    known: Arc<Mutex<Known>>,
+    /// Whether all are known.
     is_synced: Arc<latest::Sender<bool>>,
 }
 
-/// Where Operations are, by what is asked for at every look, however many there are.
+/// The Operations, and where they are by what is asked for at every look, however many there are.
 #[derive(Default)]
-struct Index {
-    by_uid: HashMap<String, Place>,
+struct Known {
+    by_uid: HashMap<String, Kept>,
+    uids: HashMap<OperationKey, String>,
     /// UIDs of those that are not finished.
     unfinished: HashMap<TargetKey, BTreeSet<String>>,
+    /// UIDs that the watch has named since it began to name all.
+    listed: HashSet<String>,
 }
 
-/// Where an Operation is, and what it is for.
-struct Place {
+/// An Operation.
+struct Kept {
     key: OperationKey,
     target: TargetKey,
+    /// The reason for which it is blocked.
+    blocked: Option<Box<str>>,
+    /// The whole object, as JSON.
+    text: Arc<[u8]>,
 }
 
 /// A target: namespace, kind and name.
@@ -55,60 +62,55 @@ pub(crate) enum Change {
 }
 
 impl Operations {
-    /// Watches all Operations. The store is up to date with each change before the stream gives it out.
+    /// Watches all Operations. A change is known here before the stream gives it out.
     pub(crate) fn watch(
         client: kube::Client,
     ) -> (Operations, impl Stream<Item = Result<Change, watcher::Error>> + Send + 'static) {
-        let resource = operation_resource();
-        let writer = reflector::store::Writer::new(resource.clone());
-        let operations = Operations {
-            store: writer.as_reader(),
-            index: Arc::default(),
-            is_synced: Arc::new(latest::Sender::new(false)),
-        };
-        let index = operations.clone();
-        let api: Api<DynamicObject> = Api::all_with(client, &resource);
+        let operations =
+            Operations { known: Arc::default(), is_synced: Arc::new(latest::Sender::new(false)) };
+        let noted = operations.clone();
+        let api: Api<DynamicObject> = Api::all_with(client, &operation_resource());
         let stream = hold_init(watch(api, watcher::Config::default()))
             .default_backoff()
             .modify(trim)
-            .reflect(writer)
-            .inspect_ok(move |event| index.observe(event))
-            .try_filter_map(|event| {
-                std::future::ready(Ok(match event {
-                    Event::InitApply(object) => Some(Change::Listed(object)),
-                    Event::Apply(object) => Some(Change::Applied(object)),
-                    Event::Delete(object) => Some(Change::Deleted(object)),
-                    Event::Init | Event::InitDone => None,
-                }))
-            })
+            .map_ok(move |event| futures::stream::iter(noted.note(event).into_iter().map(Ok)))
+            .try_flatten()
             .boxed();
         (operations, stream)
     }
 
-    fn observe(&self, event: &Event<DynamicObject>) {
+    fn note(&self, event: Event<DynamicObject>) -> Vec<Change> {
+        let mut known = self.known();
         match event {
-            Event::Apply(object) | Event::InitApply(object) => self.index().insert(object),
+            Event::Init => {
+                known.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                known.insert(&object);
+                known.listed.extend(object.metadata.uid.clone());
+                vec![Change::Listed(object)]
+            }
+            Event::Apply(object) => {
+                known.insert(&object);
+                vec![Change::Applied(object)]
+            }
             Event::Delete(object) => {
                 if let Some(uid) = &object.metadata.uid {
-                    self.index().remove(uid);
+                    known.remove(uid);
                 }
+                vec![Change::Deleted(object)]
             }
-            // What was deleted while the watch was broken is in the store no longer.
+            // What is not named now was deleted while the watch was broken.
             Event::InitDone => {
-                let mut index = self.index();
-                let is_gone = |uid: &str, key: &OperationKey| {
-                    let found = self.get(key);
-                    found.is_none_or(|object| object.metadata.uid.as_deref() != Some(uid))
-                };
-                let known = index.by_uid.iter();
-                let gone: Vec<String> = known
-                    .filter(|(uid, place)| is_gone(uid, &place.key))
-                    .map(|(uid, _)| uid.clone())
-                    .collect();
-                gone.iter().for_each(|uid| index.remove(uid));
+                let listed = std::mem::take(&mut known.listed);
+                let gone: Vec<String> =
+                    known.by_uid.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+                let gone = gone.iter().filter_map(|uid| known.remove(uid)?.object());
+                let gone = gone.map(Change::Deleted).collect();
                 self.is_synced.send_replace(true);
+                gone
             }
-            Event::Init => {}
         }
     }
 
@@ -120,83 +122,100 @@ impl Operations {
 
     /// One Operation.
     pub(crate) fn get(&self, key: &OperationKey) -> Option<Arc<DynamicObject>> {
-        self.store.get(&ObjectRef::new_with(&key.name, operation_resource()).within(&key.namespace))
+        let known = self.known();
+        let text = known.by_uid.get(known.uids.get(key)?)?.text.clone();
+        drop(known);
+        parse(&text).map(Arc::new)
     }
 
     /// Where the Operation with this UID is.
     pub(crate) fn by_uid(&self, uid: &str) -> Option<OperationKey> {
-        self.index().by_uid.get(uid).map(|place| place.key.clone())
+        self.known().by_uid.get(uid).map(|kept| kept.key.clone())
     }
 
     /// Where all Operations are.
     pub(crate) fn keys(&self) -> Vec<OperationKey> {
-        self.store.state().iter().filter_map(|object| key(object)).collect()
+        self.keys_where(|_| true)
     }
 
     /// Where those of a namespace are.
     pub(crate) fn keys_of(&self, namespace: &str) -> Vec<OperationKey> {
-        self.of_namespace(namespace).iter().filter_map(|object| key(object)).collect()
+        self.keys_where(|kept| kept.key.namespace == namespace)
     }
 
     /// Where those are that are blocked for this reason.
     pub(crate) fn waiting_for(&self, reason: Reason) -> Vec<OperationKey> {
-        let is_blocked = |object: &DynamicObject| {
-            let status = object.data.get("status").unwrap_or(&Value::Null);
-            status::blocked_reason(status) == Some(reason.as_str())
-        };
-        self.store.state_filter(is_blocked).iter().filter_map(|object| key(object)).collect()
+        self.keys_where(|kept| kept.blocked.as_deref() == Some(reason.as_str()))
+    }
+
+    /// Where those are that are on the target of this one and not finished; it may be one of them.
+    pub(crate) fn keys_beside(&self, object: &DynamicObject) -> Vec<OperationKey> {
+        self.known().unfinished_beside(object).map(|kept| kept.key.clone()).collect()
     }
 
     /// Those on the target of this one that are not finished; it may be one of them.
     pub(crate) fn unfinished_beside(&self, object: &DynamicObject) -> Vec<Arc<DynamicObject>> {
-        let Some(target) = TargetKey::of(object) else { return Vec::new() };
-        let index = self.index();
-        let places =
-            index.unfinished.get(&target).into_iter().flatten().filter_map(|uid| index.by_uid.get(uid));
-        places.filter_map(|place| self.get(&place.key)).collect()
+        self.known().unfinished_beside(object).filter_map(Kept::object).map(Arc::new).collect()
     }
 
-    /// All Operations of a namespace.
-    pub(crate) fn of_namespace(&self, namespace: &str) -> Vec<Arc<DynamicObject>> {
-        self.store.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace))
+    fn keys_where(&self, wanted: impl Fn(&Kept) -> bool) -> Vec<OperationKey> {
+        self.known().by_uid.values().filter(|kept| wanted(kept)).map(|kept| kept.key.clone()).collect()
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Index {
+impl Known {
+    /// Keeps the Operation as it is now. One without a name or UID, which no API server gives, is passed over.
     fn insert(&mut self, object: &DynamicObject) {
         let (Some(uid), Some(key), Some(target)) = (&object.metadata.uid, key(object), TargetKey::of(object))
         else {
             return;
         };
-        if self.by_uid.get(uid).is_some_and(|known| known.target != target) {
-            self.remove(uid);
-        }
-        if is_finished(object) {
-            self.finish(&target, uid);
-        } else {
+        self.remove(uid);
+        if !is_finished(object) {
             self.unfinished.entry(target.clone()).or_default().insert(uid.clone());
         }
-        self.by_uid.insert(uid.clone(), Place { key, target });
+        let status = object.data.get("status").unwrap_or(&Value::Null);
+        let blocked = status::blocked_reason(status).map(Into::into);
+        // Metadata are made of strings, numbers and times: there is nothing in them that JSON cannot say.
+        let text = serde_json::to_vec(object).unwrap_or_default().into();
+        self.uids.insert(key.clone(), uid.clone());
+        self.by_uid.insert(uid.clone(), Kept { key, target, blocked, text });
     }
 
-    fn remove(&mut self, uid: &str) {
-        if let Some(Place { target, .. }) = self.by_uid.remove(uid) {
-            self.finish(&target, uid);
+    fn remove(&mut self, uid: &str) -> Option<Kept> {
+        let kept = self.by_uid.remove(uid)?;
+        // Another one may have its name by now.
+        if self.uids.get(&kept.key).is_some_and(|of| of == uid) {
+            self.uids.remove(&kept.key);
         }
-    }
-
-    fn finish(&mut self, target: &TargetKey, uid: &str) {
-        if let Some(uids) = self.unfinished.get_mut(target) {
+        if let Some(uids) = self.unfinished.get_mut(&kept.target) {
             uids.remove(uid);
             if uids.is_empty() {
-                self.unfinished.remove(target);
+                self.unfinished.remove(&kept.target);
             }
         }
+        Some(kept)
     }
+
+    fn unfinished_beside(&self, object: &DynamicObject) -> impl Iterator<Item = &Kept> {
+        let uids = TargetKey::of(object).and_then(|target| self.unfinished.get(&target));
+        uids.into_iter().flatten().filter_map(|uid| self.by_uid.get(uid))
+    }
+}
+
+impl Kept {
+    fn object(&self) -> Option<DynamicObject> {
+        parse(&self.text)
+    }
+}
+
+/// An Operation from its text, which was made of one.
+fn parse(text: &[u8]) -> Option<DynamicObject> {
+    serde_json::from_slice(text).ok()
 }
 
 impl TargetKey {
@@ -235,34 +254,61 @@ mod tests {
         object
     }
 
-    fn unfinished(index: &Index, target: &str) -> Vec<String> {
-        let target = TargetKey::of(&operation("", target, None)).unwrap();
-        index.unfinished.get(&target).into_iter().flatten().cloned().collect()
+    fn operations(events: impl IntoIterator<Item = Event<DynamicObject>>) -> Operations {
+        let operations = Operations { known: Arc::default(), is_synced: Arc::default() };
+        events.into_iter().for_each(|event| drop(operations.note(event)));
+        operations
+    }
+
+    fn unfinished(operations: &Operations, target: &str) -> Vec<String> {
+        let beside = operations.unfinished_beside(&operation("", target, None));
+        beside.iter().filter_map(|object| object.metadata.uid.clone()).collect()
     }
 
     #[test]
     fn an_operation_counts_for_its_target_until_it_is_finished_or_gone() {
-        let mut index = Index::default();
-        index.insert(&operation("a", "shop", None));
-        index.insert(&operation("b", "shop", None));
-        index.insert(&operation("c", "other", None));
-        assert_eq!(unfinished(&index, "shop"), ["a", "b"]);
-        index.insert(&operation("a", "shop", Some("2026-05-28T14:00:00Z")));
-        assert_eq!(unfinished(&index, "shop"), ["b"]);
-        index.remove("b");
-        index.remove("a");
-        assert!(
-            index.unfinished.keys().all(|TargetKey([.., name])| name == "other"),
-            "nothing is left behind"
-        );
+        let named = |uid: &str, finished| {
+            let mut object = operation(uid, "shop", finished);
+            object.metadata.name = Some(uid.to_owned());
+            object
+        };
+        let all = operations([
+            Event::Apply(named("a", None)),
+            Event::Apply(named("b", None)),
+            Event::Apply(operation("c", "other", None)),
+        ]);
+        assert_eq!(unfinished(&all, "shop"), ["a", "b"]);
+        all.note(Event::Apply(named("a", Some("2026-05-28T14:00:00Z"))));
+        assert_eq!(unfinished(&all, "shop"), ["b"]);
+        all.note(Event::Delete(named("b", None)));
+        all.note(Event::Delete(named("a", None)));
+        assert_eq!(all.known().unfinished.len(), 1, "nothing is left behind");
+        assert_eq!(all.keys(), [OperationKey::new("org", "op")]);
+    }
+
+    #[test]
+    fn what_is_kept_is_the_object_as_it_was_last() {
+        let object = operation("a", "shop", Some("2026-05-28T14:00:00Z"));
+        let all = operations([Event::Apply(operation("a", "shop", None)), Event::Apply(object.clone())]);
+        let kept = all.get(&OperationKey::new("org", "op")).unwrap();
+        assert_eq!((&kept.data, &kept.metadata), (&object.data, &object.metadata));
     }
 
     #[test]
     fn one_that_was_made_again_under_its_name_is_not_forgotten_with_the_first() {
-        let mut index = Index::default();
-        index.insert(&operation("old", "shop", None));
-        index.insert(&operation("new", "shop", None));
-        index.remove("old");
-        assert_eq!(unfinished(&index, "shop"), ["new"]);
+        let all = operations([
+            Event::InitApply(operation("old", "shop", None)),
+            Event::InitDone,
+            // The watch was broken meanwhile.
+            Event::Init,
+            Event::InitApply(operation("new", "shop", None)),
+        ]);
+        let gone = all.note(Event::InitDone);
+        assert!(
+            matches!(&gone[..], [Change::Deleted(object)] if object.metadata.uid.as_deref() == Some("old"))
+        );
+        assert_eq!(unfinished(&all, "shop"), ["new"]);
+        let named = all.get(&OperationKey::new("org", "op")).unwrap();
+        assert_eq!(named.metadata.uid.as_deref(), Some("new"));
     }
 }

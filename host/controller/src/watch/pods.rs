@@ -21,6 +21,9 @@ const MAX_WARNINGS: usize = 1024;
 /// Characters of an RFC 3339 time up to its seconds.
 const SECOND: usize = "2026-05-28T14:00:00".len();
 
+/// Bytes of a warning that are kept: more than a condition shows of it.
+const WARNING_BYTES: usize = 2048;
+
 /// What is followed in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
@@ -45,6 +48,8 @@ struct Namespace {
     is_listed: bool,
     /// Pods by the UID of their Operation, then by name.
     pods: HashMap<String, BTreeMap<String, Arc<Value>>>,
+    /// The UID of the Operation of each Job that is followed, by the Job's UID.
+    jobs: HashMap<String, String>,
     /// The newest warning about an object, by the object's UID.
     warnings: HashMap<String, Warning>,
 }
@@ -71,8 +76,10 @@ impl Pods {
         }))
     }
 
-    /// Follows a namespace from now on, if it is not followed yet.
-    pub(crate) fn follow(&self, namespace: &str) {
+    /// Follows a namespace from now on, if it is not followed yet. `jobs` are the Jobs that matter, by UID, with the UID of
+    /// the Operation of each.
+    pub(crate) fn follow(&self, namespace: &str, jobs: HashMap<String, String>) {
+        self.write().entry(namespace.to_owned()).or_default().jobs = jobs;
         let start = |what: What, resource: ApiResource, config: watcher::Config, name: &'static str| {
             let (pods, namespace) = (self.clone(), namespace.to_owned());
             self.0.tasks.start((namespace.clone(), what), move || async move {
@@ -165,7 +172,9 @@ impl Pods {
             .into_iter()
             .find(|time| !time.is_empty())
             .unwrap_or_default();
-        let warning = Warning { message: text("/message").to_owned(), at: at.to_owned() };
+        let message = text("/message");
+        let message = message[..message.floor_char_boundary(WARNING_BYTES)].to_owned();
+        let warning = Warning { message, at: at.to_owned() };
         let mut known = self.write();
         let here = known.entry(namespace.to_owned()).or_default();
         if here.warnings.get(about).is_some_and(|older| older.at > warning.at) {
@@ -178,22 +187,11 @@ impl Pods {
             }
         }
         here.warnings.insert(about.to_owned(), warning);
-        // About a Job there is nothing here that tells its Operation; every one in the namespace that has no pod yet
-        // is looked at, and finds its own.
-        drop(known);
-        let name = text("/involvedObject/name");
-        self.operation_of(namespace, kind, name)
-    }
-
-    fn operation_of(&self, namespace: &str, kind: &str, name: &str) -> Option<String> {
-        if kind == "Pod" {
-            let known = self.read();
-            let pods = &known.get(namespace)?.pods;
-            return pods.iter().find(|(_, pods)| pods.contains_key(name)).map(|(uid, _)| uid.clone());
+        if kind == "Job" {
+            return here.jobs.get(about).cloned();
         }
-        // The Job is named after its Operation, or begins like it; where it is not, the timer that is set while a Job
-        // has no pod finds the warning.
-        self.0.operations.get(&crate::wake::OperationKey::new(namespace, name))?.metadata.uid.clone()
+        let name = text("/involvedObject/name");
+        here.pods.iter().find(|(_, pods)| pods.contains_key(name)).map(|(uid, _)| uid.clone())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Namespace>> {
@@ -217,6 +215,8 @@ impl Namespace {
 /// What is read of a pod: metadata and status, and which init containers are sidecars.
 pub(crate) fn pod(mut object: DynamicObject) -> Value {
     trim(&mut object);
+    // Of its annotations only an Indexed Job's are read, and those are labels too.
+    object.metadata.annotations = None;
     let inits = object.data.pointer("/spec/initContainers").and_then(Value::as_array);
     let inits: Vec<Value> = inits
         .into_iter()

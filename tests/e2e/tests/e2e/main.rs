@@ -4,6 +4,7 @@ mod deploy;
 mod faults;
 mod input;
 mod kill;
+mod leaks;
 mod lifecycle;
 mod policies;
 mod preconditions;
