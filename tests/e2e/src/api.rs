@@ -81,7 +81,7 @@ impl Api {
     pub(crate) fn get(&self, namespace: &str, object: &str) -> Result<Option<Value>> {
         let (resource, name) = parts(object).ok_or_else(|| unknown(object))?;
         let found = self.runtime.block_on(self.objects(namespace, &resource).get_opt(name))?;
-        Ok(found.map(|object| serde_json::to_value(object)).transpose()?)
+        Ok(found.map(serde_json::to_value).transpose()?)
     }
 
     pub(crate) fn list(&self, namespace: &str, kind: &str, selector: &str) -> Result<Vec<Value>> {

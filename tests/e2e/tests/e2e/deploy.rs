@@ -1,6 +1,4 @@
 //! hookhost in the cluster, as its Helm chart installs it: a pod of its own image, with its own account and no more rights.
-// A test ends by panicking; clippy knows that of test functions only, not of their helpers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

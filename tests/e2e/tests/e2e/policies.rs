@@ -1,8 +1,6 @@
 //! HookPolicies: the stock policies in the controller's sandbox, on Operations of real releases.
 //!
 //! Each test has hooks of its own in one release, and its policies match those hooks in that namespace only.
-// A test ends by panicking; clippy knows that of test functions only, not of their helpers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
