@@ -21,6 +21,9 @@ const MAX_WARNINGS: usize = 1024;
 /// Characters of an RFC 3339 time up to its seconds.
 const SECOND: usize = "2026-05-28T14:00:00".len();
 
+/// The reason of the Job controller's Events that tell why a pod cannot be created.
+const FAILED_CREATE: &str = "FailedCreate";
+
 /// Bytes of a warning that are kept: more than a condition shows of it.
 const WARNING_BYTES: usize = 2048;
 
@@ -165,7 +168,9 @@ impl Pods {
         let Seen::Applied(event) = seen else { return None };
         let text = |path: &str| event.data.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let (about, kind) = (text("/involvedObject/uid"), text("/involvedObject/kind"));
-        if !matches!(kind, "Job" | "Pod") || about.is_empty() {
+        // About a Job only why it gets no pod: what else there is to say of one, its conditions say.
+        let is_wanted = kind == "Pod" || (kind == "Job" && text("/reason") == FAILED_CREATE);
+        if !is_wanted || about.is_empty() {
             return None;
         }
         let at = [text("/series/lastObservedTime"), text("/lastTimestamp"), text("/eventTime")]
