@@ -2,6 +2,7 @@
 //! a registry, and one host for the gated namespaces.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -137,7 +138,7 @@ impl World {
     /// It does not get ready.
     pub fn release(&self, name: &str, namespace: &str, values: &Value) -> Release {
         let release = Release::new(namespace, name);
-        ok(apply_release(self.cluster, &release, values));
+        ok(self.cluster.apply(namespace, &release_yaml(&release, values)));
         self.ready(&release);
         self.instance(&release, capable(), true);
         release
@@ -291,6 +292,30 @@ impl World {
         ok(self.api.log(namespace, pod))
     }
 
+    /// What hookhosts have asked of the API server about objects in a namespace, watches left out: "get secrets/NAME".
+    ///
+    /// # Panics
+    /// There is no audit log.
+    pub fn requests(&self, namespace: &str) -> Vec<String> {
+        let log = self.cluster.audit_log().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+        assert!(!log.is_empty(), "there is no audit log");
+        let events = log.lines().filter(|line| line.contains("\"hookhost/") && line.contains(namespace));
+        let events = events.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let word = |event: &Value, path: &str| {
+            event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        events
+            .filter(|event| {
+                word(event, "/objectRef/namespace") == namespace && word(event, "/verb") != "watch"
+            })
+            .map(|event| {
+                let [verb, kind, name] =
+                    ["/verb", "/objectRef/resource", "/objectRef/name"].map(|path| word(&event, path));
+                format!("{verb} {kind}/{name}")
+            })
+            .collect()
+    }
+
     /// Waits until kubectl sees a condition on an object.
     ///
     /// # Panics
@@ -397,14 +422,12 @@ pub fn furnish(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Asks Flux for a release of that chart with these values.
-///
-/// # Errors
-/// The cluster refuses it.
-pub fn apply_release(cluster: &Cluster, release: &Release, values: &Value) -> Result<()> {
-    let (Release { namespace, name, .. }, registry) = (release, Cluster::REGISTRY);
-    let yaml = format!(
-        "apiVersion: source.toolkit.fluxcd.io/v1
+/// What asks Flux for a release of that chart with these values.
+pub fn release_yaml(release: &Release, values: &Value) -> String {
+    let (Release { name, .. }, registry) = (release, Cluster::REGISTRY);
+    format!(
+        "---
+apiVersion: source.toolkit.fluxcd.io/v1
 kind: OCIRepository
 metadata: {{name: {name}}}
 spec:
@@ -419,9 +442,7 @@ kind: HelmRelease
 metadata: {{name: {name}}}
 spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}}}, values: {values}}}
 "
-    );
-    cluster.apply(namespace, &yaml)?;
-    Ok(())
+    )
 }
 
 /// A condition of an object; null if it has none of the type.

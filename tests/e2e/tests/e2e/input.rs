@@ -52,6 +52,17 @@ fn a_wrong_parameter_is_refused_by_its_name() {
 }
 
 #[test]
+fn an_operation_as_large_as_the_api_server_takes_runs_like_any_other() {
+    let world = world();
+    let shop = world.shop();
+    let name = format!("large-{}", world.number());
+    let mut large = world.operation_named(&name, shop, &world.spare("ok"), json!({}));
+    large["metadata"]["annotations"] = json!({"example.com/notes": "n".repeat(250 << 10)});
+    world.apply(&shop.namespace, &large);
+    world.phase(&shop.namespace, &name, "Succeeded");
+}
+
+#[test]
 fn a_target_of_another_kind_is_refused() {
     let world = world();
     let nobody = Release::new(&world.namespace("wrong", &[GATE]), "shop");

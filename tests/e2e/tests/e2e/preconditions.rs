@@ -236,6 +236,7 @@ fn while_helm_is_at_work_nothing_runs_and_then_the_new_revisions_hook() {
     world.patch(namespace, "job/busy-before", &json!({"spec": {"suspend": false}}));
     let operation = world.phase(namespace, &name, "Succeeded");
     assert_eq!(operation["status"]["outputs"]["revision"], 2);
+    is_calm(namespace);
 }
 
 #[test]
@@ -366,6 +367,13 @@ fn what_the_hooks_pod_refers_to_must_be_there() {
     world.apply(namespace, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}}));
     world.apply(namespace, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}}));
     world.phase(namespace, &name, "Succeeded");
+    is_calm(namespace);
+}
+
+/// Waiting is not asking: a look takes some ten requests, and is made when something has changed or a pause is over.
+fn is_calm(namespace: &str) {
+    let requests = world().requests(namespace);
+    assert!((10..100).contains(&requests.len()), "{}: {requests:#?}", requests.len());
 }
 
 #[test]

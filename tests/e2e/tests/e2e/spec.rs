@@ -87,7 +87,8 @@ fn while_its_pod_runs_the_operation_is_running_and_tells_where_the_logs_are() {
     let world = world();
     let shop = world.shop();
     let name = world.operation(shop, &world.spare("slow"), json!({}));
-    let operation = world.phase(&shop.namespace, &name, "Running");
+    let has_pod = |it: &Value| it["status"]["phase"] == "Running" && it["status"]["logsRef"].is_object();
+    let operation = world.until(&shop.namespace, &name, "running in a pod", has_pod);
     assert_eq!(says(&operation, "Running"), "True/HelmHookJobActive");
     assert_eq!(says(&operation, "Accepted"), "True/TemplateValidated");
     let status = &operation["status"];
