@@ -1,0 +1,78 @@
+//! Any text is a hook's manifest: its objects are listed, those that can be run become a Job, and the Job reads back the
+//! same from the YAML that a person is shown.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use hookhost_core::hook::{LastRun, StoredHook};
+use hookhost_core::operation::Operation;
+use hookhost_core::record::{Chart, Record, Status};
+use hookhost_core::request::{Inputs, Request, Target};
+use hookhost_core::{plan, yaml};
+use libfuzzer_sys::fuzz_target;
+use serde_json::json;
+
+/// Objects of one manifest that are planned.
+const PLANNED: usize = 8;
+
+static OPERATION: LazyLock<Operation> = LazyLock::new(|| {
+    let operation = json!({
+        "apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation",
+        "metadata": {"name": "migrate-now", "namespace": "shop", "uid": "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b"},
+        "spec": {
+            "targetRef": {"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "shop"},
+            "type": "Migration", "engine": "helmHookJob", "parameters": {"hookName": "shop-migrate"},
+        },
+    });
+    Operation::from_json(operation).expect("a good Operation")
+});
+
+fn record(manifest: &str) -> Record {
+    let hook = StoredHook {
+        name: "shop-migrate".into(),
+        kind: "Job".into(),
+        path: "shop/templates/migrate.yaml".into(),
+        events: vec!["pre-upgrade".into()],
+        weight: 0,
+        delete_policies: Vec::new(),
+        last_run: LastRun::default(),
+        manifest: manifest.into(),
+    };
+    Record {
+        name: "shop".into(),
+        namespace: "shop".into(),
+        revision: 1,
+        status: Status::Deployed,
+        first_deployed: None,
+        last_deployed: None,
+        deleted: None,
+        chart: Chart::default(),
+        stored_hooks: vec![hook],
+    }
+}
+
+fuzz_target!(|manifest: &str| {
+    let record = record(manifest);
+    let hooks = record.hooks();
+    for hook in hooks.iter().take(PLANNED) {
+        let request = Request::build(Inputs {
+            operation: &OPERATION,
+            approved_by: None,
+            target: Target::default(),
+            record: &record,
+            hook,
+            hooks: &hooks,
+            organisation: "acme".into(),
+            cluster_id: "c1".into(),
+            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        });
+        let Ok(plan) = request.map_err(drop).and_then(|request| plan::plan(&request, &[]).map_err(drop))
+        else {
+            continue;
+        };
+        let _ = plan.to_json();
+        if let Some(job) = &plan.job {
+            assert_eq!(yaml::read_one(&yaml::write(job)).as_ref(), Ok(job));
+        }
+    }
+});
