@@ -151,7 +151,9 @@ impl World {
     pub fn ready(&self, release: &Release) {
         let is_ready = |it: &Value| {
             let ready = condition(it, "Ready");
-            ready["status"] == "True" && ready["observedGeneration"] == it["metadata"]["generation"]
+            let is_current = ready["observedGeneration"] == it["metadata"]["generation"];
+            // For a moment Flux says both that it is ready and that it is still at work.
+            ready["status"] == "True" && is_current && condition(it, "Reconciling")["status"] != "True"
         };
         self.until_object(&release.namespace, &format!("helmrelease/{}", release.name), "Ready", is_ready);
     }
