@@ -96,10 +96,9 @@ impl Warden {
             self.wakes.wake(key);
             return Ok(());
         }
-        // Deleted, it has another version, which letting it go is bound to.
-        let job =
-            if job.is_deleted() { Some(job) } else { self.writes.delete_job(&job).await?.and_then(Job::new) };
-        let Some(job) = job else { return Ok(()) };
+        if !job.is_deleted() {
+            self.writes.delete_job(&job).await?;
+        }
         self.writes.release_job(&job).await?;
         tracing::info!(
             namespace,

@@ -61,33 +61,27 @@ impl Writes {
         }
     }
 
-    /// Deletes the Job with its pods, if it is still this very Job; gives back its new form, none if it is gone.
-    pub(crate) async fn delete_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
+    /// Deletes the Job with its pods, if it is still this very Job.
+    pub(crate) async fn delete_job(&self, job: &Job) -> Result<()> {
         let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
         let uid = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
         // In the background the pods would run on to their end: our finalizer keeps the Job, and with it the pods.
         let params = DeleteParams::foreground().preconditions(uid);
         let jobs = self.jobs(&job.namespace);
         match self.writer.send(&call, jobs.delete(&job.name, &params)).await {
-            Ok(deleted) => Ok(deleted.left()),
-            Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(None),
+            Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Takes our finalizer off a Job whose result is safe; gives back its new form, none if it is gone.
     pub(crate) async fn release_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
-        let metadata = job.object.get("metadata");
-        let finalizers = metadata.and_then(|metadata| metadata.get("finalizers")).and_then(Value::as_array);
-        let others: Vec<&Value> =
-            finalizers.into_iter().flatten().filter(|one| one.as_str() != Some(FINALIZER)).collect();
-        // With the version: the list is replaced as a whole, and somebody else's entry must not come back.
-        let version = metadata.and_then(|metadata| metadata.get("resourceVersion"));
-        let patch = json!({"metadata": {"finalizers": others, "resourceVersion": version, "uid": job.uid}});
+        // The one entry of the list, whatever else is in it by now: a Job that is being deleted changes all the time.
+        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER], "uid": job.uid}});
         let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
         let jobs = self.jobs(&job.namespace);
         let params = params();
-        match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Merge(&patch))).await {
+        match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Strategic(&patch))).await {
             Ok(job) => Ok(Some(job)),
             Err(client::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
