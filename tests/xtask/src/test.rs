@@ -38,7 +38,9 @@ pub(crate) fn test(quick: bool) -> Result<()> {
         testbed.args(["test", "--package", "testbed", "--quiet"]);
         if testbed::is_root() {
             step("the testbed", &mut testbed)?;
-            step("end to end", cargo().args(["test", "--package", "e2e", "--quiet"]))?;
+            // Most of them wait most of their time: for a pod, for Flux. More than this, and the API server starves.
+            let end_to_end = ["test", "--package", "e2e", "--quiet", "--", "--test-threads=8"];
+            step("end to end", cargo().args(end_to_end))?;
         } else {
             say(
                 "without root no pods run: their tests are left out, and all of hookhost end to end (tests/e2e)",
