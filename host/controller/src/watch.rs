@@ -54,6 +54,23 @@ pub(crate) fn to_json(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
+/// An object, kept as the text of its JSON: parsed, it takes ten times the room.
+#[derive(Debug)]
+pub(crate) struct Text(Box<[u8]>);
+
+impl Text {
+    /// Of what is JSON anyway.
+    pub(crate) fn of(object: &Value) -> Text {
+        Text(object.to_string().into_bytes().into())
+    }
+
+    /// The object.
+    pub(crate) fn parse(&self) -> Value {
+        // It was written from one.
+        serde_json::from_slice(&self.0).unwrap_or_default()
+    }
+}
+
 /// The resourceVersion as a number, for telling the newer of two forms of one object. Kubernetes makes them of etcd's
 /// revision; one that is no number counts as the oldest.
 pub(crate) fn version(object: &DynamicObject) -> u64 {

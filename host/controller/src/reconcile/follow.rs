@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hookhost_core::outcome::{self, Culprit, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::start::PENDING_AFTER;
@@ -17,12 +16,13 @@ use crate::watch::Job;
 impl Context {
     /// Mirrors the Job.
     pub(super) async fn follow(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
-        let run = Run::of(&job.object);
+        let object = job.object();
+        let run = Run::of(&object);
         let pods = self.pods_of(subject, job).await?;
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
         let warnings = self.warnings(job, &pods);
-        let outcome = outcome::observe(&job.object, &pods, warnings.borrow());
-        if subject.is_cancelled() && !outcome::is_finished(&job.object) {
+        let outcome = outcome::observe(&object, &pods, warnings.borrow());
+        if subject.is_cancelled() && !outcome::is_finished(&object) {
             return self.cancel(subject, job, run.as_ref()).await;
         }
         // Its first pod, or word of it, is on its way: writing before it comes would be a write for nothing.
@@ -30,7 +30,7 @@ impl Context {
             outcome,
             Outcome::NotStarted { why: None } | Outcome::Running { pod: None, waiting: None }
         );
-        if is_about_to_tell && age(job) < PENDING_AFTER.as_secs_f64() {
+        if is_about_to_tell && job.known_since.elapsed() < PENDING_AFTER {
             return Ok(Action::requeue(PENDING_AFTER));
         }
         let log = match outcome.culprit() {
@@ -141,11 +141,4 @@ impl Warned {
     fn borrow(&self) -> Warnings<'_> {
         Warnings { job: self.job.as_deref(), pod: self.pod.as_deref() }
     }
-}
-
-/// Seconds since the Job was created, by the API server's clock and ours: only good for not writing too early.
-fn age(job: &Job) -> f64 {
-    let created = job.object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
-    let created: Option<Timestamp> = created.and_then(|time| time.parse().ok());
-    created.map_or(f64::MAX, |created| Timestamp::now().duration_since(created).as_secs_f64())
 }

@@ -1,7 +1,7 @@
 //! To *start* an Operation that has no Job: prepare one and create it, or say why not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
 use hookhost_core::operation::KIND;
@@ -35,6 +35,10 @@ const UNWATCHED: Duration = Duration::from_secs(30);
 /// full.
 const PATIENCE: u32 = 3;
 
+/// How long it counts that the Operation was found to be still wanted: less than it takes another hookhost to run a hook to
+/// its end. Preparing takes some milliseconds, unless a policy takes its time or this process is made to sleep.
+const FRESH: Duration = Duration::from_millis(500);
+
 /// Whether the API server answered, but does not do it.
 fn is_refusal(error: &client::Error) -> bool {
     matches!(error, client::Error::Busy { .. } | client::Error::NotFound { .. })
@@ -58,10 +62,19 @@ impl Context {
             return self.find_again(subject, &job.namespace, &job.name).await;
         }
         let mut awaited = Vec::new();
-        let prepared = self.prepare(subject, &mut awaited).await;
+        let asked = Instant::now();
+        let (prepared, is_wanted) =
+            futures::join!(self.prepare(subject, &mut awaited), self.is_still_wanted(subject));
         match prepared {
             Ok(prepared) => {
                 self.targets.forget(&subject.key);
+                let is_wanted = match is_wanted {
+                    Ok(is_wanted) if asked.elapsed() < FRESH => is_wanted,
+                    _ => self.is_still_wanted(subject).await?,
+                };
+                if !is_wanted {
+                    return Ok(Action::requeue(PENDING_AFTER));
+                }
                 self.create(subject, prepared).await
             }
             Err(Stop::Refused(refusal)) => {
@@ -93,9 +106,6 @@ impl Context {
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
         let Prepared { namespace, name, job } = prepared;
-        if !self.is_still_wanted(subject).await? {
-            return Ok(Action::requeue(PENDING_AFTER));
-        }
         let created = match self.writes.create_job(&namespace, job).await {
             Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
                 Created::Refused { message: error.to_string(), is_final: false }
@@ -154,8 +164,8 @@ impl Context {
         }
     }
 
-    /// Asked once more, of the API server itself, right before the Job is made: this process may have slept, or its watch
-    /// may have been silent, while another hookhost ran the Operation to its end.
+    /// Asked once more, of the API server itself, before the Job is made: this process may have slept, or its watch may have
+    /// been silent, while another hookhost ran the Operation to its end.
     async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
         let now = self.reader.operation(&subject.key.namespace, &subject.key.name).await?;
         let now = now.and_then(|object| Subject::new(Arc::new(object)));

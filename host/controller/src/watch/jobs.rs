@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use hookhost_core::status::Run;
 use hookhost_core::{Reason, clone, outcome};
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Pods, job_resource, to_json, trim, version};
+use super::{Operations, Pods, Text, job_resource, to_json, trim, version};
 use crate::orphan::Orphans;
 use crate::wake::{OperationKey, Wakes};
 
@@ -35,8 +36,12 @@ pub(crate) struct Job {
     owner: Option<String>,
     /// Where the Operation is that it says it is for.
     origin: Option<OperationKey>,
+    /// When this process first heard of it.
+    pub(crate) known_since: Instant,
+    is_held: bool,
+    is_deleted: bool,
     /// metadata and status.
-    pub(crate) object: Value,
+    text: Text,
     version: u64,
 }
 
@@ -66,8 +71,23 @@ impl Job {
             _ => None,
         };
         let owner = outcome::owner_uid(&object).map(str::to_owned);
-        let is_over = is_deleted || is_finished;
-        Some(Job { namespace, name, uid, operation, is_over, work, owner, origin, object, version })
+        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let is_held = finalizers.into_iter().flatten().any(|one| one.as_str() == Some(clone::FINALIZER));
+        Some(Job {
+            namespace,
+            name,
+            uid,
+            operation,
+            is_over: is_deleted || is_finished,
+            work,
+            owner,
+            origin,
+            known_since: Instant::now(),
+            is_held,
+            is_deleted,
+            text: Text::of(&object),
+            version,
+        })
     }
 
     /// Whether it is this Operation's: a label alone can be anybody's copy. In the Operation's namespace the Operation
@@ -86,15 +106,24 @@ impl Job {
         self.origin.as_ref()
     }
 
+    /// Its metadata and status.
+    pub(crate) fn object(&self) -> Value {
+        self.text.parse()
+    }
+
     /// Whether hookhost's finalizer is on it: its result is not yet on the Operation.
     pub(crate) fn is_held(&self) -> bool {
-        let finalizers = self.object.pointer("/metadata/finalizers").and_then(Value::as_array);
-        finalizers.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(clone::FINALIZER)))
+        self.is_held
     }
 
     /// Whether it is being deleted.
     pub(crate) fn is_deleted(&self) -> bool {
-        self.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+        self.is_deleted
+    }
+
+    /// Whether it may have a pod whose result is not safe.
+    fn needs_pods(&self) -> bool {
+        !self.is_over || (self.is_deleted && self.is_held)
     }
 }
 
@@ -107,13 +136,13 @@ struct Inner {
     tasks: Tasks<String>,
     known: RwLock<Known>,
     operations: Operations,
-    pods: Pods,
     wakes: Wakes,
     orphans: Orphans,
 }
 
-#[derive(Default)]
 struct Known {
+    /// Told of each Job as it comes, is over and goes.
+    pods: Pods,
     by_operation: HashMap<String, BTreeMap<(String, String), Arc<Job>>>,
     /// Operation by namespace and name of the Job.
     operation_of: BTreeMap<(String, String), String>,
@@ -138,7 +167,8 @@ impl Jobs {
         shutdown: CancellationToken,
     ) -> Jobs {
         let tasks = Tasks::new(shutdown);
-        Jobs(Arc::new(Inner { client, tasks, known: RwLock::default(), operations, pods, wakes, orphans }))
+        let known = RwLock::new(Known::new(pods));
+        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, orphans }))
     }
 
     /// Follows a namespace from now on.
@@ -162,8 +192,6 @@ impl Jobs {
         known.listed.remove(namespace);
         known.broken.remove(namespace);
         known.retain(namespace, |_| false);
-        drop(known);
-        self.0.pods.forget(namespace);
     }
 
     /// Whether all Jobs of a namespace are known.
@@ -217,9 +245,7 @@ impl Jobs {
 
     /// Takes note of a Job that this process has just read or written, before its watch tells.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
-        let namespace = job.namespace.clone();
         let job = self.write().insert(job);
-        self.update_pods(&namespace);
         self.wake_for_free_hooks();
         job
     }
@@ -227,7 +253,6 @@ impl Jobs {
     /// Takes note that a Job is not there any more.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
         self.write().remove(namespace, name);
-        self.update_pods(namespace);
         self.wake_for_free_hooks();
     }
 
@@ -266,7 +291,6 @@ impl Jobs {
                 Vec::new()
             }
         };
-        self.update_pods(namespace);
         self.wake_for_free_hooks();
         for (operation, name) in concerned {
             match self.0.operations.by_uid(&operation) {
@@ -298,17 +322,6 @@ impl Jobs {
         }
     }
 
-    /// Pods are followed as long as there is a Job that may have one and whose result is not safe.
-    fn update_pods(&self, namespace: &str) {
-        let known = self.read();
-        let here = known.of_namespace(namespace);
-        let needed = here.filter(|job| !job.is_over || (job.is_deleted() && job.is_held()));
-        let needed: HashMap<String, String> =
-            needed.map(|job| (job.uid.clone(), job.operation.clone())).collect();
-        drop(known);
-        if needed.is_empty() { self.0.pods.forget(namespace) } else { self.0.pods.follow(namespace, needed) }
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -319,8 +332,21 @@ impl Jobs {
 }
 
 impl Known {
+    fn new(pods: Pods) -> Known {
+        Known {
+            pods,
+            by_operation: HashMap::new(),
+            operation_of: BTreeMap::new(),
+            followed: HashSet::new(),
+            listed: HashSet::new(),
+            at_work: HashMap::new(),
+            wanted: HashSet::new(),
+            broken: HashMap::new(),
+        }
+    }
+
     /// Keeps the newer of two forms of one Job; gives back what is kept.
-    fn insert(&mut self, job: Job) -> Arc<Job> {
+    fn insert(&mut self, mut job: Job) -> Arc<Job> {
         let place = (job.namespace.clone(), job.name.clone());
         if let Some(known) = self.get(&place)
             && known.uid == job.uid
@@ -328,7 +354,16 @@ impl Known {
         {
             return known;
         }
-        self.remove(&place.0, &place.1);
+        if job.needs_pods() {
+            self.pods.follow(&job.namespace, &job.uid, &job.operation);
+        } else {
+            self.pods.release(&job.namespace, &job.uid);
+        }
+        match self.take(&place) {
+            Some(before) if before.uid == job.uid => job.known_since = before.known_since,
+            Some(before) => self.pods.release(&before.namespace, &before.uid),
+            None => {}
+        }
         let job = Arc::new(job);
         if let Some(work) = &job.work {
             self.at_work.entry(work.clone()).or_default().insert(job.name.clone());
@@ -348,23 +383,29 @@ impl Known {
 
     /// Removes a Job; gives back the UID of its Operation.
     fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
-        let place = (namespace.to_owned(), name.to_owned());
-        if let Some(work) = self.get(&place).and_then(|job| job.work.clone())
-            && let Some(names) = self.at_work.get_mut(&work)
+        let job = self.take(&(namespace.to_owned(), name.to_owned()))?;
+        self.pods.release(namespace, &job.uid);
+        Some(job.operation.clone())
+    }
+
+    fn take(&mut self, place: &(String, String)) -> Option<Arc<Job>> {
+        let job = self.get(place)?;
+        if let Some(work) = &job.work
+            && let Some(names) = self.at_work.get_mut(work)
         {
-            names.remove(name);
+            names.remove(&job.name);
             if names.is_empty() {
-                self.at_work.remove(&work);
+                self.at_work.remove(work);
             }
         }
-        let operation = self.operation_of.remove(&place)?;
-        if let Some(jobs) = self.by_operation.get_mut(&operation) {
-            jobs.remove(&place);
+        self.operation_of.remove(place);
+        if let Some(jobs) = self.by_operation.get_mut(&job.operation) {
+            jobs.remove(place);
             if jobs.is_empty() {
-                self.by_operation.remove(&operation);
+                self.by_operation.remove(&job.operation);
             }
         }
-        Some(operation)
+        Some(job)
     }
 
     fn retain(&mut self, namespace: &str, keep: impl Fn(&str) -> bool) {

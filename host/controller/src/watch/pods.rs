@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, pod_resource, resource, to_json, trim};
+use super::{Operations, Text, pod_resource, resource, to_json, trim};
 use crate::wake::Wakes;
 
 /// Warnings that are kept of one namespace: one for each Job or pod that cannot go on; the oldest is dropped.
@@ -50,7 +50,7 @@ struct Inner {
 struct Namespace {
     is_listed: bool,
     /// Pods by the UID of their Operation, then by name.
-    pods: HashMap<String, BTreeMap<String, Arc<Value>>>,
+    pods: HashMap<String, BTreeMap<String, Text>>,
     /// The UID of the Operation of each Job that is followed, by the Job's UID.
     jobs: HashMap<String, String>,
     /// The newest warning about an object, by the object's UID.
@@ -79,10 +79,15 @@ impl Pods {
         }))
     }
 
-    /// Follows a namespace from now on, if it is not followed yet. `jobs` are the Jobs that matter, by UID, with the UID of
-    /// the Operation of each.
-    pub(crate) fn follow(&self, namespace: &str, jobs: HashMap<String, String>) {
-        self.write().entry(namespace.to_owned()).or_default().jobs = jobs;
+    /// Follows the pods of a Job, and with them all of its namespace. `operation` is the UID of the Operation that it is for.
+    pub(crate) fn follow(&self, namespace: &str, job_uid: &str, operation: &str) {
+        let mut known = self.write();
+        let jobs = &mut known.entry(namespace.to_owned()).or_default().jobs;
+        let is_first = jobs.is_empty();
+        jobs.insert(job_uid.to_owned(), operation.to_owned());
+        if !is_first {
+            return;
+        }
         let start = |what: What, resource: ApiResource, config: watcher::Config, name: &'static str| {
             let (pods, namespace) = (self.clone(), namespace.to_owned());
             self.0.tasks.start((namespace.clone(), what), move || async move {
@@ -96,19 +101,25 @@ impl Pods {
         start(What::Warnings, resource("", "v1", "Event", "events"), warnings, "warnings");
     }
 
-    /// Forgets a namespace.
-    pub(crate) fn forget(&self, namespace: &str) {
-        for what in [What::Pods, What::Warnings] {
-            self.0.tasks.stop(&(namespace.to_owned(), what));
+    /// Follows the pods of a Job no more; the namespace, if it was the last one there.
+    pub(crate) fn release(&self, namespace: &str, job_uid: &str) {
+        let mut known = self.write();
+        let Some(here) = known.get_mut(namespace) else { return };
+        here.jobs.remove(job_uid);
+        if here.jobs.is_empty() {
+            known.remove(namespace);
+            for what in [What::Pods, What::Warnings] {
+                self.0.tasks.stop(&(namespace.to_owned(), what));
+            }
         }
-        self.write().remove(namespace);
     }
 
     /// The pods of an Operation; none where they are not known yet.
     pub(crate) fn of(&self, namespace: &str, operation_uid: &str) -> Option<Vec<Arc<Value>>> {
         let known = self.read();
         let here = known.get(namespace).filter(|here| here.is_listed)?;
-        Some(here.pods.get(operation_uid).into_iter().flat_map(BTreeMap::values).cloned().collect())
+        let pods = here.pods.get(operation_uid).into_iter().flat_map(BTreeMap::values);
+        Some(pods.map(|pod| Arc::new(pod.parse())).collect())
     }
 
     /// What the cluster last warned of about an object, if that was not before `since`.
@@ -134,11 +145,11 @@ impl Pods {
     /// Takes note of a pod; gives back the UID of its Operation.
     fn handle_pod(&self, namespace: &str, seen: Seen) -> Option<String> {
         let mut known = self.write();
-        let here = known.entry(namespace.to_owned()).or_default();
+        let here = known.get_mut(namespace)?;
         match seen {
             Seen::Applied(object) => {
                 let (name, operation) = (object.name_any(), object.labels().get(clone::OPERATION)?.clone());
-                here.pods.entry(operation.clone()).or_default().insert(name, Arc::new(pod(object)));
+                here.pods.entry(operation.clone()).or_default().insert(name, Text::of(&pod(object)));
                 Some(operation)
             }
             Seen::Deleted(object) => {
@@ -181,7 +192,7 @@ impl Pods {
         let message = message[..message.floor_char_boundary(WARNING_BYTES)].to_owned();
         let warning = Warning { message, at: at.to_owned() };
         let mut known = self.write();
-        let here = known.entry(namespace.to_owned()).or_default();
+        let here = known.get_mut(namespace)?;
         if here.warnings.get(about).is_some_and(|older| older.at > warning.at) {
             return None;
         }
