@@ -23,17 +23,19 @@ const TURNS: usize = 40;
 struct Line {
     name: String,
     measured: String,
-    /// The ratio that was measured and the one it must not be above.
+    /// What was measured and what it must not be above.
     target: Option<(f64, f64)>,
+    /// Of both: "x" for a ratio.
+    unit: String,
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { name, measured, target } = self;
+        let Line { name, measured, target, unit } = self;
         write!(f, "{name:<52} {measured:>24}")?;
         match target {
             Some((ratio, at_most)) => {
-                write!(f, "  at most {at_most:.3}x  {}", if ratio <= at_most { "ok" } else { "short" })
+                write!(f, "  at most {at_most:.3}{unit}  {}", if ratio <= at_most { "ok" } else { "short" })
             }
             None => Ok(()),
         }
@@ -43,7 +45,8 @@ impl fmt::Display for Line {
 type Bench = fn() -> Result<Vec<Line>>;
 
 /// The benches, by the name that `cargo xtask bench NAME` takes.
-const BENCHES: [(&str, Bench); 3] = [("decision", decision), ("record", record), ("plan", plan)];
+const BENCHES: [(&str, Bench); 4] =
+    [("decision", decision), ("record", record), ("plan", plan), ("controller", controller)];
 
 /// Measures one bench, or all.
 #[expect(clippy::print_stdout, reason = "the lines are this task's result")]
@@ -83,13 +86,31 @@ fn parse(line: &str) -> Result<Line> {
     let name = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     match (number("measured"), number("atMost"), number("p50Micros"), number("p99Micros")) {
         (Some(measured), Some(at_most), ..) => {
-            Ok(Line { name, measured: format!("{measured:.3}x"), target: Some((measured, at_most)) })
+            let unit = value.get("unit").and_then(Value::as_str).unwrap_or("x").to_owned();
+            Ok(Line {
+                name,
+                measured: format!("{measured:.3}{unit}"),
+                target: Some((measured, at_most)),
+                unit,
+            })
         }
         (.., Some(p50), Some(p99)) => {
-            Ok(Line { name, measured: format!("{p50:.1} µs, p99 {p99:.1}"), target: None })
+            let measured = format!("{p50:.1} µs, p99 {p99:.1}");
+            Ok(Line { name, measured, target: None, unit: String::new() })
         }
         _ => bail!("not a bench's line: {line}"),
     }
+}
+
+/// The controller on a real cluster: how soon it acts, what it writes, what it holds, and that it is quiet when idle.
+fn controller() -> Result<Vec<Line>> {
+    policies::build(Profile::Release)?;
+    crate::cluster::programs_for(crate::cluster::whole())?;
+    say("── measure the controller (minutes)");
+    let mut bench = cargo();
+    bench.args(["bench", "--quiet", "--package", "e2e", "--bench", "controller"]);
+    let printed = output(bench.stderr(Stdio::inherit()))?;
+    printed.lines().filter(|line| line.starts_with('{')).map(parse).collect()
 }
 
 /// Listing the hooks of a large record, against Helm's own Go package decoding the same record.
@@ -166,13 +187,14 @@ fn pair(ours: &str, theirs: &str, our_time: Duration, their_time: Duration, at_m
         name: name.to_owned(),
         measured: format!("{time:.2?}"),
         target: None,
+        unit: String::new(),
     };
     let ratio = our_time.as_secs_f64() / their_time.as_secs_f64();
     let name = format!("{ours} / {theirs}");
     vec![
         figure(ours, our_time),
         figure(theirs, their_time),
-        Line { name, measured: format!("{ratio:.3}x"), target: Some((ratio, at_most)) },
+        Line { name, measured: format!("{ratio:.3}x"), target: Some((ratio, at_most)), unit: "x".to_owned() },
     ]
 }
 
