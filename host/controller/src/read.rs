@@ -10,15 +10,15 @@ use hookhost_core::target::Snapshot;
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
-use kube::Api;
-use kube::api::{ListParams, LogParams};
+use kube::{Api, Resource};
+use kube::api::{GetParams, ListParams, LogParams, Request};
 use kube::core::DynamicObject;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::client::{self, Call, Verb};
 use crate::error::Result;
-use crate::watch::{self, Kind, job_resource, pod_resource, to_json};
+use crate::watch::{self, Kind, job_resource, pod_resource};
 
 /// Helm's type of a release's Secret.
 const RELEASE_TYPE: &str = "helm.sh/release.v1";
@@ -66,9 +66,13 @@ impl Reader {
     pub(crate) async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         let resource = kind.resource();
         let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let found = found(client::read(&call, api.get(name)).await)?;
-        Ok(found.map(|object| to_json(&object)))
+        // As it comes: by way of a DynamicObject it would be read and written once more.
+        let object = async {
+            let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+            self.client.request::<Value>(request).await
+        };
+        found(client::read(&call, object).await)
     }
 
     /// A Secret; none if there is none of that name.
@@ -129,14 +133,20 @@ impl Reader {
             .collect())
     }
 
-    /// Whether there is what a pod refers to.
-    pub(crate) async fn exists(&self, namespace: &str, kind: dependency::Kind, name: &str) -> Result<bool> {
+    /// Whether there is what a pod refers to, as the parameters say: now, or a moment ago.
+    pub(crate) async fn exists(
+        &self,
+        namespace: &str,
+        kind: dependency::Kind,
+        name: &str,
+        params: &GetParams,
+    ) -> Result<bool> {
         use dependency::Kind;
         macro_rules! is_there {
             ($kind:ty) => {{
                 let call = Call::new::<$kind>(Verb::Get, Some(namespace), name);
                 let api: Api<$kind> = Api::namespaced(self.client.clone(), namespace);
-                found(client::read(&call, api.get_metadata(name)).await)?.is_some()
+                found(client::read(&call, api.get_metadata_with(name, params)).await)?.is_some()
             }};
         }
         Ok(match kind {

@@ -20,11 +20,11 @@ mod load;
 mod run;
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::{GATE, Release, furnish, hookhost, release_yaml};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use testbed::{Cluster, Options, Programs};
@@ -34,6 +34,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nothing must have happened for something to count as at rest.
+const QUIET: Duration = Duration::from_secs(3);
 
 fn main() -> Result<()> {
     let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
@@ -82,7 +84,27 @@ impl Site {
         }
         let ready = ["wait", "--for=condition=Ready", "helmrelease", "--all", "--timeout=120s"];
         site.cluster.kubectl(&[&ready[..], &["--namespace", &site.namespace]].concat())?;
+        site.runtime.block_on(site.settled())?;
         Ok(site)
+    }
+
+    /// Waits until Flux leaves its HelmReleases alone: after they are ready it looks at each once more.
+    async fn settled(&self) -> Result<()> {
+        let api = self.api("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases");
+        let begin = Instant::now();
+        let (mut versions, mut since) = (Vec::new(), begin);
+        while since.elapsed() < QUIET {
+            if begin.elapsed() > PATIENCE {
+                return Err("Flux does not come to rest".into());
+            }
+            let now = api.list_metadata(&ListParams::default()).await?.items;
+            let now: Vec<_> = now.into_iter().map(|object| object.metadata.resource_version).collect();
+            if now != versions {
+                (versions, since) = (now, Instant::now());
+            }
+            tokio::time::sleep(QUIET / 10).await;
+        }
+        Ok(())
     }
 
     /// Objects of a kind in the namespace.

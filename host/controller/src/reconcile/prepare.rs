@@ -21,6 +21,7 @@ use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, 
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, hook, request, status};
 use jiff::Timestamp;
+use kube::api::GetParams;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -402,9 +403,10 @@ impl Context {
     ) -> Result<(), Stop> {
         let namespace = &request.release.namespace;
         let asked = references.iter().filter(|reference| reference.is_in_question());
+        let now = GetParams::default();
         let exists = asked.clone().map(async |reference| match ahead.exists(namespace, reference) {
             Some(exists) => Ok(exists),
-            None => self.reader.exists(namespace, reference.kind, &reference.name).await,
+            None => self.reader.exists(namespace, reference.kind, &reference.name, &now).await,
         });
         let exists = try_join_all(exists).await?;
         let missing: Vec<_> = asked.zip(exists).filter(|(_, exists)| !exists).map(|(one, _)| one).collect();

@@ -1,4 +1,4 @@
-//! The *load*: so many Operations a second for so long, each on a target of its own, on a cluster in which no pod runs.
+//! The *load*: so many Operations a second for so long, each for a hook of its own, on a cluster in which no pod runs.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use testbed::{Options, Programs};
 use tokio::task::JoinSet;
 
 use crate::audit::Audit;
-use crate::{PATIENCE, Result, Site, figure, operation, percentile, release_name, say, target};
+use crate::{PATIENCE, QUIET, Result, Site, figure, operation, percentile, release_name, say, target};
 
 /// Releases, and hooks of each. Each hook is run once, since while it runs it would wait for itself.
-const RELEASES: usize = 40;
-const HOOKS: usize = 50;
+const RELEASES: usize = 80;
+const HOOKS: usize = 25;
 const OPERATIONS: usize = RELEASES * HOOKS;
 /// From one Operation to the next: 50 a second.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -29,8 +29,7 @@ const PER_BARE_JOB: usize = 5;
 const MAX_RATIOS: [(usize, f64); 2] = [(50, 2.0), (99, 5.0)];
 /// hookhost's memory that is allowed, in MiB.
 const MAX_MEMORY: f64 = 100.0;
-/// How long nothing must have happened for hookhost to count as idle, and how long it is then looked at.
-const QUIET: Duration = Duration::from_secs(3);
+/// How long hookhost is looked at once it is idle.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// Puts the load on hookhost and prints how it took it.

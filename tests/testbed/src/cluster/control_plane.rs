@@ -65,6 +65,8 @@ impl Cluster {
         ];
         if let Some(log) = self.audit_log() {
             self.write("audit-policy.yaml", AUDIT_POLICY)?;
+            // The API server would go on with an earlier cluster's.
+            let _ = std::fs::remove_file(&log);
             flags.push(format!("--audit-policy-file={}", self.path("audit-policy.yaml")));
             flags.push(format!("--audit-log-path={}", log.display()));
         }
