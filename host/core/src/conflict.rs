@@ -122,7 +122,7 @@ impl<'a> Other<'a> {
 }
 
 /// Whether nothing else may work on the target meanwhile.
-fn is_exclusive(type_of: OperationType) -> bool {
+pub fn is_exclusive(type_of: OperationType) -> bool {
     matches!(type_of, OperationType::Upgrade | OperationType::Restore | OperationType::Backup)
 }
 

@@ -7,8 +7,6 @@
 //! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
-use std::sync::Arc;
-
 use futures::future::try_join_all;
 use hookhost_core::conflict::{self, Other};
 use hookhost_core::dependency::{self, Reference};
@@ -358,13 +356,13 @@ impl Context {
     }
 
     fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
-        let neighbours = self.operations.unfinished_beside(&subject.object);
+        let rivals = self.operations.rivals(&subject.object);
         // One of our engine that nobody here serves would block for ever.
-        let counts = |other: &&Arc<DynamicObject>| {
+        let counts = |other: &&DynamicObject| {
             other.metadata.uid.as_deref() != Some(&subject.uid)
                 && (subject::engine(other) != Some(ENGINE) || self.is_ours(other))
         };
-        let others = neighbours.iter().filter(counts);
+        let others = rivals.iter().filter(counts);
         let others = others.map(|other| {
             let metadata = &other.metadata;
             let uid = metadata.uid.as_deref().unwrap_or_default();

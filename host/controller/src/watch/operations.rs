@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use hookhost_core::{Reason, status};
+use hookhost_core::operation::OperationType;
+use hookhost_core::{Reason, conflict, status};
 use kube::Api;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, Event};
@@ -43,8 +44,17 @@ struct Kept {
     target: TargetKey,
     /// The reason for which it is blocked.
     blocked: Option<Box<str>>,
+    rivalry: Rivalry,
     /// The whole object, as JSON.
     text: Arc<[u8]>,
+}
+
+/// What of an Operation tells whether it may be in another's way, without reading it.
+#[derive(Debug)]
+struct Rivalry {
+    hook: Box<str>,
+    /// Whether it is of a type that nothing else may work beside.
+    is_exclusive: bool,
 }
 
 /// A target: namespace, kind and name.
@@ -153,9 +163,12 @@ impl Operations {
         self.known().unfinished_beside(object).map(|kept| kept.key.clone()).collect()
     }
 
-    /// Those on the target of this one that are not finished; it may be one of them.
-    pub(crate) fn unfinished_beside(&self, object: &DynamicObject) -> Vec<Arc<DynamicObject>> {
-        self.known().unfinished_beside(object).filter_map(Kept::object).map(Arc::new).collect()
+    /// Those on the target of this one that are not finished and may have to go before it, or after; it is one of them.
+    pub(crate) fn rivals(&self, object: &DynamicObject) -> Vec<DynamicObject> {
+        let own = Rivalry::of(object);
+        let known = self.known();
+        let rivals = known.unfinished_beside(object).filter(|kept| kept.rivalry.is_with(&own));
+        rivals.filter_map(Kept::object).collect()
     }
 
     fn keys_where(&self, wanted: impl Fn(&Kept) -> bool) -> Vec<OperationKey> {
@@ -183,7 +196,8 @@ impl Known {
         // Metadata are made of strings, numbers and times: there is nothing in them that JSON cannot say.
         let text = serde_json::to_vec(object).unwrap_or_default().into();
         self.uids.insert(key.clone(), uid.clone());
-        self.by_uid.insert(uid.clone(), Kept { key, target, blocked, text });
+        let rivalry = Rivalry::of(object);
+        self.by_uid.insert(uid.clone(), Kept { key, target, blocked, rivalry, text });
     }
 
     fn remove(&mut self, uid: &str) -> Option<Kept> {
@@ -218,13 +232,32 @@ fn parse(text: &[u8]) -> Option<DynamicObject> {
     serde_json::from_slice(text).ok()
 }
 
+impl Rivalry {
+    fn of(object: &DynamicObject) -> Rivalry {
+        let type_of = text(object, "/spec/type");
+        let type_of = OperationType::ALL.into_iter().find(|known| known.as_str() == type_of);
+        Rivalry {
+            hook: text(object, "/spec/parameters/hookName").into(),
+            is_exclusive: type_of.is_some_and(conflict::is_exclusive),
+        }
+    }
+
+    /// Whether there can be a conflict. Where there can, the whole Operations say whether there is.
+    fn is_with(&self, other: &Rivalry) -> bool {
+        self.is_exclusive || other.is_exclusive || self.hook == other.hook
+    }
+}
+
 impl TargetKey {
     fn of(object: &DynamicObject) -> Option<TargetKey> {
-        let text =
-            |path: &str| object.data.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let namespace = object.metadata.namespace.clone()?;
-        Some(TargetKey([namespace, text("/spec/targetRef/kind"), text("/spec/targetRef/name")]))
+        let (kind, name) = (text(object, "/spec/targetRef/kind"), text(object, "/spec/targetRef/name"));
+        Some(TargetKey([namespace, kind.to_owned(), name.to_owned()]))
     }
+}
+
+fn text<'o>(object: &'o DynamicObject, path: &str) -> &'o str {
+    object.data.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Where an Operation is.
@@ -261,8 +294,8 @@ mod tests {
     }
 
     fn unfinished(operations: &Operations, target: &str) -> Vec<String> {
-        let beside = operations.unfinished_beside(&operation("", target, None));
-        beside.iter().filter_map(|object| object.metadata.uid.clone()).collect()
+        let rivals = operations.rivals(&operation("", target, None));
+        rivals.iter().filter_map(|object| object.metadata.uid.clone()).collect()
     }
 
     #[test]
@@ -284,6 +317,29 @@ mod tests {
         all.note(Event::Delete(named("a", None)));
         assert_eq!(all.known().unfinished.len(), 1, "nothing is left behind");
         assert_eq!(all.keys(), [OperationKey::new("org", "op")]);
+    }
+
+    #[test]
+    fn rivals_are_those_of_the_same_hook_and_those_that_nothing_may_work_beside() {
+        let of = |name: &str, hook: &str, type_of: &str| {
+            let mut object = operation(name, "shop", None);
+            object.metadata.name = Some(name.to_owned());
+            object.data["spec"]["type"] = type_of.into();
+            object.data["spec"]["parameters"] = json!({"hookName": hook});
+            object
+        };
+        let all = operations([
+            Event::Apply(of("a", "migrate", "Migration")),
+            Event::Apply(of("b", "index", "Migration")),
+            Event::Apply(of("c", "index", "Backup")),
+        ]);
+        let rivals = |hook: &str, type_of: &str| {
+            let rivals = all.rivals(&of("new", hook, type_of));
+            rivals.into_iter().filter_map(|object| object.metadata.name).collect::<Vec<_>>()
+        };
+        assert_eq!(rivals("migrate", "Migration"), ["a", "c"]);
+        assert_eq!(rivals("other", "RunCommand"), ["c"]);
+        assert_eq!(rivals("other", "Upgrade"), ["a", "b", "c"]);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::audit::Audit;
 use crate::{PATIENCE, QUIET, Result, Site, figure, operation, percentile, release_name, say, target};
 
 /// Releases, and hooks of each. Each hook is run once, since while it runs it would wait for itself.
-const RELEASES: usize = 80;
-const HOOKS: usize = 25;
+const RELEASES: usize = 100;
+const HOOKS: usize = 20;
 const OPERATIONS: usize = RELEASES * HOOKS;
 /// From one Operation to the next: 50 a second.
 const PAUSE: Duration = Duration::from_millis(20);
