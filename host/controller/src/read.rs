@@ -10,9 +10,9 @@ use hookhost_core::target::Snapshot;
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
-use kube::{Api, Resource};
 use kube::api::{GetParams, ListParams, LogParams, Request};
 use kube::core::DynamicObject;
+use kube::{Api, Resource};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 

@@ -22,7 +22,7 @@ mod run;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use e2e::{GATE, Release, furnish, hookhost, release_yaml};
+use e2e::{GATE, Release, furnish, hookhost, release_yaml, source_yaml};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -34,6 +34,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The source of the chart.
+const SOURCE: &str = "shop";
 /// How long nothing must have happened for something to count as at rest.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -75,20 +77,26 @@ impl Site {
         let client = runtime.block_on(connect(&cluster))?;
         let site = Site { cluster, namespace, runtime, client };
         say("── make releases");
+        let wait = |what: [&str; 2]| {
+            let args = [&["wait", "--for=condition=Ready", "--timeout=120s"][..], &what].concat();
+            site.cluster.kubectl(&[&args[..], &["--namespace", &site.namespace]].concat())
+        };
+        // First the source: a HelmRelease that has to wait for it is looked at once more half a minute later.
+        site.cluster.apply(&site.namespace, &source_yaml(SOURCE))?;
+        wait(["ocirepository", SOURCE])?;
         let releases: Vec<_> =
             (0..count).map(|number| Release::new(&site.namespace, &release_name(number))).collect();
-        let yaml = releases.iter().map(|release| release_yaml(release, values));
+        let yaml = releases.iter().map(|release| release_yaml(release, SOURCE, values));
         site.cluster.apply(&site.namespace, &yaml.collect::<String>())?;
         for release in &releases {
             site.runtime.block_on(site.make_instance(release))?;
         }
-        let ready = ["wait", "--for=condition=Ready", "helmrelease", "--all", "--timeout=120s"];
-        site.cluster.kubectl(&[&ready[..], &["--namespace", &site.namespace]].concat())?;
+        wait(["helmrelease", "--all"])?;
         site.runtime.block_on(site.settled())?;
         Ok(site)
     }
 
-    /// Waits until Flux leaves its HelmReleases alone: after they are ready it looks at each once more.
+    /// Waits until Flux leaves its HelmReleases alone, which is a little after they are ready.
     async fn settled(&self) -> Result<()> {
         let api = self.api("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases");
         let begin = Instant::now();

@@ -17,5 +17,6 @@ mod world;
 pub use host::{Host, hookhost};
 pub use proxy::{Fault, Proxy};
 pub use world::{
-    CLUSTER_ID, GATE, PATIENCE, Release, World, condition, furnish, message, ok, release_yaml, says, world,
+    CLUSTER_ID, GATE, PATIENCE, Release, World, condition, furnish, message, ok, release_yaml, says,
+    source_yaml, world,
 };

@@ -138,7 +138,8 @@ impl World {
     /// It does not get ready.
     pub fn release(&self, name: &str, namespace: &str, values: &Value) -> Release {
         let release = Release::new(namespace, name);
-        ok(self.cluster.apply(namespace, &release_yaml(&release, values)));
+        let yaml = source_yaml(name) + &release_yaml(&release, name, values);
+        ok(self.cluster.apply(namespace, &yaml));
         self.ready(&release);
         self.instance(&release, capable(), true);
         release
@@ -424,9 +425,8 @@ pub fn furnish(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What asks Flux for a release of that chart with these values.
-pub fn release_yaml(release: &Release, values: &Value) -> String {
-    let (Release { name, .. }, registry) = (release, Cluster::REGISTRY);
+/// What tells Flux where that chart is.
+pub fn source_yaml(name: &str) -> String {
     format!(
         "---
 apiVersion: source.toolkit.fluxcd.io/v1
@@ -438,11 +438,20 @@ spec:
   interval: 1h
   ref: {{tag: 1.0.0}}
   layerSelector: {{mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}
----
+",
+        registry = Cluster::REGISTRY
+    )
+}
+
+/// What asks Flux for a release of the chart of that source, with these values.
+pub fn release_yaml(release: &Release, source: &str, values: &Value) -> String {
+    let Release { name, .. } = release;
+    format!(
+        "---
 apiVersion: helm.toolkit.fluxcd.io/v2
 kind: HelmRelease
 metadata: {{name: {name}}}
-spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {name}}}, values: {values}}}
+spec: {{interval: 1h, timeout: 2m, chartRef: {{kind: OCIRepository, name: {source}}}, values: {values}}}
 "
     )
 }
