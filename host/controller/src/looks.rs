@@ -33,6 +33,11 @@ impl Action {
     pub(crate) const fn await_change() -> Action {
         Action(None)
     }
+
+    /// The same, but after this time at the latest.
+    pub(crate) fn or_sooner(self, pause: Duration) -> Action {
+        Action(Some(self.0.map_or(pause, |planned| planned.min(pause))))
+    }
 }
 
 /// The pause after a look that ended in a panic. That is a defect, so nobody knows how long it lasts; it must not be a hot

@@ -21,6 +21,7 @@ mod decide;
 mod finished;
 mod follow;
 mod prepare;
+mod quarrel;
 mod start;
 mod subject;
 
@@ -53,7 +54,7 @@ use crate::watch::{Job, Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
 pub(crate) use ahead::Trails;
-pub(crate) use finished::Restored;
+pub(crate) use quarrel::Quarrels;
 pub(crate) use subject::Subject;
 
 /// What a look at an Operation works with; one for all.
@@ -79,7 +80,7 @@ pub(crate) struct Context {
     pub(crate) errors: Backoff,
     /// Pauses of Operations that wait for what is not watched.
     pub(crate) waits: Backoff,
-    pub(crate) restored: Restored,
+    pub(crate) quarrels: Quarrels,
     pub(crate) in_flight: InFlight,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
@@ -165,6 +166,7 @@ impl Context {
         self.errors.forget(uid);
         self.waits.forget(uid);
         self.written.forget(uid);
+        self.quarrels.settle(uid);
         for job in self.jobs.of(uid) {
             self.orphans.suspect(&job.namespace, &job.name);
         }
@@ -209,17 +211,21 @@ impl Context {
             "hookhost cannot see the Jobs of the namespace {namespace}: {why}. If it is RBAC, bind hookhost's role there: \
              its Helm chart does so for the namespaces in its value `namespaces`"
         );
-        self.write(subject, &State::Refused(Refusal::wait(Reason::AccessForbidden, message)), None).await?;
-        Ok(Action::await_change())
+        self.write(subject, &State::Refused(Refusal::wait(Reason::AccessForbidden, message)), None).await
     }
 
-    /// Writes the state to the Operation, if that changes anything, with its events. Gives back the Operation as it is
-    /// then.
-    async fn write(&self, subject: &Subject, state: &State, run: Option<&Run>) -> Result<()> {
+    /// Writes the state to the Operation, if that changes anything, with its events. A result is written at once; what
+    /// somebody else has written over comes back when it is time for it.
+    async fn write(&self, subject: &Subject, state: &State, run: Option<&Run>) -> Result<Action> {
         let now = Timestamp::now();
         let Some(update) = status::next(&subject.status, state, run, subject.generation, now) else {
-            return Ok(());
+            return Ok(Action::await_change());
         };
+        if !status::is_finished(&update.status)
+            && let Err(rest) = self.quarrels.tell(&subject.uid, &update.status, Instant::now())
+        {
+            return Ok(Action::requeue(rest));
+        }
         let written = self.writes.status(&subject.object, &update.status).await?;
         self.written.keep(written);
         let says =
@@ -236,7 +242,7 @@ impl Context {
         if status::is_finished(&update.status) {
             self.settle(subject, &update.status);
         }
-        Ok(())
+        Ok(Action::await_change())
     }
 
     /// The Operation, with this status, is finished: it holds nothing, and waits for nothing but the hook that its chart
@@ -244,6 +250,7 @@ impl Context {
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
         self.waits.forget(&subject.uid);
+        self.quarrels.settle(&subject.uid);
         if !status::lacks_hook(status) {
             self.targets.forget(&subject.key);
         }
@@ -261,8 +268,8 @@ impl Context {
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,
         };
-        self.write(subject, &State::Refused(refusal), None).await?;
-        Ok(pause.map_or_else(Action::await_change, Action::requeue))
+        let written = self.write(subject, &State::Refused(refusal), None).await?;
+        Ok(pause.map_or(written, |pause| written.or_sooner(pause)))
     }
 
     /// The organisation of a namespace: its label's value, else its name.

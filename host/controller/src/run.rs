@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
-use crate::reconcile::{Context, Restored, Trails};
+use crate::reconcile::{Context, Quarrels, Trails};
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
 use crate::write::Writes;
@@ -177,7 +177,7 @@ pub async fn run(
         claims: Claims::default(),
         errors: Backoff::default(),
         waits: Backoff::default(),
-        restored: Restored::default(),
+        quarrels: Quarrels::default(),
         in_flight: InFlight::default(),
         events,
         metrics: metrics.clone(),

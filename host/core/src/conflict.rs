@@ -153,19 +153,18 @@ fn is_true(operation: &Value, type_of: &str) -> bool {
         .any(|condition| text(condition, "type", type_of) && text(condition, "status", "True"))
 }
 
-/// Lets the Operation, which has not started, wait for the first of the others that it conflicts with and that goes before
-/// it. `others` are of its namespace; itself among them does not count.
+/// Lets the Operation, which has not started, wait for the last of those that it conflicts with and that go before it.
+/// `others` are of its namespace; itself among them does not count.
+///
+/// The last, not the first: in a line each names the one before it, and that stays so, and stays written, while the line
+/// moves up.
 pub fn blocking<'a>(this: &Operation, others: impl Iterator<Item = Other<'a>>) -> Option<Refusal> {
     let before = others.filter(|other| other.precedes(this));
     let conflicts = before.filter_map(|other| Some((other.conflicts(this)?, other)));
-    let (why, other) = conflicts.min_by_key(|(_, other)| (other.progress, other.created, other.uid))?;
+    let (why, other) = conflicts.max_by_key(|(_, other)| (other.progress, other.created, other.uid))?;
     let kind = other.type_of.map_or("an Operation".to_owned(), |type_of| type_of.to_string());
-    let does = match other.progress {
-        Progress::Started => "is at work",
-        _ => "was there first",
-    };
     let message = format!(
-        "the Operation {} ({kind}, engine {}) {does} {why}: this one starts when that has ended, or is deleted",
+        "the Operation {} ({kind}, engine {}) goes first, {why}: this one starts when that has ended, or is deleted",
         quote(other.name),
         printable(other.engine)
     );

@@ -24,7 +24,7 @@ mod write;
 
 use jiff::Timestamp;
 pub use message::NOTICES;
-pub use read::{JobRef, blocked_reason, is_finished, job_ref, lacks_hook, phase, reason};
+pub use read::{JobRef, blocked_reason, is_finished, job_ref, lacks_hook, message, phase, reason};
 pub use restore::restore;
 pub use run::Run;
 use serde_json::Value;

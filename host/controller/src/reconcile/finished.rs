@@ -1,8 +1,7 @@
 //! A *finished* Operation never runs again. What is left to do: let its Job go, and keep the status what it was.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use hookhost_core::Reason;
 use hookhost_core::refusal::Refusal;
@@ -14,35 +13,6 @@ use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
 use crate::watch::Job;
-
-/// The least time between two restorations of one Operation's status. The Go operator writes over the status of engines
-/// that it does not know each 30 s; ours comes back each time, but no faster whatever writes against it.
-const RESTORE_EVERY: Duration = Duration::from_secs(10);
-
-/// Restorations that are remembered; beyond, the oldest are forgotten, since they are past their time.
-const MAX_REMEMBERED: usize = 4096;
-
-/// When each Operation's status was last restored, by its UID.
-#[derive(Debug, Default)]
-pub(crate) struct Restored(Mutex<HashMap<String, Instant>>);
-
-impl Restored {
-    /// Takes the turn to restore, or says how long to wait for it.
-    pub(super) fn turn(&self, uid: &str, now: Instant) -> Result<(), Duration> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = last.get(uid)
-            && let Some(rest) =
-                RESTORE_EVERY.checked_sub(now.duration_since(*before)).filter(|rest| !rest.is_zero())
-        {
-            return Err(rest);
-        }
-        if last.len() >= MAX_REMEMBERED {
-            last.retain(|_, before| now.duration_since(*before) < RESTORE_EVERY);
-        }
-        last.insert(uid.to_owned(), now);
-        Ok(())
-    }
-}
 
 impl Context {
     /// Does what is left to do for a finished Operation.
@@ -56,7 +26,7 @@ impl Context {
             self.let_go(job).await?;
         }
         if let Some(restored) = status::restore(&subject.status, Timestamp::now()) {
-            match self.restored.turn(&subject.uid, Instant::now()) {
+            match self.quarrels.turn(&subject.uid, Instant::now()) {
                 Err(rest) => return Ok(Action::requeue(rest)),
                 Ok(()) => {
                     let written = self.writes.status(&subject.object, &restored).await?;
@@ -78,7 +48,7 @@ impl Context {
     /// long have done something else.
     async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
         // Each change of the HelmRelease asks for this, and each look reads a whole record.
-        if let Err(rest) = self.restored.turn(&subject.uid, Instant::now()) {
+        if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
             return Ok(Action::requeue(rest));
         }
         let mut awaited = Vec::new();

@@ -39,11 +39,11 @@ impl Context {
         };
         let is_over = outcome.is_over();
         let state = State::of(outcome, log);
-        self.write(subject, &state, run.as_ref()).await?;
+        let written = self.write(subject, &state, run.as_ref()).await?;
         if is_over {
             self.let_go(job).await?;
         }
-        Ok(Action::await_change())
+        Ok(written)
     }
 
     /// Stops the run: its Job is deleted with its pods, and once that is under way the Operation says so.

@@ -55,8 +55,7 @@ impl Context {
     /// Starts the run, once everything allows it.
     pub(super) async fn start(&self, subject: &Subject) -> Result<Action> {
         if subject.is_cancelled() {
-            self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await?;
-            return Ok(Action::await_change());
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
@@ -100,8 +99,7 @@ impl Context {
         // Somebody took our finalizer off and deleted it.
         let nothing_left =
             State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
-        self.write(subject, &nothing_left, None).await?;
-        Ok(Action::await_change())
+        self.write(subject, &nothing_left, None).await
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {

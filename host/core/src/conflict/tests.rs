@@ -51,7 +51,7 @@ fn the_same_hook_of_the_same_target_runs_once_at_a_time() {
     );
     assert_eq!(
         blocks(other(&first, true), &second).unwrap(),
-        "the Operation \"op-1\" (Migration, engine helmHookJob) is at work for the same hook of the same target: this one starts \
+        "the Operation \"op-1\" (Migration, engine helmHookJob) goes first, for the same hook of the same target: this one starts \
          when that has ended, or is deleted"
     );
     // A Job makes it started, however young.
@@ -75,7 +75,7 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
     assert!(
         blocks(other(&older, false), &younger)
             .unwrap()
-            .contains("\"op-2\" (Migration, engine helmHookJob) was there first")
+            .contains("\"op-2\" (Migration, engine helmHookJob) goes first")
     );
     assert_eq!(blocks(other(&younger, false), &older), None);
     // Kubernetes' times have seconds: then the UID decides.
@@ -86,6 +86,21 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
     let mut planned = older.clone();
     planned["metadata"] = json!({"name": "planned"});
     assert!(blocks(other(&younger, false), &planned).is_some());
+}
+
+#[test]
+fn in_a_line_each_waits_for_the_one_before_it_whatever_becomes_of_those_ahead() {
+    let line: Vec<Value> =
+        (0..4_usize).map(|n| operation(n, 100 + n as i64, "Migration", "shop", "migrate")).collect();
+    let message = |has_job: [bool; 3]| {
+        let others = line[..3].iter().zip(has_job).map(|(one, has_job)| other(one, has_job));
+        blocking(&read(&line[3]), others).unwrap().message
+    };
+    let waiting = message([false; 3]);
+    assert!(waiting.contains("\"op-2\""), "{waiting}");
+    assert_eq!(message([true, false, false]), waiting);
+    let only_it_is_left = blocking(&read(&line[3]), [other(&line[2], true)].into_iter()).unwrap().message;
+    assert_eq!(only_it_is_left, waiting, "nothing to write while the line moves up");
 }
 
 #[test]
@@ -100,7 +115,7 @@ fn an_upgrade_restore_or_backup_in_flight_is_waited_for_whatever_its_engine() {
         ] {
             let message = blocks(other(&foreign(type_of, status.clone()), false), &this);
             let message = message.unwrap_or_else(|| panic!("{type_of} {status}"));
-            assert!(message.contains("engine velero) "), "{message}");
+            assert!(message.contains("engine velero) goes first"), "{message}");
         }
         for status in [
             json!(null),
@@ -134,7 +149,7 @@ fn a_restore_by_a_hook_waits_for_other_hooks_and_migrations() {
         for hook in ["Migration", "RunCommand", "Runbook"] {
             let at_work = operation(1, 100, hook, "shop", "migrate");
             assert!(
-                blocks(other(&at_work, true), &this).unwrap().contains("is at work on the same target"),
+                blocks(other(&at_work, true), &this).unwrap().contains("goes first, on the same target"),
                 "{hook}"
             );
         }

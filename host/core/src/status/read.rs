@@ -56,9 +56,21 @@ pub fn lacks_hook(status: &Value) -> bool {
 /// The word that says why the Operation is in its phase: the reason of the condition of that name, and of one that is
 /// pending, of what blocks it.
 pub fn reason(status: &Value) -> Option<&str> {
+    reason_of(telling(status)?)
+}
+
+/// The sentence beside that word.
+pub fn message(status: &Value) -> Option<&str> {
+    text(telling(status)?, "message")
+}
+
+/// The condition that says why the Operation is in its phase.
+fn telling(status: &Value) -> Option<&Value> {
     match phase(status)? {
-        PENDING => blocked_reason(status).or_else(|| reason_of(condition(status, RUNNING)?)),
-        phase => reason_of(condition(status, phase)?),
+        PENDING => condition(status, BLOCKED)
+            .filter(|blocked| text(blocked, "status") == Some("True"))
+            .or_else(|| condition(status, RUNNING)),
+        phase => condition(status, phase),
     }
 }
 
