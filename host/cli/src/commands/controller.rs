@@ -1,5 +1,6 @@
 //! `hookhost controller`: serves the Operations of a cluster.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES
 use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::{RunError, telemetry};
 use hookhost_core::Reason;
+use hookhost_core::clone::CLUSTER_ID;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
@@ -150,7 +152,10 @@ async fn resolve(args: Args) -> Result<Setup> {
     } = args;
     logging.init()?;
     telemetry::identify(&cluster_id);
-    let approval_key = approval_key_file.as_deref().map(read_key).transpose()?;
+    if cluster_id.is_empty() {
+        tracing::info!("no cluster id is given: Operations whose label {CLUSTER_ID} names one are left alone");
+    }
+    let approval_key = given(approval_key_file).as_deref().map(read_key).transpose()?;
     let connection = which.connect().await?;
     let lease = (!no_lease).then(|| {
         let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
@@ -165,8 +170,8 @@ async fn resolve(args: Args) -> Result<Setup> {
         log_lines,
         concurrency,
         require_policy,
-        policy_dir,
-        policy_cache,
+        policy_dir: given(policy_dir),
+        policy_cache: given(policy_cache),
         helm_releases,
         unverified_test_hooks: allow_unverified_test_hooks,
         admin: Some(admin_address),
@@ -176,8 +181,8 @@ async fn resolve(args: Args) -> Result<Setup> {
 }
 
 /// An option that a Helm chart leaves empty is not given.
-pub(super) fn given(option: Option<String>) -> Option<String> {
-    option.filter(|text| !text.is_empty())
+pub(super) fn given<T: AsRef<OsStr>>(option: Option<T>) -> Option<T> {
+    option.filter(|text| !text.as_ref().is_empty())
 }
 
 fn usage(message: impl Into<String>) -> Problem {
