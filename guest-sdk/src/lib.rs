@@ -176,7 +176,7 @@ mod text;
 
 pub use bindings::vworkspace::hook_policy::types::{
     Bounds, ClosureObject, Container, Decision, Denial, Entry, Hook, Numbers, Operation, Overrides,
-    Postponement, RbacRule, Release, Request, Target,
+    Postponement, RbacRule, Release, Request, RoleRef, Subject, Target,
 };
 pub use decision::MAX_HOLD_SECONDS;
 pub use policy::{NoSettings, Policy, SettingsError};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::bindings::vworkspace::hook_policy::types::{Entry, Hook, Operation, Target};
+use crate::bindings::vworkspace::hook_policy::types::{Entry, Hook, Operation, Subject, Target};
 
 /// The value of a key in a list of labels or annotations.
 fn value<'a>(entries: &'a [Entry], key: &str) -> Option<&'a str> {
@@ -73,12 +73,37 @@ impl Hook {
     }
 }
 
+impl Subject {
+    /// The service account that it is, as namespace and name: by its kind, or as the user that a service account is.
+    pub fn service_account(&self) -> Option<(&str, &str)> {
+        match self.kind.as_str() {
+            "ServiceAccount" => Some((&self.namespace, &self.name)),
+            "User" => self.name.strip_prefix("system:serviceaccount:")?.split_once(':'),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
     use serde_json::{Value, json};
 
-    use crate::testing::request;
+    use crate::testing::{request, subject};
+
+    #[test]
+    fn a_service_account_is_one_by_either_name() {
+        let account = Some(("acme", "shop"));
+        assert_eq!(subject("ServiceAccount", "shop", "acme").service_account(), account);
+        assert_eq!(subject("User", "system:serviceaccount:acme:shop", "").service_account(), account);
+        for (kind, name) in [
+            ("User", "shop"),
+            ("User", "system:serviceaccount:acme"),
+            ("Group", "system:serviceaccount:acme:shop"),
+        ] {
+            assert_eq!(subject(kind, name, "acme").service_account(), None, "{kind} {name}");
+        }
+    }
 
     #[test]
     fn a_manifest_is_read_whole_or_in_the_part_that_is_asked_for() {

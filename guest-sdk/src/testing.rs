@@ -16,8 +16,8 @@
 use serde_json::{Value, json};
 
 use crate::bindings::vworkspace::hook_policy::types::{
-    ClosureObject, Container, Decision, Entry, Hook, Numbers, Operation, RbacRule, Release, Request,
-    SettingsError, Target,
+    ClosureObject, Container, Decision, Entry, Hook, Numbers, Operation, RbacRule, Release, Request, RoleRef,
+    SettingsError, Subject, Target,
 };
 use crate::guest;
 use crate::policy::Policy;
@@ -140,12 +140,49 @@ impl RequestBuilder {
         self
     }
 
-    /// Adds an object to the hook's closure; rules are for a Role or ClusterRole.
+    /// Adds an object to the hook's closure; rules are for a Role or ClusterRole. It is in the release's namespace,
+    /// unless its kind has none.
     pub fn needs(mut self, kind: &str, name: &str, rules: Vec<RbacRule>) -> Self {
-        let api_version = if rules.is_empty() { "v1" } else { "rbac.authorization.k8s.io/v1" };
-        let (kind, name) = (kind.into(), name.into());
-        self.0.hook.closure.push(ClosureObject { api_version: api_version.into(), kind, name, rules });
+        let object = ClosureObject { rules, ..self.object(kind, name) };
+        self.0.hook.closure.push(object);
         self
+    }
+
+    /// Adds a RoleBinding or ClusterRoleBinding to the hook's closure, with the kind and name of the role that it
+    /// refers to.
+    ///
+    /// ```
+    /// # use hook_policy::testing::{request, subject};
+    /// let own = subject("ServiceAccount", "shop", "acme-shop");
+    /// let request = request().binds("RoleBinding", "shop", ("ClusterRole", "view"), [own]).build();
+    /// assert_eq!(request.hook.closure[0].namespace, "acme-shop");
+    /// ```
+    pub fn binds<const N: usize>(
+        mut self,
+        kind: &str,
+        name: &str,
+        role: (&str, &str),
+        subjects: [Subject; N],
+    ) -> Self {
+        let role_ref = Some(RoleRef { kind: role.0.into(), name: role.1.into() });
+        let object = ClosureObject { role_ref, subjects: subjects.into(), ..self.object(kind, name) };
+        self.0.hook.closure.push(object);
+        self
+    }
+
+    fn object(&self, kind: &str, name: &str) -> ClosureObject {
+        let (api_version, namespaced) = match kind {
+            "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io/v1", false),
+            "Role" | "RoleBinding" => ("rbac.authorization.k8s.io/v1", true),
+            _ => ("v1", true),
+        };
+        ClosureObject {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            name: name.into(),
+            namespace: if namespaced { self.0.release.namespace.clone() } else { String::new() },
+            ..ClosureObject::default()
+        }
     }
 
     /// The hook's whole manifest.
@@ -178,6 +215,11 @@ pub fn rbac_rule<const G: usize, const R: usize, const V: usize>(
         verbs: verbs.map(String::from).into(),
         ..RbacRule::default()
     }
+}
+
+/// One of those to whom a binding gives its role, for [`RequestBuilder::binds`]; the namespace is for a service account.
+pub fn subject(kind: &str, name: &str, namespace: &str) -> Subject {
+    Subject { kind: kind.into(), name: name.into(), namespace: namespace.into() }
 }
 
 /// What the policy says to settings, as the host would ask.

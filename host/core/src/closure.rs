@@ -4,32 +4,43 @@
 //! Helm commonly deletes such objects when the event is over, so a run outside of that event may not find them, and a
 //! policy may want to know what they allow. Objects of the release proper are not listed: they are in the cluster.
 
+mod object;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use object::MAX_ITEMS;
 use serde_json::Value;
 
 use crate::dependency;
 use crate::hook::Hook;
 use crate::reason::Reason;
-use crate::request::{ClosureObject, RbacRule};
+use crate::request::ClosureObject;
 use crate::workload::{Workload, at, entries};
 
 /// Objects of one closure. The largest charts have some ten hooks beside their Jobs; more than this is no longer
 /// something a policy could judge.
 pub const MAX_OBJECTS: usize = 256;
 
-/// A closure with more than [`MAX_OBJECTS`] objects.
+/// A closure that is more than policies are shown. It is refused, not cut: what is cut off is what they should judge.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the hook needs {found} other hooks of the release, more than the 256 that policies are shown. Move what the hook \
-     needs into the release proper"
-)]
-pub struct ClosureTooLarge {
-    /// How many there are.
-    pub found: usize,
+pub enum ClosureTooLarge {
+    /// More than [`MAX_OBJECTS`] objects.
+    #[error(
+        "the hook needs {found} other hooks of the release, more than the 256 that policies are shown. Move what the \
+         hook needs into the release proper"
+    )]
+    Objects {
+        /// How many there are.
+        found: usize,
+    },
+    /// More than [`MAX_ITEMS`] rules, words of rules and subjects, or more text in them than a whole request may have.
+    #[error(
+        "the roles and bindings that the hook needs, and that are hooks themselves, are larger than what policies are \
+         shown: 16,384 rules, words of rules and subjects, 1 MiB of text. Move them into the release proper"
+    )]
+    Rbac,
 }
 
 impl ClosureTooLarge {
@@ -87,21 +98,20 @@ pub fn closure(
     index.add_roles(roles, &mut found);
 
     if found.len() > MAX_OBJECTS {
-        return Err(ClosureTooLarge { found: found.len() });
+        return Err(ClosureTooLarge::Objects { found: found.len() });
     }
     let mut found: Vec<&Hook> = found.into_iter().map(|position| &hooks[position]).collect();
     let rank = |hook: &Hook| KINDS.iter().position(|(kind, _)| *kind == hook.kind);
     found.sort_by(|a, b| (a.weight, &a.name, rank(a), &a.path).cmp(&(b.weight, &b.name, rank(b), &b.path)));
-    Ok(found.into_iter().map(object).collect())
+    let mut room = object::Room::new();
+    found.into_iter().map(|hook| room.object(hook, namespace)).collect()
 }
 
-fn object(hook: &Hook) -> ClosureObject {
-    let is_role = matches!(hook.kind.as_str(), "Role" | "ClusterRole");
-    ClosureObject {
-        api_version: hook.api_version.clone(),
-        kind: hook.kind.clone(),
-        name: hook.name.clone(),
-        rules: if is_role { rules(&hook.manifest) } else { Vec::new() },
+/// The namespace that a hook's object is in: the release's where its manifest has none, "" for kinds that have none.
+fn namespace_of<'a>(hook: &'a Hook, release_namespace: &'a str) -> &'a str {
+    match hook.kind.as_str() {
+        "ClusterRole" | "ClusterRoleBinding" => "",
+        _ => text(&hook.manifest, "metadata.namespace").unwrap_or(release_namespace),
     }
 }
 
@@ -119,11 +129,8 @@ impl<'a> Index<'a> {
             let Some((kind, _)) = KINDS.iter().find(|known| **known == (hook.kind.as_str(), group)) else {
                 continue;
             };
-            let namespace = match *kind {
-                "ClusterRole" | "ClusterRoleBinding" => "",
-                _ => text(&hook.manifest, "metadata.namespace").unwrap_or(release_namespace),
-            };
-            by_key.entry((kind, namespace, hook.name.as_str())).or_default().push(position);
+            let key = (*kind, namespace_of(hook, release_namespace), hook.name.as_str());
+            by_key.entry(key).or_default().push(position);
         }
         Index { hooks, by_key }
     }
@@ -245,22 +252,4 @@ fn text<'v>(value: &'v Value, path: &str) -> Option<&'v str> {
 fn names_in<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v str> {
     let list = value.get(field).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|reference| text(reference, "name"))
-}
-
-fn rules(role: &Value) -> Vec<RbacRule> {
-    let strings = |rule: &Value, field: &str| -> Vec<String> {
-        let list = rule.get(field).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let list = role.get("rules").and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .map(|rule| RbacRule {
-            api_groups: strings(rule, "apiGroups"),
-            resources: strings(rule, "resources"),
-            verbs: strings(rule, "verbs"),
-            resource_names: strings(rule, "resourceNames"),
-            non_resource_urls: strings(rule, "nonResourceURLs"),
-        })
-        .collect()
 }

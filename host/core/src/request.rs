@@ -149,9 +149,41 @@ pub struct ClosureObject {
     pub kind: String,
     /// metadata.name.
     pub name: String,
+    /// Where it is, empty for kinds that have no namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
     /// The rules of a Role or ClusterRole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RbacRule>,
+    /// The role that a RoleBinding or ClusterRoleBinding refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<RoleRef>,
+    /// To whom a RoleBinding or ClusterRoleBinding gives that role.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Subject>,
+}
+
+/// The role that a binding refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RoleRef {
+    /// Role or ClusterRole.
+    pub kind: String,
+    /// The role's name.
+    pub name: String,
+}
+
+/// One of those whom a binding gives its role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Subject {
+    /// ServiceAccount, User or Group.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// A service account's namespace, empty where the binding gives none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
 }
 
 /// One rule of a Role or ClusterRole, in Kubernetes' own shape.

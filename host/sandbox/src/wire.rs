@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hookhost_core::decision::limits::{REQUEST_BYTES, SETTINGS_BYTES};
 use hookhost_core::request::{
-    ClosureObject, Container, Hook, Numbers, Operation, RbacRule, Release, Request, Target,
+    ClosureObject, Container, Hook, Numbers, Operation, RbacRule, Release, Request, RoleRef, Subject, Target,
 };
 
 use crate::Error;
@@ -20,13 +20,19 @@ pub struct PreparedRequest<'a> {
     events: Vec<&'a str>,
     delete_policies: Vec<&'a str>,
     containers: Vec<wit::Container<'a>>,
-    rules: Vec<Vec<Rule<'a>>>,
+    closure: Vec<Object<'a>>,
 }
 
 /// All labels and annotations of a request in one list, cut where one map ends.
 struct Entries<'a> {
     list: Vec<wit::EntryParam<'a>>,
     ends: [usize; 6],
+}
+
+/// The lists of one object of the closure.
+struct Object<'a> {
+    rules: Vec<Rule<'a>>,
+    subjects: Vec<wit::Subject<'a>>,
 }
 
 /// The lists of one RBAC rule.
@@ -55,7 +61,7 @@ impl<'a> PreparedRequest<'a> {
                 .iter()
                 .map(|c| wit::Container { name: &c.name, image: &c.image, init: c.init })
                 .collect(),
-            rules: hook.closure.iter().map(|object| object.rules.iter().map(Rule::new).collect()).collect(),
+            closure: hook.closure.iter().map(Object::new).collect(),
         };
         let found = prepared.text_bytes();
         if found > REQUEST_BYTES {
@@ -69,9 +75,14 @@ impl<'a> PreparedRequest<'a> {
         let Request { operation, target, organisation, cluster_id, release, hook, requested, now } =
             self.request;
         let rules: Vec<Vec<wit::RbacRule<'_>>> =
-            self.rules.iter().map(|rules| rules.iter().map(Rule::wit).collect()).collect();
-        let closure: Vec<wit::ClosureObject<'_>> =
-            hook.closure.iter().zip(&rules).map(|(object, rules)| closure_object(object, rules)).collect();
+            self.closure.iter().map(|lists| lists.rules.iter().map(Rule::wit).collect()).collect();
+        let closure: Vec<wit::ClosureObject<'_>> = hook
+            .closure
+            .iter()
+            .zip(&self.closure)
+            .zip(&rules)
+            .map(|((object, lists), rules)| lists.wit(object, rules))
+            .collect();
         let [labels, annotations, target_labels, target_annotations, hook_labels, hook_annotations] =
             self.labels.maps();
         ask(wit::Request {
@@ -172,8 +183,13 @@ impl<'a> PreparedRequest<'a> {
         bytes += sum([name, kind, service_account, &self.manifest]) + sum(events) + sum(delete_policies);
         bytes +=
             containers.iter().map(|Container { name, image, init: _ }| sum([name, image])).sum::<usize>();
-        for ClosureObject { api_version, kind, name, rules } in closure {
-            bytes += sum([api_version, kind, name]);
+        for ClosureObject { api_version, kind, name, namespace, rules, role_ref, subjects } in closure {
+            bytes += sum([api_version, kind, name, namespace]);
+            bytes += role_ref.iter().map(|RoleRef { kind, name }| sum([kind, name])).sum::<usize>();
+            bytes += subjects
+                .iter()
+                .map(|Subject { kind, name, namespace }| sum([kind, name, namespace]))
+                .sum::<usize>();
             for RbacRule { api_groups, resources, verbs, resource_names, non_resource_urls } in rules {
                 bytes += [api_groups, resources, verbs, resource_names, non_resource_urls]
                     .map(sum)
@@ -213,6 +229,33 @@ impl<'a> Entries<'a> {
     }
 }
 
+impl<'a> Object<'a> {
+    fn new(object: &'a ClosureObject) -> Object<'a> {
+        let subject = |Subject { kind, name, namespace }: &'a Subject| wit::Subject { kind, name, namespace };
+        Object {
+            rules: object.rules.iter().map(Rule::new).collect(),
+            subjects: object.subjects.iter().map(subject).collect(),
+        }
+    }
+
+    fn wit<'o>(
+        &'o self,
+        object: &'o ClosureObject,
+        rules: &'o [wit::RbacRule<'o>],
+    ) -> wit::ClosureObject<'o> {
+        let ClosureObject { api_version, kind, name, namespace, rules: _, role_ref, subjects: _ } = object;
+        wit::ClosureObject {
+            api_version,
+            kind,
+            name,
+            namespace,
+            rules,
+            role_ref: role_ref.as_ref().map(|RoleRef { kind, name }| wit::RoleRef { kind, name }),
+            subjects: &self.subjects,
+        }
+    }
+}
+
 impl<'a> Rule<'a> {
     fn new(rule: &'a RbacRule) -> Rule<'a> {
         let RbacRule { api_groups, resources, verbs, resource_names, non_resource_urls } = rule;
@@ -223,10 +266,6 @@ impl<'a> Rule<'a> {
         let [api_groups, resources, verbs, resource_names, non_resource_urls] = &self.0;
         wit::RbacRule { api_groups, resources, verbs, resource_names, non_resource_urls }
     }
-}
-
-fn closure_object<'a>(object: &'a ClosureObject, rules: &'a [wit::RbacRule<'a>]) -> wit::ClosureObject<'a> {
-    wit::ClosureObject { api_version: &object.api_version, kind: &object.kind, name: &object.name, rules }
 }
 
 fn numbers(numbers: Numbers) -> wit::Numbers {
@@ -269,9 +308,13 @@ mod tests {
                 "name": "h", "kind": "Job", "events": ["test"], "weight": 1, "deletePolicies": ["d"], "labels": map,
                 "annotations": map, "serviceAccount": "s", "containers": [{"name": "c", "image": "i", "init": true}],
                 "declared": {"backoffLimit": 1}, "manifest": {"m": "n"},
-                "closure": [{"apiVersion": "v1", "kind": "Role", "name": "r", "rules": [{
-                    "apiGroups": ["g"], "resources": ["r"], "verbs": ["v"], "resourceNames": ["n"], "nonResourceURLs": ["u"],
-                }]}],
+                "closure": [
+                    {"apiVersion": "v1", "kind": "Role", "name": "r", "namespace": "n", "rules": [{
+                        "apiGroups": ["g"], "resources": ["r"], "verbs": ["v"], "resourceNames": ["n"],
+                        "nonResourceURLs": ["u"],
+                    }]},
+                    {"roleRef": {"kind": "k", "name": "n"}, "subjects": [{"kind": "k", "name": "n", "namespace": "s"}]},
+                ],
             },
             "requested": {"backoffLimit": 1},
             "now": "2026-01-01T00:00:00Z",
@@ -311,7 +354,7 @@ mod tests {
         // A time that is made longer is none any more.
         let longer: Vec<Request> =
             lengthened(&full(), by).into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect();
-        assert_eq!(longer.len(), 37);
+        assert_eq!(longer.len(), 43);
         for longer in &longer {
             assert_eq!(size(longer), bytes + by.len(), "{longer:?}");
         }

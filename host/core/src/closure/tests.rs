@@ -112,15 +112,17 @@ fn a_service_account_brings_its_bindings_and_their_roles() {
     ];
     let job = json!({"kind": "Pod", "spec": {"serviceAccountName": "migrate"}});
     let objects = closure(Workload::of(&job), "shop", &hooks).unwrap();
-    let names: Vec<(&str, &str, usize)> =
-        objects.iter().map(|object| (&*object.kind, &*object.name, object.rules.len())).collect();
+    let names: Vec<(&str, &str, &str, usize)> = objects
+        .iter()
+        .map(|object| (&*object.kind, &*object.namespace, &*object.name, object.rules.len()))
+        .collect();
     let expected = [
-        ("RoleBinding", "b1", 0),
-        ("ClusterRoleBinding", "b2", 0),
-        ("RoleBinding", "b3", 0),
-        ("Role", "r1", 1),
-        ("Role", "r1", 0),
-        ("ClusterRole", "r2", 1),
+        ("RoleBinding", "shop", "b1", 0),
+        ("ClusterRoleBinding", "", "b2", 0),
+        ("RoleBinding", "other", "b3", 0),
+        ("Role", "shop", "r1", 1),
+        ("Role", "other", "r1", 0),
+        ("ClusterRole", "", "r2", 1),
     ];
     assert_eq!(names, expected);
     assert_eq!(objects[3].rules[0].resources, ["secrets"]);
@@ -207,7 +209,7 @@ fn thousands_of_cluster_roles_that_select_each_other_are_refused_at_once() {
     let pod = json!({"kind": "Pod", "spec": {}});
     let error = closure(Workload::of(&pod), "shop", &hooks).unwrap_err();
     // As soon as there are too many; not after all of them were followed.
-    assert_eq!(error.found, MAX_OBJECTS + 1);
+    assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
 }
 
 #[test]
@@ -216,5 +218,75 @@ fn too_large_a_closure_is_refused() {
     let secrets: Vec<Value> = (0..=MAX_OBJECTS).map(|n| json!({"name": format!("s{n}")})).collect();
     let job = json!({"kind": "Pod", "spec": {"imagePullSecrets": secrets}});
     let error = closure(Workload::of(&job), "shop", &hooks).unwrap_err();
-    assert_eq!((error.found, error.reason()), (MAX_OBJECTS + 1, Reason::RequestTooLarge));
+    assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
+    assert_eq!(error.reason(), Reason::RequestTooLarge);
+}
+
+/// The closure of a pod with the service account `default` in the namespace `shop`.
+fn of_default(hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+    closure(Workload::of(&json!({"kind": "Pod", "spec": {}})), "shop", hooks)
+}
+
+#[test]
+fn a_binding_is_shown_with_its_role_and_everyone_whom_it_is_given_to() {
+    let hooks = [
+        rbac(
+            "RoleBinding",
+            json!({"name": "everything"}),
+            json!({
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+                "subjects": [
+                    {"kind": "ServiceAccount", "name": "default", "namespace": "shop"},
+                    {"kind": "ServiceAccount", "name": "other", "namespace": "elsewhere"},
+                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"},
+                    7,
+                ],
+            }),
+        ),
+        // Without a role it gives nothing; it is shown all the same.
+        rbac(
+            "ClusterRoleBinding",
+            json!({"name": "nothing", "namespace": "ignored"}),
+            json!({"subjects": [{"kind": "Group", "name": "system:authenticated"}]}),
+        ),
+    ];
+    let shown = serde_json::to_value(of_default(&hooks).unwrap()).unwrap();
+    let expected = json!([
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "name": "everything", "namespace": "shop",
+            "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "default", "namespace": "shop"},
+                {"kind": "ServiceAccount", "name": "other", "namespace": "elsewhere"},
+                {"kind": "User", "name": "mallory"},
+                {"kind": "", "name": ""},
+            ],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "name": "nothing",
+            "subjects": [{"kind": "Group", "name": "system:authenticated"}],
+        },
+    ]);
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn more_subjects_rules_or_text_than_policies_are_shown_are_refused() {
+    let subject = json!({"kind": "ServiceAccount", "name": "default", "namespace": "shop"});
+    let bound = |subjects: Vec<Value>, rules: Vec<Value>| {
+        let role_ref = json!({"kind": "Role", "name": "r"});
+        of_default(&[
+            rbac("RoleBinding", json!({"name": "b"}), json!({"roleRef": role_ref, "subjects": subjects})),
+            rbac("Role", json!({"name": "r"}), json!({"rules": rules})),
+        ])
+    };
+    // Not even empty ones, which have no text.
+    let others = |n: usize| [vec![subject.clone()], vec![json!({}); n - 1]].concat();
+    assert_eq!(bound(others(MAX_ITEMS), vec![]).unwrap()[0].subjects.len(), MAX_ITEMS);
+    assert_eq!(bound(others(MAX_ITEMS), vec![json!({})]), Err(ClosureTooLarge::Rbac));
+    assert_eq!(bound(others(MAX_ITEMS + 1), vec![]), Err(ClosureTooLarge::Rbac));
+    assert_eq!(bound(others(1), vec![json!({"verbs": vec![""; MAX_ITEMS]})]), Err(ClosureTooLarge::Rbac));
+    let long = json!({"kind": "User", "name": "x".repeat(1 << 20)});
+    let error = bound(vec![subject, long], vec![]).unwrap_err();
+    assert_eq!((&error, error.reason()), (&ClosureTooLarge::Rbac, Reason::RequestTooLarge));
 }

@@ -109,7 +109,7 @@ fn what_helm_deleted_with_its_event_is_told_so() {
         api_version: "v1".into(),
         kind: kind.into(),
         name: name.into(),
-        rules: Vec::new(),
+        ..ClosureObject::default()
     };
     let closure =
         [of_chart("ServiceAccount", "migrate"), of_chart("ConfigMap", "db"), of_chart("Secret", "tls")];

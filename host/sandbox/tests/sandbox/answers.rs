@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::request::{ClosureObject, Container, RbacRule};
+use hookhost_core::request::{ClosureObject, Container, RbacRule, RoleRef, Subject};
 use hookhost_core::{Bounds, Decision, Denial, Overrides, Postponement, Reason, Request};
 use hookhost_sandbox::{Error, Level, LogLine, PreparedRequest, SettingsError};
 use serde_json::json;
@@ -248,7 +248,7 @@ fn every_part_of_a_request_arrives() {
         assert_ne!(sum(&other, "{}"), all, "{pointer}");
         changed += 1;
     }
-    assert!(changed > 45, "{changed}");
+    assert!(changed > 70, "{changed}");
     assert_ne!(sum(&full, "{ }"), all);
 }
 
@@ -309,10 +309,11 @@ fn full_request() -> Request {
     hook.declared.backoff_limit = Some(2);
     hook.declared.ttl_seconds_after_finished = Some(3);
     let list = |name: &str| vec![format!("{name}1"), format!("{name}2")];
-    hook.closure = vec![ClosureObject {
+    let role = ClosureObject {
         api_version: "rbac.authorization.k8s.io/v1".into(),
         kind: "Role".into(),
         name: "role".into(),
+        namespace: "rns".into(),
         rules: vec![RbacRule {
             api_groups: list("g"),
             resources: list("r"),
@@ -320,7 +321,17 @@ fn full_request() -> Request {
             resource_names: list("n"),
             non_resource_urls: list("u"),
         }],
-    }];
+        ..ClosureObject::default()
+    };
+    let subject =
+        |name: &str| Subject { kind: "ServiceAccount".into(), name: name.into(), namespace: "rns".into() };
+    let binding = ClosureObject {
+        kind: "RoleBinding".into(),
+        role_ref: Some(RoleRef { kind: "ClusterRole".into(), name: "cluster-admin".into() }),
+        subjects: vec![subject("sa"), subject("other"), Subject::default()],
+        ..role.clone()
+    };
+    hook.closure = vec![role, binding];
     hook.manifest = json!({"kind": "Job"}).into();
     request.requested.active_deadline_seconds = Some(4);
     request.requested.backoff_limit = Some(5);

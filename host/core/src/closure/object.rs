@@ -1,0 +1,115 @@
+//! What policies are told of one object of a closure, copied from its manifest within bounds.
+
+use serde_json::Value;
+
+use super::{ClosureTooLarge, namespace_of, text};
+use crate::decision::limits::REQUEST_BYTES;
+use crate::hook::Hook;
+use crate::request::{ClosureObject, RbacRule, RoleRef, Subject};
+
+/// Rules, words of rules and subjects of one closure. Large operators' roles have some two thousand; more than this is
+/// no longer something a policy could judge.
+pub const MAX_ITEMS: usize = 16 * 1024;
+
+/// How much more of a closure may be copied.
+pub(super) struct Room {
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room for one whole closure. A request may have no more text than this, whatever else is in it.
+    pub(super) fn new() -> Room {
+        Room { items: MAX_ITEMS, bytes: REQUEST_BYTES }
+    }
+
+    /// An object as policies are told of it.
+    pub(super) fn object(
+        &mut self,
+        hook: &Hook,
+        release_namespace: &str,
+    ) -> Result<ClosureObject, ClosureTooLarge> {
+        let mut object = ClosureObject {
+            api_version: hook.api_version.clone(),
+            kind: hook.kind.clone(),
+            name: hook.name.clone(),
+            namespace: self.text(namespace_of(hook, release_namespace))?,
+            ..ClosureObject::default()
+        };
+        match hook.kind.as_str() {
+            "Role" | "ClusterRole" => object.rules = self.rules(&hook.manifest)?,
+            "RoleBinding" | "ClusterRoleBinding" => {
+                object.role_ref = self.role_ref(&hook.manifest)?;
+                object.subjects = self.subjects(&hook.manifest)?;
+            }
+            _ => {}
+        }
+        Ok(object)
+    }
+
+    fn rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureTooLarge> {
+        list(role, "rules")
+            .map(|rule| {
+                self.item()?;
+                Ok(RbacRule {
+                    api_groups: self.words(rule, "apiGroups")?,
+                    resources: self.words(rule, "resources")?,
+                    verbs: self.words(rule, "verbs")?,
+                    resource_names: self.words(rule, "resourceNames")?,
+                    non_resource_urls: self.words(rule, "nonResourceURLs")?,
+                })
+            })
+            .collect()
+    }
+
+    fn words(&mut self, rule: &Value, field: &str) -> Result<Vec<String>, ClosureTooLarge> {
+        list(rule, field)
+            .filter_map(Value::as_str)
+            .map(|word| {
+                self.item()?;
+                self.text(word)
+            })
+            .collect()
+    }
+
+    fn role_ref(&mut self, binding: &Value) -> Result<Option<RoleRef>, ClosureTooLarge> {
+        let Some(role_ref) = binding.get("roleRef").filter(|role_ref| !role_ref.is_null()) else {
+            return Ok(None);
+        };
+        let (kind, name) = (self.field(role_ref, "kind")?, self.field(role_ref, "name")?);
+        Ok(Some(RoleRef { kind, name }))
+    }
+
+    fn subjects(&mut self, binding: &Value) -> Result<Vec<Subject>, ClosureTooLarge> {
+        list(binding, "subjects")
+            .map(|subject| {
+                self.item()?;
+                Ok(Subject {
+                    kind: self.field(subject, "kind")?,
+                    name: self.field(subject, "name")?,
+                    namespace: self.field(subject, "namespace")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The text of a field, empty where there is none.
+    fn field(&mut self, value: &Value, field: &str) -> Result<String, ClosureTooLarge> {
+        self.text(text(value, field).unwrap_or_default())
+    }
+
+    fn text(&mut self, text: &str) -> Result<String, ClosureTooLarge> {
+        self.bytes = self.bytes.checked_sub(text.len()).ok_or(ClosureTooLarge::Rbac)?;
+        Ok(text.to_owned())
+    }
+
+    fn item(&mut self) -> Result<(), ClosureTooLarge> {
+        self.items = self.items.checked_sub(1).ok_or(ClosureTooLarge::Rbac)?;
+        Ok(())
+    }
+}
+
+/// The entries of a list; none where it is not one.
+fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
+    value.get(field).and_then(Value::as_array).into_iter().flatten()
+}
