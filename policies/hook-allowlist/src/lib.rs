@@ -2,7 +2,7 @@
 
 mod objects;
 
-use hook_policy::{AnyOf, Decision, Event, Policy, Request, Selector};
+use hook_policy::{AnyOf, Decision, Event, Policy, Request, Selector, SettingsError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,8 +15,10 @@ pub struct Settings {
     /// A run must fit one of these. Left out: every hook may run, except those of destructive events.
     #[serde(default = "any_hook")]
     allow: AnyOf<Allowed>,
-    /// Objects that a hook may not need. Left out: cluster-wide roles and their bindings, and permissions that amount
-    /// to everything, to every secret or to more permissions. An empty list forbids nothing.
+    /// Objects that a hook may not need. Left out: cluster-wide roles and their bindings; what is in another namespace
+    /// than the release; permissions that amount to everything, to every secret or to more permissions; bindings to
+    /// cluster-admin, admin, edit or system:*; bindings that also grant somebody else something. An empty list forbids
+    /// nothing.
     #[serde(default = "objects::dangerous")]
     forbid: Vec<Forbidden>,
 }
@@ -65,11 +67,22 @@ impl Policy for HookAllowlist {
                 ),
             );
         }
-        let mut found = settings.forbid.iter().flat_map(|forbidden| forbidden.find(&request.hook.closure));
+        let mut found = settings.forbid.iter().flat_map(|forbidden| forbidden.find(request));
         match found.next() {
             Some(found) => Decision::deny("ObjectNotAllowed", format!("{} needs {found}", who(request))),
             None => Decision::allow(),
         }
+    }
+
+    fn validate(settings: &Settings) -> Vec<SettingsError> {
+        let impossible = settings.forbid.iter().enumerate().filter(|(_, forbidden)| !forbidden.is_possible());
+        impossible
+            .map(|(at, _)| {
+                let message =
+                    "grants is for roles and binds for bindings, and no object is both; make it two entries";
+                SettingsError::at(format!("forbid[{at}]"), message)
+            })
+            .collect()
     }
 }
 

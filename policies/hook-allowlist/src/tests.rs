@@ -1,5 +1,5 @@
-use hook_policy::testing::{self, RequestBuilder, rbac_rule, request};
-use hook_policy::{Decision, Denial};
+use hook_policy::testing::{self, RequestBuilder, rbac_rule, request, subject};
+use hook_policy::{Decision, Denial, Subject};
 use serde_json::{Value, json};
 
 use super::HookAllowlist;
@@ -79,6 +79,119 @@ fn by_default_cluster_wide_and_all_powerful_objects_are_refused() {
     }
     let harmless = request().needs("ServiceAccount", "shop", vec![]).needs("ConfigMap", "shop", vec![]);
     assert!(decide(harmless, json!({})).is_allow());
+}
+
+/// The hook's own service account, in the release's namespace.
+fn own() -> Subject {
+    subject("ServiceAccount", "default", "acme-shop")
+}
+
+#[test]
+fn by_default_powerful_roles_of_the_cluster_are_refused_however_they_are_bound() {
+    for role in ["cluster-admin", "admin", "edit", "system:node", "system:controller:job-controller"] {
+        let bound = request().binds("RoleBinding", "b", ("ClusterRole", role), [own()]);
+        let (reason, message) = denial(bound.clone(), json!({}));
+        assert_eq!(reason, "ObjectNotAllowed");
+        assert!(
+            message.contains(&format!("needs RoleBinding \"b\", which grants ClusterRole {role:?};")),
+            "{message}"
+        );
+        // A role of the chart's own with that name and no rules hides nothing: the cluster's is the one that counts.
+        assert_eq!(denial(bound.needs("ClusterRole", role, vec![]), json!({})).0, "ObjectNotAllowed");
+    }
+    for role in [("ClusterRole", "view"), ("ClusterRole", "shop-migrate"), ("Role", "edit")] {
+        let bound = request().binds("RoleBinding", "b", role, [own()]);
+        assert!(decide(bound, json!({})).is_allow(), "{role:?}");
+    }
+}
+
+#[test]
+fn by_default_a_binding_may_not_grant_somebody_else_something() {
+    let role = ("ClusterRole", "view");
+    for other in [
+        subject("User", "mallory", ""),
+        subject("Group", "system:authenticated", ""),
+        subject("Group", "system:serviceaccounts:acme-shop", ""),
+        subject("ServiceAccount", "default", "kube-system"),
+        subject("User", "system:serviceaccount:kube-system:default", ""),
+        Subject::default(),
+    ] {
+        let (kind, name) = (other.kind.clone(), other.name.clone());
+        let (_, message) = denial(request().binds("RoleBinding", "b", role, [own(), other]), json!({}));
+        assert!(
+            message.ends_with(&format!(
+                "needs RoleBinding \"b\", which grants ClusterRole \"view\" to {kind} {name:?}; allowed are bindings of \
+                 service accounts of the release's namespace alone"
+            )),
+            "{message}"
+        );
+    }
+    let accounts = [
+        own(),
+        subject("ServiceAccount", "worker", "acme-shop"),
+        subject("User", "system:serviceaccount:acme-shop:default", ""),
+    ];
+    assert!(decide(request().binds("RoleBinding", "b", role, accounts), json!({})).is_allow());
+}
+
+#[test]
+fn by_default_nothing_is_needed_in_another_namespace_than_the_release() {
+    let mut request = request().binds("RoleBinding", "b", ("Role", "r"), [own()]).build();
+    assert!(testing::evaluate::<HookAllowlist>(&request, json!({})).is_allow());
+    request.hook.closure[0].namespace = "kube-system".into();
+    let Decision::Deny(Denial { message, .. }) = testing::evaluate::<HookAllowlist>(&request, json!({}))
+    else {
+        panic!("not denied");
+    };
+    assert!(
+        message.ends_with(
+            "needs RoleBinding \"b\" in the namespace \"kube-system\", which is not allowed; allowed are objects in the \
+             release's namespace"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn bindings_are_refused_by_the_role_and_by_whom_it_is_granted_to() {
+    let binding = |role, subject| request().binds("RoleBinding", "b", role, [own(), subject]);
+    let (view, edit) = (("ClusterRole", "view"), ("ClusterRole", "edit"));
+    let mallory = || subject("User", "mallory", "");
+
+    let by_name = json!({"forbid": [{"binds": {"kinds": ["ClusterRole"], "names": ["vi*", "list"]}}]});
+    assert!(decide(binding(edit, mallory()), by_name.clone()).is_allow());
+    assert!(decide(binding(("Role", "view"), own()), by_name.clone()).is_allow());
+    let (_, message) = denial(binding(view, own()), by_name);
+    assert!(
+        message.ends_with(
+            "which grants ClusterRole \"view\"; allowed are bindings to other roles than ClusterRole vi*, list"
+        ),
+        "{message}"
+    );
+
+    let edit_for_others = json!({"forbid": [{"binds": {"names": ["edit"], "toOthers": true}}]});
+    assert!(decide(binding(edit, own()), edit_for_others.clone()).is_allow());
+    assert!(decide(binding(view, mallory()), edit_for_others.clone()).is_allow());
+    let (_, message) = denial(binding(edit, mallory()), edit_for_others);
+    assert!(
+        message.ends_with(
+            "which grants ClusterRole \"edit\" to User \"mallory\"; allowed are bindings to other roles than edit, or \
+             bindings of service accounts of the release's namespace alone"
+        ),
+        "{message}"
+    );
+
+    let any = json!({"forbid": [{"binds": {}}]});
+    assert!(decide(request().needs("Role", "r", vec![]), any.clone()).is_allow());
+    assert!(denial(binding(view, own()), any).1.ends_with("allowed are only hooks that need no binding"));
+}
+
+#[test]
+fn an_object_that_is_role_and_binding_is_a_settings_error() {
+    let settings = json!({"forbid": [{"grants": {}}, {"grants": {}, "binds": {}}]});
+    let errors = testing::validate::<HookAllowlist>(settings).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].path, "forbid[1]");
 }
 
 #[test]
