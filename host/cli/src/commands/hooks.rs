@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use hookhost_core::closure::closure;
 use hookhost_core::hook::{Hook, NotRunnable};
 use hookhost_core::record::Record;
+use hookhost_core::request::{ClosureObject, json_bytes};
 use hookhost_core::workload::Workload;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +19,8 @@ use crate::output::{self, Table};
 use crate::record;
 
 /// List the hooks of a release: which there are, when Helm runs them, whether they can be run on demand
+///
+/// NEEDS counts the other hooks that a hook needs, such as its service account, its roles and their bindings.
 ///
 /// RELEASE is a release's name in the cluster; or a file: the Secret (or ConfigMap) in which Helm keeps the release, as YAML
 /// or JSON, or the record in it.
@@ -92,6 +96,12 @@ struct Row<'a> {
     /// The same for the narrow table.
     #[serde(skip)]
     summary: Option<&'static str>,
+    /// The other hooks that it needs, as `plan -o json` has them; null where it is not runnable, and beyond
+    /// [`CLOSURES_BYTES`].
+    closure: Option<Vec<ClosureObject>>,
+    /// How many those are.
+    #[serde(skip)]
+    needs: Option<usize>,
     last_run: LastRun<'a>,
     manifest: &'a Value,
 }
@@ -104,6 +114,10 @@ struct LastRun<'a> {
     started_at: Option<String>,
     completed_at: Option<String>,
 }
+
+/// Bytes of JSON of all closures together: a record in which thousands of hooks share one large closure must not become
+/// gigabytes. `plan -o json` has that of any one hook.
+const CLOSURES_BYTES: usize = 16 * 1024 * 1024;
 
 impl Args {
     /// How errors are printed.
@@ -119,7 +133,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     release.check_option(revision.map(|_| "--revision").or_else(|| place.given()))?;
     let record = release.read(&place, revision)?;
     let hooks = record.hooks();
-    let rows: Vec<Row<'_>> = hooks.iter().map(row).collect();
+    let rows = rows(&hooks, &record.namespace);
     match output {
         Format::Json => output::json(&Listing { release: described(&record), hooks: rows })?,
         Format::Table | Format::Wide if rows.is_empty() => {
@@ -143,6 +157,31 @@ fn described(record: &Record) -> Release<'_> {
     }
 }
 
+fn rows<'a>(hooks: &'a [Hook], namespace: &str) -> Vec<Row<'a>> {
+    let mut left = CLOSURES_BYTES;
+    let with_closure = |hook: &'a Hook| {
+        let mut row = row(hook);
+        if !row.runnable {
+            return row;
+        }
+        match closure(Workload::of(&hook.manifest), namespace, hooks) {
+            Ok(closure) => {
+                row.needs = Some(closure.len());
+                let room = left.checked_sub(json_bytes(&closure, left));
+                left = room.unwrap_or_default();
+                row.closure = room.map(|_| closure);
+            }
+            Err(error) => {
+                row.runnable = false;
+                row.why_not = Some(error.to_string());
+                row.summary = Some("needs too much");
+            }
+        }
+        row
+    };
+    hooks.iter().map(with_closure).collect()
+}
+
 fn row(hook: &Hook) -> Row<'_> {
     let declared = Workload::of(&hook.manifest).declared().unwrap_or_default();
     Row {
@@ -159,6 +198,8 @@ fn row(hook: &Hook) -> Row<'_> {
         runnable: hook.runnable.is_ok(),
         why_not: hook.runnable.as_ref().err().map(|why| chain(why)),
         summary: hook.runnable.as_ref().err().map(NotRunnable::summary),
+        closure: None,
+        needs: None,
         last_run: LastRun {
             phase: &hook.last_run.phase,
             started_at: hook.last_run.started_at.map(|time| time.to_string()),
@@ -180,22 +221,22 @@ fn chain(error: &dyn Error) -> String {
 }
 
 fn table(rows: &[Row<'_>]) -> String {
-    let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "RUNNABLE"]);
+    let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "RUNNABLE"]);
     for row in rows {
-        let [name, kind, events, weight, deadline] = cells(row);
+        let [name, kind, events, weight, deadline, needs] = cells(row);
         let runnable = row.summary.map_or("yes".to_owned(), |why| format!("no: {why}"));
-        table.row([&name, &kind, &events, &weight, &deadline, &runnable]);
+        table.row([&name, &kind, &events, &weight, &deadline, &needs, &runnable]);
     }
     table.render()
 }
 
 fn wide(rows: &[Row<'_>]) -> String {
     let mut table = Table::new(&[
-        "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "BACKOFF", "TTL", "DELETE", "LAST RUN", "PATH",
-        "RUNNABLE",
+        "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "BACKOFF", "TTL", "DELETE", "LAST RUN",
+        "PATH", "RUNNABLE",
     ]);
     for row in rows {
-        let [name, kind, events, weight, deadline] = cells(row);
+        let [name, kind, events, weight, deadline, needs] = cells(row);
         let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
         let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
         let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
@@ -203,18 +244,20 @@ fn wide(rows: &[Row<'_>]) -> String {
         let [delete, phase] =
             [delete.as_str(), row.last_run.phase].map(|s| if s.is_empty() { "-" } else { s });
         table.row([
-            &name, &kind, &events, &weight, &deadline, &backoff, &ttl, delete, phase, row.path, &runnable,
+            &name, &kind, &events, &weight, &deadline, &needs, &backoff, &ttl, delete, phase, row.path,
+            &runnable,
         ]);
     }
     table.render()
 }
 
-fn cells(row: &Row<'_>) -> [String; 5] {
+fn cells(row: &Row<'_>) -> [String; 6] {
     [
         if row.name.is_empty() { "-".to_owned() } else { row.name.to_owned() },
         row.kind.to_owned(),
         row.events.join(","),
         row.weight.to_string(),
         row.active_deadline_seconds.map_or("-".to_owned(), |seconds| format!("{seconds}s")),
+        row.needs.map_or("-".to_owned(), |needs| needs.to_string()),
     ]
 }

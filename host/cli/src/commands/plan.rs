@@ -12,7 +12,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{self, Plan};
-use hookhost_core::request::ClosureObject;
+use hookhost_core::request::{ClosureObject, RoleRef};
+use hookhost_core::text::quote;
 use hookhost_core::verdict::{Answer, Outcome as VerdictOutcome};
 use hookhost_core::{Request, yaml};
 use hookhost_sandbox::PreparedRequest;
@@ -171,10 +172,10 @@ fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String 
         text.push_str(&format!("\n{}", table.render()));
     }
     if !request.hook.closure.is_empty() {
-        let mut table = Table::new(&["NEEDS", "NAME", "RULES"]);
-        for ClosureObject { kind, name, rules, .. } in &request.hook.closure {
-            let rules = if rules.is_empty() { String::new() } else { json!(rules).to_string() };
-            table.row([kind, name, &rules]);
+        let mut table = Table::new(&["NEEDS", "NAME", "NAMESPACE", "GRANTS"]);
+        for object in &request.hook.closure {
+            let namespace = if object.namespace.is_empty() { "-" } else { &object.namespace };
+            table.row([&object.kind, &object.name, namespace, &granted(object)]);
         }
         text.push_str(&format!("\n{}", table.render()));
     }
@@ -185,6 +186,22 @@ fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String 
         text.push_str(&format!("warning: {}\n", output::escape(&warning.message)));
     }
     text
+}
+
+/// What an object of the closure grants: a role its rules; a binding a role, to whom.
+fn granted(object: &ClosureObject) -> String {
+    let Some(RoleRef { kind, name }) = &object.role_ref else {
+        return if object.rules.is_empty() { String::new() } else { json!(object.rules).to_string() };
+    };
+    let subjects: Vec<String> = object
+        .subjects
+        .iter()
+        .map(|subject| match subject.namespace.as_str() {
+            "" => format!("{} {}", subject.kind, quote(&subject.name)),
+            namespace => format!("{} {}", subject.kind, quote(&format!("{namespace}/{}", subject.name))),
+        })
+        .collect();
+    format!("{kind} {} to {}", quote(name), subjects.join(", "))
 }
 
 /// Characters of a value in a table; `-o json` has it whole.

@@ -1,14 +1,15 @@
 //! `hookhost hooks`.
 
-use crate::support::{Dir, account, gzip, job, record, secret};
+use crate::support::{Dir, account, binding, gzip, job, record, secret};
 
 #[test]
 fn the_table_says_which_hooks_can_be_run_and_why_not() {
     let dir = Dir::with_release();
     let run = dir.run(&["hooks", "release.json"]).exits(0);
     let lines: Vec<&str> = run.stdout.lines().collect();
-    assert_eq!(lines[0], "NAME          KIND            EVENTS       WEIGHT  DEADLINE  RUNNABLE");
-    assert!(lines.contains(&"shop-migrate  Job             pre-upgrade  -5      -         yes"), "{run:#?}");
+    assert_eq!(lines[0], "NAME          KIND            EVENTS       WEIGHT  DEADLINE  NEEDS  RUNNABLE");
+    let migrate = "shop-migrate  Job             pre-upgrade  -5      -         1      yes";
+    assert!(lines.contains(&migrate), "{run:#?}");
     assert!(
         lines.iter().any(|line| line.starts_with("shop          ServiceAccount  ")
             && line.contains("no: not a Job or Pod")),
@@ -31,6 +32,55 @@ fn json_has_everything_of_a_hook() {
     assert_eq!(migrate["events"][0], "pre-upgrade");
     assert_eq!(migrate["path"], "shop/templates/hooks.yaml");
     assert_eq!(migrate["manifest"]["spec"]["template"]["spec"]["containers"][0]["image"], "shop:1");
+}
+
+#[test]
+fn json_has_what_a_hook_needs_with_the_role_that_a_binding_grants() {
+    let dir = Dir::new();
+    let record = record(&[job("shop-migrate"), account(), binding("cluster-admin")]);
+    let listing = dir.run_with(&["hooks", "-", "-o", "json"], record.to_string().as_bytes()).exits(0).json();
+    let hooks = listing["hooks"].as_array().unwrap();
+    let closure = |name: &str| &hooks.iter().find(|hook| hook["name"] == name).unwrap()["closure"];
+    let expected = serde_json::json!([
+        {"apiVersion": "v1", "kind": "ServiceAccount", "name": "shop", "namespace": "acme"},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "name": "shop-binding",
+            "namespace": "acme", "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "shop", "namespace": "acme"},
+                {"kind": "User", "name": "mallory"},
+            ],
+        },
+    ]);
+    assert_eq!(*closure("shop-migrate"), expected);
+    // What is not run itself has none.
+    assert_eq!(*closure("shop-binding"), serde_json::Value::Null);
+}
+
+#[test]
+fn a_hook_that_needs_more_than_policies_are_shown_is_not_runnable() {
+    let dir = Dir::new();
+    let record = record(&[job("a"), binding(&"x".repeat(1 << 20))]).to_string();
+    dir.run_with(&["hooks", "-"], record.as_bytes()).exits(0).prints(&["no: needs too much"]);
+    let json = dir.run_with(&["hooks", "-", "-o", "json"], record.as_bytes()).exits(0).json();
+    let a = json["hooks"].as_array().unwrap().iter().find(|hook| hook["name"] == "a").unwrap();
+    assert!(a["whyNot"].as_str().unwrap().contains("1 MiB of text"), "{a:#}");
+}
+
+#[test]
+fn many_hooks_that_share_a_large_closure_are_listed_without_growing_beyond_measure() {
+    let dir = Dir::new();
+    let jobs = (0..24).map(|n| job(&format!("j{n}")));
+    let record = record(&jobs.chain([binding(&"x".repeat(1_000_000))]).collect::<Vec<_>>()).to_string();
+    let run = dir.run_with(&["hooks", "-", "-o", "json"], record.as_bytes()).exits(0);
+    let listing = run.json();
+    let jobs: Vec<_> =
+        listing["hooks"].as_array().unwrap().iter().filter(|hook| hook["runnable"] == true).collect();
+    let shown = jobs.iter().filter(|hook| hook["closure"].is_array()).count();
+    assert_eq!((jobs.len(), shown), (24, 16));
+    assert!(run.stdout.len() < 20 << 20, "{}", run.stdout.len());
+    let table = dir.run_with(&["hooks", "-"], record.as_bytes()).exits(0);
+    assert_eq!(table.stdout.lines().filter(|line| line.ends_with("  1      yes")).count(), 24);
 }
 
 #[test]

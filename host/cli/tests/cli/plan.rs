@@ -1,6 +1,6 @@
 //! `hookhost plan`.
 
-use crate::support::{Dir, Does, OPERATION, job, policy, record};
+use crate::support::{Dir, Does, OPERATION, account, binding, job, policy, record};
 
 const PLAN: [&str; 5] = ["plan", "-f", "op.yaml", "--release", "release.json"];
 
@@ -46,6 +46,18 @@ fn json_has_the_job_the_verdict_and_every_source() {
         rows.iter().any(|row| row["field"] == "spec.backoffLimit" && row["source"] == "chart"),
         "{rows:#?}"
     );
+}
+
+#[test]
+fn the_explanation_says_which_role_a_binding_grants_to_whom() {
+    let dir = Dir::with_release();
+    let hooks = [job("shop-migrate"), account(), binding("cluster-admin")];
+    dir.write("release.json", record(&hooks).to_string());
+    plan(&dir, &["-o", "explain"]).exits(0).prints(&[
+        "NEEDS           NAME          NAMESPACE  GRANTS\n",
+        "ServiceAccount  shop          acme\n",
+        "RoleBinding     shop-binding  acme       ClusterRole \"cluster-admin\" to ServiceAccount \"acme/shop\", User \"mallory\"\n",
+    ]);
 }
 
 #[test]

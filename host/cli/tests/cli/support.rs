@@ -157,6 +157,15 @@ pub(crate) fn account() -> String {
     "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: shop\n".to_owned()
 }
 
+/// A hook's manifest: the service account and somebody else are given a cluster role.
+pub(crate) fn binding(role: &str) -> String {
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata:\n  name: shop-binding\n\
+         roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role} }}\nsubjects:\n  \
+         - {{ kind: ServiceAccount, name: shop, namespace: acme }}\n  - {{ kind: User, name: mallory }}\n"
+    )
+}
+
 /// A deployed release `shop` in the namespace `acme` with these pre-upgrade hooks.
 pub(crate) fn record(manifests: &[String]) -> Value {
     let hook = |manifest: &String| {
