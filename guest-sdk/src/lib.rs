@@ -1,8 +1,9 @@
 //! Write a *policy*: a function that decides whether, when and within which limits a Helm hook may run on demand.
 //!
-//! A request goes in: the Operation that asks for the run, the release, the hook with its containers, events and
-//! manifest. A decision comes out: allow within limits, deny, or hold until later. The policy is compiled to a
-//! WebAssembly component that a hookhost runs in a sandbox, in a fresh instance for each decision.
+//! A request goes in: the Operation that asks for the run, the release, the hook with its containers, events, manifest
+//! and the objects that it needs, such as roles and bindings. A decision comes out: allow within limits, deny, or hold
+//! until later. The policy is compiled to a WebAssembly component that a hookhost runs in a sandbox, in a fresh instance
+//! for each decision.
 //!
 //! # From nothing to a tested policy
 //!
@@ -138,6 +139,7 @@
 //! | memory, time of a decision | 16 MiB, 50 ms, unless the administrator says otherwise; ordinary is 10 µs |
 //! | stack | 64 KiB ([`STACK_BYTES`]): no deep recursion, no large arrays on it |
 //! | request, settings | 1 MiB, 64 KiB |
+//! | closure of a hook | 256 objects; 16,384 rules, strings in rules and subjects |
 //! | reason, message | 63 characters PascalCase, 1,024 characters (cut beyond) |
 //! | labels, annotations | 64 each, in Kubernetes' syntax; an annotation's value 4 KiB |
 //! | hold | 1 second to 30 days ([`MAX_HOLD_SECONDS`]) |
