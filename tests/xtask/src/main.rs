@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod cluster;
+mod corpus;
 mod demo;
 mod fixtures;
 mod policies;
@@ -68,6 +69,11 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
     },
+    /// Tell of a folder of release records which of their hooks can be run; with --cluster, run each of them
+    Corpus(corpus::Corpus),
+    /// The corpus' part on a cluster
+    #[command(hide = true)]
+    CorpusInABox(corpus::Corpus),
     /// A Kubernetes control plane on this machine, in namespaces of its own
     Cluster {
         #[command(subcommand)]
@@ -85,6 +91,8 @@ fn main() -> ExitCode {
         Task::Bench { name } => bench::bench(name.as_deref()),
         Task::Policies => policies::build(policies::Profile::Dev).map(drop),
         Task::Fixtures { into } => fixtures::fixtures(into.as_deref()),
+        Task::Corpus(corpus) => corpus::corpus(&corpus),
+        Task::CorpusInABox(corpus) => corpus::play_in_a_box(&corpus),
         Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),
     };

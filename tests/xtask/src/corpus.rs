@@ -1,0 +1,145 @@
+//! A *corpus* is a folder of release records of any charts: what can be done with the hooks that people really have.
+//!
+//! Each hook that is a Job or a Pod gets a verdict by its record alone. With a cluster each hook that can be run is run.
+
+mod boxed;
+mod content;
+mod end;
+mod entry;
+mod file;
+mod operation;
+mod prepared;
+mod report;
+mod round;
+mod runs;
+mod script;
+mod stand_in;
+mod surroundings;
+mod table;
+mod verdict;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use hookhost_core::record::Record;
+use hookhost_core::refusal::chain;
+
+pub(crate) use boxed::play as play_in_a_box;
+
+use crate::run::{root, say};
+use entry::Entry;
+use file::File;
+use report::Report;
+
+/// Which corpus, and how it is told of.
+#[derive(Args)]
+pub(crate) struct Corpus {
+    /// Folder of release Secrets, as YAML or JSON, or of bare records; with all folders below it [default: our own fixtures]
+    dir: Option<PathBuf>,
+    /// Run each hook on a cluster of this machine, with containers that look for their mounts, variables and token; needs root
+    #[arg(long)]
+    cluster: bool,
+    /// How the report is printed
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: a row a record
+    Table,
+    /// For programs: an entry a hook
+    Json,
+}
+
+impl Format {
+    /// As it is typed.
+    fn word(self) -> &'static str {
+        match self {
+            Format::Table => "table",
+            Format::Json => "json",
+        }
+    }
+}
+
+/// Reports of each hook whether it can be run, or what became of it.
+pub(crate) fn corpus(corpus: &Corpus) -> Result<()> {
+    if corpus.cluster {
+        return boxed::run(corpus);
+    }
+    let (report, _) = judged(&corpus.dir())?;
+    for (file, why) in &report.others {
+        say(&format!("no record: {file}: {why}"));
+    }
+    corpus.print(&report)
+}
+
+impl Corpus {
+    fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| root().join("tests/fixtures/records"))
+    }
+
+    #[expect(clippy::print_stdout, reason = "the report is this task's result")]
+    fn print(&self, report: &Report) -> Result<()> {
+        match self.output {
+            Format::Table => print!("{}", report.to_table()),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&report.to_json())?),
+        }
+        Ok(())
+    }
+}
+
+/// The report on a folder, without a cluster, and the file of each of its records.
+fn judged(dir: &Path) -> Result<(Report, Vec<File>)> {
+    let mut report = Report::default();
+    let mut files = Vec::new();
+    for file in File::all(dir)? {
+        match record(&file) {
+            Ok(record) => {
+                report.entries.push(Entry::of(&file.name, &record, &record.hooks()));
+                files.push(file);
+            }
+            Err(error) => report.others.push((file.name, format!("{error:#}"))),
+        }
+    }
+    Ok((report, files))
+}
+
+fn record(file: &File) -> Result<Record> {
+    Record::read(&file.read()?).map_err(|error| anyhow!(chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The report on our own fixtures is a file to be read and compared. After a change that is meant to change it:
+    /// HOOKHOST_UPDATE_GOLDEN=1 cargo test -p xtask corpus
+    #[test]
+    fn the_report_on_the_fixtures_is_the_golden_one() {
+        let fixtures = root().join("tests/fixtures");
+        let report = judged(&fixtures.join("records")).unwrap().0.to_table();
+        let golden = fixtures.join("corpus.txt");
+        if std::env::var_os("HOOKHOST_UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &report).unwrap();
+        }
+        assert_eq!(report, fs::read_to_string(&golden).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_record_is_named_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("below")).unwrap();
+        fs::write(dir.path().join("below/notes.txt"), "a: [").unwrap();
+        fs::write(dir.path().join("empty"), "").unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("circle")).unwrap();
+        let (report, _) = judged(dir.path()).unwrap();
+        let names: Vec<&str> = report.others.iter().map(|(file, _)| file.as_str()).collect();
+        assert_eq!((names, report.entries.len()), (vec!["below/notes.txt", "empty"], 0));
+    }
+}

@@ -1,0 +1,153 @@
+//! The corpus on *clusters in a box*: one for each round of releases, gone when its hooks have run.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File as LogFile};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use testbed::{Cluster, Image, Options, Programs};
+
+use super::end::Way;
+use super::file::File;
+use super::prepared::{Prepared, Stage};
+use super::report::Report;
+use super::round::Rounds;
+use super::runs::{PATIENCE, Runs, apply_each};
+use super::{Corpus, judged};
+use crate::cluster;
+use crate::policies::{self, Profile};
+use crate::run::{command, output, say, seconds, target};
+
+/// What it needs of a cluster.
+fn options() -> Options {
+    Options::pods()
+}
+
+/// Where the clusters' logs are.
+fn dir() -> PathBuf {
+    target().join("corpus")
+}
+
+/// Builds what is needed, and runs the corpus in a process of its own, which moves into namespaces.
+pub(super) fn run(corpus: &Corpus) -> Result<()> {
+    if !testbed::is_root() {
+        bail!("the hooks' pods need root");
+    }
+    cluster::programs_for(options())?;
+    policies::hookhost(Profile::Dev)?;
+    let mut play = command(std::env::current_exe()?);
+    play.arg("corpus-in-a-box").arg(std::path::absolute(corpus.dir())?);
+    let status = play.arg("--output").arg(corpus.output.word()).status()?;
+    if !status.success() {
+        bail!("the corpus on the cluster ended with {status}; logs are in {}", dir().display());
+    }
+    Ok(())
+}
+
+/// Runs the corpus. In a process of its own: it moves into namespaces.
+pub(crate) fn play(corpus: &Corpus) -> Result<()> {
+    let programs = Programs::build(say)?;
+    testbed::isolate()?;
+    let hookhost = target().join("debug/hookhost");
+    let (mut report, files) = judged(&corpus.dir())?;
+    let mut rounds = Rounds::default();
+    for (n, file) in files.iter().enumerate() {
+        match Prepared::of(file, n, &stage(Path::new(""), false)) {
+            Ok(release) => rounds.add(n, release.keys),
+            Err(error) => report.fail(n, &format!("{error:#}")),
+        }
+    }
+    let rounds = rounds.into_releases();
+    let count = rounds.len();
+    for (n, releases) in rounds.enumerate() {
+        let start = Instant::now();
+        say(&format!("── cluster {} of {count}, for {} records", n + 1, releases.len()));
+        let cluster = options().start(&programs, &dir())?;
+        let host = Host::start(&cluster, &hookhost, &dir().join(format!("hookhost-{}.log", n + 1)))?;
+        play_round(&cluster, &host, &files, &releases, &mut report)?;
+        say(&format!("   {}", seconds(start.elapsed())));
+    }
+    corpus.print(&report)?;
+    let [stuck, failed] = [Way::Stuck, Way::Failed].map(|way| report.count(way.word()));
+    if stuck + failed > 0 {
+        bail!("{stuck} hooks are stuck, {failed} failed");
+    }
+    Ok(())
+}
+
+fn stage(state: &Path, closure: bool) -> Stage<'static> {
+    // Longer than anyone waits for it here, so that what is stuck is seen to be.
+    let seconds = 2 * PATIENCE.as_secs();
+    Stage { image: Image::BUSYBOX, volumes: state.join("volumes").display().to_string(), closure, seconds }
+}
+
+/// Runs the hooks of some releases.
+fn play_round(
+    cluster: &Cluster,
+    host: &Host,
+    files: &[File],
+    releases: &[usize],
+    report: &mut Report,
+) -> Result<()> {
+    let kubeconfig = cluster.kubeconfig();
+    let stage = stage(kubeconfig.parent().unwrap_or(&kubeconfig), host.closure);
+    let mut all = Vec::new();
+    for &n in releases {
+        all.push((n, Prepared::of(&files[n], n, &stage)?));
+    }
+    let groups = all.iter().map(|(_, release)| release.objects.iter().collect()).collect();
+    let refused = apply_each(cluster, groups)?;
+    let (mut operations, mut namespaces) = (Vec::new(), BTreeSet::new());
+    for ((n, release), refused) in all.into_iter().zip(refused) {
+        if let Some(message) = refused {
+            report.fail(n, &message);
+            continue;
+        }
+        let places: Vec<usize> = release.operations.iter().map(|(place, _)| *place).collect();
+        report.refuse_all_but(n, &places);
+        operations.extend(release.operations.into_iter().map(|(place, operation)| ((n, place), operation)));
+        namespaces.insert(release.namespace);
+    }
+    for namespace in namespaces {
+        // Without it, no pod is admitted.
+        let account = ["wait", "--for=create", "serviceaccount/default", "--timeout=60s", "--namespace"];
+        cluster.kubectl(&[&account[..], &[&namespace]].concat())?;
+    }
+    Runs::new(cluster, operations)?.play(|place, end| report.end(place, end))
+}
+
+/// hookhost as a process against a cluster. Dropped, it is killed.
+struct Host {
+    process: Child,
+    closure: bool,
+}
+
+impl Host {
+    fn start(cluster: &Cluster, hookhost: &Path, log: &Path) -> Result<Host> {
+        let crds = output(command(hookhost).arg("crds"))?;
+        cluster.apply("default", &crds)?;
+        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        cluster.kubectl(&established)?;
+        fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
+        let log_file = LogFile::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let mut host = cluster.command(hookhost);
+        host.args(["controller", "--helm-releases", "--no-lease", "--admin-address", "127.0.0.1:0"]);
+        host.args(["--log-level", "hookhost=debug,info", "--kubeconfig"]).arg(cluster.kubeconfig());
+        let closure = output(command(hookhost).args(["controller", "--help"]))?.contains("--closure");
+        if closure {
+            host.arg("--closure");
+        }
+        // Nothing of this user's.
+        host.env("HOME", cluster.logs()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
+        Ok(Host { process: host.spawn().context("cannot run hookhost")?, closure })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,110 @@
+//! An *entry* of a corpus is one release record with a verdict on each of its hooks that is a Job or a Pod.
+
+use std::collections::BTreeMap;
+
+use hookhost_core::hook::Hook;
+use hookhost_core::record::Record;
+use hookhost_core::text::printable;
+use serde_json::{Value, json};
+
+use super::end::{End, Way};
+use super::verdict::{Verdict, is_meant};
+use crate::run::say;
+
+/// A release record.
+pub(super) struct Entry {
+    /// The file's name.
+    pub(super) file: String,
+    /// The chart's name and version.
+    pub(super) chart: (String, String),
+    /// The release's name, namespace and revision.
+    pub(super) release: (String, String, u32),
+    /// Its Jobs and Pods, in Helm's order.
+    pub(super) hooks: Vec<Judged>,
+}
+
+/// A hook, and what is said of it.
+pub(super) struct Judged {
+    name: String,
+    kind: String,
+    path: String,
+    events: Vec<String>,
+    /// Whether it can be run.
+    pub(super) verdict: Verdict,
+    /// Kinds and names of the other hooks that it needs.
+    closure: Vec<(String, String)>,
+    /// How its run ended, where there was a cluster.
+    pub(super) end: Option<End>,
+}
+
+impl Entry {
+    /// The entry of a file's record, whose hooks are given, since listing them takes a while.
+    pub(super) fn of(file: &str, record: &Record, hooks: &[Hook]) -> Entry {
+        let meant = hooks.iter().filter(|hook| is_meant(hook));
+        Entry {
+            file: file.to_owned(),
+            chart: (record.chart.name.clone(), record.chart.version.clone()),
+            release: (record.name.clone(), record.namespace.clone(), record.revision),
+            hooks: meant.map(|hook| Judged::of(hook, hooks, record)).collect(),
+        }
+    }
+
+    /// Tells what became of its hooks, once all have come to an end.
+    pub(super) fn tell(&self) {
+        let ends: Vec<&End> = self.hooks.iter().filter_map(|hook| hook.end.as_ref()).collect();
+        if ends.len() < self.hooks.len() {
+            return;
+        }
+        let mut ways: BTreeMap<&str, usize> = BTreeMap::new();
+        ends.iter().for_each(|end| *ways.entry(end.way.word()).or_default() += 1);
+        let ways: Vec<String> = ways.iter().map(|(way, count)| format!("{count} {way}")).collect();
+        say(&format!(
+            "   {}: {}",
+            self.file,
+            if ways.is_empty() { "no hooks".to_owned() } else { ways.join(", ") }
+        ));
+        for hook in &self.hooks {
+            if let Some(End { way: way @ (Way::Stuck | Way::Failed), reason, message }) = &hook.end {
+                say(&printable(&format!("      {} {}: {reason}: {message}", hook.name, way.word())));
+            }
+        }
+    }
+
+    /// For programs.
+    pub(super) fn to_json(&self) -> Value {
+        let (chart, version) = &self.chart;
+        let (release, namespace, revision) = &self.release;
+        json!({
+            "file": self.file, "chart": chart, "chartVersion": version,
+            "release": release, "namespace": namespace, "revision": revision,
+            "hooks": self.hooks.iter().map(Judged::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Judged {
+    fn of(hook: &Hook, hooks: &[Hook], record: &Record) -> Judged {
+        let (verdict, closure) = Verdict::of(hook, hooks, record);
+        Judged {
+            name: hook.name.clone(),
+            kind: hook.kind.clone(),
+            path: hook.path.clone(),
+            events: hook.events.clone(),
+            verdict,
+            closure: closure.into_iter().map(|object| (object.kind, object.name)).collect(),
+            end: None,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let closure = self.closure.iter().map(|(kind, name)| json!({"kind": kind, "name": name}));
+        let mut json = json!({
+            "name": self.name, "kind": self.kind, "path": self.path, "events": self.events,
+            "verdict": self.verdict.word(), "reason": self.verdict.reason(), "closure": closure.collect::<Vec<_>>(),
+        });
+        if let Some(end) = &self.end {
+            json["end"] = json!({"way": end.way.word(), "reason": end.reason, "message": end.message});
+        }
+        json
+    }
+}

@@ -1,0 +1,135 @@
+//! The *surroundings* of a release are what its hooks' pods may need and what Helm would have left in the cluster: of its
+//! own objects, and of the hooks that are not deleted after their event.
+
+use std::collections::BTreeMap;
+
+use hookhost_core::hook::{self, Hook, StoredHook};
+use hookhost_core::workload::at;
+use serde_json::{Map, Value, json};
+
+/// Kinds that pods may need, by their API. Nothing else of a release is made.
+const KINDS: [(&str, &str); 6] = [
+    ("v1", "ConfigMap"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Secret"),
+    ("v1", "ServiceAccount"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+];
+
+/// The delete policy that leaves nothing in the cluster.
+const DELETED: &str = "hook-succeeded";
+
+/// What is around a release's hooks, in its namespace.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// Objects to be made, by kind and name.
+    objects: BTreeMap<(String, String), Value>,
+    /// Hooks that are made for a run only.
+    lent: BTreeMap<(String, String), Value>,
+}
+
+impl Surroundings {
+    /// Of a release in this namespace, by its rendered `manifest` and its hooks.
+    pub(super) fn of(manifest: &str, hooks: &[Hook], namespace: &str) -> Surroundings {
+        // It is read as a hook of many objects is: as kubectl reads both.
+        let own = StoredHook {
+            name: String::new(),
+            kind: String::new(),
+            path: String::new(),
+            events: Vec::new(),
+            weight: 0,
+            delete_policies: Vec::new(),
+            last_run: Default::default(),
+            manifest: manifest.to_owned(),
+        };
+        let mut surroundings = Surroundings::default();
+        for hook in hook::list(&[own], namespace).iter().chain(hooks) {
+            if !is_needed(hook, namespace) {
+                continue;
+            }
+            let key = (hook.kind.clone(), hook.name.clone());
+            let object = object(hook, namespace);
+            if hook.delete_policies.iter().any(|policy| policy == DELETED) {
+                surroundings.lent.insert(key, object);
+            } else {
+                surroundings.objects.insert(key, object);
+            }
+        }
+        surroundings
+    }
+
+    /// What is to be made.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.objects.values()
+    }
+
+    /// Names of the claims that are made, and of those that a run may make.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
+        let all = self.objects.keys().chain(self.lent.keys());
+        all.filter(|(kind, _)| kind == "PersistentVolumeClaim").map(|(_, name)| name.as_str())
+    }
+
+    /// The keys of a Secret's or config map's data, if the release has it.
+    pub(super) fn keys(&self, kind: &str, name: &str) -> Vec<&str> {
+        let object = self.get(kind, name).unwrap_or(&Value::Null);
+        let maps = ["data", "stringData"].into_iter().filter_map(|field| object.get(field)?.as_object());
+        maps.flat_map(Map::keys).map(String::as_str).collect()
+    }
+
+    /// Whether a pod is given its service account's token: it says so itself, or else the account does.
+    pub(super) fn has_token(&self, pod: &Map<String, Value>) -> bool {
+        const MOUNTS: &str = "automountServiceAccountToken";
+        let named = |field: &str| pod.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
+        let account = named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or("default");
+        let of_pod = pod.get(MOUNTS).and_then(Value::as_bool);
+        let of_account =
+            self.get("ServiceAccount", account).and_then(|account| account.get(MOUNTS)?.as_bool());
+        of_pod.or(of_account).unwrap_or(true)
+    }
+
+    fn get(&self, kind: &str, name: &str) -> Option<&Value> {
+        let key = (kind.to_owned(), name.to_owned());
+        self.objects.get(&key).or_else(|| self.lent.get(&key))
+    }
+}
+
+fn is_needed(hook: &Hook, namespace: &str) -> bool {
+    let of = at(&hook.manifest, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
+    KINDS.contains(&(hook.api_version.as_str(), hook.kind.as_str()))
+        && !hook.name.is_empty()
+        && (of.is_empty() || of == namespace)
+}
+
+/// The object without what only its own cluster can know.
+pub(super) fn object(hook: &Hook, namespace: &str) -> Value {
+    let mut object = (*hook.manifest).clone();
+    let metadata = |field| at(&hook.manifest, field).cloned().unwrap_or_default();
+    object["metadata"] = json!({
+        "name": hook.name, "namespace": namespace,
+        "labels": metadata("metadata.labels"), "annotations": metadata("metadata.annotations"),
+    });
+    if hook.kind == "PersistentVolumeClaim" {
+        object["spec"] = claim();
+    }
+    object
+}
+
+/// A claim to any volume of the cluster: its own classes and sizes are not here.
+fn claim() -> Value {
+    json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": {"requests": {"storage": "1Mi"}}})
+}
+
+/// A volume for a claim of this namespace and name, in a folder of the node.
+pub(super) fn volume(name: &str, folder: &str, claim: (&str, &str)) -> Value {
+    let (namespace, claim) = claim;
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "capacity": {"storage": "1Mi"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim},
+            "hostPath": {"path": folder, "type": "DirectoryOrCreate"},
+        },
+    })
+}
