@@ -55,6 +55,7 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
     let mut rounds = Rounds::default();
     for (n, file) in files.iter().enumerate() {
         match Prepared::of(file, n, &stage(Path::new(""), false)) {
+            Ok(release) if release.operations.is_empty() => report.refuse_all_but(n, &[]),
             Ok(release) => rounds.add(n, release.keys),
             Err(error) => report.fail(n, &format!("{error:#}")),
         }

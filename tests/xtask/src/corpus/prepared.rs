@@ -6,6 +6,7 @@ use std::slice;
 
 use anyhow::{Result, anyhow};
 use hookhost_core::hook::{self, Hook, StoredHook};
+use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
 use hookhost_core::yaml;
@@ -68,14 +69,17 @@ impl Prepared {
 
         let mut operations = Vec::new();
         for (place, hook) in hooks.iter().filter(|hook| is_meant(hook)).enumerate() {
-            if let (Ok(()), Some(selector)) = (&hook.runnable, operation::selector(hook, &hooks)) {
-                let name = format!("corpus-{number}-{place}");
-                let mut operation = operation::operation(&name, &record, &selector, stage.seconds);
-                if stage.closure {
-                    operation["spec"]["parameters"]["closure"] = json!(true);
-                }
-                operations.push((place, operation));
+            let Some(selector) = operation::selector(hook, &hooks) else { continue };
+            let name = format!("corpus-{number}-{place}");
+            let mut operation = operation::operation(&name, &record, &selector, stage.seconds);
+            // Of a release whose name or namespace no cluster takes, nothing can be asked.
+            if hook.runnable.is_err() || Operation::from_json(operation.clone()).is_err() {
+                continue;
             }
+            if stage.closure {
+                operation["spec"]["parameters"]["closure"] = json!(true);
+            }
+            operations.push((place, operation));
         }
         let keys = keys(&record, &surroundings, &hooks);
         Ok(Prepared { namespace, objects, operations, keys })
