@@ -30,6 +30,10 @@ pub struct Config {
     pub helm_releases: bool,
     /// Whether test hooks of Flux' releases may be run: Flux' digest does not cover them.
     pub unverified_test_hooks: bool,
+    /// Whether what a hook needs, and Helm has deleted, may be made for a run. Needs the rights for it.
+    pub closure: bool,
+    /// What of that acts on the whole cluster and may be made, as "ClusterRole/name".
+    pub cluster_objects: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served; none for nowhere.
     pub admin: Option<SocketAddr>,
     /// The Lease by which one of several hookhosts is chosen; none to work without one.
@@ -61,6 +65,8 @@ impl Default for Config {
             policy_cache: None,
             helm_releases: false,
             unverified_test_hooks: false,
+            closure: false,
+            cluster_objects: Vec::new(),
             admin: None,
             lease: None,
         }

@@ -20,6 +20,7 @@ pub mod error;
 pub mod event;
 mod in_flight;
 pub mod lease;
+mod lender;
 mod looks;
 pub mod metrics;
 mod orphan;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::{Result, chain};
+use crate::lender::Lender;
 use crate::read::Reader;
 use crate::wake::Wakes;
 use crate::watch::{Job, Operations};
@@ -58,6 +59,7 @@ pub(crate) struct Warden {
     pub(crate) operations: Operations,
     pub(crate) reader: Reader,
     pub(crate) writes: Writes,
+    pub(crate) lender: Lender,
     pub(crate) wakes: Wakes,
 }
 
@@ -99,6 +101,7 @@ impl Warden {
         if !job.is_deleted() {
             self.writes.delete_job(&job).await?;
         }
+        self.lender.take_back(&job).await?;
         self.writes.release_job(&job).await?;
         tracing::info!(
             namespace,

@@ -54,6 +54,7 @@ use self::library::Library;
 use self::run::Runner;
 use self::set::{Member, State};
 use crate::client::{Connection, Writer};
+use crate::crd::{Closure, Mode};
 use crate::metrics::Metrics;
 
 /// What whoever installs hookhost decides about policies.
@@ -142,11 +143,24 @@ impl Policies {
     pub fn decide(&self, request: &Request, scope: &Scope) -> Result<Decided, Undecided> {
         let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(set) = set else {
-            let message = "the HookPolicies of this cluster are not known yet";
-            let refusal = Refusal::wait(Reason::PolicyUnavailable, message);
-            return Err(Undecided { refusal, records: Vec::new() });
+            return Err(Undecided { refusal: unknown(), records: Vec::new() });
         };
         decide::decide(&set, self.options.require_policy, request, scope, || self.news.notify_one())
+    }
+
+    /// What the policies that match say of lending, and which of them; none where none says anything. One that forbids
+    /// counts more than one that allows.
+    ///
+    /// # Errors
+    /// As long as the HookPolicies are not known.
+    pub fn closure(&self, request: &Request, scope: &Scope) -> Result<Option<(Closure, String)>, Refusal> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let members = set.ok_or_else(unknown)?;
+        let says = members.iter().filter(|member| member.mode == Mode::Enforce).filter_map(|member| {
+            let closure = member.closure?;
+            member.matcher.matches(request, scope).map(|_| (closure, member.name.clone()))
+        });
+        Ok(says.max_by_key(|(closure, _)| *closure == Closure::Forbid))
     }
 
     fn publish(&self, members: Arc<[Member]>) {
@@ -157,4 +171,8 @@ impl Policies {
             self.is_ready.send_replace(true);
         }
     }
+}
+
+fn unknown() -> Refusal {
+    Refusal::wait(Reason::PolicyUnavailable, "the HookPolicies of this cluster are not known yet")
 }

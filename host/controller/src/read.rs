@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use hookhost_core::dependency;
+use hookhost_core::kind as needed;
 use hookhost_core::record::Record;
 use hookhost_core::snapshot::Verification;
 use hookhost_core::target::Snapshot;
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, ListParams, LogParams, Request};
 use kube::core::DynamicObject;
 use kube::{Api, Resource};
@@ -133,28 +134,24 @@ impl Reader {
             .collect())
     }
 
-    /// Whether there is what a pod refers to, as the parameters say: now, or a moment ago.
-    pub(crate) async fn exists(
+    /// The metadata of what a pod needs, as the parameters say: as they are now, or were a moment ago; none if there is none
+    /// of that name. `namespace` is empty for kinds that have none.
+    pub(crate) async fn needed(
         &self,
+        kind: needed::Kind,
         namespace: &str,
-        kind: dependency::Kind,
         name: &str,
         params: &GetParams,
-    ) -> Result<bool> {
-        use dependency::Kind;
-        macro_rules! is_there {
-            ($kind:ty) => {{
-                let call = Call::new::<$kind>(Verb::Get, Some(namespace), name);
-                let api: Api<$kind> = Api::namespaced(self.client.clone(), namespace);
-                found(client::read(&call, api.get_metadata_with(name, params)).await)?.is_some()
-            }};
-        }
-        Ok(match kind {
-            Kind::ServiceAccount => is_there!(ServiceAccount),
-            Kind::Secret => is_there!(Secret),
-            Kind::ConfigMap => is_there!(ConfigMap),
-            Kind::PersistentVolumeClaim => is_there!(PersistentVolumeClaim),
-        })
+    ) -> Result<Option<ObjectMeta>> {
+        let resource = watch::needed_resource(kind);
+        let namespace = Some(namespace).filter(|_| kind.is_namespaced());
+        let call = Call::of_resource(Verb::Get, &resource, namespace, name);
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let object = found(client::read(&call, api.get_metadata_with(name, params)).await)?;
+        Ok(object.map(|object| object.metadata))
     }
 
     /// A Job; none if there is none of that name.

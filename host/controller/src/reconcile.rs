@@ -13,13 +13,17 @@
 //! - The Job carries a finalizer until its result is on the Operation. So whoever crashes, and whoever deletes: as long as
 //!   the Operation has no result, the Job is there to be found, by its label with the Operation's UID.
 //! - A Job of that name with another Operation's UID is never taken for ours.
+//! - A Job that borrows is made suspended, and opened once all of that is there. Until then nothing of it has run, so it
+//!   may be withdrawn and made again.
 //!
 //! Nothing is remembered between two looks that a restart could not do without.
 
 mod ahead;
+mod borrow;
 mod decide;
 mod finished;
 mod follow;
+mod needs;
 mod prepare;
 mod quarrel;
 mod start;
@@ -43,6 +47,7 @@ use crate::config::Config;
 use crate::error::{Error, Result, chain};
 use crate::event::Events;
 use crate::in_flight::InFlight;
+use crate::lender::Lender;
 use crate::looks::Action;
 use crate::metrics::Metrics;
 use crate::orphan::Orphans;
@@ -74,6 +79,7 @@ pub(crate) struct Context {
     /// Where things were found the last time.
     pub(crate) trails: Trails,
     pub(crate) writes: Writes,
+    pub(crate) lender: Lender,
     pub(crate) written: Written,
     pub(crate) claims: Claims,
     /// Pauses after errors.
@@ -190,6 +196,7 @@ impl Context {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject).await,
+            [job] if job.is_unopened() => self.reopen(subject, job).await,
             [job] => self.follow(subject, job).await,
             [first, ..] => {
                 // Never made by hookhost: it uses one name. Somebody copied the Job, owner and all; the one that the status

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::event::Events;
 use crate::in_flight::InFlight;
 use crate::lease::{Claim, InvalidTiming, Lease};
+use crate::lender::Lender;
 use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
@@ -153,11 +154,13 @@ pub async fn run(
 
     let reader = Reader::new(reads.clone());
     let writes = Writes::new(reads, writer.clone());
+    let lender = Lender { reader: reader.clone(), writes: writes.clone() };
     let warden = Warden {
         orphans: orphans.clone(),
         operations: operations.clone(),
         reader: reader.clone(),
         writes: writes.clone(),
+        lender: lender.clone(),
         wakes: wakes.clone(),
     };
     tasks.endless("looking after orphans", work.clone(), warden.run());
@@ -173,6 +176,7 @@ pub async fn run(
         reader,
         trails: Trails::default(),
         writes,
+        lender,
         written: Written::default(),
         claims: Claims::default(),
         errors: Backoff::default(),

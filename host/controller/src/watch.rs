@@ -18,6 +18,7 @@ mod operations;
 mod pods;
 mod targets;
 
+use hookhost_core::kind as needed;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
@@ -41,6 +42,12 @@ pub(crate) fn job_resource() -> ApiResource {
 /// Pods.
 pub(crate) fn pod_resource() -> ApiResource {
     resource("", "v1", "Pod", "pods")
+}
+
+/// What a hook's pod can need.
+pub(crate) fn needed_resource(kind: needed::Kind) -> ApiResource {
+    let plural = format!("{}s", kind.as_str().to_ascii_lowercase());
+    resource(kind.group(), "v1", kind.as_str(), &plural)
 }
 
 /// A resource by its words.

@@ -1,15 +1,17 @@
-//! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, the Operation's status.
-//! Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
+//! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, what it borrows, the
+//! Operation's status. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
 
 use hookhost_core::clone::FINALIZER;
+use hookhost_core::loan::ObjectRef;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
-use crate::watch::{Job, job_resource, operation_resource};
+use crate::watch::{Job, job_resource, needed_resource, operation_resource};
 
 /// Who the API server notes as the writer of a field.
 const MANAGER: &str = "hookhost";
@@ -21,13 +23,13 @@ pub(crate) struct Writes {
     writer: Writer,
 }
 
-/// What became of a Job that was to be created.
+/// What became of an object that was to be created.
 pub(crate) enum Created {
     /// It is there now.
     New(Box<DynamicObject>),
     /// There is one of that name already.
     Taken,
-    /// The API server, or a webhook or quota of it, says no, in these words. `is_final`: the same Job will always be
+    /// The API server, or a webhook or quota of it, says no, in these words. `is_final`: the same object will always be
     /// refused.
     Refused { message: String, is_final: bool },
 }
@@ -44,12 +46,32 @@ impl Writes {
 
     /// Creates the Job.
     pub(crate) async fn create_job(&self, namespace: &str, job: Value) -> Result<Created> {
-        let job: DynamicObject = serde_json::from_value(job)?;
-        let name = job.metadata.name.clone().unwrap_or_default();
-        let call = Call::of_resource(Verb::Create, &job_resource(), Some(namespace), &name);
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let jobs = self.jobs(namespace);
-        match self.writer.send(&call, jobs.create(&params, &job)).await {
+        self.create(&job_resource(), Some(namespace), job, false).await
+    }
+
+    /// Creates what a Job borrows; `dry_run`: only asks the API server whether it would.
+    pub(crate) async fn create_loan(
+        &self,
+        object: &ObjectRef,
+        manifest: Value,
+        dry_run: bool,
+    ) -> Result<Created> {
+        self.create(&needed_resource(object.kind), namespace_of(object), manifest, dry_run).await
+    }
+
+    async fn create(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        object: Value,
+        dry_run: bool,
+    ) -> Result<Created> {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let call = Call::of_resource(Verb::Create, resource, namespace, &name);
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run };
+        let api = self.api(resource, namespace);
+        match self.writer.send(&call, api.create(&params, &object)).await {
             Ok(created) => Ok(Created::New(Box::new(created))),
             Err(client::Error::AlreadyExists { .. }) => Ok(Created::Taken),
             Err(client::Error::Rejected { message, .. }) => Ok(Created::Refused { message, is_final: true }),
@@ -70,6 +92,58 @@ impl Writes {
         let jobs = self.jobs(&job.namespace);
         match self.writer.send(&call, jobs.delete(&job.name, &params)).await {
             Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a Job of which nothing has run, if it is still in this very form.
+    pub(crate) async fn withdraw_job(&self, job: &Job) -> Result<()> {
+        let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
+        let form = Preconditions { uid: Some(job.uid.clone()), resource_version: Some(job.version()) };
+        let params = DeleteParams::background().preconditions(form);
+        match self.writer.send(&call, self.jobs(&job.namespace).delete(&job.name, &params)).await {
+            Ok(_) | Err(client::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets a Job start that was made suspended; gives back its new form, none if it is gone.
+    pub(crate) async fn open_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
+        let patch = json!({"metadata": {"uid": job.uid}, "spec": {"suspend": false}});
+        let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
+        let (jobs, params) = (self.jobs(&job.namespace), params());
+        match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Merge(&patch))).await {
+            Ok(job) => Ok(Some(job)),
+            Err(client::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes the metadata of a loan, if it is still in this form.
+    pub(crate) async fn patch_loan(
+        &self,
+        object: &ObjectRef,
+        form: &ObjectMeta,
+        mut metadata: Value,
+    ) -> Result<()> {
+        metadata["uid"] = json!(form.uid);
+        metadata["resourceVersion"] = json!(form.resource_version);
+        let patch = json!({ "metadata": metadata });
+        let (resource, namespace) = (needed_resource(object.kind), namespace_of(object));
+        let call = Call::of_resource(Verb::Patch, &resource, namespace, &object.name);
+        let (api, params) = (self.api(&resource, namespace), params());
+        self.writer.send(&call, api.patch(&object.name, &params, &Patch::Strategic(&patch))).await?;
+        Ok(())
+    }
+
+    /// Deletes a loan, if it is still in this form.
+    pub(crate) async fn delete_loan(&self, object: &ObjectRef, form: &ObjectMeta) -> Result<()> {
+        let (resource, namespace) = (needed_resource(object.kind), namespace_of(object));
+        let call = Call::of_resource(Verb::Delete, &resource, namespace, &object.name);
+        let form = Preconditions { uid: form.uid.clone(), resource_version: form.resource_version.clone() };
+        let params = DeleteParams::background().preconditions(form);
+        match self.writer.send(&call, self.api(&resource, namespace).delete(&object.name, &params)).await {
+            Ok(_) | Err(client::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -106,8 +180,19 @@ impl Writes {
     }
 
     fn jobs(&self, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), namespace, &job_resource())
+        self.api(&job_resource(), Some(namespace))
     }
+
+    fn api(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        }
+    }
+}
+
+fn namespace_of(object: &ObjectRef) -> Option<&str> {
+    Some(object.namespace.as_str()).filter(|_| object.kind.is_namespaced())
 }
 
 fn params() -> PatchParams {

@@ -197,22 +197,36 @@ fn the_table_of_rights_is_what_the_templates_give() {
                 ("ClusterRole", "word-namespace") => "each namespace",
                 ("Role", "word") => "its own namespace",
                 ("Role", "word-policies") => "policies.namespace",
+                ("ClusterRole", "word-closure") => "closure.namespaces",
+                ("ClusterRole", "word-closure-roles") => "closure.namespaces, with closure.grantAnyRole",
+                ("ClusterRole", "word-closure-cluster") => "cluster, with closure.clusterObjects",
+                ("ClusterRole", "word-closure-cluster-roles") => {
+                    "cluster, with closure.clusterObjects and closure.grantAnyRole"
+                }
                 other => panic!("{file} has a role that the table does not know: {other:?}"),
             };
             given.extend(rights(place, &object["rules"]));
         }
     }
     assert!(given.iter().flatten().all(|word| !word.contains('*')), "no right is a wildcard: {given:#?}");
-    let lists_secrets = |right: &&Right| right[2] == "secrets" && right[3] != "get";
-    let secrets: Vec<&Right> = given.iter().filter(lists_secrets).collect();
+    let more_than_reading = |right: &&Right| right[2] == "secrets" && right[3] != "get";
+    let is_opted_for = |right: &&Right| match right[0].as_str() {
+        "each namespace, with helmReleases.enabled" => right[3] == "list",
+        "closure.namespaces" => ["create", "patch", "delete"].contains(&right[3].as_str()),
+        _ => false,
+    };
+    let secrets: Vec<&Right> = given.iter().filter(more_than_reading).collect();
     assert!(
-        secrets.iter().all(|right| right[0].ends_with("with helmReleases.enabled") && right[3] == "list"),
+        secrets.iter().all(is_opted_for),
         "Secrets are read by name only, unless that is opted for: {secrets:?}"
     );
 
     let readme = chart("README.md");
-    let rows = readme.lines().skip_while(|line| !line.starts_with("| Where |")).skip(2);
-    let rows = rows.take_while(|line| line.starts_with('|'));
+    let table = |head: &'static str| {
+        let rows = readme.lines().skip_while(move |line| !line.starts_with(head)).skip(2);
+        rows.take_while(|line| line.starts_with('|'))
+    };
+    let rows = table("| Where |").chain(table("| Where, with closure.enabled |"));
     let mut told = BTreeSet::new();
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();

@@ -17,9 +17,11 @@ mod tests;
 
 pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
+pub(crate) use strip::without_foreign_keys;
 pub use strip::{Place, STRIP, Strip};
 
 use crate::hook::{self, NotRunnable};
+use crate::loan::{Borrowed, CLOSURE};
 use crate::name;
 use crate::operation;
 use crate::reason::Reason;
@@ -99,8 +101,13 @@ impl CloneError {
     }
 }
 
-/// The Job that runs the request's hook with the settled values.
-pub fn clone(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Result<Cloned, CloneError> {
+/// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there.
+pub fn clone(
+    request: &Request,
+    solved: &Solved,
+    policies: &[PolicyUse],
+    borrowed: Option<&Borrowed>,
+) -> Result<Cloned, CloneError> {
     let manifest = &request.hook.manifest;
     hook::check(manifest, &request.release.namespace)
         .map_err(|why| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
@@ -135,12 +142,18 @@ pub fn clone(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Resu
         };
     }
 
-    let job = json!({
+    if borrowed.is_some() {
+        spec.insert("suspend".to_owned(), json!(true));
+    }
+    let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata(request, solved, policies),
         "spec": spec,
     });
+    if let Some(borrowed) = borrowed {
+        job["metadata"]["annotations"][CLOSURE] = json!(borrowed.to_text());
+    }
     Ok(Cloned { job, stripped })
 }
 

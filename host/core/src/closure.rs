@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::dependency;
 use crate::hook::Hook;
+use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::request::ClosureObject;
 use crate::workload::{Workload, at, entries};
@@ -50,43 +51,30 @@ impl ClosureTooLarge {
     }
 }
 
-/// Kinds that a closure may have, with their API group, in the order in which Helm creates them.
-const KINDS: [(&str, &str); 8] = [
-    ("ServiceAccount", ""),
-    ("Secret", ""),
-    ("ConfigMap", ""),
-    ("PersistentVolumeClaim", ""),
-    ("ClusterRole", RBAC),
-    ("ClusterRoleBinding", RBAC),
-    ("Role", RBAC),
-    ("RoleBinding", RBAC),
-];
-const RBAC: &str = "rbac.authorization.k8s.io";
-
 /// An object by what it is called: kind, namespace ("" for kinds that have none), name.
-type Key<'a> = (&'a str, &'a str, &'a str);
+type Key<'a> = (Kind, &'a str, &'a str);
 
 /// The hooks, of all `hooks` of a release in `namespace`, that the pod of `workload` reaches, in the order in which
 /// Helm would create them: by weight, then name, then kind.
-pub fn closure(
+pub fn closure<'a>(
     workload: Workload<'_>,
-    namespace: &str,
-    hooks: &[Hook],
-) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+    namespace: &'a str,
+    hooks: &'a [Hook],
+) -> Result<Vec<Member<'a>>, ClosureTooLarge> {
     let index = Index::of(hooks, namespace);
     if index.by_key.is_empty() {
         // As in most charts.
         return Ok(Vec::new());
     }
-    let account = ("ServiceAccount", namespace, workload.service_account());
+    let account = (Kind::ServiceAccount, namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
     if let Some(spec) = workload.pod_spec() {
-        dependency::each(spec, |named| wanted.push((named.kind.as_str(), namespace, named.name)));
+        dependency::each(spec, |named| wanted.push((named.kind, namespace, named.name)));
     }
     for hook in index.get(account) {
         let names =
             ["imagePullSecrets", "secrets"].into_iter().flat_map(|field| names_in(&hook.manifest, field));
-        wanted.extend(names.map(|name| ("Secret", namespace, name)));
+        wanted.extend(names.map(|name| (Kind::Secret, namespace, name)));
     }
 
     let mut found: BTreeSet<usize> = wanted.iter().flat_map(|key| index.positions(*key)).collect();
@@ -100,18 +88,47 @@ pub fn closure(
     if found.len() > MAX_OBJECTS {
         return Err(ClosureTooLarge::Objects { found: found.len() });
     }
-    let mut found: Vec<&Hook> = found.into_iter().map(|position| &hooks[position]).collect();
-    let rank = |hook: &Hook| KINDS.iter().position(|(kind, _)| *kind == hook.kind);
-    found.sort_by(|a, b| (a.weight, &a.name, rank(a), &a.path).cmp(&(b.weight, &b.name, rank(b), &b.path)));
-    let mut room = object::Room::new();
-    found.into_iter().map(|hook| room.object(hook, namespace)).collect()
+    let found = found.into_iter().filter_map(|position| Member::of(&hooks[position], namespace));
+    let mut found: Vec<Member<'_>> = found.collect();
+    found.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    Ok(found)
 }
 
-/// The namespace that a hook's object is in: the release's where its manifest has none, "" for kinds that have none.
-fn namespace_of<'a>(hook: &'a Hook, release_namespace: &'a str) -> &'a str {
-    match hook.kind.as_str() {
-        "ClusterRole" | "ClusterRoleBinding" => "",
-        _ => text(&hook.manifest, "metadata.namespace").unwrap_or(release_namespace),
+/// What policies are told of a closure.
+pub fn describe(closure: &[Member<'_>]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+    let mut room = object::Room::new();
+    closure.iter().map(|member| room.object(member)).collect()
+}
+
+/// One object of a closure.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// The namespace that it is in: the release's where its manifest has none, "" for kinds that have none.
+    pub namespace: &'a str,
+    /// The hook that it is.
+    pub hook: &'a Hook,
+}
+
+impl<'a> Member<'a> {
+    /// None for a hook of a kind that no pod needs.
+    fn of(hook: &'a Hook, release_namespace: &'a str) -> Option<Member<'a>> {
+        let kind = Kind::of(&hook.api_version, &hook.kind)?;
+        let namespace = if kind.is_namespaced() {
+            text(&hook.manifest, "metadata.namespace").unwrap_or(release_namespace)
+        } else {
+            ""
+        };
+        Some(Member { kind, namespace, hook })
+    }
+
+    fn key(&self) -> Key<'a> {
+        (self.kind, self.namespace, &self.hook.name)
+    }
+
+    fn rank(&self) -> (i32, &str, Kind, &str) {
+        (self.hook.weight, &self.hook.name, self.kind, &self.hook.path)
     }
 }
 
@@ -125,12 +142,9 @@ impl<'a> Index<'a> {
     fn of(hooks: &'a [Hook], release_namespace: &'a str) -> Index<'a> {
         let mut by_key: BTreeMap<Key<'a>, Vec<usize>> = BTreeMap::new();
         for (position, hook) in hooks.iter().enumerate() {
-            let group = hook.api_version.split_once('/').map_or("", |(group, _)| group);
-            let Some((kind, _)) = KINDS.iter().find(|known| **known == (hook.kind.as_str(), group)) else {
-                continue;
-            };
-            let key = (*kind, namespace_of(hook, release_namespace), hook.name.as_str());
-            by_key.entry(key).or_default().push(position);
+            if let Some(member) = Member::of(hook, release_namespace) {
+                by_key.entry(member.key()).or_default().push(position);
+            }
         }
         Index { hooks, by_key }
     }
@@ -146,7 +160,10 @@ impl<'a> Index<'a> {
 
     /// Bindings that give the service account a role, with the namespace they are in.
     fn bindings_of(&self, namespace: &str, account: &str) -> Vec<(usize, &'a str)> {
-        let bindings = self.by_key.iter().filter(|((kind, ..), _)| kind.ends_with("Binding"));
+        let bindings = self
+            .by_key
+            .iter()
+            .filter(|((kind, ..), _)| matches!(kind, Kind::RoleBinding | Kind::ClusterRoleBinding));
         bindings
             .flat_map(|((_, of, _), positions)| positions.iter().map(|position| (*position, *of)))
             .filter(|(position, of)| {
@@ -177,7 +194,7 @@ impl<'a> Index<'a> {
 
     /// The cluster roles with their labels.
     fn cluster_role_labels(&self) -> Vec<ClusterRole<'a>> {
-        let roles = self.by_key.iter().filter(|((kind, ..), _)| *kind == "ClusterRole");
+        let roles = self.by_key.iter().filter(|((kind, ..), _)| *kind == Kind::ClusterRole);
         let each = roles.flat_map(|(key, positions)| positions.iter().map(move |position| (*key, *position)));
         each.map(|(key, position)| ClusterRole {
             key,
@@ -237,8 +254,8 @@ fn is_subject(subject: &Value, binding_namespace: &str, namespace: &str, account
 fn role_of<'a>(binding: &'a Value, namespace: &'a str) -> Option<Key<'a>> {
     let name = text(binding, "roleRef.name")?;
     match text(binding, "roleRef.kind")? {
-        "ClusterRole" => Some(("ClusterRole", "", name)),
-        "Role" => Some(("Role", namespace, name)),
+        "ClusterRole" => Some((Kind::ClusterRole, "", name)),
+        "Role" => Some((Kind::Role, namespace, name)),
         _ => None,
     }
 }

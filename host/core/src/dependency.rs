@@ -11,10 +11,11 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::kind::Kind;
+use crate::loan::ObjectRef;
 use crate::name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::request::ClosureObject;
 use crate::text::{list, quote};
 use crate::workload::{Workload, at};
 
@@ -26,28 +27,6 @@ const MAX_NAMED: usize = 8;
 
 /// The service account that Kubernetes makes in each namespace, and that a pod without one runs as.
 const DEFAULT_ACCOUNT: &str = "default";
-
-/// What a pod can refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // the words are Kubernetes' own
-pub enum Kind {
-    ServiceAccount,
-    Secret,
-    ConfigMap,
-    PersistentVolumeClaim,
-}
-
-impl Kind {
-    /// As in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::ServiceAccount => "ServiceAccount",
-            Kind::Secret => "Secret",
-            Kind::ConfigMap => "ConfigMap",
-            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
-        }
-    }
-}
 
 /// One object that a pod refers to, in the pod's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +46,11 @@ impl Reference {
     /// if no object can have that name.
     pub fn is_in_question(&self) -> bool {
         !self.optional && !self.is_given() && self.is_possible()
+    }
+
+    /// Whether it is missing, where it has to be there.
+    pub fn is_missing(&self, exists: impl FnOnce() -> bool) -> bool {
+        !self.optional && !self.is_given() && (!self.is_possible() || !exists())
     }
 
     fn is_given(&self) -> bool {
@@ -115,45 +99,73 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
     found.into_values().collect()
 }
 
-/// Lets the Operation wait if something that the pod needs does not exist. `closure` is the hook's: what Helm has made for
-/// the event only, and usually deleted since.
-pub fn missing(
-    references: &[Reference],
-    exists: impl Fn(&Reference) -> bool,
-    closure: &[ClosureObject],
-) -> Option<Refusal> {
-    let is_missing = |reference: &&Reference| {
-        let needed = !reference.optional && !reference.is_given();
-        needed && (!reference.is_possible() || !exists(reference))
-    };
-    let missing: Vec<&Reference> = references.iter().filter(is_missing).collect();
-    if missing.is_empty() {
+/// Whether hookhost makes what Helm has deleted for this run, or why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lending {
+    /// It does.
+    On,
+    /// Whoever installed hookhost does not let it.
+    Off,
+    /// Neither the Operation nor a HookPolicy asks for it.
+    NotAsked,
+    /// This HookPolicy forbids it.
+    Forbidden(String),
+}
+
+/// Lets the Operation wait if something that it needs does not exist: `missing` of what the pod refers to, `absent` of the
+/// hook's closure, which Helm has made for the event only, and usually deleted since.
+pub fn refuse(missing: &[&Reference], absent: &[ObjectRef], lending: &Lending) -> Option<Refusal> {
+    if missing.is_empty() && absent.is_empty() {
         return None;
     }
-    let of_chart = |reference: &&Reference| {
-        closure.iter().any(|object| object.kind == reference.kind.as_str() && object.name == reference.name)
+    let is_absent = |reference: &Reference| {
+        absent.iter().any(|object| object.kind == reference.kind && object.name == reference.name)
     };
-    let mut named: Vec<String> = missing.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-    if missing.len() > MAX_NAMED {
-        named.push(format!("{} more", missing.len() - MAX_NAMED));
-    }
-    let mut message =
-        format!("the hook's pod could not start: there is no {} in the release's namespace", list(&named));
-    let deleted: Vec<String> = missing
-        .iter()
-        .copied()
-        .filter(of_chart)
-        .take(MAX_NAMED)
-        .map(|reference| format!("{} {}", reference.kind.as_str(), quote(&reference.name)))
-        .collect();
-    if !deleted.is_empty() {
-        message.push_str(&format!(
-            ". Of these the chart has as hooks, which Helm makes for an event and deletes after it: {}. Make them part of the \
-             release proper, or give them the delete policy before-hook-creation alone",
-            list(&deleted)
-        ));
+    let is_named = |object: &ObjectRef| {
+        missing.iter().any(|reference| object.kind == reference.kind && object.name == reference.name)
+    };
+    let rights = absent.iter().filter(|object| !is_named(object)).map(ObjectRef::to_string);
+    let all = named(missing.iter().map(ToString::to_string).chain(rights));
+    let what = if missing.is_empty() { "could not do its work" } else { "could not start" };
+    let mut message = format!("the hook's pod {what}: there is no {all} in the release's namespace");
+    if !absent.is_empty() {
+        let which = if missing.iter().all(|reference| is_absent(reference)) {
+            "The chart has them as hooks, which Helm makes for an event and deletes after it".to_owned()
+        } else {
+            let of_chart = named(absent.iter().map(ObjectRef::to_string));
+            format!(
+                "Of these the chart has as hooks, which Helm makes for an event and deletes after it: {of_chart}"
+            )
+        };
+        let advice = match lending {
+            Lending::On => "The others have to be made",
+            Lending::Off => {
+                "Whoever installed hookhost can let it make such objects for a run (Helm value closure.enabled); or make \
+                 them part of the release proper, or give them the delete policy before-hook-creation alone"
+            }
+            Lending::NotAsked => {
+                "hookhost makes them for the run if the Operation says so (parameters.closure: true), or a HookPolicy that \
+                 matches it (spec.closure: Allow)"
+            }
+            Lending::Forbidden(policy) => &format!(
+                "The HookPolicy {} forbids to make them for a run (spec.closure: Forbid)",
+                quote(policy)
+            ),
+        };
+        message.push_str(&format!(". {which}. {advice}"));
     }
     Some(Refusal::wait(Reason::DependencyMissing, message))
+}
+
+/// The first [`MAX_NAMED`], and how many more.
+fn named(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    if names.len() > MAX_NAMED {
+        let more = names.len() - MAX_NAMED;
+        names.truncate(MAX_NAMED);
+        names.push(format!("{more} more"));
+    }
+    list(&names)
 }
 
 /// An object that a pod names.

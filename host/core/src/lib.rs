@@ -15,6 +15,8 @@ pub mod conflict;
 pub mod decision;
 pub mod dependency;
 pub mod hook;
+pub mod kind;
+pub mod loan;
 pub mod name;
 pub mod operation;
 pub mod outcome;

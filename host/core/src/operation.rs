@@ -94,6 +94,8 @@ pub struct Parameters {
     pub numbers: Numbers,
     /// Wait until the chart has the hook, instead of failing.
     pub wait_for_hook: bool,
+    /// Make what the hook needs and Helm has deleted, for as long as it runs.
+    pub closure: bool,
 }
 
 /// spec.approvals. Nothing here is verified yet.

@@ -19,6 +19,7 @@ pub use warnings::Warning;
 
 use crate::clone::{self, CloneError};
 use crate::hook::{self, NotRunnable};
+use crate::loan::{Borrowed, Loan};
 use crate::reason::Reason;
 use crate::request::Request;
 use crate::verdict::{self, Answer, Outcome, Verdict};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub job: Option<Value>,
     /// Where every field of the Job comes from; empty without a Job.
     pub explain: Vec<Row>,
+    /// What is made before the Job starts, and taken back after it.
+    pub loans: Vec<Loan>,
     /// What a person should know before running it.
     pub warnings: Vec<Warning>,
 }
@@ -90,14 +93,20 @@ impl PlanError {
 
 /// Plans the run that the request describes, under the policies' answers.
 pub fn plan(request: &Request, answers: &[Answer]) -> Result<Plan, PlanError> {
+    plan_with_loans(request, answers, Vec::new())
+}
+
+/// The same for a run that borrows.
+pub fn plan_with_loans(request: &Request, answers: &[Answer], loans: Vec<Loan>) -> Result<Plan, PlanError> {
     hook::check(&request.hook.manifest, &request.release.namespace)
         .map_err(|why: NotRunnable| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
     let verdict = verdict::solve(&base::base(request)?, answers);
     let (mut job, mut explain) = (None, Vec::new());
-    let mut warnings = warnings::of_hook(request);
+    let mut warnings = warnings::of_hook(request, &loans);
     if let Some(solved) = verdict.solved() {
-        let cloned = clone::clone(request, solved, &verdict.policies)?;
-        explain = explain::rows(request, solved, &cloned);
+        let borrowed = Borrowed::of(&loans);
+        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref())?;
+        explain = explain::rows(request, solved, &cloned, &loans);
         warnings.extend(warnings::of_run(request, solved, &cloned));
         job = Some(cloned.job);
     }
@@ -115,6 +124,7 @@ pub fn plan(request: &Request, answers: &[Answer]) -> Result<Plan, PlanError> {
             revision: release.revision,
         },
         verdict,
+        loans: if job.is_some() { loans } else { Vec::new() },
         job,
         explain,
         warnings,
@@ -142,6 +152,8 @@ impl Plan {
                 plan["outcome"] = json!("allowed");
                 plan["job"] = json!(self.job);
                 plan["explain"] = json!(self.explain);
+                let loans = self.loans.iter().map(|loan| &loan.manifest);
+                plan["loans"] = json!(loans.collect::<Vec<_>>());
             }
             Outcome::Denied(denials) => {
                 plan["outcome"] = json!("denied");

@@ -68,6 +68,8 @@ pub enum Reason {
     AwaitingApproval,
     /// Something that the hook's pod refers to is not in the cluster.
     DependencyMissing,
+    /// What the hook needs, and Helm has deleted, cannot be made for a run.
+    ClosureRefused,
     /// The release record is not the one that Flux wrote.
     ReleaseTampered,
     /// The release is in another cluster than the Operation.
@@ -138,6 +140,7 @@ impl Reason {
             Reason::ConflictingOperation => "ConflictingOperation",
             Reason::AwaitingApproval => "AwaitingApproval",
             Reason::DependencyMissing => "DependencyMissing",
+            Reason::ClosureRefused => "ClosureRefused",
             Reason::ReleaseTampered => "ReleaseTampered",
             Reason::RemoteCluster => "RemoteCluster",
             Reason::NamespaceNotManaged => "NamespaceNotManaged",

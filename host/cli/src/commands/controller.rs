@@ -70,6 +70,13 @@ pub(crate) struct Args {
     /// Allow test hooks of Flux's releases, which Flux's digest does not cover
     #[arg(long, env = "HOOKHOST_ALLOW_UNVERIFIED_TEST_HOOKS", help_heading = "What is served")]
     allow_unverified_test_hooks: bool,
+    /// Allow runs to have what Helm has deleted made for them (service accounts, roles, secrets …); needs the rights for it
+    #[arg(long, env = "HOOKHOST_CLOSURE", help_heading = "What is served")]
+    closure: bool,
+    /// What of that acts on the whole cluster and may be made, for example ClusterRole/shop-migrate [default: nothing]
+    #[arg(long, value_name = "KIND/NAME", env = "HOOKHOST_CLOSURE_CLUSTER_OBJECTS", value_delimiter = ',')]
+    #[arg(value_parser = cluster_object, requires = "closure", help_heading = "What is served")]
+    closure_cluster_objects: Vec<String>,
     /// File with the key of the approvals' signatures; a line end at its end is not part of it
     #[arg(long, value_name = "FILE", env = "HOOKHOST_APPROVAL_KEY_FILE", help_heading = "What is served")]
     approval_key_file: Option<PathBuf>,
@@ -137,6 +144,8 @@ async fn resolve(args: Args) -> Result<Setup> {
         namespace_selector,
         helm_releases,
         allow_unverified_test_hooks,
+        closure,
+        closure_cluster_objects,
         approval_key_file,
         organisation_label,
         require_policy,
@@ -153,7 +162,9 @@ async fn resolve(args: Args) -> Result<Setup> {
     logging.init()?;
     telemetry::identify(&cluster_id);
     if cluster_id.is_empty() {
-        tracing::info!("no cluster id is given: Operations whose label {CLUSTER_ID} names one are left alone");
+        tracing::info!(
+            "no cluster id is given: Operations whose label {CLUSTER_ID} names one are left alone"
+        );
     }
     let approval_key = given(approval_key_file).as_deref().map(read_key).transpose()?;
     let connection = which.connect().await?;
@@ -174,6 +185,8 @@ async fn resolve(args: Args) -> Result<Setup> {
         policy_cache: given(policy_cache),
         helm_releases,
         unverified_test_hooks: allow_unverified_test_hooks,
+        closure,
+        cluster_objects: closure_cluster_objects,
         admin: Some(admin_address),
         lease,
     };
@@ -183,6 +196,14 @@ async fn resolve(args: Args) -> Result<Setup> {
 /// An option that a Helm chart leaves empty is not given.
 pub(super) fn given<T: AsRef<OsStr>>(option: Option<T>) -> Option<T> {
     option.filter(|text| !text.as_ref().is_empty())
+}
+
+/// The kind and name of an object without a namespace that a hook can need.
+fn cluster_object(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some(("ClusterRole" | "ClusterRoleBinding", name)) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("expected ClusterRole/NAME or ClusterRoleBinding/NAME".to_owned()),
+    }
 }
 
 fn usage(message: impl Into<String>) -> Problem {
@@ -312,10 +333,16 @@ mod tests {
         assert_eq!(args.admin_address.to_string(), "0.0.0.0:8080");
         assert_eq!((args.concurrency, args.log_lines), (16, 20));
         assert!(!args.require_policy && !args.helm_releases && !args.allow_unverified_test_hooks);
+        assert!(!args.closure && args.closure_cluster_objects.is_empty());
     }
 
     #[test]
     fn numbers_out_of_their_bounds_are_refused() {
+        let closure = ["--closure", "--closure-cluster-objects", "ClusterRole/a,ClusterRoleBinding/b"];
+        assert_eq!(parsed(&closure).closure_cluster_objects, ["ClusterRole/a", "ClusterRoleBinding/b"]);
+        assert!(
+            Typed::try_parse_from(["hookhost", "--closure", "--closure-cluster-objects", "Role/a"]).is_err()
+        );
         for typed in [["--concurrency", "0"], ["--log-lines", "1001"], ["--admin-address", "8080"]] {
             assert!(Typed::try_parse_from([&["hookhost"][..], &typed].concat()).is_err(), "{typed:?}");
         }

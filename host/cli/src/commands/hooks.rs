@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hookhost_core::closure::closure;
+use hookhost_core::closure::{closure, describe};
 use hookhost_core::hook::{Hook, NotRunnable};
 use hookhost_core::record::Record;
 use hookhost_core::request::{ClosureObject, json_bytes};
@@ -164,7 +164,7 @@ fn rows<'a>(hooks: &'a [Hook], namespace: &str) -> Vec<Row<'a>> {
         if !row.runnable {
             return row;
         }
-        match closure(Workload::of(&hook.manifest), namespace, hooks) {
+        match closure(Workload::of(&hook.manifest), namespace, hooks).and_then(|all| describe(&all)) {
             Ok(closure) => {
                 row.needs = Some(closure.len());
                 let room = left.checked_sub(json_bytes(&closure, left));

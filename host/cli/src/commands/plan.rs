@@ -78,7 +78,7 @@ pub(crate) struct Args {
 /// How a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The Job alone, as kubectl takes it
+    /// The Job, as kubectl takes it; before it what is made for it
     Yaml,
     /// For programs: the Job, the verdict, where every value comes from, warnings, the hook's closure
     Json,
@@ -96,9 +96,9 @@ impl Args {
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let format = args.output;
-    let Inputs { operation, request, policies, warnings } = inputs::resolve(args)?;
+    let Inputs { operation, request, loans, policies, warnings } = inputs::resolve(args)?;
     let answers = ask(&request, &policies)?;
-    let mut plan = plan::plan(&request, &answers).map_err(|error| {
+    let mut plan = plan::plan_with_loans(&request, &answers, loans).map_err(|error| {
         Problem::new(error.reason(), format!("cannot plan the hook {}", request.hook.name)).with_source(error)
     })?;
     plan.warnings.extend(warnings);
@@ -141,7 +141,10 @@ fn print(plan: &Plan, operation: &Operation, request: &Request, format: Format) 
                 output::message(&format!("warning: {}\n", output::escape(&warning.message)));
             }
             match &plan.job {
-                Some(job) => output::result(&yaml::write(job)),
+                Some(job) => {
+                    let loans = plan.loans.iter().map(|loan| yaml::write(&loan.manifest) + "---\n");
+                    output::result(&(loans.collect::<String>() + &yaml::write(job)))
+                }
                 None => {
                     output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string())));
                     Ok(())

@@ -91,6 +91,9 @@ pub(crate) struct Args {
     /// Wait until the chart has the hook, instead of failing
     #[arg(long, help_heading = "How it runs")]
     wait_for_hook: bool,
+    /// Make, for as long as it runs, what the hook needs and Helm has deleted: its service account, rights, config maps, secrets
+    #[arg(long, help_heading = "How it runs")]
+    closure: bool,
     /// Name of the Operation [default: made of target, hook and time]
     #[arg(long, value_name = "NAME", help_heading = "How it runs")]
     name: Option<String>,
@@ -145,6 +148,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         backoff,
         ttl,
         wait_for_hook,
+        closure,
         name,
         dry_run,
         no_follow,
@@ -165,6 +169,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         path,
         event,
         wait_for_hook,
+        closure,
     };
     cluster::block_on(async move {
         let connection = place.connect().await?;

@@ -54,6 +54,10 @@ pub struct HookPolicySpec {
     /// Whether the policy's answer counts (Enforce) or is only recorded (Audit).
     #[serde(default)]
     pub mode: Mode,
+    /// Whether hookhost makes, for a run that matches, what the hook needs and Helm has deleted: even where the Operation does
+    /// not ask for it (Allow), or never (Forbid, which counts more). Left out: as the Operation says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure: Option<Closure>,
     /// What each evaluation may use.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
@@ -150,6 +154,15 @@ pub enum Mode {
     Enforce,
     /// It is recorded only.
     Audit,
+}
+
+/// Whether hookhost makes what a hook needs and Helm has deleted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Closure {
+    /// For every run that matches.
+    Allow,
+    /// For none, whatever the Operation or another HookPolicy says.
+    Forbid,
 }
 
 /// What each evaluation of a policy may use.

@@ -46,8 +46,8 @@ pub struct OperationSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("engine cannot be changed; make a new Operation"))]
     pub engine: String,
     /// What the engine needs to know. For helmHookJob: hookName (the hook's metadata.name in the rendered release), and
-    /// optionally hookKind, hookPath, event, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook.
-    /// Cannot be changed.
+    /// optionally hookKind, hookPath, event, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook,
+    /// closure. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::open_object")]
     pub parameters: Option<Map<String, Value>>,

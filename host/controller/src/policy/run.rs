@@ -372,6 +372,7 @@ impl Runner {
             matcher: entry.wanted.matcher.clone(),
             failure_policy: entry.wanted.failure_policy,
             mode: entry.wanted.mode,
+            closure: entry.wanted.closure,
             state: entry.state.clone(),
             health: Arc::clone(&entry.health),
         };

@@ -8,7 +8,7 @@ use hookhost_core::Reason;
 use super::library::Loaded;
 use super::matching::Matcher;
 use super::problem::Problem;
-use crate::crd::{FailurePolicy, Mode};
+use crate::crd::{Closure, FailurePolicy, Mode};
 
 /// A HookPolicy, as far as deciding needs to know it.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Member {
     pub(super) matcher: Matcher,
     pub(super) failure_policy: FailurePolicy,
     pub(super) mode: Mode,
+    pub(super) closure: Option<Closure>,
     pub(super) state: State,
     pub(super) health: Arc<Health>,
 }

@@ -2,7 +2,7 @@
 //!
 //! The API server checks a HookPolicy by its schema, but an old object, or a schema that somebody changed, must not stop
 //! the others. A part that cannot be read makes this one policy not ready, and counts as the strictest there is: a broken
-//! match matches everything, a broken failurePolicy is Fail, a broken mode is Enforce.
+//! match matches everything, a broken failurePolicy is Fail, a broken mode is Enforce, a broken closure is Forbid.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::limits;
 use super::matching::Matcher;
 use super::module::Source;
 use super::problem::Problem;
-use crate::crd::{FailurePolicy, Mode};
+use crate::crd::{Closure, FailurePolicy, Mode};
 
 /// The hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -30,6 +30,7 @@ pub(super) struct Wanted {
     pub(super) matcher: Matcher,
     pub(super) failure_policy: FailurePolicy,
     pub(super) mode: Mode,
+    pub(super) closure: Option<Closure>,
     /// What is to be asked; or what of it, or of the rest, cannot be read.
     pub(super) component: Result<Component, Problem>,
 }
@@ -53,6 +54,10 @@ impl Wanted {
         let matcher = strict(part(spec, "match").and_then(Matcher::new), &mut unreadable);
         let failure_policy = strict(part(spec, "failurePolicy"), &mut unreadable);
         let mode = strict(part(spec, "mode"), &mut unreadable);
+        let closure = part::<Option<Closure>>(spec, "closure").unwrap_or_else(|problem| {
+            unreadable.get_or_insert(problem);
+            Some(Closure::Forbid)
+        });
         Wanted {
             uid: policy.metadata.uid.clone().unwrap_or_default(),
             generation: policy.metadata.generation.unwrap_or_default(),
@@ -60,6 +65,7 @@ impl Wanted {
             matcher,
             failure_policy,
             mode,
+            closure,
             component: unreadable.map_or_else(|| component(spec), Err),
         }
     }

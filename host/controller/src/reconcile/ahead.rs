@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{OptionFuture, join_all};
-use hookhost_core::dependency::{Kind as ReferenceKind, Reference};
+use hookhost_core::dependency::Reference;
+use hookhost_core::kind::Kind as ReferenceKind;
 use hookhost_core::target::ObjectName;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;
@@ -189,8 +190,8 @@ async fn follow(reader: &Reader, trail: Trail) -> Ahead {
     // since what is there may be gone before the pod starts.
     let a_moment_ago = GetParams::any();
     let exists = references.into_iter().map(async |(kind, name)| {
-        let exists = reader.exists(&namespace, kind, &name, &a_moment_ago).await.ok()?;
-        Some(((kind, name), exists))
+        let found = reader.needed(kind, &namespace, &name, &a_moment_ago).await.ok()?;
+        Some(((kind, name), found.is_some()))
     });
     let (found, is_there, exists) = futures::join!(
         reader.secret(&storage, &record),

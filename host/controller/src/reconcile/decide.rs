@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use hookhost_core::Request;
+use hookhost_core::loan::Loan;
 use hookhost_core::plan::{self, Plan};
 use hookhost_core::refusal::Refusal;
 use serde_json::json;
@@ -13,17 +14,21 @@ use crate::policy::{DecisionRecord, Outcome, Scope};
 use crate::telemetry::{self, DecisionLine};
 
 impl Context {
-    /// The plan that the policies allow.
-    pub(super) fn decide(&self, subject: &Subject, request: &Request) -> Result<Plan, Refusal> {
-        let scope =
-            Scope { namespace_labels: self.served.labels(&subject.key.namespace).unwrap_or_default() };
+    /// The plan that the policies allow, for a run that borrows this.
+    pub(super) fn decide(
+        &self,
+        subject: &Subject,
+        request: &Request,
+        loans: Vec<Loan>,
+    ) -> Result<Plan, Refusal> {
+        let scope = self.scope(subject);
         let begun = Instant::now();
         // Computes for as long as the slowest policy may: nobody else should wait for this thread meanwhile.
         let decided = tokio::task::block_in_place(|| self.policies.decide(request, &scope));
         self.metrics.decided(begun.elapsed());
         let (result, records) = match decided {
             Ok(decided) => {
-                let plan = plan::plan(request, &decided.answers).map_err(Refusal::from);
+                let plan = plan::plan_with_loans(request, &decided.answers, loans).map_err(Refusal::from);
                 let plan = plan.and_then(|plan| Refusal::of_verdict(&plan.verdict).map_or(Ok(plan), Err));
                 (plan, decided.records)
             }
@@ -31,6 +36,11 @@ impl Context {
         };
         self.note(subject, request, &records, result.as_ref().err());
         result
+    }
+
+    /// What matching looks at besides the request.
+    pub(super) fn scope(&self, subject: &Subject) -> Scope {
+        Scope { namespace_labels: self.served.labels(&subject.key.namespace).unwrap_or_default() }
     }
 
     /// Counts the answers and writes the decision log's line.

@@ -68,11 +68,13 @@ impl Context {
         Ok(Action::await_change())
     }
 
-    /// Takes our finalizer off: the result is on the Operation, and Kubernetes may remove the Job when its time comes.
+    /// Takes back what the Job borrows, then takes our finalizer off: the result is on the Operation, and Kubernetes may
+    /// remove the Job when its time comes.
     pub(super) async fn let_go(&self, job: &Job) -> Result<()> {
         if !job.is_held() {
             return Ok(());
         }
+        self.lender.take_back(job).await?;
         match self.writes.release_job(job).await? {
             Some(object) => {
                 tracing::info!(job_namespace = job.namespace, job = job.name, "let the Job go");

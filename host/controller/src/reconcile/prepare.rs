@@ -1,16 +1,16 @@
 //! To *prepare* a run is to make sure that it is allowed and possible, and to plan its Job.
 //!
 //! ```text
-//! target ─► ready ─► capability ─► conflicts ─► approval ─► release ─► hook ─► dependencies ─► policies ─► plan
+//! target ─► ready ─► capability ─► conflicts ─► approval ─► release ─► hook ─► needs ─► policies ─► plan
 //! ```
 //!
 //! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
-use futures::future::try_join_all;
 use hookhost_core::conflict::{self, Other};
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
+use hookhost_core::loan::Loan;
 use hookhost_core::operation::{ENGINE, Operation, TargetRef};
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
@@ -19,17 +19,17 @@ use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, 
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, hook, request, status};
 use jiff::Timestamp;
-use kube::api::GetParams;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Trail};
+use super::needs::Needing;
 use super::start::awaited as awaited_object;
 use super::{Context, Subject, subject};
 use crate::client;
 use crate::error::Error;
 use crate::read::Stored;
-use crate::watch::{Awaited, Kind};
+use crate::watch::{Awaited, Job, Kind};
 
 /// Why nothing was prepared.
 pub(super) enum Stop {
@@ -62,6 +62,8 @@ pub(super) struct Prepared {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) job: Value,
+    /// What has to be made before it may start.
+    pub(super) loans: Vec<Loan>,
 }
 
 /// What the Operation's target turned out to be.
@@ -73,37 +75,42 @@ struct Resolved {
 
 impl Context {
     /// Makes sure that the Operation may run now, and plans its Job. `awaited` is filled with the objects whose changes may
-    /// change the answer.
+    /// change the answer; `made` is its Job, where one was made and waits for what it borrows.
     pub(super) async fn prepare(
         &self,
         subject: &Subject,
         awaited: &mut Vec<Awaited>,
+        made: Option<&Job>,
     ) -> Result<Prepared, Stop> {
         let operation = Operation::from_json(subject.to_json())?;
         let mut ahead = Ahead::default();
-        let mut request = self.request(subject, &operation, awaited, &mut ahead).await;
+        let mut request = self.request(subject, &operation, awaited, &mut ahead, made).await;
         if matches!(request, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            request = self.request(subject, &operation, awaited, &mut Ahead::never()).await;
+            request = self.request(subject, &operation, awaited, &mut Ahead::never(), made).await;
         }
-        let request = request?;
+        let (request, loans) = request?;
 
-        let plan = self.decide(subject, &request)?;
+        let plan = self.decide(subject, &request, loans)?;
         let Some(job) = plan.job else {
             return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
         };
+        if made.is_none() {
+            self.lender.rehearse(&plan.loans).await??;
+        }
         let name = hookhost_core::clone::job_name(&request);
-        Ok(Prepared { namespace: request.release.namespace, name, job })
+        Ok(Prepared { namespace: request.release.namespace, name, job, loans: plan.loans })
     }
 
-    /// What the policies are asked, once everything else allows the run.
+    /// What the policies are asked, once everything else allows the run; and what the run borrows.
     async fn request(
         &self,
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
-    ) -> Result<Request, Stop> {
+        made: Option<&Job>,
+    ) -> Result<(Request, Vec<Loan>), Stop> {
         let Resolved { target, record, location } = self.resolve(subject, operation, awaited, ahead).await?;
         let hooks = record.hooks();
         let hook = find(operation, &hooks)?;
@@ -126,9 +133,19 @@ impl Context {
             now: Timestamp::now(),
         })?;
         let references = dependency::references(&request.hook.manifest);
-        self.check_dependencies(&request, &references, ahead).await?;
+        let needing = Needing {
+            subject,
+            operation,
+            hook,
+            hooks: &hooks,
+            request: &request,
+            references: &references,
+            uncovered: location.snapshot.is_none() || self.config.unverified_test_hooks,
+            made,
+        };
+        let loans = self.needs(&needing, ahead).await?;
         self.remember(subject, operation, &location, &record.namespace, &references);
-        Ok(request)
+        Ok((request, loans))
     }
 
     /// Remembers the way for the next look.
@@ -390,29 +407,6 @@ impl Context {
     fn approved_by(&self, operation: &Operation) -> Result<Option<String>, Refusal> {
         let key = self.config.approval_key.as_deref();
         approval::check(&operation.approvals, key, &operation.name, Timestamp::now())
-    }
-
-    /// Everything that the pod refers to must be there, or it would wait in ContainerCreating without a word.
-    async fn check_dependencies(
-        &self,
-        request: &Request,
-        references: &[Reference],
-        ahead: &Ahead,
-    ) -> Result<(), Stop> {
-        let namespace = &request.release.namespace;
-        let asked = references.iter().filter(|reference| reference.is_in_question());
-        let now = GetParams::default();
-        let exists = asked.clone().map(async |reference| match ahead.exists(namespace, reference) {
-            Some(exists) => Ok(exists),
-            None => self.reader.exists(namespace, reference.kind, &reference.name, &now).await,
-        });
-        let exists = try_join_all(exists).await?;
-        let missing: Vec<_> = asked.zip(exists).filter(|(_, exists)| !exists).map(|(one, _)| one).collect();
-        let is_there = |reference: &Reference| !missing.contains(&reference);
-        match dependency::missing(references, is_there, &request.hook.closure) {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(()),
-        }
     }
 }
 

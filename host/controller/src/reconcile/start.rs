@@ -63,7 +63,7 @@ impl Context {
         let mut awaited = Vec::new();
         let asked = Instant::now();
         let (prepared, is_wanted) =
-            futures::join!(self.prepare(subject, &mut awaited), self.is_still_wanted(subject));
+            futures::join!(self.prepare(subject, &mut awaited, None), self.is_still_wanted(subject));
         match prepared {
             Ok(prepared) => {
                 self.targets.forget(&subject.key);
@@ -77,12 +77,17 @@ impl Context {
                 self.create(subject, prepared).await
             }
             Err(Stop::Refused(refusal)) => {
-                if !refusal.is_final() || refusal.reason == Reason::HookNotFound {
-                    self.targets.wait(&subject.key, awaited);
-                }
+                self.await_targets(subject, &refusal, awaited);
                 self.refuse(subject, refusal).await
             }
             Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Has the Operation looked at again when what it waits for changes.
+    pub(super) fn await_targets(&self, subject: &Subject, refusal: &Refusal, awaited: Vec<Awaited>) {
+        if !refusal.is_final() || refusal.reason == Reason::HookNotFound {
+            self.targets.wait(&subject.key, awaited);
         }
     }
 
@@ -103,7 +108,7 @@ impl Context {
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
-        let Prepared { namespace, name, job } = prepared;
+        let Prepared { namespace, name, job, loans } = prepared;
         let created = match self.writes.create_job(&namespace, job).await {
             Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
                 Created::Refused { message: error.to_string(), is_final: false }
@@ -114,7 +119,10 @@ impl Context {
             Created::New(created) => {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(*created) {
-                    self.jobs.insert(job);
+                    let job = self.jobs.insert(job);
+                    if job.is_unopened() {
+                        return self.open(subject, &job, &loans).await;
+                    }
                 }
                 // The watch tells of the first pod; this finds out if there is none.
                 Ok(Action::requeue(PENDING_AFTER))
@@ -143,7 +151,11 @@ impl Context {
         match Job::new(object).filter(|job| job.is_of(&subject.uid, &subject.key)) {
             Some(job) => {
                 let job = self.jobs.insert(job);
-                self.follow(subject, &job).await
+                if job.is_unopened() {
+                    self.reopen(subject, &job).await
+                } else {
+                    self.follow(subject, &job).await
+                }
             }
             None if is_leaving => {
                 let message = format!(

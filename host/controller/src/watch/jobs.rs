@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use hookhost_core::loan::{Borrowed, JobId};
 use hookhost_core::status::Run;
 use hookhost_core::{Reason, clone, outcome};
 use kube::core::DynamicObject;
@@ -40,6 +41,9 @@ pub(crate) struct Job {
     pub(crate) known_since: Instant,
     is_held: bool,
     is_deleted: bool,
+    is_suspended: bool,
+    /// What it borrows.
+    borrowed: Option<Borrowed>,
     /// metadata and status.
     text: Text,
     version: u64,
@@ -50,6 +54,7 @@ impl Job {
     pub(crate) fn new(mut object: DynamicObject) -> Option<Job> {
         let operation = object.labels().get(clone::OPERATION)?.clone();
         trim(&mut object);
+        let is_suspended = object.data.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
         if let Some(data) = object.data.as_object_mut() {
             data.retain(|field, _| field == "status");
         }
@@ -85,6 +90,8 @@ impl Job {
             known_since: Instant::now(),
             is_held,
             is_deleted,
+            is_suspended,
+            borrowed: Borrowed::from_job(&object),
             text: Text::of(&object),
             version,
         })
@@ -119,6 +126,26 @@ impl Job {
     /// Whether it is being deleted.
     pub(crate) fn is_deleted(&self) -> bool {
         self.is_deleted
+    }
+
+    /// What it borrows.
+    pub(crate) fn borrowed(&self) -> Option<&Borrowed> {
+        self.borrowed.as_ref()
+    }
+
+    /// Whether it waits for what it borrows, so that nothing of it has run.
+    pub(crate) fn is_unopened(&self) -> bool {
+        self.borrowed.is_some() && self.is_suspended
+    }
+
+    /// How loans name it.
+    pub(crate) fn id(&self) -> JobId<'_> {
+        JobId { namespace: &self.namespace, name: &self.name, uid: &self.uid }
+    }
+
+    /// Its resourceVersion.
+    pub(crate) fn version(&self) -> String {
+        self.version.to_string()
     }
 
     /// Whether it may have a pod whose result is not safe.

@@ -150,6 +150,13 @@ pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Re
     Ok(Template { rest: Map::new(), metadata, labels, pod_spec })
 }
 
+/// Takes off the labels and annotations of an object by which Helm, Flux or Argo CD would take it for theirs.
+pub(crate) fn without_foreign_keys(labels: &mut Map<String, Value>, annotations: &mut Map<String, Value>) {
+    let mut stripped = Vec::new();
+    remove(labels, Place::PodHookLabels, "metadata.labels", &mut stripped);
+    remove(annotations, Place::PodHookAnnotations, "metadata.annotations", &mut stripped);
+}
+
 /// The mapping; an empty one where there is none.
 fn mapping(value: Option<Value>, path: &str) -> Result<Map<String, Value>, CloneError> {
     match value {

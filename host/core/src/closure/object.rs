@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::{ClosureTooLarge, namespace_of, text};
+use super::{ClosureTooLarge, Member, text};
 use crate::decision::limits::REQUEST_BYTES;
-use crate::hook::Hook;
+use crate::kind::Kind;
 use crate::request::{ClosureObject, RbacRule, RoleRef, Subject};
 
 /// Rules, words of rules and subjects of one closure. Large operators' roles have some two thousand; more than this is
@@ -24,21 +24,18 @@ impl Room {
     }
 
     /// An object as policies are told of it.
-    pub(super) fn object(
-        &mut self,
-        hook: &Hook,
-        release_namespace: &str,
-    ) -> Result<ClosureObject, ClosureTooLarge> {
+    pub(super) fn object(&mut self, member: &Member<'_>) -> Result<ClosureObject, ClosureTooLarge> {
+        let Member { kind, namespace, hook } = *member;
         let mut object = ClosureObject {
             api_version: hook.api_version.clone(),
             kind: hook.kind.clone(),
             name: hook.name.clone(),
-            namespace: self.text(namespace_of(hook, release_namespace))?,
+            namespace: self.text(namespace)?,
             ..ClosureObject::default()
         };
-        match hook.kind.as_str() {
-            "Role" | "ClusterRole" => object.rules = self.rules(&hook.manifest)?,
-            "RoleBinding" | "ClusterRoleBinding" => {
+        match kind {
+            Kind::Role | Kind::ClusterRole => object.rules = self.rules(&hook.manifest)?,
+            Kind::RoleBinding | Kind::ClusterRoleBinding => {
                 object.role_ref = self.role_ref(&hook.manifest)?;
                 object.subjects = self.subjects(&hook.manifest)?;
             }

@@ -22,7 +22,7 @@ fn rbac(kind: &str, metadata: Value, rest: Value) -> Hook {
 
 fn reached(pod_spec: Value, hooks: &[Hook]) -> Vec<String> {
     let job = json!({"kind": "Job", "spec": {"template": {"spec": pod_spec}}});
-    let objects = closure(Workload::of(&job), "shop", hooks).unwrap();
+    let objects = closure_of(Workload::of(&job), hooks).unwrap();
     objects.into_iter().map(|object| format!("{}/{}", object.kind, object.name)).collect()
 }
 
@@ -111,7 +111,7 @@ fn a_service_account_brings_its_bindings_and_their_roles() {
         named("iam.example.com/v1", "Role", "r1"),
     ];
     let job = json!({"kind": "Pod", "spec": {"serviceAccountName": "migrate"}});
-    let objects = closure(Workload::of(&job), "shop", &hooks).unwrap();
+    let objects = closure_of(Workload::of(&job), &hooks).unwrap();
     let names: Vec<(&str, &str, &str, usize)> = objects
         .iter()
         .map(|object| (&*object.kind, &*object.namespace, &*object.name, object.rules.len()))
@@ -207,7 +207,7 @@ fn thousands_of_cluster_roles_that_select_each_other_are_refused_at_once() {
         }),
     ));
     let pod = json!({"kind": "Pod", "spec": {}});
-    let error = closure(Workload::of(&pod), "shop", &hooks).unwrap_err();
+    let error = closure_of(Workload::of(&pod), &hooks).unwrap_err();
     // As soon as there are too many; not after all of them were followed.
     assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
 }
@@ -217,14 +217,19 @@ fn too_large_a_closure_is_refused() {
     let hooks: Vec<Hook> = (0..=MAX_OBJECTS).map(|n| named("v1", "Secret", &format!("s{n}"))).collect();
     let secrets: Vec<Value> = (0..=MAX_OBJECTS).map(|n| json!({"name": format!("s{n}")})).collect();
     let job = json!({"kind": "Pod", "spec": {"imagePullSecrets": secrets}});
-    let error = closure(Workload::of(&job), "shop", &hooks).unwrap_err();
+    let error = closure_of(Workload::of(&job), &hooks).unwrap_err();
     assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
     assert_eq!(error.reason(), Reason::RequestTooLarge);
 }
 
 /// The closure of a pod with the service account `default` in the namespace `shop`.
 fn of_default(hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
-    closure(Workload::of(&json!({"kind": "Pod", "spec": {}})), "shop", hooks)
+    closure_of(Workload::of(&json!({"kind": "Pod", "spec": {}})), hooks)
+}
+
+/// What policies are told of a workload's closure in the namespace `shop`.
+fn closure_of(workload: Workload<'_>, hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+    describe(&closure(workload, "shop", hooks)?)
 }
 
 #[test]

@@ -8,6 +8,28 @@ fn job(pod_spec: Value) -> Value {
     json!({"kind": "Job", "spec": {"template": {"spec": pod_spec}}})
 }
 
+fn missing(
+    references: &[Reference],
+    exists: impl Fn(&Reference) -> bool,
+    absent: &[ObjectRef],
+) -> Option<Refusal> {
+    told(references, exists, absent, &Lending::Off)
+}
+
+fn told(
+    references: &[Reference],
+    exists: impl Fn(&Reference) -> bool,
+    absent: &[ObjectRef],
+    lending: &Lending,
+) -> Option<Refusal> {
+    let missing: Vec<_> = references.iter().filter(|one| one.is_missing(|| exists(one))).collect();
+    refuse(&missing, absent, lending)
+}
+
+fn absent(kind: Kind, name: &str) -> ObjectRef {
+    ObjectRef { kind, namespace: "shop".into(), name: name.into() }
+}
+
 fn pod() -> Value {
     json!({
         "serviceAccountName": "migrate",
@@ -105,23 +127,40 @@ fn what_is_missing_is_named_with_its_place() {
 #[test]
 fn what_helm_deleted_with_its_event_is_told_so() {
     let references = references(&job(pod()));
-    let of_chart = |kind: &str, name: &str| ClosureObject {
-        api_version: "v1".into(),
-        kind: kind.into(),
-        name: name.into(),
-        ..ClosureObject::default()
-    };
-    let closure =
-        [of_chart("ServiceAccount", "migrate"), of_chart("ConfigMap", "db"), of_chart("Secret", "tls")];
     let there = |reference: &Reference| !matches!(reference.name.as_str(), "db" | "migrate");
-    let message = missing(&references, there, &closure).unwrap().message;
-    assert!(message.contains("deletes after it: ServiceAccount \"migrate\". Make"), "{message}");
+    let gone = [absent(Kind::ServiceAccount, "migrate"), absent(Kind::RoleBinding, "migrate")];
+    let message = missing(&references, there, &gone).unwrap().message;
+    assert!(message.contains("and RoleBinding \"migrate\" in the release's namespace"), "{message}");
     assert!(
-        !missing(&references, |reference| reference.name != "db", &closure)
-            .unwrap()
-            .message
-            .contains("hooks, which")
+        message.contains(
+            "Of these the chart has as hooks, which Helm makes for an event and deletes after it: ServiceAccount \"migrate\" and \
+             RoleBinding \"migrate\". Whoever"
+        ),
+        "{message}"
     );
+    let message = missing(&references, |reference| reference.name != "db", &[]).unwrap().message;
+    assert!(!message.contains("hooks, which"), "{message}");
+}
+
+#[test]
+fn a_pod_whose_rights_are_gone_would_start_in_vain() {
+    let references = references(&job(pod()));
+    let gone = [absent(Kind::Role, "migrate"), absent(Kind::RoleBinding, "migrate")];
+    for (lending, advice) in [
+        (Lending::Off, "closure.enabled"),
+        (Lending::NotAsked, "parameters.closure: true"),
+        (Lending::Forbidden("strict".into()), "The HookPolicy \"strict\" forbids"),
+    ] {
+        let message = told(&references, |_| true, &gone, &lending).unwrap().message;
+        assert!(
+            message.starts_with(
+                "the hook's pod could not do its work: there is no Role \"migrate\" and RoleBinding \"migrate\" in the \
+                 release's namespace. The chart has them as hooks"
+            ),
+            "{message}"
+        );
+        assert!(message.contains(advice), "{message}");
+    }
 }
 
 #[test]

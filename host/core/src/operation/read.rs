@@ -19,7 +19,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const SPEC_FIELDS: [&str; 5] = ["targetRef", "type", "engine", "parameters", "approvals"];
 const TARGET_FIELDS: [&str; 3] = ["apiVersion", "kind", "name"];
 const APPROVAL_FIELDS: [&str; 4] = ["required", "claim", "approvedBy", "approvedAt"];
-const PARAMETERS: [&str; 8] = [
+const PARAMETERS: [&str; 9] = [
     "hookName",
     "hookKind",
     "hookPath",
@@ -28,6 +28,7 @@ const PARAMETERS: [&str; 8] = [
     "backoffLimit",
     "ttlSecondsAfterFinished",
     "waitForHook",
+    "closure",
 ];
 /// Helm's events, with the old spelling of "test" that charts still use.
 const EVENTS: [&str; 10] = [
@@ -381,6 +382,7 @@ impl Reader {
                 ttl_seconds_after_finished: self.number(map, "ttlSecondsAfterFinished"),
             },
             wait_for_hook: self.flag(map, BASE, "waitForHook"),
+            closure: self.flag(map, BASE, "closure"),
         }
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clone::{self, Cloned, DECISION};
+use crate::loan::{CLOSURE, Loan};
 use crate::name;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, Party, Solved, Source};
@@ -28,9 +29,9 @@ fn row(field: impl Into<String>, value: impl Into<Value>, source: Source, detail
 
 /// A row for each field outside of the pod template, for what of the template a reader looks for, and for what is
 /// left out.
-pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec<Row> {
+pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned, loans: &[Loan]) -> Vec<Row> {
     let mut rows = Vec::new();
-    metadata(request, solved, &mut rows);
+    metadata(request, solved, !loans.is_empty(), &mut rows);
     let workload = Workload::of(&request.hook.manifest);
     let declared = workload.declared().unwrap_or_default();
     let own_ttl = declared
@@ -46,19 +47,32 @@ pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec<R
     rows.push(number("spec.backoffLimit", &solved.backoff_limit, default.or(once)));
     rows.push(number("spec.ttlSecondsAfterFinished", &solved.ttl_seconds_after_finished, own_ttl));
 
-    const OWNED: [&str; 4] = ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "template"];
+    if !loans.is_empty() {
+        rows.push(row("spec.suspend", true, Source::Hookhost, "until the objects below are made"));
+    }
+
+    const OWNED: [&str; 5] =
+        ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "suspend", "template"];
     let spec = cloned.job.get("spec").and_then(Value::as_object);
     for (field, value) in spec.into_iter().flatten().filter(|(field, _)| !OWNED.contains(&field.as_str())) {
         rows.push(row(format!("spec.{field}"), value.clone(), Source::Chart, ""));
     }
     template(request, solved, workload, &mut rows);
+    for loan in loans {
+        rows.push(row(
+            loan.object.kind.as_str(),
+            loan.object.name.clone(),
+            Source::Chart,
+            "a hook that Helm deletes: made for the run, taken back after it",
+        ));
+    }
     for gone in &cloned.stripped {
         rows.push(row(&gone.path, Value::Null, Source::Hookhost, format!("left out: {}", gone.why)));
     }
     rows
 }
 
-fn metadata(request: &Request, solved: &Solved, rows: &mut Vec<Row>) {
+fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, rows: &mut Vec<Row>) {
     let job_name = clone::job_name(request);
     let details = if job_name == request.operation.name {
         "the Operation's name".to_owned()
@@ -98,6 +112,10 @@ fn metadata(request: &Request, solved: &Solved, rows: &mut Vec<Row>) {
     }
     let decision = "where these values come from, as JSON";
     rows.push(row(format!("metadata.annotations[\"{DECISION}\"]"), Value::Null, Source::Hookhost, decision));
+    if is_borrowing {
+        let what = "the objects that are made for the run";
+        rows.push(row(format!("metadata.annotations[\"{CLOSURE}\"]"), Value::Null, Source::Hookhost, what));
+    }
     let (value, details) = match request.operation.uid.is_empty() {
         false => (json!([clone::FINALIZER]), "keeps the Job until its result is on the Operation"),
         true => (Value::Null, "one, once the Operation has been created"),

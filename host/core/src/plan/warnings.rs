@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clone::Cloned;
+use crate::loan::Loan;
 use crate::operation::Operation;
 use crate::record::Record;
-use crate::request::{ClosureObject, Request};
+use crate::request::Request;
 use crate::text;
 use crate::verdict::Solved;
 use crate::workload::Workload;
@@ -75,7 +76,7 @@ impl Record {
 }
 
 /// What is odd about running this hook now, whatever the policies say.
-pub(super) fn of_hook(request: &Request) -> Vec<Warning> {
+pub(super) fn of_hook(request: &Request, loans: &[Loan]) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let hook = &request.hook;
     let workload = Workload::of(&hook.manifest);
@@ -95,8 +96,19 @@ pub(super) fn of_hook(request: &Request) -> Vec<Warning> {
             format!("the hook is written for a first installation ({events}), and the release exists");
         warnings.push(warning("InstallHook", message));
     }
-    if !hook.closure.is_empty() {
-        warnings.push(warning("HookOnlyObjects", hook_only(&hook.closure)));
+    if !loans.is_empty() {
+        let loans: Vec<_> = loans.iter().map(|loan| &loan.object).collect();
+        let message = format!(
+            "hookhost makes for the run what Helm has deleted: {}. An upgrade meanwhile takes it away, or fails if its \
+             hooks do not have the delete policy before-hook-creation",
+            named(loans)
+        );
+        warnings.push(warning("ObjectsMade", message));
+    } else if !hook.closure.is_empty() {
+        let closure = hook.closure.iter().map(|object| format!("{} {}", object.kind, object.name)).collect();
+        let message =
+            format!("the hook needs other hooks, which Helm may have deleted since: {}", named(closure));
+        warnings.push(warning("HookOnlyObjects", message));
     }
     if !workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
         let message = "the chart's restartPolicy is absent or Always, which Kubernetes refuses in a Job: set it to \
@@ -144,13 +156,13 @@ pub(super) fn of_run(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec
     warnings
 }
 
-fn hook_only(closure: &[ClosureObject]) -> String {
-    let mut named: Vec<String> =
-        closure.iter().take(NAMED).map(|object| format!("{} {}", object.kind, object.name)).collect();
-    if closure.len() > NAMED {
-        named.push(format!("{} more", closure.len() - NAMED));
+/// The first [`NAMED`] of them, and how many more.
+fn named<T: ToString>(objects: Vec<T>) -> String {
+    let mut names: Vec<String> = objects.iter().take(NAMED).map(ToString::to_string).collect();
+    if objects.len() > NAMED {
+        names.push(format!("{} more", objects.len() - NAMED));
     }
-    format!("the hook needs other hooks, which Helm may have deleted since: {}", text::list(&named))
+    text::list(&names)
 }
 
 /// Whether something beside the hook's own containers may keep the pod, and so the Job, running for ever.

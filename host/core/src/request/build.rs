@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Hook, Operation, Release, Request, Target};
-use crate::closure::{ClosureTooLarge, closure};
+use crate::closure::{self, ClosureTooLarge, closure};
 use crate::hook;
 use crate::operation;
 use crate::reason::Reason;
@@ -104,7 +104,7 @@ impl Request {
                 service_account: workload.service_account().to_owned(),
                 containers: workload.containers(),
                 declared: workload.declared()?,
-                closure: closure(workload, &release.namespace, hooks)?,
+                closure: closure::describe(&closure(workload, &release.namespace, hooks)?)?,
                 manifest: hook.manifest.clone(),
             },
             release,

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use hookhost_core::closure::closure;
+use hookhost_core::loan::{self, Loan, Terms};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Warning;
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
 use hookhost_core::text::quote;
+use hookhost_core::workload::Workload;
 use hookhost_core::{Reason, Request, hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
@@ -27,6 +30,7 @@ use crate::record::Release;
 pub(super) struct Inputs {
     pub(super) operation: Operation,
     pub(super) request: Request,
+    pub(super) loans: Vec<Loan>,
     pub(super) policies: Vec<PolicyInUse>,
     /// What is odd about the Operation and the release as they were given.
     pub(super) warnings: Vec<Warning>,
@@ -117,7 +121,31 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     .map_err(|error| {
         Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
     })?;
-    Ok(Inputs { policies: load(&policies)?, operation, request, warnings })
+    let loans = loans(&operation, &request, hook, &hooks, is_verified)?;
+    Ok(Inputs { policies: load(&policies)?, operation, request, loans, warnings })
+}
+
+/// What hookhost would make for the run, where the Operation asks for it, as if nothing of it were in the cluster.
+fn loans(
+    operation: &Operation,
+    request: &Request,
+    hook: &hook::Hook,
+    hooks: &[hook::Hook],
+    is_verified: bool,
+) -> Result<Vec<Loan>> {
+    if !operation.parameters.closure {
+        return Ok(Vec::new());
+    }
+    let namespace = request.release.namespace.as_str();
+    let what = || format!("the hook {} cannot have made what it needs", quote(&hook.name));
+    let closure = closure(Workload::of(&hook.manifest), namespace, hooks)
+        .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
+    // Which of them this cluster's hookhost may make, only that hookhost knows.
+    let cluster_objects: Vec<String> =
+        closure.iter().map(|member| format!("{}/{}", member.kind, member.hook.name)).collect();
+    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered: !is_verified, job: None };
+    loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
+        .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }
 
 fn read_operation(path: &Path) -> Result<Operation> {

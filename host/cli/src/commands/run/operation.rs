@@ -50,6 +50,7 @@ pub(super) struct Wish {
     pub(super) path: Option<String>,
     pub(super) event: Option<String>,
     pub(super) wait_for_hook: bool,
+    pub(super) closure: bool,
 }
 
 impl Wish {
@@ -71,6 +72,7 @@ impl Wish {
             ("backoffLimit", self.backoff.map(|backoff| json!(backoff))),
             ("ttlSecondsAfterFinished", self.ttl.map(seconds)),
             ("waitForHook", self.wait_for_hook.then_some(Value::Bool(true))),
+            ("closure", self.closure.then_some(Value::Bool(true))),
         ];
         parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let target = self.target_kind.target();
@@ -133,6 +135,7 @@ mod tests {
             path: None,
             event: None,
             wait_for_hook: false,
+            closure: false,
         }
     }
 
@@ -179,6 +182,7 @@ mod tests {
             path: Some("templates/a.yaml".into()),
             event: Some("pre-upgrade".into()),
             wait_for_hook: true,
+            closure: true,
             ..wish()
         };
         let object = all.object("run-1", "acme").unwrap();
@@ -188,6 +192,7 @@ mod tests {
             json!({
                 "hookName": "shop-migrate", "hookKind": "Job", "hookPath": "templates/a.yaml", "event": "pre-upgrade",
                 "activeDeadlineSeconds": 1800, "backoffLimit": 0, "ttlSecondsAfterFinished": 60, "waitForHook": true,
+                "closure": true,
             })
         );
     }

@@ -1,0 +1,164 @@
+//! The *lender* makes what a run borrows, and takes it back when the run is over.
+//!
+//! Each step can be done again: a restart makes what is still missing, and takes back what is still there. What is not lent to
+//! the Job by its own words (owner or holder) is never changed.
+
+use futures::future::try_join_all;
+use hookhost_core::kind::Kind;
+use hookhost_core::loan::{CONTENT, Found, HOLDER, JobId, Loan, ObjectRef};
+use hookhost_core::refusal::Refusal;
+use hookhost_core::{Reason, text};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::GetParams;
+use serde_json::{Value, json};
+
+use crate::client;
+use crate::error::{Error, Result};
+use crate::read::Reader;
+use crate::watch::Job;
+use crate::write::{Created, Writes};
+
+/// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
+const A_MOMENT: u32 = 1;
+
+/// Makes loans and takes them back.
+#[derive(Clone)]
+pub(crate) struct Lender {
+    pub(crate) reader: Reader,
+    pub(crate) writes: Writes,
+}
+
+/// An object's metadata, in the core's and in Kubernetes' form.
+pub(crate) struct Seen {
+    pub(crate) found: Found,
+    metadata: Option<ObjectMeta>,
+}
+
+impl Lender {
+    /// What there is now of an object.
+    pub(crate) async fn look(&self, object: &ObjectRef) -> Result<Seen> {
+        let ObjectRef { kind, namespace, name } = object;
+        let metadata = self.reader.needed(*kind, namespace, name, &GetParams::default()).await?;
+        let json = metadata.as_ref().map(|metadata| json!(metadata));
+        Ok(Seen { found: Found::of(json.as_ref()), metadata })
+    }
+
+    /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
+    /// what they do not have, unless they may `escalate` and `bind`.
+    pub(crate) async fn rehearse(&self, loans: &[Loan]) -> Result<Result<(), Refusal>> {
+        let asked = loans.iter().filter(|loan| can_be_rehearsed(loan, loans));
+        let answers = try_join_all(asked.map(async |loan| {
+            let created = self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await?;
+            Ok::<_, Error>(refusal(&loan.object, created))
+        }));
+        Ok(answers.await?.into_iter().flatten().next().map_or(Ok(()), Err))
+    }
+
+    /// Makes one object for a Job, or makes one that another run has the Job's too; or says why not.
+    pub(crate) async fn lend(&self, job: &Job, loan: &Loan) -> Result<Option<Refusal>> {
+        let created = self.writes.create_loan(&loan.object, loan.made_for(&job.id()), false).await?;
+        if !matches!(created, Created::Taken) {
+            return Ok(refusal(&loan.object, created));
+        }
+        let Seen { found, metadata } = self.look(&loan.object).await?;
+        let Some(metadata) = metadata.filter(|_| !found.is_lent_to(&job.id())) else { return Ok(None) };
+        let again = |what: &str| {
+            let message = format!("{}, which the hook needs, {what}", loan.object);
+            Ok(Some(Refusal::retry_after(A_MOMENT, Reason::DependencyMissing, message)))
+        };
+        match found {
+            Found::Missing | Found::Leaving => again("is being deleted"),
+            // It is as good as if it had been there before: it is used, and left alone.
+            Found::Kept => Ok(None),
+            Found::Lent { content, .. } if content != loan.content => {
+                again("is lent to another run in another form")
+            }
+            Found::Lent { .. } if loan.object.kind.is_namespaced() => {
+                let owners = json!({"ownerReferences": [job.id().owner_reference()]});
+                self.writes.patch_loan(&loan.object, &metadata, owners).await?;
+                Ok(None)
+            }
+            Found::Lent { holder, .. } => {
+                if self.is_held(holder.as_deref()).await? {
+                    return again("is lent to another run");
+                }
+                let held = json!({"annotations": {HOLDER: job.id().holder(), CONTENT: loan.content}});
+                self.writes.patch_loan(&loan.object, &metadata, held).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes back everything that the Job borrows.
+    pub(crate) async fn take_back(&self, job: &Job) -> Result<()> {
+        let Some(borrowed) = job.borrowed() else { return Ok(()) };
+        // What gives rights goes first.
+        for object in borrowed.objects.iter().rev() {
+            match self.take_back_one(&job.id(), object).await {
+                Ok(()) => {}
+                // Somebody took hookhost's rights away. With a namespace it goes with the Job; and the Job must be able to go.
+                Err(Error::Api(error @ client::Error::Forbidden { .. })) => {
+                    let error = error.to_string();
+                    tracing::warn!(
+                        job_namespace = job.namespace,
+                        job = job.name,
+                        error,
+                        "a loan stays behind"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_back_one(&self, job: &JobId<'_>, object: &ObjectRef) -> Result<()> {
+        let Seen { found, metadata } = self.look(object).await?;
+        let Some(metadata) = metadata.filter(|_| found.is_lent_to(job)) else { return Ok(()) };
+        if object.kind.is_namespaced() && metadata.owner_references.iter().flatten().count() > 1 {
+            let owners = json!({"ownerReferences": [{"$patch": "delete", "uid": job.uid}]});
+            return self.writes.patch_loan(object, &metadata, owners).await;
+        }
+        self.writes.delete_loan(object, &metadata).await
+    }
+
+    /// Whether the Job that an object without a namespace is lent to is still there.
+    pub(crate) async fn is_held(&self, holder: Option<&str>) -> Result<bool> {
+        let Some(JobId { namespace, name, uid }) = holder.and_then(JobId::of_holder) else {
+            return Ok(false);
+        };
+        let job = self.reader.job(namespace, name).await?;
+        Ok(job.is_some_and(|job| job.metadata.uid.as_deref() == Some(uid)))
+    }
+}
+
+/// Whether the API server can say beforehand that it would make this: roles, and bindings to roles that are there already.
+fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
+    let text = |path: &str| loan.manifest.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let is_bound = |role: &Loan| {
+        role.object.kind.as_str() == text("/roleRef/kind") && role.object.name == text("/roleRef/name")
+    };
+    match loan.object.kind {
+        Kind::Role | Kind::ClusterRole => true,
+        Kind::RoleBinding | Kind::ClusterRoleBinding => !all.iter().any(is_bound),
+        _ => false,
+    }
+}
+
+/// What became of a loan, if it became nothing.
+fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
+    match created {
+        Created::New(_) | Created::Taken => None,
+        Created::Refused { message, is_final } => {
+            let message = format!(
+                "the API server does not let hookhost make the {object}, which the hook needs: {}",
+                text::printable(&message)
+            );
+            Some(if is_final {
+                Refusal::fail(Reason::ClosureRefused, message)
+            } else {
+                Refusal::wait(Reason::AccessForbidden, message)
+            })
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A run that *borrows* has a Job that was made suspended. It is opened once all that it borrows is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookhost_core::clone::DECISION;
+use hookhost_core::loan::{Borrowed, Loan};
+use hookhost_core::status::State;
+use serde_json::Value;
+
+use super::prepare::{Prepared, Stop};
+use super::start::PENDING_AFTER;
+use super::{Context, Subject};
+use crate::error::Result;
+use crate::looks::Action;
+use crate::watch::Job;
+
+impl Context {
+    /// Makes what the Job borrows, then lets it start. What cannot be made is told, and then nothing of the run is left.
+    pub(super) async fn open(&self, subject: &Subject, job: &Arc<Job>, loans: &[Loan]) -> Result<Action> {
+        for loan in loans {
+            // One after the other: a binding is refused as long as its role is not there.
+            if let Some(refusal) = self.lender.lend(job, loan).await? {
+                self.withdraw(job).await?;
+                return self.refuse(subject, refusal).await;
+            }
+        }
+        let Some(opened) = self.writes.open_job(job).await? else {
+            return Ok(Action::requeue(Duration::ZERO));
+        };
+        tracing::info!(
+            job_namespace = job.namespace,
+            job = job.name,
+            loans = loans.len(),
+            "made what the hook needs, and let its Job start"
+        );
+        if let Some(job) = Job::new(opened) {
+            self.jobs.insert(job);
+        }
+        Ok(Action::requeue(PENDING_AFTER))
+    }
+
+    /// Goes on with a Job that was made but not opened, before a crash or an error, if it is still the one that would be made
+    /// now. Else it is withdrawn: nothing of it has run.
+    pub(super) async fn reopen(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
+        if subject.is_cancelled() {
+            self.withdraw(job).await?;
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
+        }
+        if job.is_deleted() {
+            self.withdraw(job).await?;
+            return Ok(Action::requeue(Duration::ZERO));
+        }
+        let mut awaited = Vec::new();
+        match self.prepare(subject, &mut awaited, Some(job)).await {
+            Ok(prepared) if is_same(job, &prepared) => self.open(subject, job, &prepared.loans).await,
+            Ok(_) => {
+                self.withdraw(job).await?;
+                Ok(Action::requeue(Duration::ZERO))
+            }
+            Err(Stop::Refused(refusal)) => {
+                self.withdraw(job).await?;
+                self.await_targets(subject, &refusal, awaited);
+                self.refuse(subject, refusal).await
+            }
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Removes a Job that was not opened, and what was made for it.
+    async fn withdraw(&self, job: &Job) -> Result<()> {
+        if !job.is_deleted() {
+            self.writes.withdraw_job(job).await?;
+        }
+        self.let_go(job).await
+    }
+}
+
+/// Whether the Job is the one that was prepared: by the same policies, of the same revision, with the same loans.
+fn is_same(job: &Job, prepared: &Prepared) -> bool {
+    let decision = |job: &Value| {
+        let annotations = job.pointer("/metadata/annotations")?;
+        annotations.get(DECISION)?.as_str().map(str::to_owned)
+    };
+    decision(&job.object()) == decision(&prepared.job)
+        && job.borrowed() == Borrowed::of(&prepared.loans).as_ref()
+}

@@ -1,0 +1,154 @@
+//! What a hook *needs* is what its pod refers to, and the closure of it: all of that must be there, or be lent, before the Job
+//! is made. Else the pod would wait in ContainerCreating without a word, or start without its rights.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures::future::try_join_all;
+use hookhost_core::closure::{Member, closure};
+use hookhost_core::dependency::{self, Lending, Reference};
+use hookhost_core::hook::Hook;
+use hookhost_core::loan::{Found, Loan, ObjectRef, Terms, arrange};
+use hookhost_core::operation::Operation;
+use hookhost_core::refusal::Refusal;
+use hookhost_core::request::{BuildError, Request};
+use hookhost_core::workload::Workload;
+use kube::api::GetParams;
+
+use super::ahead::Ahead;
+use super::prepare::Stop;
+use super::{Context, Subject};
+use crate::client;
+use crate::crd::Closure;
+use crate::error::Error;
+use crate::watch::Job;
+
+/// A hook, and what is known of it when its needs are looked at.
+pub(super) struct Needing<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) operation: &'a Operation,
+    pub(super) hook: &'a Hook,
+    /// All hooks of the release.
+    pub(super) hooks: &'a [Hook],
+    pub(super) request: &'a Request,
+    /// What its pod refers to.
+    pub(super) references: &'a [Reference],
+    /// Whether hooks may be lent that no digest covers.
+    pub(super) uncovered: bool,
+    /// Its Job, where one was made.
+    pub(super) made: Option<&'a Job>,
+}
+
+impl Context {
+    /// Makes sure that all is there, but for what is given back: that has to be lent.
+    pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Vec<Loan>, Stop> {
+        let Needing { subject, operation, hook, hooks, request, references, uncovered, made } = needing;
+        let namespace = request.release.namespace.as_str();
+        let workload = Workload::of(&hook.manifest);
+        let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
+        let lending =
+            if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
+        let (exists, found) = futures::try_join!(
+            self.existing(namespace, references, ahead),
+            self.look_at(&closure, namespace, &lending)
+        )?;
+        // What another run borrows is as good as gone.
+        let absent: Vec<ObjectRef> = found
+            .iter()
+            .filter(|(_, found)| **found != Found::Kept)
+            .map(|(object, _)| object.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let is_absent =
+            |one: &Reference| absent.iter().any(|object| object.kind == one.kind && object.name == one.name);
+        let is_missing =
+            |one: &&Reference| one.is_missing(|| exists.contains(one)) || (!one.optional && is_absent(one));
+        let missing: Vec<&Reference> = references.iter().filter(is_missing).collect();
+        if lending != Lending::On {
+            return dependency::refuse(&missing, &absent, &lending)
+                .map_or(Ok(Vec::new()), |refusal| Err(refusal.into()));
+        }
+        let others: Vec<&Reference> = missing.into_iter().filter(|one| !is_absent(one)).collect();
+        if let Some(refusal) = dependency::refuse(&others, &[], &lending) {
+            return Err(refusal.into());
+        }
+        let terms = Terms {
+            namespace,
+            cluster_objects: &self.config.cluster_objects,
+            uncovered: *uncovered,
+            job: made.map(Job::id),
+        };
+        let loans =
+            arrange(hook, &closure, &terms, |object| found.get(object).cloned().unwrap_or(Found::Kept))?;
+        Ok(loans)
+    }
+
+    /// Whether hookhost lends to this run.
+    fn lending(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        request: &Request,
+    ) -> Result<Lending, Refusal> {
+        if !self.config.closure {
+            return Ok(Lending::Off);
+        }
+        Ok(match self.policies.closure(request, &self.scope(subject))? {
+            Some((Closure::Forbid, policy)) => Lending::Forbidden(policy),
+            Some((Closure::Allow, _)) => Lending::On,
+            None if operation.parameters.closure => Lending::On,
+            None => Lending::NotAsked,
+        })
+    }
+
+    /// Those that exist, of what has to be looked for.
+    async fn existing<'r>(
+        &self,
+        namespace: &str,
+        references: &'r [Reference],
+        ahead: &Ahead,
+    ) -> Result<BTreeSet<&'r Reference>, Error> {
+        let now = GetParams::default();
+        let asked = references.iter().filter(|reference| reference.is_in_question());
+        let exists = asked.map(async |reference| {
+            let exists = match ahead.exists(namespace, reference) {
+                Some(exists) => exists,
+                None => self.reader.needed(reference.kind, namespace, &reference.name, &now).await?.is_some(),
+            };
+            Ok::<_, Error>(exists.then_some(reference))
+        });
+        Ok(try_join_all(exists).await?.into_iter().flatten().collect())
+    }
+
+    /// What there is of a closure. What is in another namespace is not looked for: it is neither lent nor known.
+    async fn look_at(
+        &self,
+        closure: &[Member<'_>],
+        namespace: &str,
+        lending: &Lending,
+    ) -> Result<HashMap<ObjectRef, Found>, Error> {
+        let is_near = |member: &&Member<'_>| !member.kind.is_namespaced() || member.namespace == namespace;
+        let objects: BTreeSet<ObjectRef> = closure.iter().filter(is_near).map(ObjectRef::of).collect();
+        let found = objects.into_iter().map(async |object| {
+            let found = match self.lender.look(&object).await {
+                Ok(seen) => seen.found,
+                // Where nothing is lent, what may not be looked at is taken to be there, as ever.
+                Err(Error::Api(client::Error::Forbidden { .. }))
+                    if object.kind.is_rbac() && *lending != Lending::On =>
+                {
+                    Found::Kept
+                }
+                Err(error) => return Err(error),
+            };
+            // Whoever held it is gone.
+            let is_free = match &found {
+                Found::Lent { holder, .. } if !object.kind.is_namespaced() => {
+                    !self.lender.is_held(holder.as_deref()).await?
+                }
+                _ => false,
+            };
+            Ok((object, if is_free { Found::Missing } else { found }))
+        });
+        Ok(try_join_all(found).await?.into_iter().collect())
+    }
+}

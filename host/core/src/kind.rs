@@ -1,0 +1,92 @@
+//! A *kind* is one of those that a hook's pod can need: what it refers to by name, and what gives its service account
+//! rights.
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a pod can need, in the order in which Helm makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // the words are Kubernetes' own
+pub enum Kind {
+    ServiceAccount,
+    Secret,
+    ConfigMap,
+    PersistentVolumeClaim,
+    ClusterRole,
+    ClusterRoleBinding,
+    Role,
+    RoleBinding,
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 8] = [
+        Kind::ServiceAccount,
+        Kind::Secret,
+        Kind::ConfigMap,
+        Kind::PersistentVolumeClaim,
+        Kind::ClusterRole,
+        Kind::ClusterRoleBinding,
+        Kind::Role,
+        Kind::RoleBinding,
+    ];
+
+    /// The kind of an object; none if it is not one that a pod can need.
+    pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        Kind::ALL.into_iter().find(|known| known.as_str() == kind && known.group() == group)
+    }
+
+    /// As in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::ServiceAccount => "ServiceAccount",
+            Kind::Secret => "Secret",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Kind::ClusterRole => "ClusterRole",
+            Kind::ClusterRoleBinding => "ClusterRoleBinding",
+            Kind::Role => "Role",
+            Kind::RoleBinding => "RoleBinding",
+        }
+    }
+
+    /// Its API group; "" is the core group.
+    pub fn group(self) -> &'static str {
+        if self.is_rbac() { RBAC } else { "" }
+    }
+
+    /// Whether it gives rights.
+    pub fn is_rbac(self) -> bool {
+        matches!(self, Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::Role | Kind::RoleBinding)
+    }
+
+    /// Whether its objects are in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::ClusterRole | Kind::ClusterRoleBinding)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = Kind::ALL.into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| D::Error::custom("not a kind that a pod can need"))
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

@@ -1,0 +1,252 @@
+//! A *loan* is an object of a hook's closure that hookhost makes for one run, because Helm has deleted it, and takes back
+//! when the run is over.
+//!
+//! # How it is safe
+//! - The Job is made first, suspended, and says what it borrows ([`CLOSURE`]). So whoever comes after a crash knows what was
+//!   made, and no pod starts before everything is there.
+//! - Each object is owned by the Job: Kubernetes takes it away with the Job, whatever becomes of hookhost. Two runs that
+//!   need the same object own it both, if it is the same in both ([`CONTENT`]); else the second waits.
+//! - An object that is there and was not lent is somebody's: it is used as it is, and never written.
+//! - What has no namespace cannot be owned by a Job. It is lent to one run at a time, which it names ([`HOLDER`]), and only
+//!   if whoever installed hookhost has allowed that very object.
+
+mod arrange;
+#[cfg(test)]
+mod tests;
+
+pub use arrange::{Terms, arrange};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::clone::{self, without_foreign_keys};
+use crate::closure::Member;
+use crate::kind::Kind;
+use crate::workload::at;
+
+/// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
+pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
+/// Annotation on a loan: the digest of what it was made from.
+pub const CONTENT: &str = "hookhost.vworkspace.io/content";
+/// Annotation on a loan without a namespace: namespace, name and UID of the Job that it is for.
+pub const HOLDER: &str = "hookhost.vworkspace.io/holder";
+
+/// Loans of one run. The largest closures of public charts have some ten objects; each loan costs two writes, and their names
+/// must fit into an annotation beside all others.
+pub const MAX_LOANS: usize = 64;
+
+/// An object by what it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// What it is.
+    pub kind: Kind,
+    /// "" for kinds that have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// metadata.name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// A member of a closure.
+    pub fn of(member: &Member<'_>) -> ObjectRef {
+        ObjectRef {
+            kind: member.kind,
+            namespace: member.namespace.to_owned(),
+            name: member.hook.name.clone(),
+        }
+    }
+}
+
+/// `Role "migrate"`
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, crate::text::quote(&self.name))
+    }
+}
+
+/// An object that is made for a run.
+#[derive(Clone, PartialEq)]
+pub struct Loan {
+    /// What it is.
+    pub object: ObjectRef,
+    /// The object as it is made, but for the Job that it is for: see [`Loan::made_for`].
+    pub manifest: Value,
+    /// The digest of what it is made from.
+    pub content: String,
+}
+
+impl Loan {
+    /// The chart's object, with nothing of its metadata but name, labels and annotations: what else there may be is set by the
+    /// API server, would be pruned by others, or would keep the object from being deleted.
+    fn of(member: &Member<'_>) -> Loan {
+        let object = ObjectRef::of(member);
+        let mut manifest = member.hook.manifest.as_object().cloned().unwrap_or_default();
+        manifest.remove("status");
+        let entries = |field: &str| {
+            let entries = member.hook.manifest.pointer(&format!("/metadata/{field}"));
+            entries.and_then(Value::as_object).cloned().unwrap_or_default()
+        };
+        let (mut labels, mut annotations) = (entries("labels"), entries("annotations"));
+        without_foreign_keys(&mut labels, &mut annotations);
+        let mut metadata = Map::new();
+        metadata.insert("name".to_owned(), json!(object.name));
+        if !object.namespace.is_empty() {
+            metadata.insert("namespace".to_owned(), json!(object.namespace));
+        }
+        labels.insert(clone::MANAGED_BY.to_owned(), json!(clone::MANAGER));
+        metadata.insert("labels".to_owned(), Value::Object(labels));
+        metadata.insert("annotations".to_owned(), Value::Object(annotations));
+        manifest.insert("metadata".to_owned(), Value::Object(metadata));
+        let mut manifest = Value::Object(manifest);
+        let content = digest(&manifest.to_string());
+        manifest["metadata"]["annotations"][CONTENT] = json!(content);
+        Loan { object, manifest, content }
+    }
+
+    /// The object to be made for this Job.
+    pub fn made_for(&self, job: &JobId<'_>) -> Value {
+        let mut manifest = self.manifest.clone();
+        if self.object.kind.is_namespaced() {
+            manifest["metadata"]["ownerReferences"] = json!([job.owner_reference()]);
+        } else {
+            manifest["metadata"]["annotations"][HOLDER] = json!(job.holder());
+        }
+        manifest
+    }
+}
+
+/// Names what is lent; never prints the manifest, which may be a Secret's.
+impl std::fmt::Debug for Loan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loan")
+            .field("object", &self.object)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Job that exists.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // Kubernetes' own words
+pub struct JobId<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
+}
+
+impl JobId<'_> {
+    /// What makes an object the Job's. It is not the Job's alone, so the Job does not control it.
+    pub fn owner_reference(&self) -> Value {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "name": self.name, "uid": self.uid})
+    }
+
+    /// The same for an object without a namespace.
+    pub fn holder(&self) -> String {
+        format!("{}/{}/{}", self.namespace, self.name, self.uid)
+    }
+
+    /// The Job that an object without a namespace names.
+    pub fn of_holder(holder: &str) -> Option<JobId<'_>> {
+        let mut parts = holder.splitn(3, '/');
+        Some(JobId { namespace: parts.next()?, name: parts.next()?, uid: parts.next()? })
+    }
+}
+
+/// What a Job borrows, as it says itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borrowed {
+    /// The objects, in the order in which they are made.
+    pub objects: Vec<ObjectRef>,
+    /// The digest over all of them.
+    pub content: String,
+}
+
+impl Borrowed {
+    /// What a run with these loans borrows; none if nothing.
+    pub fn of(loans: &[Loan]) -> Option<Borrowed> {
+        if loans.is_empty() {
+            return None;
+        }
+        let contents: Vec<&str> = loans.iter().map(|loan| loan.content.as_str()).collect();
+        let objects = loans.iter().map(|loan| loan.object.clone()).collect();
+        Some(Borrowed { objects, content: digest(&contents.join("\n")) })
+    }
+
+    /// What a Job borrows by its annotation; none if it borrows nothing. What is no such text is nobody's doing but
+    /// somebody's who may write Jobs, and means nothing.
+    pub fn from_job(job: &Value) -> Option<Borrowed> {
+        let text = job.pointer("/metadata/annotations")?.get(CLOSURE)?.as_str()?;
+        let mut borrowed: Borrowed = serde_json::from_str(text).ok()?;
+        borrowed.objects.truncate(MAX_LOANS);
+        // A Job reaches no namespace but its own.
+        let namespace = at(job, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
+        let is_near = |object: &ObjectRef| {
+            if object.kind.is_namespaced() {
+                object.namespace == namespace
+            } else {
+                object.namespace.is_empty()
+            }
+        };
+        borrowed.objects.retain(is_near);
+        Some(borrowed)
+    }
+
+    /// The annotation's value.
+    pub fn to_text(&self) -> String {
+        json!(self).to_string()
+    }
+}
+
+/// What is in the cluster of a member of a closure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// An object that is being deleted.
+    Leaving,
+    /// An object that was not lent.
+    Kept,
+    /// A loan of the Jobs with these UIDs, made from what has this digest.
+    Lent {
+        /// Its digest.
+        content: String,
+        /// UIDs of the Jobs that own it.
+        owners: Vec<String>,
+        /// The Job that holds it, where it has no namespace.
+        holder: Option<String>,
+    },
+}
+
+impl Found {
+    /// What an object is by its metadata, which are none if there is no object.
+    pub fn of(metadata: Option<&Value>) -> Found {
+        let Some(metadata) = metadata else { return Found::Missing };
+        let text = |path: &str| at(metadata, path).and_then(Value::as_str);
+        if text("deletionTimestamp").is_some() {
+            return Found::Leaving;
+        }
+        let annotation = |key: &str| metadata.pointer("/annotations")?.get(key)?.as_str().map(str::to_owned);
+        let Some(content) = annotation(CONTENT) else { return Found::Kept };
+        let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+        let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
+        let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
+        Found::Lent { content, owners: owners.collect(), holder: annotation(HOLDER) }
+    }
+
+    /// Whether it is lent to this Job.
+    pub fn is_lent_to(&self, job: &JobId<'_>) -> bool {
+        match self {
+            Found::Lent { owners, holder, .. } => {
+                owners.iter().any(|uid| uid == job.uid) || holder.as_deref() == Some(&job.holder())
+            }
+            _ => false,
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

@@ -1,0 +1,148 @@
+//! What a run borrows, or why it cannot.
+
+use super::{Found, JobId, Loan, MAX_LOANS, ObjectRef};
+use crate::closure::Member;
+use crate::hook::Hook;
+use crate::reason::Reason;
+use crate::refusal::Refusal;
+use crate::snapshot;
+use crate::text::{list, quote};
+
+/// Objects that a message names.
+const MAX_NAMED: usize = 8;
+
+/// How long to wait until another run gives back what this one cannot share. That run's Job is not watched for it.
+const UNTIL_GIVEN_BACK: u32 = 5;
+
+/// Under which terms hookhost lends.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The release's namespace.
+    pub namespace: &'a str,
+    /// Objects without a namespace that may be lent, as "ClusterRole/name".
+    pub cluster_objects: &'a [String],
+    /// Whether hooks may be lent that Flux's digest does not cover; also where there is no digest.
+    pub uncovered: bool,
+    /// The Job, where it was made before.
+    pub job: Option<JobId<'a>>,
+}
+
+/// What has to be made so that all of a hook's closure is there, in the order in which Helm makes kinds; nothing where all
+/// of it is. `hook` is the one that runs.
+pub fn arrange<'a>(
+    hook: &Hook,
+    closure: &[Member<'a>],
+    terms: &Terms<'_>,
+    found: impl Fn(&ObjectRef) -> Found,
+) -> Result<Vec<Loan>, Refusal> {
+    let members = one_of_each(hook, closure);
+    let far: Vec<_> =
+        members.iter().filter(|one| one.kind.is_namespaced() && one.namespace != terms.namespace).collect();
+    if !far.is_empty() {
+        let far = named(far.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace))));
+        let message = format!(
+            "hookhost does not make what the hook needs in other namespaces than the release's: {far}. Run it without \
+             parameters.closure where these objects exist, or move them into the release proper"
+        );
+        return Err(Refusal::fail(Reason::ClosureRefused, message));
+    }
+    let mut loans = Vec::new();
+    for member in members {
+        let object = ObjectRef::of(&member);
+        match found(&object) {
+            Found::Kept => continue,
+            Found::Leaving => {
+                let message = format!("{object}, which the hook needs, is being deleted");
+                return Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::DependencyMissing, message));
+            }
+            of_ours @ Found::Lent { .. } => {
+                let loan = Loan::of(&member);
+                may_share(&loan, &of_ours, terms)?;
+                loans.push((loan, member));
+            }
+            Found::Missing => loans.push((Loan::of(&member), member)),
+        }
+    }
+    check(&loans, terms)?;
+    loans.sort_by(|(a, _), (b, _)| a.object.cmp(&b.object));
+    Ok(loans.into_iter().map(|(loan, _)| loan).collect())
+}
+
+/// Whether what is lent to another run can be lent to this one too.
+fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusal> {
+    let Found::Lent { content, holder, .. } = found else { return Ok(()) };
+    let is_own = terms.job.is_some_and(|job| found.is_lent_to(&job));
+    let why = if is_own || (loan.object.kind.is_namespaced() && *content == loan.content) {
+        return Ok(());
+    } else if loan.object.kind.is_namespaced() {
+        "is lent to a run of another revision of the release, which has it differently".to_owned()
+    } else {
+        format!(
+            "is lent to the run {}, and what has no namespace is lent to one at a time",
+            quote(holder.as_deref().unwrap_or_default())
+        )
+    };
+    let message =
+        format!("{}, which the hook needs, {why}: this run starts when that has ended", loan.object);
+    Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::ConflictingOperation, message))
+}
+
+/// Whether all of it may be lent.
+fn check(loans: &[(Loan, Member<'_>)], terms: &Terms<'_>) -> Result<(), Refusal> {
+    if loans.len() > MAX_LOANS {
+        let message = format!(
+            "the hook needs {} objects that Helm has deleted, more than the {MAX_LOANS} that hookhost makes for a run. Move \
+             what it needs into the release proper",
+            loans.len()
+        );
+        return Err(Refusal::fail(Reason::ClosureRefused, message));
+    }
+    let is_barred = |loan: &Loan| {
+        let name = format!("{}/{}", loan.object.kind, loan.object.name);
+        !loan.object.kind.is_namespaced() && !terms.cluster_objects.contains(&name)
+    };
+    let barred: Vec<_> = loans.iter().filter(|(loan, _)| is_barred(loan)).collect();
+    if !barred.is_empty() {
+        let message = format!(
+            "the hook needs objects that act on the whole cluster and that Helm has deleted: {}. hookhost makes only those \
+             that it was installed for (Helm value closure.clusterObjects, as Kind/name)",
+            named(barred.iter().map(|(loan, _)| loan.object.to_string()))
+        );
+        return Err(Refusal::fail(Reason::ClosureRefused, message));
+    }
+    let uncovered: Vec<_> = loans.iter().filter(|(_, member)| !snapshot::is_covered(member.hook)).collect();
+    if !terms.uncovered && !uncovered.is_empty() {
+        let message = format!(
+            "the hook needs objects that are test hooks, which Flux's digest of the release does not cover, so anybody who can \
+             write Secrets in its namespace could have made them: {}. Whoever installed hookhost can allow test hooks with \
+             --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
+            named(uncovered.iter().map(|(loan, _)| loan.object.to_string()))
+        );
+        return Err(Refusal::fail(Reason::HookNotVerified, message));
+    }
+    Ok(())
+}
+
+/// Each object once. A chart may have it once for each event: then as it is made for an event of the hook that runs.
+fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>]) -> Vec<Member<'a>> {
+    let shares_event =
+        |member: &Member<'_>| member.hook.events.iter().any(|event| hook.events.contains(event));
+    let mut members: Vec<Member<'a>> = Vec::new();
+    for member in closure {
+        match members.iter_mut().find(|known| ObjectRef::of(known) == ObjectRef::of(member)) {
+            Some(known) if !shares_event(known) && shares_event(member) => *known = *member,
+            Some(_) => {}
+            None => members.push(*member),
+        }
+    }
+    members
+}
+
+fn named(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let mut names: Vec<String> = names.take(MAX_NAMED).collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    list(&names)
+}

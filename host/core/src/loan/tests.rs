@@ -1,0 +1,231 @@
+use super::*;
+use crate::closure::closure;
+use crate::hook::Hook;
+use crate::reason::Reason;
+use crate::refusal::{Refusal, Then};
+use crate::testing;
+use crate::workload::Workload;
+
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+fn object(api_version: &str, kind: &str, metadata: Value, rest: Value) -> Hook {
+    let mut manifest = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
+    for (key, value) in rest.as_object().unwrap() {
+        manifest[key] = value.clone();
+    }
+    testing::hook(manifest, "shop")
+}
+
+fn job() -> Hook {
+    object(
+        "batch/v1",
+        "Job",
+        json!({"name": "migrate"}),
+        json!({"spec": {"template": {"spec": {"serviceAccountName": "migrate", "containers": [
+            {"name": "c", "image": "i", "envFrom": [{"configMapRef": {"name": "settings"}}]}]}}}}),
+    )
+}
+
+/// The hooks of a chart whose migration has everything of its own.
+fn hooks() -> Vec<Hook> {
+    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
+    let bound = |role: &str| json!({"subjects": subjects, "roleRef": {"kind": role, "name": "migrate"}});
+    vec![
+        object(RBAC, "RoleBinding", json!({"name": "migrate"}), bound("Role")),
+        object(RBAC, "Role", json!({"name": "migrate"}), json!({"rules": []})),
+        object("v1", "ConfigMap", json!({"name": "settings"}), json!({"data": {"a": "b"}})),
+        object(
+            "v1",
+            "ServiceAccount",
+            json!({
+                "name": "migrate", "uid": "x", "resourceVersion": "7", "finalizers": ["f"], "generateName": "g",
+                "ownerReferences": [{"kind": "Node"}], "creationTimestamp": null,
+                "labels": {"app": "shop", "helm.toolkit.fluxcd.io/name": "shop"},
+                "annotations": {
+                    "helm.sh/hook": "pre-upgrade", "meta.helm.sh/release-name": "shop",
+                    "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/migrate",
+                },
+            }),
+            json!({"status": {"x": 1}}),
+        ),
+    ]
+}
+
+const TERMS: Terms<'static> = Terms { namespace: "shop", cluster_objects: &[], uncovered: false, job: None };
+
+fn arranged(
+    hooks: &[Hook],
+    terms: &Terms<'_>,
+    found: impl Fn(&ObjectRef) -> Found,
+) -> Result<Vec<Loan>, Refusal> {
+    let job = job();
+    let closure = closure(Workload::of(&job.manifest), "shop", hooks).unwrap();
+    arrange(&job, &closure, terms, found)
+}
+
+fn names(loans: &[Loan]) -> Vec<String> {
+    loans.iter().map(|loan| format!("{}/{}", loan.object.kind, loan.object.name)).collect()
+}
+
+#[test]
+fn what_is_missing_is_made_in_the_order_in_which_helm_makes_kinds() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    assert_eq!(
+        names(&loans),
+        ["ServiceAccount/migrate", "ConfigMap/settings", "Role/migrate", "RoleBinding/migrate"]
+    );
+    let kept = |object: &ObjectRef| {
+        if object.kind == Kind::ServiceAccount { Found::Kept } else { Found::Missing }
+    };
+    assert_eq!(names(&arranged(&hooks(), &TERMS, kept).unwrap())[0], "ConfigMap/settings");
+    assert_eq!(arranged(&hooks(), &TERMS, |_| Found::Kept).unwrap(), []);
+}
+
+#[test]
+fn a_loan_is_the_charts_object_with_nothing_by_which_others_would_take_it_for_theirs() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let job = JobId { namespace: "shop", name: "run", uid: "u" };
+    assert_eq!(
+        loans[0].made_for(&job),
+        json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {
+                "name": "migrate",
+                "namespace": "shop",
+                "labels": {"app": "shop", "app.vworkspace.io/managed-by": "vworkspace-operator"},
+                "annotations": {
+                    "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/migrate",
+                    "hookhost.vworkspace.io/content": loans[0].content,
+                },
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "run", "uid": "u"}],
+            },
+        })
+    );
+    assert_eq!(loans[1].manifest["data"], json!({"a": "b"}));
+}
+
+#[test]
+fn what_is_made_is_found_again_as_lent_to_its_job() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let job = JobId { namespace: "shop", name: "run", uid: "u" };
+    let found = Found::of(Some(&loans[0].made_for(&job)["metadata"]));
+    assert!(found.is_lent_to(&job) && !found.is_lent_to(&JobId { uid: "v", ..job }));
+    assert_eq!(Found::of(None), Found::Missing);
+    assert_eq!(Found::of(Some(&json!({"name": "migrate"}))), Found::Kept);
+    let leaving = json!({"deletionTimestamp": "2026-05-28T00:00:00Z", "annotations": {CONTENT: "sha256:0"}});
+    assert_eq!(Found::of(Some(&leaving)), Found::Leaving);
+    for odd in
+        [json!(7), json!({"annotations": 7}), json!({"annotations": {CONTENT: 7}, "ownerReferences": {}})]
+    {
+        assert_eq!(Found::of(Some(&odd)), Found::Kept, "{odd}");
+    }
+}
+
+fn lent(content: &str) -> Found {
+    Found::Lent { content: content.to_owned(), owners: vec!["other".into()], holder: None }
+}
+
+#[test]
+fn two_runs_share_what_is_the_same_and_wait_for_what_is_not() {
+    let made = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let same = |object: &ObjectRef| lent(&made.iter().find(|loan| loan.object == *object).unwrap().content);
+    assert_eq!(arranged(&hooks(), &TERMS, same).unwrap(), made, "borrowed by both");
+    let refusal = arranged(&hooks(), &TERMS, |_| lent("sha256:other")).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::ConflictingOperation, Then::RetryAfter(5)));
+    let refusal = arranged(&hooks(), &TERMS, |_| Found::Leaving).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::RetryAfter(5)));
+}
+
+#[test]
+fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run_at_a_time() {
+    let mut hooks = hooks();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
+    let role_ref = json!({"kind": "ClusterRole", "name": "view"});
+    hooks.push(object(
+        RBAC,
+        "ClusterRoleBinding",
+        json!({"name": "migrate", "namespace": "shop"}),
+        json!({"subjects": subjects, "roleRef": role_ref}),
+    ));
+    let refusal = arranged(&hooks, &TERMS, |_| Found::Missing).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
+    assert!(refusal.message.contains("ClusterRoleBinding \"migrate\""), "{refusal}");
+
+    let allowed = ["ClusterRoleBinding/migrate".to_owned()];
+    let terms = Terms { cluster_objects: &allowed, ..TERMS };
+    let loans = arranged(&hooks, &terms, |_| Found::Missing).unwrap();
+    assert_eq!(names(&loans)[2], "ClusterRoleBinding/migrate");
+    let job = JobId { namespace: "shop", name: "run", uid: "u" };
+    let made = loans[2].made_for(&job);
+    assert_eq!(made["metadata"].get("namespace"), None);
+    assert_eq!(made["metadata"].get("ownerReferences"), None);
+
+    let found = |object: &ObjectRef| {
+        let made = loans.iter().find(|loan| loan.object == *object).unwrap().made_for(&job);
+        Found::of(Some(&made["metadata"]))
+    };
+    let refusal = arranged(&hooks, &terms, found).unwrap_err();
+    assert_eq!(refusal.reason, Reason::ConflictingOperation);
+    assert!(refusal.message.contains("shop/run/u"), "{refusal}");
+    assert_eq!(arranged(&hooks, &Terms { job: Some(job), ..terms }, found).unwrap(), loans, "its own");
+}
+
+#[test]
+fn other_namespaces_test_hooks_and_too_many_objects_are_refused() {
+    let refusal = |hooks: &[Hook], terms: &Terms<'_>| arranged(hooks, terms, |_| Found::Missing).unwrap_err();
+    let mut far = hooks();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
+    far.push(object(
+        RBAC,
+        "RoleBinding",
+        json!({"name": "far", "namespace": "kube-system"}),
+        json!({"subjects": subjects, "roleRef": {"kind": "Role", "name": "far"}}),
+    ));
+    let refused = refusal(&far, &TERMS);
+    assert_eq!((refused.reason, refused.then), (Reason::ClosureRefused, Then::Fail));
+    assert!(refused.message.contains("RoleBinding \"far\" in \"kube-system\""), "{refused}");
+
+    let mut tests = hooks();
+    tests[2].events = vec!["test".to_owned()];
+    assert_eq!(refusal(&tests, &TERMS).reason, Reason::HookNotVerified);
+    assert!(arranged(&tests, &Terms { uncovered: true, ..TERMS }, |_| Found::Missing).is_ok());
+
+    let mut many = hooks();
+    let bindings = |n: usize| {
+        let role_ref = json!({"kind": "Role", "name": "migrate"});
+        let rest = json!({"subjects": subjects, "roleRef": role_ref});
+        object(RBAC, "RoleBinding", json!({"name": format!("b{n}")}), rest)
+    };
+    many.extend((0..MAX_LOANS).map(bindings));
+    assert!(refusal(&many, &TERMS).message.contains("more than the 64"));
+}
+
+#[test]
+fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_hooks_own_event_is_made() {
+    let mut hooks = hooks();
+    let mut other = hooks[2].clone();
+    other.events = vec!["post-install".to_owned()];
+    other.manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
+        "data": {"a": "of another event"}})
+    .into();
+    hooks.insert(0, other);
+    let loans = arranged(&hooks, &TERMS, |_| Found::Missing).unwrap();
+    assert_eq!(loans.iter().filter(|loan| loan.object.kind == Kind::ConfigMap).count(), 1);
+    assert_eq!(loans[1].manifest["data"]["a"], "b");
+}
+
+#[test]
+fn a_job_says_what_it_borrows_and_nothing_else_is_believed() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let borrowed = Borrowed::of(&loans).unwrap();
+    let job = |text: &str| json!({"metadata": {"namespace": "shop", "annotations": {CLOSURE: text}}});
+    assert_eq!(Borrowed::from_job(&job(&borrowed.to_text())), Some(borrowed.clone()));
+    assert_eq!(Borrowed::of(&[]), None);
+    for odd in ["", "7", "{}", r#"{"content":"x","objects":[{"kind":"Node","name":"n"}]}"#] {
+        assert_eq!(Borrowed::from_job(&job(odd)), None, "{odd}");
+    }
+    let elsewhere = r#"{"content":"x","objects":[{"kind":"Secret","namespace":"kube-system","name":"root"},
+        {"kind":"ClusterRole","namespace":"shop","name":"admin"}]}"#;
+    assert_eq!(Borrowed::from_job(&job(elsewhere)).unwrap().objects, []);
+}
