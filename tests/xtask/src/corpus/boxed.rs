@@ -54,7 +54,7 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
     let (mut report, files) = judged(&corpus.dir())?;
     let mut rounds = Rounds::default();
     for (n, file) in files.iter().enumerate() {
-        match Prepared::of(file, n, &stage(Path::new(""), false)) {
+        match Prepared::of(file, n, &stage(Path::new(""))) {
             Ok(release) if release.operations.is_empty() => report.refuse_all_but(n, &[]),
             Ok(release) => rounds.add(n, release.keys),
             Err(error) => report.fail(n, &format!("{error:#}")),
@@ -66,8 +66,8 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
         let start = Instant::now();
         say(&format!("── cluster {} of {count}, for {} records", n + 1, releases.len()));
         let cluster = options().start(&programs, &dir())?;
-        let host = Host::start(&cluster, &hookhost, &dir().join(format!("hookhost-{}.log", n + 1)))?;
-        play_round(&cluster, &host, &files, &releases, &mut report)?;
+        let _host = Host::start(&cluster, &hookhost, &dir().join(format!("hookhost-{}.log", n + 1)))?;
+        play_round(&cluster, &files, &releases, &mut report)?;
         say(&format!("   {}", seconds(start.elapsed())));
     }
     corpus.print(&report)?;
@@ -78,22 +78,16 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
     Ok(())
 }
 
-fn stage(state: &Path, closure: bool) -> Stage<'static> {
+fn stage(state: &Path) -> Stage<'static> {
     // Longer than anyone waits for it here, so that what is stuck is seen to be.
     let seconds = 2 * PATIENCE.as_secs();
-    Stage { image: Image::BUSYBOX, volumes: state.join("volumes").display().to_string(), closure, seconds }
+    Stage { image: Image::BUSYBOX, volumes: state.join("volumes").display().to_string(), seconds }
 }
 
 /// Runs the hooks of some releases.
-fn play_round(
-    cluster: &Cluster,
-    host: &Host,
-    files: &[File],
-    releases: &[usize],
-    report: &mut Report,
-) -> Result<()> {
+fn play_round(cluster: &Cluster, files: &[File], releases: &[usize], report: &mut Report) -> Result<()> {
     let kubeconfig = cluster.kubeconfig();
-    let stage = stage(kubeconfig.parent().unwrap_or(&kubeconfig), host.closure);
+    let stage = stage(kubeconfig.parent().unwrap_or(&kubeconfig));
     let mut all = Vec::new();
     for &n in releases {
         all.push((n, Prepared::of(&files[n], n, &stage)?));
@@ -120,10 +114,7 @@ fn play_round(
 }
 
 /// hookhost as a process against a cluster. Dropped, it is killed.
-struct Host {
-    process: Child,
-    closure: bool,
-}
+struct Host(Child);
 
 impl Host {
     fn start(cluster: &Cluster, hookhost: &Path, log: &Path) -> Result<Host> {
@@ -134,21 +125,24 @@ impl Host {
         fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
         let log_file = LogFile::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut host = cluster.command(hookhost);
-        host.args(["controller", "--helm-releases", "--no-lease", "--admin-address", "127.0.0.1:0"]);
+        host.args([
+            "controller",
+            "--helm-releases",
+            "--closure",
+            "--no-lease",
+            "--admin-address",
+            "127.0.0.1:0",
+        ]);
         host.args(["--log-level", "hookhost=debug,info", "--kubeconfig"]).arg(cluster.kubeconfig());
-        let closure = output(command(hookhost).args(["controller", "--help"]))?.contains("--closure");
-        if closure {
-            host.arg("--closure");
-        }
         // Nothing of this user's.
         host.env("HOME", cluster.logs()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
-        Ok(Host { process: host.spawn().context("cannot run hookhost")?, closure })
+        Ok(Host(host.spawn().context("cannot run hookhost")?))
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

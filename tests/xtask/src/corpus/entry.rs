@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookhost_core::hook::Hook;
+use hookhost_core::loan::ObjectRef;
 use hookhost_core::record::Record;
 use hookhost_core::text::printable;
 use serde_json::{Value, json};
@@ -31,8 +32,8 @@ pub(super) struct Judged {
     events: Vec<String>,
     /// Whether it can be run.
     pub(super) verdict: Verdict,
-    /// Kinds and names of the other hooks that it needs.
-    closure: Vec<(String, String)>,
+    /// The other hooks that it needs.
+    closure: Vec<ObjectRef>,
     /// How its run ended, where there was a cluster.
     pub(super) end: Option<End>,
 }
@@ -91,16 +92,15 @@ impl Judged {
             path: hook.path.clone(),
             events: hook.events.clone(),
             verdict,
-            closure: closure.into_iter().map(|object| (object.kind, object.name)).collect(),
+            closure,
             end: None,
         }
     }
 
     fn to_json(&self) -> Value {
-        let closure = self.closure.iter().map(|(kind, name)| json!({"kind": kind, "name": name}));
         let mut json = json!({
             "name": self.name, "kind": self.kind, "path": self.path, "events": self.events,
-            "verdict": self.verdict.word(), "reason": self.verdict.reason(), "closure": closure.collect::<Vec<_>>(),
+            "verdict": self.verdict.word(), "reason": self.verdict.reason(), "closure": self.closure,
         });
         if let Some(end) = &self.end {
             json["end"] = json!({"way": end.way.word(), "reason": end.reason, "message": end.message});

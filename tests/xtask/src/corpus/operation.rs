@@ -17,8 +17,8 @@ pub(super) fn selector<'h>(hook: &'h Hook, hooks: &[Hook]) -> Option<Selector<'h
     all.find(|selector| hook::find(hooks, selector).is_ok_and(|found| std::ptr::eq(found, hook)))
 }
 
-/// The Operation of that name. It makes no second attempt, which would only take time, and has as long as is said here:
-/// what the chart's own Job declares would end it too early or too late.
+/// The Operation of that name, which has what the hook needs made for it. It makes no second attempt, which would only take
+/// time, and has as long as is said here: what the chart's own Job declares would end it too early or too late.
 pub(super) fn operation(name: &str, record: &Record, selector: &Selector<'_>, seconds: u64) -> Value {
     let mut parameters = Map::new();
     let Selector { name: hook, kind, path, event } = selector;
@@ -26,6 +26,7 @@ pub(super) fn operation(name: &str, record: &Record, selector: &Selector<'_>, se
     parameters.extend(words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), json!(word?)))));
     parameters.insert("activeDeadlineSeconds".to_owned(), json!(seconds));
     parameters.insert("backoffLimit".to_owned(), json!(0));
+    parameters.insert("closure".to_owned(), json!(true));
     json!({
         "apiVersion": API_VERSION, "kind": KIND,
         "metadata": {"name": name, "namespace": record.namespace},

@@ -43,8 +43,6 @@ pub(super) struct Stage<'a> {
     pub(super) image: &'a str,
     /// Folder of the node for volumes.
     pub(super) volumes: String,
-    /// Whether hookhost can be asked to make what a hook needs.
-    pub(super) closure: bool,
     /// How long a Job may take.
     pub(super) seconds: u64,
 }
@@ -71,13 +69,10 @@ impl Prepared {
         for (place, hook) in hooks.iter().filter(|hook| is_meant(hook)).enumerate() {
             let Some(selector) = operation::selector(hook, &hooks) else { continue };
             let name = format!("corpus-{number}-{place}");
-            let mut operation = operation::operation(&name, &record, &selector, stage.seconds);
+            let operation = operation::operation(&name, &record, &selector, stage.seconds);
             // Of a release whose name or namespace no cluster takes, nothing can be asked.
             if hook.runnable.is_err() || Operation::from_json(operation.clone()).is_err() {
                 continue;
-            }
-            if stage.closure {
-                operation["spec"]["parameters"]["closure"] = json!(true);
             }
             operations.push((place, operation));
         }
@@ -165,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_fixtures_have_the_same_hooks_with_stand_ins() {
-        let stage = Stage { image: "stand-in:1", volumes: "/v".to_owned(), closure: true, seconds: 1 };
+        let stage = Stage { image: "stand-in:1", volumes: "/v".to_owned(), seconds: 1 };
         let mut records = 0;
         for file in File::all(&root().join("tests/fixtures/records")).unwrap() {
             let Ok(before) = Record::read(&file.read().unwrap()) else { continue };
@@ -189,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy(file, dir.path().join("record")).unwrap();
         let files = File::all(dir.path()).unwrap();
-        let stage = Stage { image: "stand-in:1", volumes: "/v".to_owned(), closure: true, seconds: 1 };
+        let stage = Stage { image: "stand-in:1", volumes: "/v".to_owned(), seconds: 1 };
         let prepared = Prepared::of(&files[0], 0, &stage).unwrap();
         let made: BTreeSet<String> = prepared
             .objects

@@ -4,18 +4,9 @@
 use std::collections::BTreeMap;
 
 use hookhost_core::hook::{self, Hook, StoredHook};
+use hookhost_core::kind::Kind;
 use hookhost_core::workload::at;
 use serde_json::{Map, Value, json};
-
-/// Kinds that pods may need, by their API. Nothing else of a release is made.
-const KINDS: [(&str, &str); 6] = [
-    ("v1", "ConfigMap"),
-    ("v1", "PersistentVolumeClaim"),
-    ("v1", "Secret"),
-    ("v1", "ServiceAccount"),
-    ("rbac.authorization.k8s.io/v1", "Role"),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
-];
 
 /// The delete policy that leaves nothing in the cluster.
 const DELETED: &str = "hook-succeeded";
@@ -94,9 +85,10 @@ impl Surroundings {
     }
 }
 
+/// Whether it is one of the kinds that a pod may need; nothing else of a release is made, and nothing outside its namespace.
 fn is_needed(hook: &Hook, namespace: &str) -> bool {
     let of = at(&hook.manifest, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
-    KINDS.contains(&(hook.api_version.as_str(), hook.kind.as_str()))
+    Kind::of(&hook.api_version, &hook.kind).is_some_and(Kind::is_namespaced)
         && !hook.name.is_empty()
         && (of.is_empty() || of == namespace)
 }
@@ -109,8 +101,11 @@ pub(super) fn object(hook: &Hook, namespace: &str) -> Value {
         "name": hook.name, "namespace": namespace,
         "labels": metadata("metadata.labels"), "annotations": metadata("metadata.annotations"),
     });
-    if hook.kind == "PersistentVolumeClaim" {
-        object["spec"] = claim();
+    match Kind::of(&hook.api_version, &hook.kind) {
+        Some(Kind::PersistentVolumeClaim) => object["spec"] = claim(),
+        // What Helm made years ago, the API server gives back as what it is now.
+        Some(kind) if kind.is_rbac() => object["apiVersion"] = json!(format!("{}/v1", kind.group())),
+        _ => {}
     }
     object
 }

@@ -1,9 +1,11 @@
 //! A *verdict* says of a hook, by its release record alone, whether it can be run on demand.
 
+use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::hook::{Hook, NotRunnable};
+use hookhost_core::loan::{Found, ObjectRef, Terms, arrange};
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
-use hookhost_core::request::{ClosureObject, Inputs, Request, Target};
+use hookhost_core::workload::Workload;
 
 use super::operation;
 
@@ -37,7 +39,7 @@ impl Verdict {
     }
 
     /// Of a hook of these `hooks` of a record; and the other hooks that it needs.
-    pub(super) fn of(hook: &Hook, hooks: &[Hook], record: &Record) -> (Verdict, Vec<ClosureObject>) {
+    pub(super) fn of(hook: &Hook, hooks: &[Hook], record: &Record) -> (Verdict, Vec<ObjectRef>) {
         let refused = |reason: &str| (Verdict::Refused(reason.to_owned()), Vec::new());
         if let Err(why) = &hook.runnable {
             return refused(why.summary());
@@ -45,30 +47,23 @@ impl Verdict {
         let Some(selector) = operation::selector(hook, hooks) else {
             return refused("nothing tells it from another hook");
         };
-        let operation = operation::operation("corpus", record, &selector, 1);
-        let operation = match Operation::from_json(operation) {
-            Ok(operation) => operation,
+        if let Err(error) = Operation::from_json(operation::operation("corpus", record, &selector, 1)) {
+            return refused(error.reason().as_str());
+        }
+        let workload = Workload::of(&hook.manifest);
+        if let Err(error) = workload.declared() {
+            return refused(error.reason().as_str());
+        }
+        let members = match closure(workload, &record.namespace, hooks) {
+            Ok(members) => members,
             Err(error) => return refused(error.reason().as_str()),
         };
-        let request = Request::build(Inputs {
-            operation: &operation,
-            approved_by: None,
-            target: Target::default(),
-            record,
-            hook,
-            hooks,
-            organisation: String::new(),
-            cluster_id: String::new(),
-            now: Default::default(),
-        });
-        match request.map(|request| request.hook.closure) {
-            Err(error) => refused(error.reason().as_str()),
-            Ok(closure) if closure.is_empty() => (Verdict::AsItIs, closure),
-            Ok(closure) => match too_far(&closure, &record.namespace) {
-                Some(reason) => (Verdict::Refused(reason.to_owned()), closure),
-                None => (Verdict::WithClosure, closure),
-            },
-        }
+        let verdict = match why_not(hook, &members, &record.namespace) {
+            Some(why) => Verdict::Refused(why.to_owned()),
+            None if members.is_empty() => Verdict::AsItIs,
+            None => Verdict::WithClosure,
+        };
+        (verdict, members.iter().map(ObjectRef::of).collect())
     }
 }
 
@@ -84,15 +79,20 @@ pub(super) fn is_meant(hook: &Hook) -> bool {
     }
 }
 
-/// Why objects may not be made for a run: it must not reach beyond the release's namespace.
-fn too_far(closure: &[ClosureObject], namespace: &str) -> Option<&'static str> {
-    if closure.iter().any(|object| object.namespace.is_empty()) {
-        Some("closure has cluster-scoped objects")
-    } else if closure.iter().any(|object| object.namespace != namespace) {
-        Some("closure has objects in another namespace")
-    } else {
-        None
+/// Why a hookhost that was not installed for any object without a namespace would not make a closure.
+fn why_not(hook: &Hook, members: &[Member<'_>], namespace: &str) -> Option<&'static str> {
+    if let Err(error) = describe(members) {
+        return Some(error.reason().as_str());
     }
+    let terms = Terms { namespace, cluster_objects: &[], uncovered: true, job: None };
+    let refusal = arrange(hook, members, &terms, |_| Found::Missing).err()?;
+    Some(if members.iter().any(|member| !member.kind.is_namespaced()) {
+        "closure has cluster-scoped objects"
+    } else if members.iter().any(|member| member.namespace != namespace) {
+        "closure has objects in another namespace"
+    } else {
+        refusal.reason().as_str()
+    })
 }
 
 #[cfg(test)]
