@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 const MANAGER: &str = "e2e";
 
 /// Kinds that tests ask for: group, version, kind and plural. Whatever is not here is asked for by kubectl.
-const KINDS: [(&str, &str, &str, &str); 14] = [
+const KINDS: [(&str, &str, &str, &str); 18] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "Event", "events"),
     ("", "v1", "Namespace", "namespaces"),
@@ -29,6 +29,10 @@ const KINDS: [(&str, &str, &str, &str); 14] = [
     ("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases"),
     ("ops.vworkspace.io", "v1alpha1", "Operation", "operations"),
     ("policy.vworkspace.io", "v1alpha1", "HookPolicy", "hookpolicies"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"),
+    ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     ("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ocirepositories"),
     ("coordination.k8s.io", "v1", "Lease", "leases"),
 ];
@@ -159,7 +163,9 @@ impl Api {
 
     fn objects(&self, namespace: &str, resource: &ApiResource) -> kube::Api<DynamicObject> {
         match resource.kind.as_str() {
-            "Namespace" | "HookPolicy" => kube::Api::all_with(self.client.clone(), resource),
+            "Namespace" | "HookPolicy" | "ClusterRole" | "ClusterRoleBinding" => {
+                kube::Api::all_with(self.client.clone(), resource)
+            }
             _ => kube::Api::namespaced_with(self.client.clone(), namespace, resource),
         }
     }

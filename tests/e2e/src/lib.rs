@@ -12,10 +12,12 @@
 mod api;
 mod host;
 mod proxy;
+mod waits;
 mod world;
 
 pub use host::{Host, hookhost};
 pub use proxy::{Fault, Proxy};
+pub use waits::WAITS;
 pub use world::{
     CLUSTER_ID, GATE, PATIENCE, Release, World, condition, furnish, message, ok, release_yaml, says,
     source_yaml, world,

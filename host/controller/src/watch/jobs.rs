@@ -1,6 +1,6 @@
 //! The Jobs that hookhost made, by the Operation that each is for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -17,6 +17,9 @@ use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Pods, Text, job_resource, to_json, trim, version};
 use crate::orphan::Orphans;
 use crate::wake::{OperationKey, Wakes};
+
+/// Jobs that are remembered to be gone: far more than writes are under way at once.
+const MAX_GONE: usize = 256;
 
 /// A hook of a release: the release's namespace and name, the hook's name.
 pub(crate) type HookOfRelease = [String; 3];
@@ -57,6 +60,10 @@ impl Job {
         let is_suspended = object.data.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
         if let Some(data) = object.data.as_object_mut() {
             data.retain(|field, _| field == "status");
+        }
+        if !is_suspended {
+            // It was, and its controller is about to say so.
+            resume(&mut object);
         }
         let version = version(&object);
         let (namespace, name, uid) = (object.namespace()?, object.name_any(), object.uid()?);
@@ -154,6 +161,14 @@ impl Job {
     }
 }
 
+/// Takes out of a Job's status that it is suspended.
+fn resume(job: &mut DynamicObject) {
+    let conditions = job.data.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    if let Some(conditions) = conditions {
+        conditions.retain(|condition| condition["type"] != "Suspended");
+    }
+}
+
 /// The Jobs of all followed namespaces; clones share them.
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Inner>);
@@ -176,6 +191,8 @@ struct Known {
     /// The namespaces that are followed, and those of them whose Jobs are known.
     followed: HashSet<String>,
     listed: HashSet<String>,
+    /// UIDs of the Jobs that went last.
+    gone: VecDeque<String>,
     /// Names of the Jobs that run a hook.
     at_work: HashMap<HookOfRelease, BTreeSet<String>>,
     /// Hooks that an Operation waits for to be free.
@@ -366,20 +383,22 @@ impl Known {
             operation_of: BTreeMap::new(),
             followed: HashSet::new(),
             listed: HashSet::new(),
+            gone: VecDeque::new(),
             at_work: HashMap::new(),
             wanted: HashSet::new(),
             broken: HashMap::new(),
         }
     }
 
-    /// Keeps the newer of two forms of one Job; gives back what is kept.
+    /// Keeps the newer of two forms of one Job; gives back what is kept. A Job that is gone does not come back by the answer to
+    /// a write that its deletion has overtaken.
     fn insert(&mut self, mut job: Job) -> Arc<Job> {
         let place = (job.namespace.clone(), job.name.clone());
-        if let Some(known) = self.get(&place)
-            && known.uid == job.uid
-            && known.version > job.version
-        {
-            return known;
+        match self.get(&place) {
+            Some(known) if known.version > job.version && known.uid == job.uid => return known,
+            Some(known) if known.version > job.version => return Arc::new(job),
+            _ if self.gone.contains(&job.uid) => return Arc::new(job),
+            _ => {}
         }
         if job.needs_pods() {
             self.pods.follow(&job.namespace, &job.uid, &job.operation);
@@ -412,6 +431,10 @@ impl Known {
     fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
         let job = self.take(&(namespace.to_owned(), name.to_owned()))?;
         self.pods.release(namespace, &job.uid);
+        if self.gone.len() == MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(job.uid.clone());
         Some(job.operation.clone())
     }
 

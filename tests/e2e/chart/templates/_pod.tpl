@@ -1,6 +1,6 @@
-{{/* The spec of a hook's pod. Of .hook: script, image, pod (more of the spec), container (more of the container). */}}
+{{/* The spec of a hook's pod. Of .hook: script, image, pod (more of the spec), container (more of the container), own. */}}
 {{- define "shop.pod" -}}
-serviceAccountName: {{ .release }}
+serviceAccountName: {{ ternary .own .release (hasKey .hook "own") }}
 restartPolicy: Never
 terminationGracePeriodSeconds: 0
 {{- with .hook.pod }}
@@ -17,6 +17,10 @@ containers:
         valueFrom: {secretKeyRef: {name: {{ .release }}, key: password}}
       - name: CHART
         value: {{ .chart | quote }}
+    {{- if hasKey .hook "own" }}
+    envFrom:
+      - configMapRef: {name: {{ .own }}}
+    {{- end }}
     {{- with .hook.container }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

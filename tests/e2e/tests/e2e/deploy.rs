@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use e2e::{PATIENCE, Release, World, hookhost, ok, says, world};
+use e2e::{PATIENCE, Release, WAITS, World, hookhost, ok, says, world};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testbed::{Helm, Image};
@@ -15,9 +15,6 @@ const IMAGE: (&str, &str) = ("localhost/hookhost", "e2e");
 
 /// The cluster's id, for these installations.
 const CLUSTER_ID: &str = "cluster-in-pods";
-
-/// A hook that runs until the test says so.
-const WAITS: &str = "echo started; until [ -e /tmp/go ]; do sleep 0.1; done; echo went";
 
 /// One installation of the chart.
 struct Installed {
@@ -112,22 +109,6 @@ fn release(prefix: &str, gate: &str) -> Release {
     let world = world();
     let namespace = world.namespace(prefix, &[gate]);
     world.release("shop", &namespace, &json!({"hooks": {"waits": {"script": WAITS}}}))
-}
-
-/// Waits until a run's container has begun; gives back its pod.
-fn started(world: &World, namespace: &str, operation: &str) -> String {
-    let operation = world.until(namespace, operation, "running", |it| {
-        it["status"]["phase"] == "Running" && it["status"]["logsRef"]["name"].is_string()
-    });
-    let pod = operation["status"]["logsRef"]["name"].as_str().unwrap_or_default().to_owned();
-    world
-        .until_object(namespace, &format!("pod/{pod}"), "running", |pod| pod["status"]["phase"] == "Running");
-    pod
-}
-
-/// Lets a run that waits go on to its end.
-fn go(world: &World, namespace: &str, pod: &str) {
-    ok(world.cluster.kubectl(&["exec", pod, "--namespace", namespace, "--", "touch", "/tmp/go"]));
 }
 
 /// What the tests share that only look: installed by Helm 3, with a release in a namespace of its gate.
@@ -405,7 +386,7 @@ fn a_leader_that_ends_or_dies_is_followed_by_the_other_and_a_run_in_flight_ends_
     let installed = Installed::new(Helm::Four, "hookhost-led", "e2e=led", &[&release.namespace], 2);
     assert_eq!(installed.pods().len(), 2);
     let name = world.operation(&release, "waits", json!({}));
-    let pod = started(world, &release.namespace, &name);
+    let pod = world.started(&release.namespace, &name);
 
     // Told to end, it finishes what it does and gives the lease back: the other leads at its next look.
     let first = installed.leader();
@@ -431,7 +412,7 @@ fn a_leader_that_ends_or_dies_is_followed_by_the_other_and_a_run_in_flight_ends_
     }));
     kill(pod_of(&second));
     installed.leader_after(&second);
-    go(world, &release.namespace, &pod);
+    world.go(&release.namespace, &pod);
     let operation = world.phase(&release.namespace, &name, "Succeeded");
     assert_eq!(says(&operation, "Succeeded"), "True/HelmHookJobSucceeded");
     for kind in ["jobs", "pods"] {
@@ -474,7 +455,7 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
     world.phase(&kept.namespace, &finished, "Succeeded");
     let running = [&kept, &deleted].map(|release| {
         let operation = world.operation(release, "waits", json!({}));
-        let pod = started(world, &release.namespace, &operation);
+        let pod = world.started(&release.namespace, &operation);
         (operation, pod)
     });
     for (operation, release) in running.iter().zip([&kept, &deleted]) {
@@ -494,7 +475,7 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
 
     // Installed again, it tells the result of the run that ended meanwhile.
     let (operation, pod) = &running[0];
-    go(world, &kept.namespace, pod);
+    world.go(&kept.namespace, pod);
     let job = format!("job/{operation}");
     world.until_object(&kept.namespace, &job, "complete", |job| job["status"]["succeeded"] == 1);
     assert_eq!(

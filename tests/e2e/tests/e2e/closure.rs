@@ -1,0 +1,347 @@
+//! Hooks that need what Helm has deleted: a service account, its rights, a ConfigMap that are hooks themselves.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, hookhost, message, ok, says, world};
+use serde_json::{Value, json};
+
+/// A gate of its own: the host of these tests lends, which the shared one does not.
+const LENDING: &str = "e2e=closure";
+
+/// What the chart gives a hook of its own, all under one name.
+const OWN: [&str; 4] = ["serviceaccount", "configmap", "role", "rolebinding"];
+
+/// The host of these tests.
+fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let cluster = world().cluster;
+        let args = ["--namespace-gate", LENDING, "--closure", "--closure-cluster-objects", CLUSTER_OBJECT];
+        Host::start(cluster, &cluster.kubeconfig(), &args)
+    })
+}
+
+/// Makes a HookPolicy of a stock policy for hooks of a namespace, and waits until it is ready; gives back its name. Its module
+/// is in a ConfigMap there, where every host finds it: they all say in its status how it is.
+fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
+    let world = world();
+    let name = format!("{stock}-{}", world.number());
+    let built = hookhost();
+    let target = built.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let file = format!("--from-file=policy.wasm={}", target.join(format!("policies/{stock}.wasm")).display());
+    ok(world.cluster.kubectl(&["create", "configmap", &name, &file, "--namespace", namespace]));
+    spec["module"] = json!({"configMap": {"namespace": namespace, "name": name, "key": "policy.wasm"}});
+    spec["match"]["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+    let policy = json!({"apiVersion": "policy.vworkspace.io/v1alpha1", "kind": "HookPolicy",
+        "metadata": {"name": name}, "spec": spec});
+    world.apply("", &policy);
+    let is_ready = |it: &Value| says(it, "Ready").starts_with("True");
+    world.until_object("", &format!("hookpolicy/{name}"), "Ready", is_ready);
+    name
+}
+
+/// What of the whole cluster that host lends.
+const CLUSTER_OBJECT: &str = "ClusterRoleBinding/shop-wide";
+
+/// A release in a namespace of its own with the hook "owns", which has everything of its own and waits, and "quick", which
+/// does not wait.
+fn release(prefix: &str, more: &Value) -> Release {
+    host();
+    let world = world();
+    let namespace = world.namespace(prefix, &[LENDING]);
+    let quick = "echo settings of $CHART_OF_SETTINGS";
+    let mut values = json!({"hooks": {
+        "owns": {"own": {}, "script": WAITS, "spares": 1},
+        "quick": {"own": {}, "script": quick},
+    }});
+    if let (Some(hooks), Some(more)) = (values["hooks"].as_object_mut(), more.as_object()) {
+        hooks.extend(more.clone());
+    }
+    world.release("shop", &namespace, &values)
+}
+
+fn borrows() -> Value {
+    json!({"closure": true})
+}
+
+/// Which of what a hook has of its own are there.
+fn there(namespace: &str, hook: &str) -> Vec<&'static str> {
+    let is_there = |kind: &&&str| world().get(namespace, &format!("{kind}/shop-{hook}")).is_some();
+    OWN.iter().filter(is_there).copied().collect()
+}
+
+fn all_gone(world: &World, namespace: &str, hook: &str) {
+    for kind in OWN {
+        world.until_gone(namespace, &format!("{kind}/shop-{hook}"));
+    }
+}
+
+/// Whether a hook's own account may.
+fn can(namespace: &str, hook: &str, verb: &str, resource: &str) -> bool {
+    let account = format!("--as=system:serviceaccount:{namespace}:shop-{hook}");
+    let args = ["auth", "can-i", verb, resource, "--namespace", namespace, &account];
+    world().cluster.kubectl(&args).is_ok_and(|answer| answer == "yes")
+}
+
+/// UIDs of the Jobs that own an object.
+fn owners(object: &Value) -> Vec<String> {
+    let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    let mut uids: Vec<String> =
+        owners.iter().filter_map(|owner| owner["uid"].as_str().map(str::to_owned)).collect();
+    uids.sort();
+    uids
+}
+
+#[test]
+fn a_hook_has_its_account_and_rights_while_it_runs_and_nobody_has_them_before_or_after() {
+    let world = world();
+    let release = release("borrows", &json!({}));
+    let namespace = &release.namespace;
+    assert_eq!(there(namespace, "owns"), [""; 0]);
+    assert!(!can(namespace, "owns", "patch", "deployments.apps"));
+
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    assert_eq!(there(namespace, "owns"), OWN);
+    assert!(can(namespace, "owns", "patch", "deployments.apps"));
+    assert!(
+        !can(namespace, "owns", "delete", "deployments.apps") && !can(namespace, "owns", "list", "secrets")
+    );
+    let job = world.get(namespace, &format!("job/{name}")).unwrap();
+    for kind in OWN {
+        let object = world.get(namespace, &format!("{kind}/shop-owns")).unwrap();
+        assert_eq!(owners(&object), [job["metadata"]["uid"].as_str().unwrap()], "{object:#}");
+        assert!(object["metadata"]["annotations"].get("helm.sh/hook").is_none(), "{object:#}");
+    }
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "owns");
+    assert!(!can(namespace, "owns", "patch", "deployments.apps"));
+
+    let name = world.operation(&release, "quick", borrows());
+    let operation = world.phase(namespace, &name, "Succeeded");
+    let log = world.pod_log(namespace, operation["status"]["logsRef"]["name"].as_str().unwrap());
+    assert!(log.starts_with("settings of 1.0.0"), "{log}");
+    all_gone(world, namespace, "quick");
+}
+
+#[test]
+fn a_loan_costs_a_write_to_make_it_and_one_to_take_it_back() {
+    let world = world();
+    let release = release("counted", &json!({"plain": {"script": "echo done"}}));
+    let namespace = &release.namespace;
+    let writes = |hook: &str, parameters: Value| {
+        let before = world.requests(namespace).len();
+        let name = world.operation(&release, hook, parameters);
+        world.phase(namespace, &name, "Succeeded");
+        let is_let_go = || {
+            let job = world.get(namespace, &format!("job/{name}"))?;
+            job["metadata"]["finalizers"].is_null().then_some(())
+        };
+        ok(world.cluster.eventually("the Job is let go", PATIENCE, is_let_go));
+        // Its last Event is sent when all else is done.
+        let event = format!("fieldSelector=regarding.name={name},reason=OperationSucceeded");
+        let events = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events?{event}");
+        let is_told = || {
+            let list = world.cluster.kubectl(&["get", "--raw", &events]).ok()?;
+            (!list.contains("\"items\":[]")).then_some(())
+        };
+        ok(world.cluster.eventually("the last Event", PATIENCE, is_told));
+        let requests = world.requests(namespace).split_off(before);
+        let is_write = |request: &String| !request.starts_with("get ") && !request.starts_with("list ");
+        requests.into_iter().filter(is_write).collect::<Vec<_>>()
+    };
+    let (plain, lent) = (writes("plain", json!({})), writes("quick", borrows()));
+    let of = |verb: &str, plural: &str| {
+        let start = format!("{verb} {plural}/");
+        lent.iter().filter(|write| write.starts_with(&start)).count()
+    };
+    for plural in ["serviceaccounts", "configmaps", "rolebindings"] {
+        assert_eq!((of("create", plural), of("delete", plural)), (1, 1), "{plural}: {lent:#?}");
+    }
+    // A role is rehearsed first, so that nothing is made of a run that cannot have its rights.
+    assert_eq!((of("create", "roles"), of("delete", "roles")), (2, 1), "{lent:#?}");
+    // And the Job is let start.
+    assert_eq!(lent.len(), plain.len() + 2 * OWN.len() + 2, "{plain:#?}\n{lent:#?}");
+}
+
+#[test]
+fn two_runs_at_once_share_what_they_both_need_until_the_last_of_them_is_over() {
+    let world = world();
+    let release = release("shares", &json!({}));
+    let namespace = &release.namespace;
+    let first = world.operation(&release, "owns", borrows());
+    let first_pod = world.started(namespace, &first);
+    let uid = world.get(namespace, "serviceaccount/shop-owns").unwrap()["metadata"]["uid"].clone();
+    let second = world.operation(&release, "owns-spare-1", borrows());
+    let second_pod = world.started(namespace, &second);
+    let account = world.get(namespace, "serviceaccount/shop-owns").unwrap();
+    assert_eq!((owners(&account).len(), &account["metadata"]["uid"]), (2, &uid), "{account:#}");
+
+    world.go(namespace, &first_pod);
+    world.phase(namespace, &first, "Succeeded");
+    for kind in OWN {
+        let object = format!("{kind}/shop-owns");
+        world.until_object(namespace, &object, "one run's", |object| owners(object).len() == 1);
+    }
+    assert!(can(namespace, "owns", "patch", "deployments.apps"), "the second still runs");
+    world.go(namespace, &second_pod);
+    world.phase(namespace, &second, "Succeeded");
+    all_gone(world, namespace, "owns");
+}
+
+#[test]
+fn an_account_that_was_there_before_is_used_and_left_untouched() {
+    let world = world();
+    let release = release("before", &json!({}));
+    let namespace = &release.namespace;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "shop-quick",
+        "labels": {"of": "somebody-else"}}});
+    let before = world.apply(namespace, &account);
+    let name = world.operation(&release, "quick", borrows());
+    world.phase(namespace, &name, "Succeeded");
+    for kind in &OWN[1..] {
+        world.until_gone(namespace, &format!("{kind}/shop-quick"));
+    }
+    let after = world.get(namespace, "serviceaccount/shop-quick").unwrap();
+    for field in ["uid", "resourceVersion"] {
+        assert_eq!(after["metadata"][field], before["metadata"][field], "{after:#}");
+    }
+}
+
+#[test]
+fn whoever_cancels_or_deletes_a_run_leaves_nothing_of_what_it_borrowed() {
+    let world = world();
+    let release = release("cancelled", &json!({}));
+    let namespace = &release.namespace;
+    let name = world.operation(&release, "owns", borrows());
+    world.started(namespace, &name);
+    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
+    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    world.phase(namespace, &name, "Cancelled");
+    all_gone(world, namespace, "owns");
+
+    let name = world.operation(&release, "owns", borrows());
+    world.started(namespace, &name);
+    world.delete(namespace, &format!("operation/{name}"), None);
+    world.until_gone(namespace, &format!("job/{name}"));
+    all_gone(world, namespace, "owns");
+}
+
+#[test]
+fn a_namespace_that_is_deleted_while_its_hook_borrows_goes() {
+    let world = world();
+    let release = release("doomed", &json!({}));
+    let name = world.operation(&release, "owns", borrows());
+    world.started(&release.namespace, &name);
+    // Flux would install it again as long as it can, and its finalizer waits for that.
+    world.patch(&release.namespace, "helmrelease/shop", &json!({"metadata": {"finalizers": null}}));
+    world.delete("", &format!("namespace/{}", release.namespace), None);
+    world.until_gone("", &format!("namespace/{}", release.namespace));
+}
+
+#[test]
+fn an_upgrade_in_the_middle_has_its_own_and_the_run_touches_none_of_it() {
+    let world = world();
+    // The same objects are hooks of an upgrade, too.
+    let release = release(
+        "upgraded",
+        &json!({"both": {"own": {}, "script": "sleep 2", "events": "pre-upgrade"},
+        "holds": {"script": "true"}}),
+    );
+    let namespace = &release.namespace;
+    let name = world.operation(&release, "both", borrows());
+    let made = world.until_object(namespace, "serviceaccount/shop-both", "made", |_| true);
+    world.patch(namespace, "helmrelease/shop", &json!({"spec": {"values": {"secret": "another"}}}));
+    let others = |it: &Value| it["metadata"]["uid"] != made["metadata"]["uid"];
+    world.until_object(namespace, "serviceaccount/shop-both", "Helm's", others);
+    world.ready(&release);
+    let operation = world.until(namespace, &name, "over", |it| it["status"]["finishedAt"].is_string());
+    assert_eq!(says(&operation, "Succeeded"), "True/HelmHookJobSucceeded", "{operation:#}");
+    all_gone(world, namespace, "both");
+}
+
+#[test]
+fn without_the_opt_ins_a_run_waits_and_says_which_would_help() {
+    let world = world();
+    let blocked = |release: &Release, hook: &str, parameters: Value| {
+        let name = world.operation(release, hook, parameters);
+        message(&world.blocked(&release.namespace, &name, "DependencyMissing"), "Blocked")
+    };
+    let values = json!({"hooks": {"quick": {"own": {}, "script": "true"}}});
+    let off = world.release("shop", &world.namespace("off", &[GATE]), &values);
+    let message = blocked(&off, "quick", borrows());
+    assert!(
+        message.contains("ServiceAccount \"shop-quick\"") && message.contains("closure.enabled"),
+        "{message}"
+    );
+    assert!(message.contains("RoleBinding \"shop-quick\""), "{message}");
+
+    let release = release("opts", &json!({}));
+    let message = blocked(&release, "quick", json!({}));
+    assert!(message.contains("parameters.closure: true"), "{message}");
+    assert_eq!(there(&release.namespace, "quick"), [""; 0]);
+    // A HookPolicy's word counts for all that it matches; one that forbids counts most.
+    let says = |closure: &str| {
+        let spec = json!({"match": {"hooks": ["shop-owns"]}, "closure": closure});
+        policy(&release.namespace, "deadline-cap", spec)
+    };
+    says("Allow");
+    let name = world.operation(&release, "owns", json!({}));
+    let pod = world.started(&release.namespace, &name);
+    world.go(&release.namespace, &pod);
+    world.phase(&release.namespace, &name, "Succeeded");
+    let strict = says("Forbid");
+    let message = blocked(&release, "owns", borrows());
+    assert!(message.contains(&format!("The HookPolicy \"{strict}\" forbids")), "{message}");
+}
+
+#[test]
+fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
+    let world = world();
+    let namespace = world.namespace("beyond", &[LENDING]);
+    let subjects = |hook: &str| json!([{"kind": "ServiceAccount", "name": format!("shop-{hook}"), "namespace": namespace}]);
+    let binding = |kind: &str, hook: &str, metadata: Value| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": subjects(hook)})
+    };
+    let own = |more: Value| json!({"own": {"more": more}, "script": WAITS});
+    let values = json!({"hooks": {
+        "far": own(binding("RoleBinding", "far", json!({"name": "shop-far", "namespace": "kube-system"}))),
+        "cluster": own(binding("ClusterRoleBinding", "cluster", json!({"name": "shop-cluster"}))),
+        "wide": own(binding("ClusterRoleBinding", "wide", json!({"name": "shop-wide"}))),
+    }});
+    host();
+    let release = world.release("shop", &namespace, &values);
+    for (hook, word) in [("far", "in \"kube-system\""), ("cluster", "closure.clusterObjects")] {
+        let name = world.operation(&release, hook, borrows());
+        let message = world.refused(&namespace, &name, "ClosureRefused");
+        assert!(message.contains(word), "{message}");
+        assert_eq!(there(&namespace, hook), [""; 0]);
+    }
+    // The one that the host may make: it acts on the cluster for as long as the run does.
+    let name = world.operation(&release, "wide", borrows());
+    let pod = world.started(&namespace, &name);
+    let account = format!("--as=system:serviceaccount:{namespace}:shop-wide");
+    let elsewhere = ["auth", "can-i", "get", "pods", "--namespace", "kube-system", &account];
+    assert_eq!(ok(world.cluster.kubectl(&elsewhere)).trim_end(), "yes");
+    world.go(&namespace, &pod);
+    world.phase(&namespace, &name, "Succeeded");
+    world.until_gone("", "clusterrolebinding/shop-wide");
+    all_gone(world, &namespace, "wide");
+}
+
+#[test]
+fn rights_on_all_secrets_are_denied_by_the_allowlist() {
+    let world = world();
+    let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]);
+    let release = release("greedy", &json!({"greedy": {"own": {"rules": rules}, "script": "true"}}));
+    let settings = json!({"allow": [{"destructive": true}]});
+    policy(&release.namespace, "hook-allowlist", json!({"settings": settings}));
+    let name = world.operation(&release, "greedy", borrows());
+    let message = world.refused(&release.namespace, &name, "PolicyDenied");
+    assert!(message.contains("Role \"shop-greedy\", which grants * on secrets"), "{message}");
+    assert_eq!(there(&release.namespace, "greedy"), [""; 0]);
+}
