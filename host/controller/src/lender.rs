@@ -154,10 +154,15 @@ fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
                 "the API server does not let hookhost make the {object}, which the hook needs: {}",
                 text::printable(&message)
             );
-            Some(if is_final {
-                Refusal::fail(Reason::ClosureRefused, message)
-            } else {
-                Refusal::wait(Reason::AccessForbidden, message)
+            Some(match is_final {
+                true => Refusal::fail(Reason::ClosureRefused, message),
+                false if object.kind.is_rbac() => {
+                    let message = format!(
+                        "{message}. Whoever installed hookhost can let it make such roles (Helm value closure.grantAnyRole)"
+                    );
+                    Refusal::wait(Reason::AccessForbidden, message)
+                }
+                false => Refusal::wait(Reason::AccessForbidden, message),
             })
         }
     }

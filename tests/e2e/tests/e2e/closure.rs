@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 
 use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, hookhost, message, ok, says, world};
 use serde_json::{Value, json};
+use testbed::Helm;
+
+use crate::installed::Installed;
 
 /// A gate of its own: the host of these tests lends, which the shared one does not.
 const LENDING: &str = "e2e=closure";
@@ -344,4 +347,63 @@ fn rights_on_all_secrets_are_denied_by_the_allowlist() {
     let message = world.refused(&release.namespace, &name, "PolicyDenied");
     assert!(message.contains("Role \"shop-greedy\", which grants * on secrets"), "{message}");
     assert_eq!(there(&release.namespace, "greedy"), [""; 0]);
+}
+
+#[test]
+fn hookhosts_own_account_makes_no_role_that_it_may_not_and_has_nothing_more_during_and_after_a_run() {
+    let world = world();
+    let gate = "e2e=closure-in-pods";
+    let namespace = world.namespace("closure-in-pods", &[gate]);
+    let values = json!({"hooks": {"owns": {"own": {}, "script": WAITS}}});
+    let release = world.release("shop", &namespace, &values);
+    let installed = Installed::new(Helm::Four, "hookhost-closure", gate, &[&namespace], 1);
+    let account = format!("--as=system:serviceaccount:{}:{}", installed.at, installed.name);
+    let can_i = |what: &str| {
+        let (verb, resource) = what.split_once(' ').unwrap_or_default();
+        let args = ["auth", "can-i", verb, resource, "--namespace", &namespace, &account];
+        world.cluster.kubectl(&args).is_ok_and(|answer| answer == "yes")
+    };
+    let table = |granted: &[&str]| {
+        let asked = [
+            "create roles",
+            "escalate roles",
+            "bind clusterroles",
+            "delete secrets",
+            "list secrets",
+            "patch deployments.apps",
+            "create clusterroles",
+            "impersonate serviceaccounts",
+        ];
+        for what in asked {
+            assert_eq!(can_i(what), granted.contains(&what), "{what}, of {granted:?}");
+        }
+    };
+    table(&[]);
+    let name = world.operation(&release, "owns", borrows());
+    let message = message(&world.blocked(&namespace, &name, "DependencyMissing"), "Blocked");
+    assert!(message.contains("closure.enabled"), "{message}");
+    world.delete(&namespace, &format!("operation/{name}"), None);
+
+    installed.upgrade(&["closure.enabled=true"]);
+    table(&["create roles", "delete secrets"]);
+    let name = world.operation(&release, "owns", borrows());
+    let operation = world.blocked(&namespace, &name, "AccessForbidden");
+    let message = e2e::message(&operation, "Blocked");
+    assert!(message.contains("attempting to grant RBAC permissions not currently held"), "{message}");
+    assert!(message.contains("Role \"shop-owns\"") && message.contains("closure.grantAnyRole"), "{message}");
+    assert_eq!(there(&namespace, "owns"), [""; 0]);
+    assert!(world.of_operation(&namespace, "jobs", &operation).is_empty());
+    world.delete(&namespace, &format!("operation/{name}"), None);
+
+    installed.upgrade(&["closure.grantAnyRole=true"]);
+    let granted = ["create roles", "escalate roles", "bind clusterroles", "delete secrets"];
+    table(&granted);
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(&namespace, &name);
+    assert!(can(&namespace, "owns", "patch", "deployments.apps"));
+    table(&granted);
+    world.go(&namespace, &pod);
+    world.phase(&namespace, &name, "Succeeded");
+    all_gone(world, &namespace, "owns");
+    table(&granted);
 }

@@ -1,108 +1,16 @@
 //! hookhost in the cluster, as its Helm chart installs it: a pod of its own image, with its own account and no more rights.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use e2e::{PATIENCE, Release, WAITS, World, hookhost, ok, says, world};
+use e2e::{PATIENCE, Release, WAITS, World, ok, says, world};
+
+use crate::installed::{CLUSTER_ID, Installed, chart, pod_of};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use testbed::{Helm, Image};
-
-/// The image that the pods run; loaded, never pulled.
-const IMAGE: (&str, &str) = ("localhost/hookhost", "e2e");
-
-/// The cluster's id, for these installations.
-const CLUSTER_ID: &str = "cluster-in-pods";
-
-/// One installation of the chart.
-struct Installed {
-    helm: Helm,
-    /// The release's name, and that of everything in it.
-    name: &'static str,
-    /// Its own namespace.
-    at: String,
-}
-
-fn chart() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().and_then(Path::parent).unwrap_or(here).join("deploy/hookhost")
-}
-
-impl Installed {
-    /// Installs the chart for the namespaces of a gate, in a namespace that takes nothing but "restricted" pods.
-    fn new(helm: Helm, name: &'static str, gate: &str, namespaces: &[&str], replicas: u32) -> Installed {
-        load_image();
-        let at = world().namespace(name, &["pod-security.kubernetes.io/enforce=restricted"]);
-        let installed = Installed { helm, name, at };
-        installed.install(name, gate, namespaces, replicas);
-        installed
-    }
-
-    fn install(&self, name: &str, gate: &str, namespaces: &[&str], replicas: u32) {
-        let (repository, tag) = IMAGE;
-        let sets = [
-            format!("image.repository={repository}"),
-            format!("image.tag={tag}"),
-            format!("clusterId={CLUSTER_ID}"),
-            format!("namespaceGate={gate}"),
-            format!("namespaces={{{}}}", namespaces.join(",")),
-            format!("replicas={replicas}"),
-            // The world has them already, from `hookhost crds`.
-            "crds.operation=false,crds.applicationInstance=false,crds.hookPolicy=false".to_owned(),
-        ];
-        let chart = chart().display().to_string();
-        let mut args = vec!["install", name, &chart, "--namespace", &self.at, "--wait", "--timeout=120s"];
-        for set in &sets {
-            args.extend(["--set", set]);
-        }
-        if let Err(error) = world().cluster.helm(self.helm, &args) {
-            panic!("{error}\n{}", self.kubectl(&["describe", "pods"]));
-        }
-    }
-
-    fn kubectl(&self, args: &[&str]) -> String {
-        ok(world().cluster.kubectl(&[args, &["--namespace", &self.at]].concat()))
-    }
-
-    /// The controllers' pods.
-    fn pods(&self) -> Vec<String> {
-        let selector =
-            format!("app.kubernetes.io/instance={},app.kubernetes.io/component=controller", self.name);
-        let pods = world().list(&self.at, "pods", &selector);
-        pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
-    }
-
-    /// Waits until a hookhost other than this one holds the Lease; gives back its identity. A container that is started again
-    /// is another hookhost in the same pod.
-    fn leader_after(&self, former: &str) -> String {
-        let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-        let lease =
-            world().until_object(&self.at, &format!("lease/{}", self.name), "held by another", |lease| {
-                !pod_of(&holder(lease)).is_empty() && holder(lease) != former
-            });
-        holder(&lease)
-    }
-
-    fn leader(&self) -> String {
-        self.leader_after("")
-    }
-}
-
-/// The pod of a hookhost, by its identity.
-fn pod_of(holder: &str) -> &str {
-    holder.rsplit_once('_').map_or("", |(pod, _)| pod)
-}
-
-/// Makes the image as the Dockerfile does, from the binary of this build.
-fn load_image() {
-    static LOADED: OnceLock<()> = OnceLock::new();
-    LOADED.get_or_init(|| {
-        let image = ok(Image::new(&format!("{}:{}", IMAGE.0, IMAGE.1)).program(&hookhost(), "/hookhost"));
-        ok(world().cluster.load(&image.entrypoint(&["/hookhost"]).user("65532:65532")));
-    });
-}
+use testbed::Helm;
 
 /// A release in a namespace of its own that has this gate.
 fn release(prefix: &str, gate: &str) -> Release {

@@ -6,6 +6,7 @@ mod closure;
 mod deploy;
 mod faults;
 mod input;
+mod installed;
 mod kill;
 mod leaks;
 mod lifecycle;
