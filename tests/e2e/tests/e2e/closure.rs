@@ -143,17 +143,13 @@ fn a_loan_costs_a_write_to_make_it_and_one_to_take_it_back() {
             job["metadata"]["finalizers"].is_null().then_some(())
         };
         ok(world.cluster.eventually("the Job is let go", PATIENCE, is_let_go));
-        // Its last Event is sent when all else is done.
-        let event = format!("fieldSelector=regarding.name={name},reason=OperationSucceeded");
-        let events = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events?{event}");
-        let is_told = || {
-            let list = world.cluster.kubectl(&["get", "--raw", &events]).ok()?;
-            (!list.contains("\"items\":[]")).then_some(())
-        };
-        ok(world.cluster.eventually("the last Event", PATIENCE, is_told));
         let requests = world.requests(namespace).split_off(before);
-        let is_write = |request: &String| !request.starts_with("get ") && !request.starts_with("list ");
-        requests.into_iter().filter(is_write).collect::<Vec<_>>()
+        // How many notices and Events there are depends on how busy the cluster is; the kill matrix holds their bound.
+        let is_of_run = |request: &String| {
+            let is_read = request.starts_with("get ") || request.starts_with("list ");
+            !is_read && !request.contains(" operations/") && !request.contains(" events/")
+        };
+        requests.into_iter().filter(is_of_run).collect::<Vec<_>>()
     };
     let (plain, lent) = (writes("plain", json!({})), writes("quick", borrows()));
     let of = |verb: &str, plural: &str| {
