@@ -41,6 +41,9 @@ pub(crate) struct Corpus {
     /// Run each hook on a cluster of this machine, with containers that look for their mounts, variables and token; needs root
     #[arg(long)]
     cluster: bool,
+    /// Take hookhost as installed for all cluster roles and bindings that the hooks need, instead of for none
+    #[arg(long)]
+    cluster_objects: bool,
     /// How the report is printed
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -70,7 +73,7 @@ pub(crate) fn corpus(corpus: &Corpus) -> Result<()> {
     if corpus.cluster {
         return boxed::run(corpus);
     }
-    let (report, _) = judged(&corpus.dir())?;
+    let (report, _) = judged(&corpus.dir(), corpus.cluster_objects)?;
     for (file, why) in &report.others {
         say(&format!("no record: {file}: {why}"));
     }
@@ -92,14 +95,15 @@ impl Corpus {
     }
 }
 
-/// The report on a folder, without a cluster, and the file of each of its records.
-fn judged(dir: &Path) -> Result<(Report, Vec<File>)> {
+/// The report on a folder, without a cluster, and the file of each of its records. Whether hookhost makes objects without a
+/// namespace is given.
+fn judged(dir: &Path, cluster_objects: bool) -> Result<(Report, Vec<File>)> {
     let mut report = Report::default();
     let mut files = Vec::new();
     for file in File::all(dir)? {
         match record(&file) {
             Ok(record) => {
-                report.entries.push(Entry::of(&file.name, &record, &record.hooks()));
+                report.entries.push(Entry::of(&file.name, &record, &record.hooks(), cluster_objects));
                 files.push(file);
             }
             Err(error) => report.others.push((file.name, format!("{error:#}"))),
@@ -123,12 +127,27 @@ mod tests {
     #[test]
     fn the_report_on_the_fixtures_is_the_golden_one() {
         let fixtures = root().join("tests/fixtures");
-        let report = judged(&fixtures.join("records")).unwrap().0.to_table();
+        let report = judged(&fixtures.join("records"), false).unwrap().0.to_table();
         let golden = fixtures.join("corpus.txt");
         if std::env::var_os("HOOKHOST_UPDATE_GOLDEN").is_some() {
             fs::write(&golden, &report).unwrap();
         }
         assert_eq!(report, fs::read_to_string(&golden).unwrap());
+    }
+
+    #[test]
+    fn with_cluster_objects_no_closure_of_the_fixtures_is_refused() {
+        let [without, with] =
+            [false, true].map(|with| judged(&root().join("tests/fixtures/records"), with).unwrap().0);
+        assert!(without.cluster_objects().is_empty());
+        let names = ["closure-admission", "closure-never-run-admission"];
+        let each =
+            ["ClusterRole", "ClusterRoleBinding"].map(|kind| names.map(|name| format!("{kind}/{name}")));
+        assert_eq!(with.cluster_objects(), each.into_iter().flatten().collect());
+        let refused =
+            |report: &Report| report.to_table().matches("closure has cluster-scoped objects").count();
+        assert_eq!((refused(&without), refused(&with)), (4, 0));
+        assert_eq!(with.count("withClosure"), without.count("withClosure") + 4);
     }
 
     #[test]
@@ -138,7 +157,7 @@ mod tests {
         fs::write(dir.path().join("below/notes.txt"), "a: [").unwrap();
         fs::write(dir.path().join("empty"), "").unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("circle")).unwrap();
-        let (report, _) = judged(dir.path()).unwrap();
+        let (report, _) = judged(dir.path(), false).unwrap();
         let names: Vec<&str> = report.others.iter().map(|(file, _)| file.as_str()).collect();
         assert_eq!((names, report.entries.len()), (vec!["below/notes.txt", "empty"], 0));
     }

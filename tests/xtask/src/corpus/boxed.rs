@@ -39,7 +39,8 @@ pub(super) fn run(corpus: &Corpus) -> Result<()> {
     policies::hookhost(Profile::Dev)?;
     let mut play = command(std::env::current_exe()?);
     play.arg("corpus-in-a-box").arg(std::path::absolute(corpus.dir())?);
-    let status = play.arg("--output").arg(corpus.output.word()).status()?;
+    play.arg("--output").arg(corpus.output.word());
+    let status = play.args(corpus.cluster_objects.then_some("--cluster-objects")).status()?;
     if !status.success() {
         bail!("the corpus on the cluster ended with {status}; logs are in {}", dir().display());
     }
@@ -51,7 +52,7 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
     let programs = Programs::build(say)?;
     testbed::isolate()?;
     let hookhost = target().join("debug/hookhost");
-    let (mut report, files) = judged(&corpus.dir())?;
+    let (mut report, files) = judged(&corpus.dir(), corpus.cluster_objects)?;
     let mut rounds = Rounds::default();
     for (n, file) in files.iter().enumerate() {
         match Prepared::of(file, n, &stage(Path::new(""))) {
@@ -66,7 +67,9 @@ pub(crate) fn play(corpus: &Corpus) -> Result<()> {
         let start = Instant::now();
         say(&format!("── cluster {} of {count}, for {} records", n + 1, releases.len()));
         let cluster = options().start(&programs, &dir())?;
-        let _host = Host::start(&cluster, &hookhost, &dir().join(format!("hookhost-{}.log", n + 1)))?;
+        let log = dir().join(format!("hookhost-{}.log", n + 1));
+        let objects = releases.iter().flat_map(|&release| report.entries[release].cluster_objects());
+        let _host = Host::start(&cluster, &hookhost, &objects.collect(), &log)?;
         play_round(&cluster, &files, &releases, &mut report)?;
         say(&format!("   {}", seconds(start.elapsed())));
     }
@@ -117,7 +120,8 @@ fn play_round(cluster: &Cluster, files: &[File], releases: &[usize], report: &mu
 struct Host(Child);
 
 impl Host {
-    fn start(cluster: &Cluster, hookhost: &Path, log: &Path) -> Result<Host> {
+    /// Starts one that is installed for these objects without a namespace.
+    fn start(cluster: &Cluster, hookhost: &Path, objects: &BTreeSet<String>, log: &Path) -> Result<Host> {
         let crds = output(command(hookhost).arg("crds"))?;
         cluster.apply("default", &crds)?;
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
@@ -133,6 +137,7 @@ impl Host {
             "--admin-address",
             "127.0.0.1:0",
         ]);
+        host.args(objects.iter().flat_map(|object| ["--closure-cluster-objects", object]));
         host.args(["--log-level", "hookhost=debug,info", "--kubeconfig"]).arg(cluster.kubeconfig());
         // Nothing of this user's.
         host.env("HOME", cluster.logs()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);

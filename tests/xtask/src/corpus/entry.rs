@@ -9,7 +9,7 @@ use hookhost_core::text::printable;
 use serde_json::{Value, json};
 
 use super::end::{End, Way};
-use super::verdict::{Verdict, is_meant};
+use super::verdict::{self, Verdict, is_meant};
 use crate::run::say;
 
 /// A release record.
@@ -39,15 +39,22 @@ pub(super) struct Judged {
 }
 
 impl Entry {
-    /// The entry of a file's record, whose hooks are given, since listing them takes a while.
-    pub(super) fn of(file: &str, record: &Record, hooks: &[Hook]) -> Entry {
+    /// The entry of a file's record, whose hooks are given, since listing them takes a while; and whether hookhost makes
+    /// objects without a namespace.
+    pub(super) fn of(file: &str, record: &Record, hooks: &[Hook], cluster_objects: bool) -> Entry {
         let meant = hooks.iter().filter(|hook| is_meant(hook));
         Entry {
             file: file.to_owned(),
             chart: (record.chart.name.clone(), record.chart.version.clone()),
             release: (record.name.clone(), record.namespace.clone(), record.revision),
-            hooks: meant.map(|hook| Judged::of(hook, hooks, record)).collect(),
+            hooks: meant.map(|hook| Judged::of(hook, hooks, record, cluster_objects)).collect(),
         }
+    }
+
+    /// Objects without a namespace that hookhost has to be installed for, so that what is said of the hooks is so.
+    pub(super) fn cluster_objects(&self) -> impl Iterator<Item = String> {
+        let hooks = self.hooks.iter().filter(|hook| hook.verdict == Verdict::WithClosure);
+        hooks.flat_map(|hook| verdict::cluster_objects(&hook.closure))
     }
 
     /// Tells what became of its hooks, once all have come to an end.
@@ -84,8 +91,8 @@ impl Entry {
 }
 
 impl Judged {
-    fn of(hook: &Hook, hooks: &[Hook], record: &Record) -> Judged {
-        let (verdict, closure) = Verdict::of(hook, hooks, record);
+    fn of(hook: &Hook, hooks: &[Hook], record: &Record, cluster_objects: bool) -> Judged {
+        let (verdict, closure) = Verdict::of(hook, hooks, record, cluster_objects);
         Judged {
             name: hook.name.clone(),
             kind: hook.kind.clone(),

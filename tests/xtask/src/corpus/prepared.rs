@@ -6,6 +6,7 @@ use std::slice;
 
 use anyhow::{Result, anyhow};
 use hookhost_core::hook::{self, Hook, StoredHook};
+use hookhost_core::kind::Kind;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
@@ -140,7 +141,10 @@ fn keys(record: &Record, surroundings: &Surroundings, hooks: &[Hook]) -> BTreeSe
     };
     let objects =
         surroundings.objects().map(|object| key(&text(object, "/kind"), &text(object, "/metadata/name")));
-    let hooks = hooks.iter().map(|hook| key(&hook.kind, &hook.name));
+    let hooks = hooks.iter().map(|hook| match Kind::of(&hook.api_version, &hook.kind) {
+        Some(kind) if !kind.is_namespaced() => [String::new(), hook.kind.clone(), hook.name.clone()],
+        _ => key(&hook.kind, &hook.name),
+    });
     objects.chain(hooks).chain([key("Release", &record.name)]).collect()
 }
 
@@ -207,5 +211,7 @@ mod tests {
             "Secret sh.helm.release.v1.closure.v2",
         ];
         assert_eq!(made, expected.map(str::to_owned).into());
+        // Of these a cluster has one, whatever the namespace.
+        assert!(prepared.keys.contains(&["", "ClusterRole", "closure-admission"].map(str::to_owned)));
     }
 }

@@ -1,6 +1,6 @@
 //! A *report* tells of a whole corpus: of each record how many of its hooks can be run, or did, and the sums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,12 @@ impl Report {
         let names = [format!("{} records", self.entries.len()), String::new(), String::new()];
         table.row(names.into_iter().chain(self.counts(self.hooks())));
         table.row(["", "", "", ""].map(str::to_owned).into_iter().chain(self.shares()));
-        format!("{}\n{} other files, which are no records\n", table.render(SUMS), self.others.len())
+        let others = format!("{} other files, which are no records\n", self.others.len());
+        let objects = match self.cluster_objects().len() {
+            0 => String::new(),
+            count => format!("{count} cluster roles and bindings for which hookhost is installed\n"),
+        };
+        format!("{}\n{others}{objects}", table.render(SUMS))
     }
 
     /// For programs.
@@ -64,6 +69,7 @@ impl Report {
         json!({
             "records": self.entries.iter().map(Entry::to_json).collect::<Vec<_>>(),
             "otherFiles": others.collect::<Vec<_>>(),
+            "clusterObjects": self.cluster_objects(),
             "sums": sums,
         })
     }
@@ -98,6 +104,11 @@ impl Report {
     /// How many hooks are, or ended, so.
     pub(super) fn count(&self, wanted: &str) -> usize {
         self.hooks().filter(|hook| word(hook) == wanted).count()
+    }
+
+    /// The cluster roles and bindings for which hookhost is installed.
+    pub(super) fn cluster_objects(&self) -> BTreeSet<String> {
+        self.entries.iter().flat_map(Entry::cluster_objects).collect()
     }
 
     fn hooks(&self) -> impl Iterator<Item = &Judged> {
