@@ -21,6 +21,7 @@
 mod ahead;
 mod borrow;
 mod decide;
+mod event;
 mod finished;
 mod follow;
 mod needs;
@@ -196,6 +197,7 @@ impl Context {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject).await,
+            _ if subject.whole_event().is_some() => self.event(subject, &jobs).await,
             [job] if job.is_unopened() => self.reopen(subject, job).await,
             [job] => self.follow(subject, job).await,
             [first, ..] => {

@@ -11,12 +11,14 @@
 //! hookhost can run it, the API server says so, and a chart is not repaired silently.
 
 mod annotation;
+mod step;
 mod strip;
 #[cfg(test)]
 mod tests;
 
 pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
+pub use step::{STEP, Step};
 pub(crate) use strip::without_foreign_keys;
 pub use strip::{Place, STRIP, Strip};
 
@@ -101,12 +103,14 @@ impl CloneError {
     }
 }
 
-/// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there.
+/// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there,
+/// and one that is a step until it is its turn.
 pub fn clone(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
     borrowed: Option<&Borrowed>,
+    step: Option<Step>,
 ) -> Result<Cloned, CloneError> {
     let manifest = &request.hook.manifest;
     hook::check(manifest, &request.release.namespace)
@@ -142,17 +146,20 @@ pub fn clone(
         };
     }
 
-    if borrowed.is_some() {
+    if borrowed.is_some() || step.is_some() {
         spec.insert("suspend".to_owned(), json!(true));
     }
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(request, solved, policies),
+        "metadata": metadata(request, solved, policies, step),
         "spec": spec,
     });
     if let Some(borrowed) = borrowed {
         job["metadata"]["annotations"][CLOSURE] = json!(borrowed.to_text());
+    }
+    if let Some(step) = step {
+        job["metadata"]["annotations"][STEP] = json!(step.to_string());
     }
     Ok(Cloned { job, stripped })
 }
@@ -185,7 +192,9 @@ pub fn is_same_namespace(request: &Request) -> bool {
 ///
 /// It will not do where pods could not carry it as a label or hostname, nor across namespaces, where two Operations of
 /// one name may meet; then the name is cut and ends in a hash of the Operation's UID.
-pub fn job_name(request: &Request) -> String {
+///
+/// A step's has its number at the end, which cannot be cut off.
+pub fn job_name(request: &Request, step: Option<Step>) -> String {
     let operation = &request.operation;
     let identity = if operation.uid.is_empty() {
         format!("{}/{}", operation.namespace, operation.name)
@@ -193,11 +202,14 @@ pub fn job_name(request: &Request) -> String {
         operation.uid.clone()
     };
     let suffix = Workload::of(&request.hook.manifest).index_suffix();
-    let max = name::DNS_LABEL_BYTES - suffix.as_ref().map_or(0, String::len);
-    name::job_name(&operation.name, &identity, max, suffix.is_none(), !is_same_namespace(request))
+    let number = step.map(|step| format!("-{}", step.number)).unwrap_or_default();
+    let max = name::DNS_LABEL_BYTES - suffix.as_ref().map_or(0, String::len) - number.len();
+    // Another Operation may be called as a step would be.
+    let unique = step.is_some() || !is_same_namespace(request);
+    name::job_name(&operation.name, &identity, max, suffix.is_none(), unique) + &number
 }
 
-fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Value {
+fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse], step: Option<Step>) -> Value {
     let mut labels = Map::new();
     let mut annotations = Map::new();
     for (key, entry) in &solved.labels {
@@ -216,7 +228,7 @@ fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> Value
     annotations.insert(DECISION.to_owned(), json!(annotation::decision(request, solved, policies)));
 
     let mut metadata = json!({
-        "name": job_name(request),
+        "name": job_name(request, step),
         "namespace": request.release.namespace,
         "labels": labels,
         "annotations": annotations,

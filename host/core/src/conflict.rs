@@ -4,7 +4,8 @@
 //! while one of those is in flight, nor twice at once. So an Operation waits for another one on its target
 //! - that is an Upgrade, a Restore or a Backup, whatever its engine;
 //! - that runs any hook, or is a Migration, if it is itself one of the three;
-//! - that runs the same hook.
+//! - that runs the same hook;
+//! - that runs a hook, if either of the two runs all hooks of an event.
 //!
 //! # Who goes first
 //! Operations of this engine that wait for each other have one order: started ones first, then by creation, then by UID.
@@ -42,7 +43,7 @@ pub struct Other<'a> {
     pub engine: &'a str,
     /// Kind and name of spec.targetRef.
     pub target: (&'a str, &'a str),
-    /// spec.parameters.hookName, if it is of this engine.
+    /// spec.parameters.hookName, if it is of this engine; none where all hooks of an event are meant.
     pub hook: Option<&'a str>,
     /// How far it is.
     pub progress: Progress,
@@ -94,6 +95,10 @@ impl<'a> Other<'a> {
         let target = (this.target_ref.kind.as_str(), this.target_ref.name.as_str());
         if self.target != target || Some(self.uid) == this.uid.as_deref() {
             return None;
+        }
+        let is_whole_event = self.is_ours() && self.hook.is_none();
+        if is_whole_event || (self.is_ours() && this.parameters.whole_event().is_some()) {
+            return Some("with hooks of the same target");
         }
         if self.hook == Some(this.parameters.hook_name.as_str()) {
             return Some("for the same hook of the same target");

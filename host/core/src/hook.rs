@@ -19,7 +19,7 @@ mod runnable;
 #[cfg(test)]
 mod tests;
 
-pub use find::{Candidate, FindError, MAX_NAMED, Selector, find};
+pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
 pub use list::{StoredHook, list};
 pub use runnable::{NotRunnable, check};
 

@@ -82,13 +82,13 @@ pub struct TargetRef {
 /// spec.parameters of an Operation for this engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// metadata.name of the hook in the rendered release.
+    /// metadata.name of the hook in the rendered release; empty where all hooks of the event are meant.
     pub hook_name: String,
     /// Its kind, "Job" or "Pod", where a name alone does not tell hooks apart.
     pub hook_kind: Option<String>,
     /// The template it was rendered from, whole or its last parts.
     pub hook_path: Option<String>,
-    /// One of Helm's events.
+    /// One of Helm's events: the one whose hooks are run, or, beside a name, one that the hook has.
     pub event: Option<String>,
     /// activeDeadlineSeconds, backoffLimit and ttlSecondsAfterFinished.
     pub numbers: Numbers,
@@ -96,6 +96,13 @@ pub struct Parameters {
     pub wait_for_hook: bool,
     /// Make what the hook needs and Helm has deleted, for as long as it runs.
     pub closure: bool,
+}
+
+impl Parameters {
+    /// The event whose hooks are all to be run; none where one hook is named.
+    pub fn whole_event(&self) -> Option<&str> {
+        self.event.as_deref().filter(|_| self.hook_name.is_empty())
+    }
 }
 
 /// spec.approvals. Nothing here is verified yet.

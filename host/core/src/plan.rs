@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub use explain::Row;
 pub use warnings::Warning;
 
-use crate::clone::{self, CloneError};
+use crate::clone::{self, CloneError, Step};
 use crate::hook::{self, NotRunnable};
 use crate::loan::{Borrowed, Loan};
 use crate::reason::Reason;
@@ -93,11 +93,21 @@ impl PlanError {
 
 /// Plans the run that the request describes, under the policies' answers.
 pub fn plan(request: &Request, answers: &[Answer]) -> Result<Plan, PlanError> {
-    plan_with_loans(request, answers, Vec::new())
+    plan_staged(request, answers, Staging::default())
 }
 
-/// The same for a run that borrows.
-pub fn plan_with_loans(request: &Request, answers: &[Answer], loans: Vec<Loan>) -> Result<Plan, PlanError> {
+/// What a Job waits for before it may start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Staging {
+    /// What has to be made for it.
+    pub loans: Vec<Loan>,
+    /// Which step of the event's it is; none where it is the only one.
+    pub step: Option<Step>,
+}
+
+/// The same for a run whose Job waits for something.
+pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> Result<Plan, PlanError> {
+    let Staging { loans, step } = staging;
     hook::check(&request.hook.manifest, &request.release.namespace)
         .map_err(|why: NotRunnable| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
     let verdict = verdict::solve(&base::base(request)?, answers);
@@ -105,8 +115,8 @@ pub fn plan_with_loans(request: &Request, answers: &[Answer], loans: Vec<Loan>) 
     let mut warnings = warnings::of_hook(request, &loans);
     if let Some(solved) = verdict.solved() {
         let borrowed = Borrowed::of(&loans);
-        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref())?;
-        explain = explain::rows(request, solved, &cloned, &loans);
+        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref(), step)?;
+        explain = explain::rows(request, solved, &cloned, &loans, step);
         warnings.extend(warnings::of_run(request, solved, &cloned));
         job = Some(cloned.job);
     }

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::hook::FindError;
+use crate::hook::{EventError, FindError};
 use crate::operation::OperationError;
 use crate::plan::PlanError;
 use crate::reason::Reason;
@@ -141,7 +141,7 @@ macro_rules! refusal_from {
         })+
     };
 }
-refusal_from!(FindError, PlanError, BuildError, OperationError, RecordError);
+refusal_from!(FindError, EventError, PlanError, BuildError, OperationError, RecordError);
 
 #[cfg(test)]
 mod tests {

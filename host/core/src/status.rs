@@ -26,7 +26,7 @@ use jiff::Timestamp;
 pub use message::NOTICES;
 pub use read::{JobRef, blocked_reason, is_finished, job_ref, lacks_hook, message, phase, reason};
 pub use restore::restore;
-pub use run::Run;
+pub use run::{Run, StepRow, Steps};
 use serde_json::Value;
 pub use write::next;
 
@@ -171,6 +171,7 @@ pub(crate) mod words {
     pub(crate) const CANCELLED: &str = "Cancelled";
 
     pub(crate) const PENDING: &str = "Pending";
+    pub(crate) const SKIPPED: &str = "Skipped";
 
     pub(crate) const TEMPLATE_VALIDATED: &str = "TemplateValidated";
     pub(crate) const UNBLOCKED: &str = "Unblocked";

@@ -25,7 +25,7 @@ use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
 use crate::policies;
 use crate::problem::Problem;
-use inputs::{Inputs, PolicyArgument, PolicyInUse};
+use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
 
 /// Show the Job that an Operation would become
 ///
@@ -96,17 +96,28 @@ impl Args {
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let format = args.output;
-    let Inputs { operation, request, loans, policies, warnings } = inputs::resolve(args)?;
-    let answers = ask(&request, &policies)?;
-    let mut plan = plan::plan_with_loans(&request, &answers, loans).map_err(|error| {
-        Problem::new(error.reason(), format!("cannot plan the hook {}", request.hook.name)).with_source(error)
-    })?;
-    plan.warnings.extend(warnings);
-    print(&plan, &operation, &request, format)?;
-    Ok(match &plan.verdict.outcome {
-        VerdictOutcome::Allowed(_) => Outcome::Done,
-        VerdictOutcome::Denied(_) | VerdictOutcome::Contradictory(_) => Outcome::Denied,
-        VerdictOutcome::Held { .. } => Outcome::Held,
+    let Inputs { operation, runs, policies, warnings } = inputs::resolve(args)?;
+    let mut planned = Vec::new();
+    for Run { request, staging } in runs {
+        let answers = ask(&request, &policies)?;
+        let mut plan = plan::plan_staged(&request, &answers, staging).map_err(|error| {
+            let message = format!("cannot plan the hook {}", request.hook.name);
+            Problem::new(error.reason(), message).with_source(error)
+        })?;
+        plan.warnings.extend(warnings.clone());
+        planned.push((plan, request));
+    }
+    print(&planned, &operation, format)?;
+    let outcomes = || planned.iter().map(|(plan, _)| &plan.verdict.outcome);
+    let is_denied = |outcome: &VerdictOutcome| {
+        matches!(outcome, VerdictOutcome::Denied(_) | VerdictOutcome::Contradictory(_))
+    };
+    Ok(if outcomes().any(is_denied) {
+        Outcome::Denied
+    } else if outcomes().any(|outcome| matches!(outcome, VerdictOutcome::Held { .. })) {
+        Outcome::Held
+    } else {
+        Outcome::Done
     })
 }
 
@@ -128,30 +139,49 @@ fn ask(request: &Request, policies: &[PolicyInUse]) -> Result<Vec<Answer>> {
     answers.collect()
 }
 
-fn print(plan: &Plan, operation: &Operation, request: &Request, format: Format) -> Result<()> {
+/// One plan, or those of all hooks of an event.
+fn print(planned: &[(Plan, Request)], operation: &Operation, format: Format) -> Result<()> {
     match format {
         Format::Json => {
-            let mut document = plan.to_json();
-            document["closure"] = json!(request.hook.closure);
-            output::json(&document)
+            let mut documents: Vec<Value> =
+                planned.iter().map(|(plan, request)| document(plan, request)).collect();
+            match operation.parameters.whole_event() {
+                Some(event) => output::json(&json!({"event": event, "steps": documents})),
+                None => output::json(&documents.pop()),
+            }
         }
-        Format::Explain => output::result(&explanation(plan, operation, request)),
+        Format::Explain => {
+            let texts: Vec<String> =
+                planned.iter().map(|(plan, request)| explanation(plan, operation, request)).collect();
+            output::result(&texts.join("\n"))
+        }
         Format::Yaml => {
-            for warning in &plan.warnings {
-                output::message(&format!("warning: {}\n", output::escape(&warning.message)));
-            }
-            match &plan.job {
-                Some(job) => {
-                    let loans = plan.loans.iter().map(|loan| yaml::write(&loan.manifest) + "---\n");
-                    output::result(&(loans.collect::<String>() + &yaml::write(job)))
+            let mut documents = Vec::new();
+            for (plan, _) in planned {
+                for warning in &plan.warnings {
+                    output::message(&format!("warning: {}\n", output::escape(&warning.message)));
                 }
-                None => {
-                    output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string())));
-                    Ok(())
+                match &plan.job {
+                    Some(job) => {
+                        documents.extend(plan.loans.iter().map(|loan| yaml::write(&loan.manifest)));
+                        documents.push(yaml::write(job));
+                    }
+                    None => output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string()))),
                 }
             }
+            // None is run unless all may be.
+            if planned.iter().any(|(plan, _)| plan.job.is_none()) {
+                return Ok(());
+            }
+            output::result(&documents.join("---\n"))
         }
     }
+}
+
+fn document(plan: &Plan, request: &Request) -> Value {
+    let mut document = plan.to_json();
+    document["closure"] = json!(request.hook.closure);
+    document
 }
 
 fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String {

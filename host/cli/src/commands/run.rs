@@ -37,7 +37,7 @@ const CANCEL: &str = "ops.vworkspace.io/cancel";
 /// How often the line that shows the time changes.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Run a hook: make an Operation, follow it, show the hook's log, exit by its outcome
+/// Run a hook, or all hooks of an event: make an Operation, follow it, show the hook's log, exit by its outcome
 ///
 /// The hook's log and the result go to stdout, everything else to stderr. Ctrl-C asks whether to cancel the Operation;
 /// without a terminal it cancels. Whatever becomes of this command, the Operation goes on in the cluster.
@@ -49,11 +49,13 @@ const TICK: Duration = Duration::from_secs(1);
 Examples:
   hookhost run shop-migrate --target shop -n acme
   hookhost run shop-reindex --target shop -n acme --type RunCommand --deadline 30m --backoff 0
+  hookhost run --event post-upgrade --target shop -n acme
   hookhost run backup --target-kind HelmRelease --target db -n acme --timeout 1h -o json
   hookhost run shop-migrate --target shop -n acme --dry-run | kubectl apply -f -")]
 pub(crate) struct Args {
     /// The hook: its metadata.name in the release, as `hookhost hooks` lists it
-    hook: String,
+    #[arg(required_unless_present = "event")]
+    hook: Option<String>,
     /// How to print the result: as a line for people, or as JSON with the Operation's outputs
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -70,12 +72,13 @@ pub(crate) struct Args {
     #[arg(value_parser = operation_type(), help_heading = "What runs")]
     type_of: OperationType,
     /// The hook's kind, Job or Pod, where several have its name
-    #[arg(long, value_name = "KIND", help_heading = "What runs")]
+    #[arg(long, value_name = "KIND", requires = "hook", help_heading = "What runs")]
     kind: Option<String>,
     /// The template that the hook comes from, whole or its last parts, where several have its name
-    #[arg(long, value_name = "PATH", help_heading = "What runs")]
+    #[arg(long, value_name = "PATH", requires = "hook", help_heading = "What runs")]
     path: Option<String>,
-    /// One of Helm's events, where several hooks have its name: pre-upgrade, …
+    /// Instead of a hook, all of one of Helm's events, one after the other: post-upgrade, test, …; beside a hook's name, its
+    /// event, where several have that name
     #[arg(long, value_name = "EVENT", help_heading = "What runs")]
     event: Option<String>,
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hookhost_core::clone::DECISION;
 use hookhost_core::loan::{Borrowed, Loan};
+use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
 use serde_json::Value;
 
@@ -18,22 +19,32 @@ use crate::watch::Job;
 impl Context {
     /// Makes what the Job borrows, then lets it start. What cannot be made is told, and then nothing of the run is left.
     pub(super) async fn open(&self, subject: &Subject, job: &Arc<Job>, loans: &[Loan]) -> Result<Action> {
+        if let Some(refusal) = self.lend(job, loans).await? {
+            self.withdraw(job).await?;
+            return self.refuse(subject, refusal).await;
+        }
+        self.let_start(job).await
+    }
+
+    /// Makes what the Job borrows; or says why it cannot be made.
+    pub(super) async fn lend(&self, job: &Job, loans: &[Loan]) -> Result<Option<Refusal>> {
         for loan in loans {
             // One after the other: a binding is refused as long as its role is not there.
-            if let Some(refusal) = self.lender.lend(job, loan).await? {
-                self.withdraw(job).await?;
-                return self.refuse(subject, refusal).await;
+            let refusal = self.lender.lend(job, loan).await?;
+            if refusal.is_some() {
+                return Ok(refusal);
             }
         }
+        Ok(None)
+    }
+
+    /// Lets a Job start that was held back.
+    pub(super) async fn let_start(&self, job: &Job) -> Result<Action> {
         let Some(opened) = self.writes.open_job(job).await? else {
             return Ok(Action::requeue(Duration::ZERO));
         };
-        tracing::info!(
-            job_namespace = job.namespace,
-            job = job.name,
-            loans = loans.len(),
-            "made what the hook needs, and let its Job start"
-        );
+        let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
+        tracing::info!(job_namespace = job.namespace, job = job.name, loans, "let the Job start");
         if let Some(job) = Job::new(opened) {
             self.jobs.insert(job);
         }
@@ -52,12 +63,14 @@ impl Context {
             return Ok(Action::requeue(Duration::ZERO));
         }
         let mut awaited = Vec::new();
-        match self.prepare(subject, &mut awaited, Some(job)).await {
-            Ok(prepared) if is_same(job, &prepared) => self.open(subject, job, &prepared.loans).await,
-            Ok(_) => {
-                self.withdraw(job).await?;
-                Ok(Action::requeue(Duration::ZERO))
-            }
+        match self.prepare(subject, &mut awaited, std::slice::from_ref(job)).await {
+            Ok(prepared) => match &prepared[..] {
+                [prepared] if is_same(job, prepared) => self.open(subject, job, &prepared.loans).await,
+                _ => {
+                    self.withdraw(job).await?;
+                    Ok(Action::requeue(Duration::ZERO))
+                }
+            },
             Err(Stop::Refused(refusal)) => {
                 self.withdraw(job).await?;
                 self.await_targets(subject, &refusal, awaited);
@@ -68,7 +81,7 @@ impl Context {
     }
 
     /// Removes a Job that was not opened, and what was made for it.
-    async fn withdraw(&self, job: &Job) -> Result<()> {
+    pub(super) async fn withdraw(&self, job: &Job) -> Result<()> {
         if !job.is_deleted() {
             self.writes.withdraw_job(job).await?;
         }
@@ -77,7 +90,7 @@ impl Context {
 }
 
 /// Whether the Job is the one that was prepared: by the same policies, of the same revision, with the same loans.
-fn is_same(job: &Job, prepared: &Prepared) -> bool {
+pub(super) fn is_same(job: &Job, prepared: &Prepared) -> bool {
     let decision = |job: &Value| {
         let annotations = job.pointer("/metadata/annotations")?;
         annotations.get(DECISION)?.as_str().map(str::to_owned)

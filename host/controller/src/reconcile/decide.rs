@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use hookhost_core::Request;
-use hookhost_core::loan::Loan;
-use hookhost_core::plan::{self, Plan};
+use hookhost_core::plan::{self, Plan, Staging};
 use hookhost_core::refusal::Refusal;
 use serde_json::json;
 
@@ -14,12 +13,12 @@ use crate::policy::{DecisionRecord, Outcome, Scope};
 use crate::telemetry::{self, DecisionLine};
 
 impl Context {
-    /// The plan that the policies allow, for a run that borrows this.
+    /// The plan that the policies allow.
     pub(super) fn decide(
         &self,
         subject: &Subject,
         request: &Request,
-        loans: Vec<Loan>,
+        staging: Staging,
     ) -> Result<Plan, Refusal> {
         let scope = self.scope(subject);
         let begun = Instant::now();
@@ -28,7 +27,7 @@ impl Context {
         self.metrics.decided(begun.elapsed());
         let (result, records) = match decided {
             Ok(decided) => {
-                let plan = plan::plan_with_loans(request, &decided.answers, loans).map_err(Refusal::from);
+                let plan = plan::plan_staged(request, &decided.answers, staging).map_err(Refusal::from);
                 let plan = plan.and_then(|plan| Refusal::of_verdict(&plan.verdict).map_or(Ok(plan), Err));
                 (plan, decided.records)
             }

@@ -16,15 +16,35 @@ use crate::watch::Job;
 impl Context {
     /// Mirrors the Job.
     pub(super) async fn follow(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
-        let object = job.object();
-        let run = Run::of(&object);
+        let run = Run::of(&job.object());
+        if subject.is_cancelled() && !job.is_finished() {
+            return self.cancel(subject, job, run.as_ref()).await;
+        }
+        let outcome = self.observe(subject, job).await?;
+        let is_over = outcome.is_over();
+        let written = self.mirror(subject, job, outcome, run.as_ref()).await?;
+        if is_over {
+            self.let_go(job).await?;
+        }
+        Ok(written)
+    }
+
+    /// How the Job goes.
+    pub(super) async fn observe(&self, subject: &Subject, job: &Job) -> Result<Outcome> {
         let pods = self.pods_of(subject, job).await?;
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
         let warnings = self.warnings(job, &pods);
-        let outcome = outcome::observe(&object, &pods, warnings.borrow());
-        if subject.is_cancelled() && !outcome::is_finished(&object) {
-            return self.cancel(subject, job, run.as_ref()).await;
-        }
+        Ok(outcome::observe(&job.object(), &pods, warnings.borrow()))
+    }
+
+    /// Writes down how the Job goes.
+    pub(super) async fn mirror(
+        &self,
+        subject: &Subject,
+        job: &Job,
+        outcome: Outcome,
+        run: Option<&Run>,
+    ) -> Result<Action> {
         // Its first pod, or word of it, is on its way: writing before it comes would be a write for nothing.
         let is_about_to_tell = matches!(
             outcome,
@@ -37,17 +57,16 @@ impl Context {
             Some(culprit) => self.log(culprit).await,
             None => String::new(),
         };
-        let is_over = outcome.is_over();
-        let state = State::of(outcome, log);
-        let written = self.write(subject, &state, run.as_ref()).await?;
-        if is_over {
-            self.let_go(job).await?;
-        }
-        Ok(written)
+        self.write(subject, &State::of(outcome, log), run).await
     }
 
     /// Stops the run: its Job is deleted with its pods, and once that is under way the Operation says so.
-    async fn cancel(&self, subject: &Subject, job: &Arc<Job>, run: Option<&Run>) -> Result<Action> {
+    pub(super) async fn cancel(
+        &self,
+        subject: &Subject,
+        job: &Arc<Job>,
+        run: Option<&Run>,
+    ) -> Result<Action> {
         if !job.is_deleted() {
             // The watch tells when it is on its way.
             self.writes.delete_job(job).await?;

@@ -7,11 +7,15 @@
 //! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
+use hookhost_core::clone::Step;
 use hookhost_core::conflict::{self, Other};
+use std::sync::Arc;
+
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
 use hookhost_core::loan::Loan;
 use hookhost_core::operation::{ENGINE, Operation, TargetRef};
+use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::{self, Snapshot};
@@ -66,6 +70,12 @@ pub(super) struct Prepared {
     pub(super) loans: Vec<Loan>,
 }
 
+/// A hook that may be run, as the policies are told of it.
+struct Wanted {
+    request: Request,
+    staging: Staging,
+}
+
 /// What the Operation's target turned out to be.
 struct Resolved {
     target: request::Target,
@@ -74,78 +84,92 @@ struct Resolved {
 }
 
 impl Context {
-    /// Makes sure that the Operation may run now, and plans its Job. `awaited` is filled with the objects whose changes may
-    /// change the answer; `made` is its Job, where one was made and waits for what it borrows.
+    /// Makes sure that the Operation may run now, and plans its Job, or those of all hooks of its event in their order. `awaited`
+    /// is filled with the objects whose changes may change the answer; `made` are its Jobs, where some were made and wait for
+    /// what they borrow, or for their turn.
     pub(super) async fn prepare(
         &self,
         subject: &Subject,
         awaited: &mut Vec<Awaited>,
-        made: Option<&Job>,
-    ) -> Result<Prepared, Stop> {
+        made: &[Arc<Job>],
+    ) -> Result<Vec<Prepared>, Stop> {
         let operation = Operation::from_json(subject.to_json())?;
         let mut ahead = Ahead::default();
-        let mut request = self.request(subject, &operation, awaited, &mut ahead, made).await;
-        if matches!(request, Err(Stop::Refused(_))) && ahead.is_used {
+        let mut wanted = self.wanted(subject, &operation, awaited, &mut ahead, made).await;
+        if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            request = self.request(subject, &operation, awaited, &mut Ahead::never(), made).await;
+            wanted = self.wanted(subject, &operation, awaited, &mut Ahead::never(), made).await;
         }
-        let (request, loans) = request?;
-
-        let plan = self.decide(subject, &request, loans)?;
-        let Some(job) = plan.job else {
-            return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
-        };
-        if made.is_none() {
-            self.lender.rehearse(&plan.loans).await??;
+        let mut all = Vec::new();
+        // All of them are asked about before the first is made.
+        for Wanted { request, staging } in wanted? {
+            let name = hookhost_core::clone::job_name(&request, staging.step);
+            let plan = self.decide(subject, &request, staging)?;
+            let Some(job) = plan.job else {
+                return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
+            };
+            all.push(Prepared { namespace: request.release.namespace, name, job, loans: plan.loans });
         }
-        let name = hookhost_core::clone::job_name(&request);
-        Ok(Prepared { namespace: request.release.namespace, name, job, loans: plan.loans })
+        if made.is_empty() {
+            for prepared in &all {
+                self.lender.rehearse(&prepared.loans).await??;
+            }
+        }
+        Ok(all)
     }
 
-    /// What the policies are asked, once everything else allows the run; and what the run borrows.
-    async fn request(
+    /// The hooks that are to be run, once everything but the policies allows it.
+    async fn wanted(
         &self,
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
-        made: Option<&Job>,
-    ) -> Result<(Request, Vec<Loan>), Stop> {
+        made: &[Arc<Job>],
+    ) -> Result<Vec<Wanted>, Stop> {
         let Resolved { target, record, location } = self.resolve(subject, operation, awaited, ahead).await?;
         let hooks = record.hooks();
-        let hook = find(operation, &hooks)?;
-        if location.snapshot.is_some() {
-            self.check_covered(hook)?;
-        }
+        let found = find(operation, &hooks)?;
+        let is_event = operation.parameters.whole_event().is_some();
         self.check_namespace(&record.namespace)?;
         self.check_organisation(subject, &record.namespace)?;
-        self.check_jobs(subject, &record, hook)?;
-
-        let request = Request::build(request::Inputs {
-            operation,
-            approved_by: self.approved_by(operation)?,
-            target,
-            record: &record,
-            hook,
-            hooks: &hooks,
-            organisation: self.organisation(&subject.key.namespace),
-            cluster_id: self.config.cluster_id.clone(),
-            now: Timestamp::now(),
-        })?;
-        let references = dependency::references(&request.hook.manifest);
-        let needing = Needing {
-            subject,
-            operation,
-            hook,
-            hooks: &hooks,
-            request: &request,
-            references: &references,
-            uncovered: location.snapshot.is_none() || self.config.unverified_test_hooks,
-            made,
-        };
-        let loans = self.needs(&needing, ahead).await?;
-        self.remember(subject, operation, &location, &record.namespace, &references);
-        Ok((request, loans))
+        let mut all: Vec<Wanted> = Vec::new();
+        for (n, &hook) in found.iter().enumerate() {
+            if location.snapshot.is_some() {
+                self.check_covered(hook)?;
+            }
+            self.check_jobs(subject, &record, hook)?;
+            let step = is_event.then_some(Step { number: n + 1, of: found.len() });
+            let request = Request::build(request::Inputs {
+                operation,
+                approved_by: self.approved_by(operation)?,
+                target: target.clone(),
+                record: &record,
+                hook,
+                hooks: &hooks,
+                organisation: self.organisation(&subject.key.namespace),
+                cluster_id: self.config.cluster_id.clone(),
+                now: Timestamp::now(),
+            })?;
+            let references = dependency::references(&request.hook.manifest);
+            let needing = Needing {
+                subject,
+                operation,
+                hook,
+                hooks: &hooks,
+                request: &request,
+                references: &references,
+                uncovered: location.snapshot.is_none() || self.config.unverified_test_hooks,
+                made: made.iter().find(|job| job.step == step).map(AsRef::as_ref),
+            };
+            let mut loans = self.needs(&needing, ahead).await?;
+            // What has no namespace is lent to one Job, and given back when all of them are over.
+            let is_lent = |loan: &Loan| all.iter().any(|earlier| lends(earlier, loan));
+            loans.retain(|loan| loan.object.kind.is_namespaced() || !is_lent(loan));
+            self.remember(subject, operation, &location, &record.namespace, &references);
+            all.push(Wanted { request, staging: Staging { loans, step } });
+        }
+        Ok(all)
     }
 
     /// Remembers the way for the next look.
@@ -410,10 +434,18 @@ impl Context {
     }
 }
 
-/// The hook; an Operation that says so waits until there is one.
-fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<&'h Hook, Refusal> {
-    hook::find(hooks, &operation.selector()).map_err(|error| {
-        let refusal = Refusal::from(error);
+/// Whether a hook has this lent.
+fn lends(wanted: &Wanted, loan: &Loan) -> bool {
+    wanted.staging.loans.iter().any(|lent| lent.object == loan.object)
+}
+
+/// The hook, or all of the event; an Operation that says so waits until there is one.
+fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
+    let found = match operation.parameters.whole_event() {
+        Some(event) => hook::of_event(hooks, event).map_err(Refusal::from),
+        None => hook::find(hooks, &operation.selector()).map(|hook| vec![hook]).map_err(Refusal::from),
+    };
+    found.map_err(|refusal| {
         let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
         if waits { refusal.waiting() } else { refusal }
     })

@@ -10,6 +10,7 @@ use hookhost_core::status::{self, State};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use serde_json::Value;
 
 use super::prepare::{Prepared, Stop};
 use super::{Context, Subject};
@@ -51,6 +52,16 @@ fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
         .any(|owner| owner.kind == KIND && owner.name == operation && owner.controller == Some(true))
 }
 
+/// Why a Job was not created.
+pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: bool) -> Refusal {
+    let message = format!("the API server refuses the Job {namespace}/{name}: {message}");
+    if is_final {
+        Refusal::fail(Reason::JobRejected, message)
+    } else {
+        Refusal::wait(Reason::JobRejected, message)
+    }
+}
+
 impl Context {
     /// Starts the run, once everything allows it.
     pub(super) async fn start(&self, subject: &Subject) -> Result<Action> {
@@ -63,7 +74,7 @@ impl Context {
         let mut awaited = Vec::new();
         let asked = Instant::now();
         let (prepared, is_wanted) =
-            futures::join!(self.prepare(subject, &mut awaited, None), self.is_still_wanted(subject));
+            futures::join!(self.prepare(subject, &mut awaited, &[]), self.is_still_wanted(subject));
         match prepared {
             Ok(prepared) => {
                 self.targets.forget(&subject.key);
@@ -74,7 +85,13 @@ impl Context {
                 if !is_wanted {
                     return Ok(Action::requeue(PENDING_AFTER));
                 }
-                self.create(subject, prepared).await
+                if subject.whole_event().is_some() {
+                    return self.stage(subject, &[], prepared).await;
+                }
+                match prepared.into_iter().next() {
+                    Some(prepared) => self.create(subject, prepared).await,
+                    None => Ok(Action::await_change()),
+                }
             }
             Err(Stop::Refused(refusal)) => {
                 self.await_targets(subject, &refusal, awaited);
@@ -109,13 +126,7 @@ impl Context {
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
         let Prepared { namespace, name, job, loans } = prepared;
-        let created = match self.writes.create_job(&namespace, job).await {
-            Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
-                Created::Refused { message: error.to_string(), is_final: false }
-            }
-            created => created?,
-        };
-        match created {
+        match self.try_create(subject, &namespace, job).await? {
             Created::New(created) => {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(*created) {
@@ -129,19 +140,23 @@ impl Context {
             }
             Created::Taken => self.adopt(subject, &namespace, &name).await,
             Created::Refused { message, is_final } => {
-                let message = format!("the API server refuses the Job {namespace}/{name}: {message}");
-                let refusal = if is_final {
-                    Refusal::fail(Reason::JobRejected, message)
-                } else {
-                    Refusal::wait(Reason::JobRejected, message)
-                };
-                self.refuse(subject, refusal).await
+                self.refuse(subject, rejected(&namespace, &name, &message, is_final)).await
             }
         }
     }
 
+    /// Creates a Job. An API server that cannot, again and again, counts as one that does not let us.
+    pub(super) async fn try_create(&self, subject: &Subject, namespace: &str, job: Value) -> Result<Created> {
+        match self.writes.create_job(namespace, job).await {
+            Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
+                Ok(Created::Refused { message: error.to_string(), is_final: false })
+            }
+            created => created,
+        }
+    }
+
     /// There is a Job of our name: made by us before a crash, by another hookhost a moment ago, or by somebody else.
-    async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
+    pub(super) async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let Some(object) = self.reader.job(namespace, name).await? else {
             // Gone again: the next look creates it.
             return Ok(Action::requeue(Duration::ZERO));
@@ -184,7 +199,7 @@ impl Context {
         }))
     }
 
-    fn note_creation(&self, subject: &Subject, job: &DynamicObject) {
+    pub(super) fn note_creation(&self, subject: &Subject, job: &DynamicObject) {
         if status::phase(&subject.status).is_none() {
             let created = subject.object.creation_timestamp().map(|time| time.0.as_second());
             let waited = created.map_or(0, |created| Timestamp::now().as_second() - created);

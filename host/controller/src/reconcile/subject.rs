@@ -64,6 +64,12 @@ impl Subject {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
+    /// The event whose hooks are all to be run; none where one hook is named.
+    pub(crate) fn whole_event(&self) -> Option<&str> {
+        let names_hook = self.text("/spec/parameters/hookName").is_some_and(|name| !name.is_empty());
+        self.text("/spec/parameters/event").filter(|_| !names_hook)
+    }
+
     fn text(&self, path: &str) -> Option<&str> {
         text(&self.object, path)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use hookhost_core::clone::Step;
 use hookhost_core::loan::{Borrowed, JobId};
 use hookhost_core::status::Run;
 use hookhost_core::{Reason, clone, outcome};
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     is_suspended: bool,
     /// What it borrows.
     borrowed: Option<Borrowed>,
+    /// Which step it is, where all hooks of an event are run.
+    pub(crate) step: Option<Step>,
     /// metadata and status.
     text: Text,
     version: u64,
@@ -99,6 +102,7 @@ impl Job {
             is_deleted,
             is_suspended,
             borrowed: Borrowed::from_job(&object),
+            step: Step::from_job(&object),
             text: Text::of(&object),
             version,
         })
@@ -130,6 +134,11 @@ impl Job {
         self.is_held
     }
 
+    /// Whether it is complete or has failed.
+    pub(crate) fn is_finished(&self) -> bool {
+        outcome::is_finished(&self.object())
+    }
+
     /// Whether it is being deleted.
     pub(crate) fn is_deleted(&self) -> bool {
         self.is_deleted
@@ -140,9 +149,9 @@ impl Job {
         self.borrowed.as_ref()
     }
 
-    /// Whether it waits for what it borrows, so that nothing of it has run.
+    /// Whether it waits for what it borrows, or for its turn, so that nothing of it has run.
     pub(crate) fn is_unopened(&self) -> bool {
-        self.borrowed.is_some() && self.is_suspended
+        (self.borrowed.is_some() || self.step.is_some()) && self.is_suspended
     }
 
     /// How loans name it.
@@ -406,7 +415,11 @@ impl Known {
             self.pods.release(&job.namespace, &job.uid);
         }
         match self.take(&place) {
-            Some(before) if before.uid == job.uid => job.known_since = before.known_since,
+            // One that may start now is as good as new.
+            Some(before) if before.uid == job.uid && before.is_suspended == job.is_suspended => {
+                job.known_since = before.known_since;
+            }
+            Some(before) if before.uid == job.uid => {}
             Some(before) => self.pods.release(&before.namespace, &before.uid),
             None => {}
         }

@@ -236,9 +236,11 @@ impl Rivalry {
     fn of(object: &DynamicObject) -> Rivalry {
         let type_of = text(object, "/spec/type");
         let type_of = OperationType::ALL.into_iter().find(|known| known.as_str() == type_of);
+        let hook = text(object, "/spec/parameters/hookName");
         Rivalry {
-            hook: text(object, "/spec/parameters/hookName").into(),
-            is_exclusive: type_of.is_some_and(conflict::is_exclusive),
+            hook: hook.into(),
+            // Without a hook's name all hooks of an event are meant.
+            is_exclusive: hook.is_empty() || type_of.is_some_and(conflict::is_exclusive),
         }
     }
 

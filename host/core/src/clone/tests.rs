@@ -219,20 +219,40 @@ fn a_jobs_restart_policy_is_not_repaired() {
 }
 
 #[test]
+fn a_step_waits_for_its_turn_under_a_name_that_ends_in_its_number() {
+    let mut request = request(job_hook(json!({}), json!({})));
+    let step = Step { number: 2, of: 12 };
+    let staging = crate::plan::Staging { step: Some(step), loans: Vec::new() };
+    let job = crate::plan::plan_staged(&request, &[], staging).unwrap().job.unwrap();
+    assert_eq!(job["spec"]["suspend"], json!(true));
+    assert_eq!(Step::from_job(&job), Some(step));
+    let name = job["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("migrate-now-") && name.ends_with("-2"), "{name}");
+    assert_ne!(name, "migrate-now-2", "which another Operation may be called");
+    request.operation.name = "m".repeat(80);
+    let long = job_name(&request, Some(Step { number: 12, of: 12 }));
+    assert!(long.len() == 63 && long.ends_with("-12") && name::is_dns_label(&long), "{long}");
+    for odd in ["", "0/2", "3/2", "1/99", "1", "a/b", "1/2/3"] {
+        let job = json!({"metadata": {"annotations": {STEP: odd}}});
+        assert_eq!(Step::from_job(&job), None, "{odd}");
+    }
+}
+
+#[test]
 fn names_are_the_operations_where_pods_can_carry_them() {
     let mut request = request(job_hook(json!({}), json!({})));
-    assert_eq!(job_name(&request), "migrate-now");
+    assert_eq!(job_name(&request, None), "migrate-now");
     request.operation.name = "m".repeat(63);
-    assert_eq!(job_name(&request), request.operation.name);
+    assert_eq!(job_name(&request, None), request.operation.name);
     request.operation.name = "m".repeat(64);
-    let cut = job_name(&request);
+    let cut = job_name(&request, None);
     assert!(cut.len() == 63 && cut.starts_with("mmm"), "{cut}");
     request.operation.uid = "another".to_owned();
-    assert_ne!(job_name(&request), cut, "another Operation, another name");
+    assert_ne!(job_name(&request, None), cut, "another Operation, another name");
     request.operation.uid.clear();
-    let planned = job_name(&request);
+    let planned = job_name(&request, None);
     request.operation.namespace = "other".to_owned();
-    assert_ne!(job_name(&request), planned, "without a UID, the namespace tells them apart");
+    assert_ne!(job_name(&request, None), planned, "without a UID, the namespace tells them apart");
 }
 
 #[test]
@@ -240,9 +260,9 @@ fn an_indexed_jobs_name_leaves_room_for_the_index_in_hostnames() {
     let spec = json!({"completionMode": "Indexed", "completions": 1000});
     let mut request = request(job_hook(spec, json!({})));
     request.operation.name = "m".repeat(60);
-    assert_eq!(job_name(&request).len() + "-999".len(), 63);
+    assert_eq!(job_name(&request, None).len() + "-999".len(), 63);
     request.operation.name = "with.dots".to_owned();
-    assert!(name::is_dns_label(&job_name(&request)));
+    assert!(name::is_dns_label(&job_name(&request, None)));
 }
 
 #[test]

@@ -160,6 +160,22 @@ fn a_restore_by_a_hook_waits_for_other_hooks_and_migrations() {
 }
 
 #[test]
+fn all_hooks_of_an_event_and_any_hook_of_the_target_wait_for_each_other() {
+    let mut event = operation(1, 100, "Migration", "shop", "");
+    event["spec"]["parameters"] = json!({"event": "post-upgrade"});
+    let hook = operation(2, 200, "Migration", "shop", "migrate");
+    let message = blocks(other(&event, false), &hook).unwrap();
+    assert!(message.contains("\"op-1\"") && message.contains("with hooks of the same target"), "{message}");
+    assert_eq!(blocks(other(&hook, false), &event), None, "the older goes first");
+    let running = blocks(other(&hook, true), &event).unwrap();
+    assert!(running.contains("\"op-2\""), "{running}");
+    let elsewhere = operation(3, 50, "Migration", "other", "migrate");
+    assert_eq!(blocks(other(&elsewhere, true), &event), None);
+    let command = foreign("RunCommand", json!({"phase": "Running"}));
+    assert_eq!(blocks(other(&command, false), &event), None, "another engine's");
+}
+
+#[test]
 fn an_operation_that_has_ended_blocks_nobody_whatever_its_phase() {
     let this = operation(2, 200, "Migration", "shop", "migrate");
     let mut done = operation(1, 100, "Migration", "shop", "migrate");

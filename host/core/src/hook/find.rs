@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Hook, NotRunnable};
 use crate::Reason;
-use crate::text::{printable, quote};
+use crate::text::{list, printable, quote};
 
 /// What tells one hook of a release from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +164,99 @@ pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, 
             Err(why) => Err(not_runnable(first, why)),
         },
     }
+}
+
+/// Hooks of one event that are run in one Operation. A release of a large chart with its sub-charts has some ten.
+pub const MAX_OF_EVENT: usize = 32;
+
+/// The hooks of an event that do something, Jobs and Pods, in the order in which Helm runs them: by weight, then name.
+///
+/// One that cannot be run refuses them all: whoever asks for an upgrade's hooks does not mean some of them.
+pub fn of_event<'h>(hooks: &'h [Hook], event: &str) -> Result<Vec<&'h Hook>, EventError> {
+    let event = canonical_event(event);
+    let has_event = |hook: &&Hook| hook.events.iter().any(|of| of == event);
+    let mut found: Vec<&Hook> =
+        hooks.iter().filter(has_event).filter(|hook| hook.is_job_or_pod() || is_unreadable(hook)).collect();
+    for hook in &found {
+        if let Err(why) = &hook.runnable {
+            return Err(EventError::NotRunnable {
+                event: event.to_owned(),
+                name: hook.name.clone(),
+                path: hook.path.clone(),
+                why: why.clone(),
+            });
+        }
+    }
+    if found.is_empty() {
+        let mut events: Vec<String> = hooks.iter().flat_map(|hook| hook.events.iter().cloned()).collect();
+        events.sort();
+        events.dedup();
+        return Err(EventError::NoHooks { event: event.to_owned(), events });
+    }
+    if found.len() > MAX_OF_EVENT {
+        return Err(EventError::TooMany { event: event.to_owned(), found: found.len() });
+    }
+    found.sort_by(|a, b| (a.weight, &a.name, &a.path).cmp(&(b.weight, &b.name, &b.path)));
+    Ok(found)
+}
+
+/// Whether nobody can tell what it is: it may be a Job.
+fn is_unreadable(hook: &Hook) -> bool {
+    matches!(hook.runnable, Err(NotRunnable::Unreadable(_) | NotRunnable::TooMany))
+}
+
+/// Why the hooks of an event cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// There are none.
+    #[error("no Job or Pod of the release is a hook of {event}; its hooks are of {}", shown(.events))]
+    NoHooks {
+        /// The event asked for.
+        event: String,
+        /// The events that the release has hooks of.
+        events: Vec<String>,
+    },
+    /// One of them cannot be run, so none is.
+    #[error("the hooks of {event} are not run, because {} ({}) cannot be", quote(.name), cut(.path))]
+    NotRunnable {
+        /// The event asked for.
+        event: String,
+        /// The hook's name; may be empty.
+        name: String,
+        /// Its template.
+        path: String,
+        /// Why.
+        #[source]
+        why: NotRunnable,
+    },
+    /// More than [`MAX_OF_EVENT`].
+    #[error(
+        "the release has {found} hooks of {event}, more than the {MAX_OF_EVENT} that one Operation runs. Name them one by one"
+    )]
+    TooMany {
+        /// The event asked for.
+        event: String,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl EventError {
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            EventError::NoHooks { .. } => Reason::HookNotFound,
+            EventError::NotRunnable {
+                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
+                ..
+            } => Reason::HookManifestInvalid,
+            EventError::NotRunnable { .. } | EventError::TooMany { .. } => Reason::HookNotRunnable,
+        }
+    }
+}
+
+fn shown(events: &[String]) -> String {
+    if events.is_empty() { "no event".to_owned() } else { list(events) }
 }
 
 /// Those for which `better` holds, or all if it holds for none.

@@ -317,3 +317,50 @@ proptest! {
         let _ = check(&json!(text), "shops");
     }
 }
+
+fn of(name: &str, kind: &str, events: &[&str], weight: i32) -> Hook {
+    let api_version = if kind == "Job" { "batch/v1" } else { "v1" };
+    let containers = json!({"containers": [{"name": "c", "image": "i"}]});
+    let spec = if kind == "Job" { json!({"template": {"spec": containers}}) } else { containers };
+    let manifest = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec});
+    Hook {
+        events: events.iter().map(|event| (*event).to_owned()).collect(),
+        weight,
+        ..crate::testing::hook(manifest, "shop")
+    }
+}
+
+#[test]
+fn the_hooks_of_an_event_come_in_the_order_in_which_helm_runs_them() {
+    let hooks = [
+        of("b", "Job", &["post-upgrade"], 0),
+        of("a", "Pod", &["post-install", "post-upgrade"], 0),
+        of("first", "Job", &["post-upgrade"], -5),
+        of("other", "Job", &["pre-upgrade"], -10),
+        of("account", "ServiceAccount", &["post-upgrade"], -9),
+        of("check", "Pod", &["test"], 0),
+    ];
+    let names = |event: &str| -> Vec<String> {
+        of_event(&hooks, event).unwrap().into_iter().map(|hook| hook.name.clone()).collect()
+    };
+    assert_eq!(names("post-upgrade"), ["first", "a", "b"]);
+    assert_eq!(names("test-success"), ["check"], "Helm 2's word for it");
+    let error = of_event(&hooks, "pre-delete").unwrap_err();
+    assert_eq!(error.reason(), crate::Reason::HookNotFound);
+    assert!(
+        error.to_string().contains("its hooks are of post-install, post-upgrade, pre-upgrade and test"),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_hook_of_an_event_that_cannot_be_run_refuses_them_all() {
+    let mut broken = of("broken", "Job", &["post-upgrade"], 0);
+    broken.runnable = Err(NotRunnable::ParallelismZero);
+    let error = of_event(&[of("fine", "Job", &["post-upgrade"], -1), broken], "post-upgrade").unwrap_err();
+    assert_eq!(error.reason(), crate::Reason::HookNotRunnable);
+    assert!(error.to_string().contains("because \"broken\""), "{error}");
+    let many: Vec<Hook> =
+        (0..=MAX_OF_EVENT).map(|n| of(&format!("h{n}"), "Job", &["post-upgrade"], 0)).collect();
+    assert!(matches!(of_event(&many, "post-upgrade"), Err(EventError::TooMany { found: 33, .. })));
+}

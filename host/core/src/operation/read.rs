@@ -372,7 +372,7 @@ impl Reader {
             self.problem(format!("{BASE}.{}", plain(key)), "an unknown parameter", expected);
         }
         Parameters {
-            hook_name: self.required_text(map, BASE, "hookName"),
+            hook_name: self.hook_name(map),
             hook_kind: self.one_of(map, "hookKind", &["Job", "Pod"]),
             hook_path: self.text(map, BASE, "hookPath"),
             event: self.one_of(map, "event", &EVENTS),
@@ -384,6 +384,28 @@ impl Reader {
             wait_for_hook: self.flag(map, BASE, "waitForHook"),
             closure: self.flag(map, BASE, "closure"),
         }
+    }
+
+    /// The hook's name. Without one all hooks of the event are meant, so there must be an event, and nothing that chooses among
+    /// hooks of one name.
+    fn hook_name(&mut self, map: &Map<String, Value>) -> String {
+        const BASE: &str = "spec.parameters";
+        // A word that is no event is a mistake, not the wish to run all hooks of one.
+        let is_event = |word: &str| EVENTS.iter().any(|event| event.eq_ignore_ascii_case(word));
+        if get(map, "hookName").is_some() || !get(map, "event").and_then(Value::as_str).is_some_and(is_event)
+        {
+            return self.required_text(map, BASE, "hookName");
+        }
+        for key in ["hookKind", "hookPath"] {
+            if let Some(value) = get(map, key) {
+                self.wrong(
+                    &join(BASE, key),
+                    value,
+                    "nothing where hookName is left out: all hooks of the event are run",
+                );
+            }
+        }
+        String::new()
     }
 
     fn one_of(&mut self, map: &Map<String, Value>, key: &str, words: &[&str]) -> Option<String> {

@@ -200,3 +200,20 @@ proptest! {
         let _ = Operation::from_json(operation);
     }
 }
+
+#[test]
+fn without_a_hooks_name_all_hooks_of_the_event_are_meant() {
+    let with = |parameters: serde_json::Value| {
+        let mut operation = spec_operation();
+        operation["spec"]["parameters"] = parameters;
+        Operation::from_json(operation)
+    };
+    let operation = with(json!({"event": "post-upgrade", "backoffLimit": 0})).unwrap();
+    assert_eq!(operation.parameters.whole_event(), Some("post-upgrade"));
+    let named = with(json!({"event": "post-upgrade", "hookName": "migrate"})).unwrap();
+    assert_eq!(named.parameters.whole_event(), None);
+    let wrong = |parameters| with(parameters).unwrap_err().to_string();
+    assert!(wrong(json!({"backoffLimit": 0})).contains("spec.parameters.hookName: found nothing"));
+    assert!(wrong(json!({"event": "post-upgrade", "hookKind": "Job"})).contains("spec.parameters.hookKind"));
+    assert!(wrong(json!({"event": "post-upgrade", "hookName": ""})).contains("spec.parameters.hookName"));
+}

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::clone::{self, Cloned, DECISION};
+use crate::clone::{self, Cloned, DECISION, STEP, Step};
 use crate::loan::{CLOSURE, Loan};
 use crate::name;
 use crate::request::Request;
@@ -29,9 +29,15 @@ fn row(field: impl Into<String>, value: impl Into<Value>, source: Source, detail
 
 /// A row for each field outside of the pod template, for what of the template a reader looks for, and for what is
 /// left out.
-pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned, loans: &[Loan]) -> Vec<Row> {
+pub(super) fn rows(
+    request: &Request,
+    solved: &Solved,
+    cloned: &Cloned,
+    loans: &[Loan],
+    step: Option<Step>,
+) -> Vec<Row> {
     let mut rows = Vec::new();
-    metadata(request, solved, !loans.is_empty(), &mut rows);
+    metadata(request, solved, !loans.is_empty(), step, &mut rows);
     let workload = Workload::of(&request.hook.manifest);
     let declared = workload.declared().unwrap_or_default();
     let own_ttl = declared
@@ -47,8 +53,15 @@ pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned, loans: &
     rows.push(number("spec.backoffLimit", &solved.backoff_limit, default.or(once)));
     rows.push(number("spec.ttlSecondsAfterFinished", &solved.ttl_seconds_after_finished, own_ttl));
 
-    if !loans.is_empty() {
-        rows.push(row("spec.suspend", true, Source::Hookhost, "until the objects below are made"));
+    match (loans.is_empty(), step) {
+        (true, None) => {}
+        (false, None) => {
+            rows.push(row("spec.suspend", true, Source::Hookhost, "until the objects below are made"));
+        }
+        (_, Some(step)) => {
+            let details = format!("until it is its turn: step {step}");
+            rows.push(row("spec.suspend", true, Source::Hookhost, details));
+        }
     }
 
     const OWNED: [&str; 5] =
@@ -72,8 +85,8 @@ pub(super) fn rows(request: &Request, solved: &Solved, cloned: &Cloned, loans: &
     rows
 }
 
-fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, rows: &mut Vec<Row>) {
-    let job_name = clone::job_name(request);
+fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, step: Option<Step>, rows: &mut Vec<Row>) {
+    let job_name = clone::job_name(request, step);
     let details = if job_name == request.operation.name {
         "the Operation's name".to_owned()
     } else if request.operation.uid.is_empty() {
@@ -112,6 +125,10 @@ fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, rows: &mut V
     }
     let decision = "where these values come from, as JSON";
     rows.push(row(format!("metadata.annotations[\"{DECISION}\"]"), Value::Null, Source::Hookhost, decision));
+    if let Some(step) = step {
+        let what = "which of the event's hooks it is";
+        rows.push(row(format!("metadata.annotations[\"{STEP}\"]"), step.to_string(), Source::Hookhost, what));
+    }
     if is_borrowing {
         let what = "the objects that are made for the run";
         rows.push(row(format!("metadata.annotations[\"{CLOSURE}\"]"), Value::Null, Source::Hookhost, what));

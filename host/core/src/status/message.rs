@@ -140,6 +140,9 @@ pub(super) fn accepted(status: &Value) -> String {
             message.push_str(&format!(", revision {revision}"));
         }
     }
+    if let (Some(step), Some(event)) = (name("step"), name("event")) {
+        message.push_str(&format!(", as step {step} of its hooks of {event}"));
+    }
     message.push('.');
     message
 }

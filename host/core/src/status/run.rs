@@ -1,10 +1,12 @@
 //! A *run* is what a Job that hookhost has made says of where it comes from.
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK};
-use crate::outcome::entry;
+use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
+use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK, Step};
+use crate::outcome::{Outcome, entry};
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,82 @@ pub struct Run {
     pub decision: Value,
     /// When the Job controller began.
     pub started: Option<Timestamp>,
+    /// Where all hooks of an event are run: which of them this is, and how it stands with each.
+    pub steps: Option<Steps>,
+}
+
+/// How it stands with the hooks of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Steps {
+    /// The event.
+    pub event: String,
+    /// Which of them the Job is.
+    pub step: Step,
+    /// One for each, in the order in which they run.
+    pub rows: Vec<StepRow>,
+}
+
+/// One hook of an event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRow {
+    /// Its name in the chart.
+    pub hook: String,
+    /// Its Job.
+    pub job_name: String,
+    /// Pending, Running, Succeeded, Failed; or Skipped, because an earlier one did not succeed.
+    pub phase: &'static str,
+    /// The newest pod that tells of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// When it was complete.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+    pub completion_time: Option<Timestamp>,
+    /// Of the container that failed, or 0 where it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+fn seconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(super::conditions::time).serialize(serializer)
+}
+
+impl StepRow {
+    /// A hook whose Job goes as `outcome` says.
+    pub fn of(run: &Run, outcome: &Outcome) -> StepRow {
+        let mut row = StepRow {
+            hook: run.hook.clone(),
+            job_name: run.job_name.clone(),
+            phase: PENDING,
+            pod: None,
+            completion_time: None,
+            exit_code: None,
+        };
+        let pod = match outcome {
+            Outcome::NotStarted { .. } => &None,
+            Outcome::Running { pod, .. } => {
+                row.phase = RUNNING;
+                pod
+            }
+            Outcome::Succeeded { completed, pod } => {
+                (row.phase, row.completion_time, row.exit_code) = (SUCCEEDED, *completed, Some(0));
+                pod
+            }
+            Outcome::Failed { culprit, pod, .. } | Outcome::Deleted { culprit, pod, .. } => {
+                row.phase = FAILED;
+                row.exit_code = culprit.as_ref().and_then(|culprit| culprit.exit_code);
+                pod
+            }
+        };
+        row.pod = pod.as_ref().map(|pod| pod.name.clone());
+        row
+    }
+
+    /// A hook that is not run any more.
+    pub fn skipped(run: &Run) -> StepRow {
+        let not_started = Outcome::NotStarted { why: None };
+        StepRow { phase: SKIPPED, ..StepRow::of(run, &not_started) }
+    }
 }
 
 impl Run {
@@ -47,6 +125,7 @@ impl Run {
             revision: revision.and_then(|revision| u32::try_from(revision).ok()),
             started: text(job, "/status/startTime").and_then(|time| time.parse().ok()),
             decision,
+            steps: None,
         })
     }
 }

@@ -1,6 +1,7 @@
 mod laws;
 mod overwriting;
 mod rows;
+mod steps;
 
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use super::conditions::{Condition, Conditions, time};
 use super::message::{self, Failure, Noted};
 use super::read::{is_finished, text};
 use super::words::*;
-use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Update};
+use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
 use crate::outcome::{Culprit, PodRef, clean, cut};
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
@@ -182,8 +182,13 @@ impl Draft {
             if let Some(revision) = run.revision {
                 self.output("revision", json!(revision));
             }
-            // The decision of an Operation never changes. Written once, it does not matter how the API server keeps its nulls.
-            let is_there = self.status.pointer("/outputs/decision").is_some_and(Value::is_object);
+            if let Some(Steps { event, step, rows }) = &run.steps {
+                self.output("event", json!(event));
+                self.output("step", json!(step.to_string()));
+                self.output("hooks", json!(rows));
+            }
+            // The decision of a Job never changes. Written once, it does not matter how the API server keeps its nulls.
+            let is_there = !is_new && self.status.pointer("/outputs/decision").is_some_and(Value::is_object);
             if run.decision.is_object() && !is_there {
                 self.output("decision", run.decision.clone());
             }

@@ -4,6 +4,7 @@
 
 mod closure;
 mod deploy;
+mod event;
 mod faults;
 mod input;
 mod installed;

@@ -423,7 +423,8 @@ fn push_second_version() {
     let chart = world.cluster.logs().join("chart-2");
     let first = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("chart");
     fs::create_dir_all(chart.join("templates")).unwrap();
-    for file in ["templates/_pod.tpl", "templates/hooks.yaml", "templates/own.yaml", "templates/release.yaml"] {
+    for file in ["templates/_pod.tpl", "templates/hooks.yaml", "templates/own.yaml", "templates/release.yaml"]
+    {
         fs::copy(first.join(file), chart.join(file)).unwrap();
     }
     let edit = |file: &str, from: &str, to: &str| {

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use hookhost_core::clone::Step;
 use hookhost_core::closure::closure;
 use hookhost_core::loan::{self, Loan, Terms};
 use hookhost_core::operation::{Operation, TargetRef};
-use hookhost_core::plan::Warning;
+use hookhost_core::plan::{Staging, Warning};
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
 use hookhost_core::text::quote;
 use hookhost_core::workload::Workload;
-use hookhost_core::{Reason, Request, hook, snapshot};
+use hookhost_core::{Reason, Refusal, Request, hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -29,11 +30,17 @@ use crate::record::Release;
 /// Everything that a plan is made from.
 pub(super) struct Inputs {
     pub(super) operation: Operation,
-    pub(super) request: Request,
-    pub(super) loans: Vec<Loan>,
+    /// The hook, or all of the event in their order.
+    pub(super) runs: Vec<Run>,
     pub(super) policies: Vec<PolicyInUse>,
     /// What is odd about the Operation and the release as they were given.
     pub(super) warnings: Vec<Warning>,
+}
+
+/// A hook that is to be run.
+pub(super) struct Run {
+    pub(super) request: Request,
+    pub(super) staging: Staging,
 }
 
 /// A policy that is to be asked.
@@ -89,15 +96,19 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     };
     let target = given_target.unwrap_or(target);
     let hooks = record.hooks();
-    let hook = hook::find(&hooks, &operation.selector()).map_err(|error| {
+    let found = match operation.parameters.whole_event() {
+        Some(event) => hook::of_event(&hooks, event).map_err(Refusal::from),
+        None => hook::find(&hooks, &operation.selector()).map(|hook| vec![hook]).map_err(Refusal::from),
+    };
+    let found = found.map_err(|refusal| {
         let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
-        Problem::new(error.reason(), message)
-            .with_source(error)
+        Problem::new(refusal.reason, message)
+            .with_source(refusal)
             .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
     })?;
     let mut warnings = record.warnings();
     warnings.extend(operation.warnings());
-    if is_verified && !snapshot::is_covered(hook) {
+    if is_verified && !found.iter().all(|hook| snapshot::is_covered(hook)) {
         let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
                        this one";
         warnings.push(Warning { code: "HookNotVerified", message: message.to_owned() });
@@ -107,22 +118,28 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         warnings.push(Warning { code: "ApprovalNotVerified", message });
     }
     let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
-    let request = Request::build(request::Inputs {
-        operation: &operation,
-        approved_by: operation.approvals.approved_by.clone(),
-        target,
-        record: &record,
-        hook,
-        hooks: &hooks,
-        organisation: organisation.unwrap_or_else(|| namespace.clone()),
-        cluster_id,
-        now: now.unwrap_or_else(Timestamp::now),
-    })
-    .map_err(|error| {
-        Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
-    })?;
-    let loans = loans(&operation, &request, hook, &hooks, is_verified)?;
-    Ok(Inputs { policies: load(&policies)?, operation, request, loans, warnings })
+    let now = now.unwrap_or_else(Timestamp::now);
+    let mut runs = Vec::new();
+    for (n, &hook) in found.iter().enumerate() {
+        let request = Request::build(request::Inputs {
+            operation: &operation,
+            approved_by: operation.approvals.approved_by.clone(),
+            target: target.clone(),
+            record: &record,
+            hook,
+            hooks: &hooks,
+            organisation: organisation.clone().unwrap_or_else(|| namespace.clone()),
+            cluster_id: cluster_id.clone(),
+            now,
+        })
+        .map_err(|error| {
+            Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
+        })?;
+        let loans = loans(&operation, &request, hook, &hooks, is_verified)?;
+        let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
+        runs.push(Run { request, staging: Staging { loans, step } });
+    }
+    Ok(Inputs { policies: load(&policies)?, operation, runs, warnings })
 }
 
 /// What hookhost would make for the run, where the Operation asks for it, as if nothing of it were in the cluster.

@@ -39,7 +39,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) name: Option<String>,
-    pub(super) hook: String,
+    /// None where all hooks of the event are meant.
+    pub(super) hook: Option<String>,
     pub(super) target: String,
     pub(super) target_kind: Kind,
     pub(super) type_of: OperationType,
@@ -56,15 +57,16 @@ pub(super) struct Wish {
 impl Wish {
     /// The Operation's name: the one that was wished for, or one that says what it runs and when.
     pub(super) fn operation_name(&self, now: Timestamp) -> String {
-        self.name.clone().unwrap_or_else(|| generated_name(&self.target, &self.hook, now))
+        let what = self.hook.as_ref().or(self.event.as_ref()).map_or("", String::as_str);
+        self.name.clone().unwrap_or_else(|| generated_name(&self.target, what, now))
     }
 
     /// The object, checked by the same rules as in the controller.
     pub(super) fn object(&self, name: &str, namespace: &str) -> Result<Value, Problem> {
         let mut parameters = Map::new();
-        parameters.insert("hookName".to_owned(), json!(self.hook));
         let seconds = |duration: Duration| json!(duration.as_secs());
         let optional = [
+            ("hookName", self.hook.as_ref().map(|hook| json!(hook))),
             ("hookKind", self.kind.as_ref().map(|kind| json!(kind))),
             ("hookPath", self.path.as_ref().map(|path| json!(path))),
             ("event", self.event.as_ref().map(|event| json!(event))),
@@ -124,7 +126,7 @@ mod tests {
     fn wish() -> Wish {
         Wish {
             name: None,
-            hook: "shop-migrate".into(),
+            hook: Some("shop-migrate".into()),
             target: "shop".into(),
             target_kind: Kind::ApplicationInstance,
             type_of: OperationType::Migration,
@@ -195,6 +197,14 @@ mod tests {
                 "closure": true,
             })
         );
+    }
+
+    #[test]
+    fn without_a_hook_all_of_the_event_are_asked_for() {
+        let wish = Wish { hook: None, event: Some("post-upgrade".into()), ..wish() };
+        let object = wish.object("run-1", "acme").unwrap();
+        assert_eq!(object["spec"]["parameters"], json!({"event": "post-upgrade"}));
+        assert_eq!(wish.operation_name(at("2026-05-28T14:03:09Z")), "shop-post-upgrade-20260528-140309");
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! All hooks of an *event* are run one after the other, as Helm would: each by a Job of its own, a step.
+//!
+//! All Jobs are made before the first may start, suspended, and all that they borrow. So everything has been decided by one
+//! look at the release and its policies, what is left to do is in the API server, and an upgrade meanwhile changes nothing.
+//! Each is let start when the one before it is complete; if one is not, the others are never started. Their Jobs are kept
+//! until the last is over, since they are what is known of the steps that have been.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookhost_core::outcome::{self, Outcome, Warnings};
+use hookhost_core::refusal::Refusal;
+use hookhost_core::status::{Run, State, StepRow, Steps};
+use serde_json::Value;
+
+use super::borrow::is_same;
+use super::prepare::{Prepared, Stop};
+use super::start::rejected;
+use super::{Context, Subject};
+use crate::error::Result;
+use crate::looks::Action;
+use crate::watch::Job;
+use crate::write::Created;
+
+impl Context {
+    /// Goes on with an event of which Jobs were made.
+    pub(super) async fn event(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
+        let mut jobs: Vec<Arc<Job>> = jobs.iter().filter(|job| job.step.is_some()).cloned().collect();
+        jobs.sort_by_key(|job| job.step);
+        if jobs.iter().all(|job| job.is_unopened()) {
+            return self.restage(subject, &jobs).await;
+        }
+        if jobs.iter().enumerate().any(|(n, job)| job.step.is_none_or(|step| step.number != n + 1)) {
+            // Somebody took our finalizer off one and deleted it: nobody knows how it went.
+            return self
+                .write(
+                    subject,
+                    &State::ExternallyDeleted {
+                        pod: None,
+                        running: false,
+                        culprit: None,
+                        log: String::new(),
+                    },
+                    None,
+                )
+                .await;
+        }
+        let Some(current) = jobs.iter().position(|job| !self.is_complete(job)) else {
+            return self.tell(subject, &jobs, jobs.len().saturating_sub(1)).await;
+        };
+        let job = &jobs[current];
+        if subject.is_cancelled() {
+            return self.cancel_step(subject, &jobs, current).await;
+        }
+        if job.is_unopened() && !job.is_deleted() {
+            return self.let_start(job).await;
+        }
+        self.tell(subject, &jobs, current).await
+    }
+
+    /// Makes the Jobs, as far as they are not there, and what they borrow; then lets the first start.
+    pub(super) async fn stage(
+        &self,
+        subject: &Subject,
+        made: &[Arc<Job>],
+        prepared: Vec<Prepared>,
+    ) -> Result<Action> {
+        let is_among = |job: &Arc<Job>| {
+            prepared
+                .iter()
+                .any(|one| one.namespace == job.namespace && one.name == job.name && is_same(job, one))
+        };
+        if !made.iter().all(is_among) {
+            return self.withdraw_all(made, None, subject).await;
+        }
+        let mut jobs: Vec<(Arc<Job>, Prepared)> = Vec::new();
+        let mut all = made.to_vec();
+        for one in prepared {
+            let job = match made.iter().find(|job| job.name == one.name) {
+                Some(job) => job.clone(),
+                None => match self.try_create(subject, &one.namespace, one.job.clone()).await? {
+                    Created::New(created) => {
+                        self.note_creation(subject, &created);
+                        let Some(job) = Job::new(*created) else {
+                            return Ok(Action::requeue(Duration::ZERO));
+                        };
+                        self.jobs.insert(job)
+                    }
+                    Created::Taken => return self.adopt(subject, &one.namespace, &one.name).await,
+                    Created::Refused { message, is_final } => {
+                        let refusal = rejected(&one.namespace, &one.name, &message, is_final);
+                        return self.withdraw_all(&all, Some(refusal), subject).await;
+                    }
+                },
+            };
+            all.push(job.clone());
+            jobs.push((job, one));
+        }
+        for (job, one) in &jobs {
+            if let Some(refusal) = self.lend(job, &one.loans).await? {
+                return self.withdraw_all(&all, Some(refusal), subject).await;
+            }
+        }
+        match jobs.first() {
+            Some((first, _)) => self.let_start(first).await,
+            None => Ok(Action::await_change()),
+        }
+    }
+
+    /// Goes on where some Jobs were made and none was let start.
+    async fn restage(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
+        if subject.is_cancelled() {
+            self.withdraw_all(jobs, None, subject).await?;
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
+        }
+        if jobs.iter().any(|job| job.is_deleted()) {
+            return self.withdraw_all(jobs, None, subject).await;
+        }
+        let mut awaited = Vec::new();
+        match self.prepare(subject, &mut awaited, jobs).await {
+            Ok(prepared) => self.stage(subject, jobs, prepared).await,
+            Err(Stop::Refused(refusal)) => {
+                self.await_targets(subject, &refusal, awaited);
+                self.withdraw_all(jobs, Some(refusal), subject).await
+            }
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Removes Jobs of which none was let start; then says why, or begins anew.
+    async fn withdraw_all(
+        &self,
+        jobs: &[Arc<Job>],
+        refusal: Option<Refusal>,
+        subject: &Subject,
+    ) -> Result<Action> {
+        for job in jobs {
+            self.withdraw(job).await?;
+        }
+        match refusal {
+            Some(refusal) => self.refuse(subject, refusal).await,
+            None => Ok(Action::requeue(Duration::ZERO)),
+        }
+    }
+
+    /// Stops the step that is under way. Those after it are removed once the Operation says that it was cancelled.
+    async fn cancel_step(&self, subject: &Subject, jobs: &[Arc<Job>], current: usize) -> Result<Action> {
+        let job = &jobs[current];
+        if job.is_unopened() {
+            // Between two steps.
+            let run = self.run(subject, jobs, current.saturating_sub(1), None);
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), run.as_ref()).await;
+        }
+        let run = self.run(subject, jobs, current, None);
+        self.cancel(subject, job, run.as_ref()).await
+    }
+
+    /// Mirrors the step, with how it stands with all of them. What is left of the others is cleared away when the Operation is
+    /// looked at as a finished one.
+    async fn tell(&self, subject: &Subject, jobs: &[Arc<Job>], current: usize) -> Result<Action> {
+        let Some(job) = jobs.get(current) else { return Ok(Action::await_change()) };
+        let outcome = self.observe(subject, job).await?;
+        let run = self.run(subject, jobs, current, Some(&outcome));
+        self.mirror(subject, job, outcome, run.as_ref()).await
+    }
+
+    /// The step's run, with a row for each.
+    fn run(
+        &self,
+        subject: &Subject,
+        jobs: &[Arc<Job>],
+        current: usize,
+        outcome: Option<&Outcome>,
+    ) -> Option<Run> {
+        let pods =
+            jobs.first().and_then(|job| self.pods.of(&job.namespace, &subject.uid)).unwrap_or_default();
+        let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
+        let is_lost =
+            outcome.is_some_and(|outcome| outcome.is_over() && !matches!(outcome, Outcome::Succeeded { .. }));
+        let rows = jobs.iter().enumerate().filter_map(|(n, job)| {
+            let object = job.object();
+            let run = Run::of(&object)?;
+            let is_skipped = n > current && (is_lost || outcome.is_none());
+            Some(match outcome.filter(|_| n == current) {
+                Some(outcome) => StepRow::of(&run, outcome),
+                None if is_skipped => StepRow::skipped(&run),
+                None => StepRow::of(&run, &outcome::observe(&object, &pods, Warnings::default())),
+            })
+        });
+        let rows = rows.collect();
+        let mut run = Run::of(&jobs.get(current)?.object())?;
+        let (event, step) = (subject.whole_event()?.to_owned(), jobs.get(current)?.step?);
+        run.steps = Some(Steps { event, step, rows });
+        Some(run)
+    }
+
+    fn is_complete(&self, job: &Job) -> bool {
+        matches!(outcome::observe(&job.object(), &[], Warnings::default()), Outcome::Succeeded { .. })
+    }
+}

@@ -1,0 +1,35 @@
+//! A *step* is one of the Jobs that run all hooks of an event, one after the other.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::hook::MAX_OF_EVENT;
+
+/// Annotation: which step of how many a Job is, as "2/3".
+pub const STEP: &str = "hookhost.vworkspace.io/step";
+
+/// Which step of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// From 1.
+    pub number: usize,
+    /// At most [`MAX_OF_EVENT`].
+    pub of: usize,
+}
+
+impl Step {
+    /// What a Job says of itself; none where it is no step, or says what cannot be.
+    pub fn from_job(job: &Value) -> Option<Step> {
+        let text = job.pointer("/metadata/annotations")?.get(STEP)?.as_str()?;
+        let (number, of) = text.split_once('/')?;
+        let step = Step { number: number.parse().ok()?, of: of.parse().ok()? };
+        ((1..=step.of).contains(&step.number) && step.of <= MAX_OF_EVENT).then_some(step)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}

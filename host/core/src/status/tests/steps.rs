@@ -1,0 +1,76 @@
+//! The hooks of an event, one after the other.
+
+use super::*;
+use crate::clone::Step;
+
+fn step(number: usize, name: &str, outcomes: [&Outcome; 2]) -> Run {
+    let hooks = ["first", "second"];
+    let rows = hooks.iter().zip(outcomes).enumerate().map(|(n, (hook, outcome))| {
+        let run = Run { hook: (*hook).to_owned(), job_name: format!("run-{}", n + 1), ..run() };
+        StepRow::of(&run, outcome)
+    });
+    let steps = Steps { event: "post-upgrade".into(), step: Step { number, of: 2 }, rows: rows.collect() };
+    Run { hook: hooks[number - 1].to_owned(), job_name: name.to_owned(), steps: Some(steps), ..run() }
+}
+
+#[test]
+fn each_step_is_accepted_and_has_its_row_and_the_last_ends_the_operation() {
+    let waits = Outcome::NotStarted { why: None };
+    let runs = Outcome::Running { pod: pod("run-1-a"), waiting: None };
+    let done = Outcome::Succeeded { completed: Some(at("10:00:05")), pod: pod("run-1-a") };
+    let first = step(1, "run-1", [&runs, &waits]);
+    let update = next(&json!({}), &State::of(runs, String::new()), Some(&first), 1, at("10:00:00")).unwrap();
+    let outputs = &update.status["outputs"];
+    assert_eq!((&outputs["step"], &outputs["event"]), (&json!("1/2"), &json!("post-upgrade")));
+    assert_eq!(
+        outputs["hooks"],
+        json!([
+            {"hook": "first", "jobName": "run-1", "phase": "Running", "pod": "run-1-a"},
+            {"hook": "second", "jobName": "run-2", "phase": "Pending"},
+        ])
+    );
+    let accepted = &update.status["conditions"][0]["message"];
+    let says =
+        "runs the hook first of the release shop, revision 3, as step 1/2 of its hooks of post-upgrade.";
+    assert!(accepted.as_str().unwrap().ends_with(says), "{accepted}");
+
+    let runs = Outcome::Running { pod: pod("run-2-a"), waiting: None };
+    let second = step(2, "run-2", [&done, &runs]);
+    let running = State::of(runs, String::new());
+    let update = next(&update.status, &running, Some(&second), 1, at("10:00:06")).unwrap();
+    assert_eq!(update.status["phase"], "Running");
+    assert_eq!(update.status["engineRef"]["name"], "run-2");
+    assert_eq!(update.status["outputs"]["hooks"][0]["completionTime"], "2026-05-28T10:00:05Z");
+    assert_eq!(update.events[0].reason, "OperationAccepted", "of the second step's Job");
+
+    let ended = Outcome::Succeeded { completed: Some(at("10:00:09")), pod: pod("run-2-a") };
+    let second = step(2, "run-2", [&done, &ended]);
+    let ended = State::of(ended, String::new());
+    let update = next(&update.status, &ended, Some(&second), 1, at("10:00:09")).unwrap();
+    assert_eq!(update.status["phase"], "Succeeded");
+    assert_eq!(update.status["outputs"]["hooks"][1]["exitCode"], 0);
+}
+
+#[test]
+fn what_comes_after_a_step_that_failed_is_skipped() {
+    let lost = Outcome::Failed {
+        why: "BackoffLimitExceeded".into(),
+        culprit: Some(culprit()),
+        pod: pod("run-1-a"),
+        finished: None,
+    };
+    let waits = Outcome::NotStarted { why: None };
+    let mut first = step(1, "run-1", [&lost, &waits]);
+    let later = Run { hook: "second".into(), job_name: "run-2".into(), ..run() };
+    first.steps.as_mut().unwrap().rows[1] = StepRow::skipped(&later);
+    let state = State::of(lost, "the last words".to_owned());
+    let update = next(&json!({}), &state, Some(&first), 1, at("10:00:00")).unwrap();
+    assert_eq!(update.status["phase"], "Failed");
+    assert_eq!(
+        update.status["outputs"]["hooks"],
+        json!([
+            {"hook": "first", "jobName": "run-1", "phase": "Failed", "pod": "run-1-a", "exitCode": 3},
+            {"hook": "second", "jobName": "run-2", "phase": "Skipped"},
+        ])
+    );
+}

@@ -1,0 +1,189 @@
+//! All hooks of an event, one after the other.
+
+use e2e::{GATE, Host, Release, WAITS, World, hookhost, message, world};
+use serde_json::{Value, json};
+
+/// A release whose rollback has four hooks, in this order: "a", which waits, "b", "c" and "d"; of which `fails` fails.
+fn release(prefix: &str, gate: &str, fails: &str) -> Release {
+    let world = world();
+    let script = |name: &str| match name {
+        name if name == fails => json!({"script": "echo no; exit 7", "events": "post-rollback"}),
+        "a" => json!({"script": WAITS, "events": "pre-upgrade,post-rollback"}),
+        name => json!({"script": format!("echo this is {name}"), "events": "post-rollback"}),
+    };
+    let mut hooks: serde_json::Map<String, Value> =
+        ["a", "b", "c", "d"].iter().map(|name| ((*name).to_owned(), script(name))).collect();
+    hooks["c"]["own"] = json!({});
+    // What the chart has by default would be of the same event.
+    for other in ["ok", "ok-2", "fails", "brief", "version", "fails-2", "slow", "slow-2", "slow-3"] {
+        hooks.insert(other.to_owned(), json!({"events": "pre-delete", "script": "true"}));
+    }
+    world.release("shop", &world.namespace(prefix, &[gate]), &json!({"hooks": hooks}))
+}
+
+/// Makes an Operation for all hooks of the event.
+fn run(world: &World, release: &Release, more: Value) -> String {
+    let name = format!("rollback-{}", world.number());
+    let mut operation = world.operation_named(&name, release, "", more);
+    let parameters = &mut operation["spec"]["parameters"];
+    parameters["event"] = json!("post-rollback");
+    if let Some(parameters) = parameters.as_object_mut() {
+        parameters.remove("hookName");
+    }
+    world.apply(&release.namespace, &operation);
+    name
+}
+
+/// Hook and phase of each row.
+fn rows(operation: &Value) -> Vec<(String, String)> {
+    let rows = operation["status"]["outputs"]["hooks"].as_array().cloned().unwrap_or_default();
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    rows.iter().map(|row| (text(row, "hook"), text(row, "phase"))).collect()
+}
+
+fn told(phases: [&str; 4]) -> Vec<(String, String)> {
+    let hooks = ["shop-a", "shop-b", "shop-c", "shop-d"];
+    hooks.iter().zip(phases).map(|(hook, phase)| ((*hook).to_owned(), phase.to_owned())).collect()
+}
+
+/// A host that lends, for the namespaces of this gate.
+fn lending(gate: &str) -> Host {
+    let cluster = world().cluster;
+    Host::start(cluster, &cluster.kubeconfig(), &["--namespace-gate", gate, "--closure"])
+}
+
+#[test]
+fn the_hooks_of_an_event_run_one_after_the_other_each_by_a_job_of_its_own() {
+    let world = world();
+    let gate = "e2e=event";
+    let _host = lending(gate);
+    let release = release("event", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true, "activeDeadlineSeconds": 300}));
+    let pod = world.started(namespace, &name);
+    let operation = world.get(namespace, &format!("operation/{name}")).unwrap();
+    assert_eq!(rows(&operation), told(["Running", "Pending", "Pending", "Pending"]), "{operation:#}");
+    let jobs = world.of_operation(namespace, "jobs", &operation);
+    assert_eq!(jobs.len(), 4, "all are made before the first may start");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 1, "and none but the first does");
+    assert!(jobs.iter().all(|job| job["spec"]["activeDeadlineSeconds"] == 300));
+    // Nobody else's hook runs on the target meanwhile.
+    let beside = world.operation(&release, "b", json!({}));
+    world.blocked(namespace, &beside, "ConflictingOperation");
+
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    let pods = world.of_operation(namespace, "pods", &operation);
+    let mut began: Vec<(String, String)> = pods
+        .iter()
+        .map(|pod| {
+            let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            (text("/status/startTime"), text("/metadata/name"))
+        })
+        .collect();
+    began.sort();
+    let numbers: Vec<&str> = began.iter().filter_map(|(_, pod)| pod.rsplit('-').nth(1)).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4"], "{began:?}");
+    for job in world.of_operation(namespace, "jobs", &operation) {
+        let job = format!("job/{}", job["metadata"]["name"].as_str().unwrap());
+        world.until_object(namespace, &job, "let go", |job| job["metadata"]["finalizers"].is_null());
+    }
+    for kind in ["serviceaccount", "role", "rolebinding", "configmap"] {
+        world.until_gone(namespace, &format!("{kind}/shop-c"));
+    }
+    world.phase(namespace, &beside, "Succeeded");
+}
+
+#[test]
+fn what_comes_after_a_hook_that_fails_never_starts() {
+    let world = world();
+    let gate = "e2e=event-fails";
+    let _host = lending(gate);
+    let release = release("event-fails", gate, "b");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(rows(&operation), told(["Succeeded", "Failed", "Skipped", "Skipped"]), "{operation:#}");
+    assert_eq!(operation["status"]["outputs"]["exitCode"], 7);
+    assert!(message(&operation, "Failed").contains("exit code 7"), "{operation:#}");
+    for job in world.of_operation(namespace, "jobs", &operation) {
+        let name = job["metadata"]["name"].as_str().unwrap();
+        if name.ends_with("-3") || name.ends_with("-4") {
+            world.until_gone(namespace, &format!("job/{name}"));
+        }
+    }
+    world.until_gone(namespace, "rolebinding/shop-c");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 2);
+}
+
+#[test]
+fn an_event_is_cancelled_with_all_that_has_not_begun() {
+    let world = world();
+    let gate = "e2e=event-cancelled";
+    let _host = lending(gate);
+    let release = release("event-cancel", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    world.started(namespace, &name);
+    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
+    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    let operation = world.phase(namespace, &name, "Cancelled");
+    let is_gone = || world.of_operation(namespace, "jobs", &operation).is_empty().then_some(());
+    e2e::ok(world.cluster.eventually("all Jobs go", e2e::PATIENCE, is_gone));
+    world.until_gone(namespace, "rolebinding/shop-c");
+}
+
+#[test]
+fn what_one_hook_of_an_event_waits_for_all_wait_for() {
+    let world = world();
+    // Here hookhost lends nothing, so the third hook is in want of its account: the first is not begun either.
+    let release = release("event-denied", GATE, "");
+    let name = run(world, &release, json!({}));
+    let operation = world.blocked(&release.namespace, &name, "DependencyMissing");
+    assert!(message(&operation, "Blocked").contains("ServiceAccount \"shop-c\""), "{operation:#}");
+    assert!(world.of_operation(&release.namespace, "jobs", &operation).is_empty());
+}
+
+#[test]
+fn a_host_that_is_killed_between_two_hooks_of_an_event_is_followed_by_one_that_goes_on() {
+    let world = world();
+    let gate = "e2e=event-killed";
+    let mut first = lending(gate);
+    let release = release("event-killed", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    first.kill();
+    world.go(namespace, &pod);
+    world.until_object(namespace, &format!("pod/{pod}"), "over", |pod| pod["status"]["phase"] == "Succeeded");
+    let _second = lending(gate);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 4);
+}
+
+#[test]
+fn hookhost_run_shows_the_logs_of_all_hooks_of_an_event() {
+    let world = world();
+    let values = json!({"hooks": {
+        "check": {"script": "echo first check", "events": "test"},
+        "check-2": {"script": "echo second check", "events": "test", "kind": "Pod"},
+    }});
+    let gate = "e2e=event-tests";
+    let cluster = world.cluster;
+    let args = ["--namespace-gate", gate, "--allow-unverified-test-hooks"];
+    let _host = Host::start(cluster, &cluster.kubeconfig(), &args);
+    let release = world.release("shop", &world.namespace("event-tests", &[gate]), &values);
+    let output = std::process::Command::new(hookhost())
+        .args(["run", "--event", "test", "--target", &release.instance, "-n", &release.namespace])
+        .args(["--kubeconfig", &cluster.kubeconfig().display().to_string()])
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    let (first, second) = (out.find("first check"), out.find("second check"));
+    assert!(first.is_some() && first < second, "{out}\n{err}");
+}
