@@ -53,6 +53,12 @@ impl Backoff {
         pause
     }
 
+    /// What is left of such a pause.
+    pub(crate) fn rest(&self, uid: &str) -> Option<Duration> {
+        let until = self.lock().get(uid)?.until?;
+        until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+    }
+
     /// Whether the last look ended in a pause.
     pub(crate) fn is_known(&self, uid: &str) -> bool {
         self.times(uid) > 0

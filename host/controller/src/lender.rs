@@ -21,6 +21,10 @@ use crate::write::{Created, Writes};
 /// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
 const A_MOMENT: u32 = 1;
 
+/// Annotation on a Job that was running when hookhost was uninstalled: a hookhost that is installed again takes back what it
+/// borrows.
+pub(crate) const UNATTENDED: &str = "hookhost.vworkspace.io/unattended";
+
 /// Makes loans and takes them back.
 #[derive(Clone)]
 pub(crate) struct Lender {
@@ -48,8 +52,11 @@ impl Lender {
     pub(crate) async fn rehearse(&self, loans: &[Loan]) -> Result<Result<(), Refusal>> {
         let asked = loans.iter().filter(|loan| can_be_rehearsed(loan, loans));
         let answers = try_join_all(asked.map(async |loan| {
-            let created = self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await?;
-            Ok::<_, Error>(refusal(&loan.object, created))
+            match self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await? {
+                // Webhooks that cannot be asked without being meant refuse this in their own way, so only RBAC's word counts.
+                created @ Created::Refused { is_final: false, .. } => Ok(refusal(&loan.object, created)),
+                _ => Ok::<_, Error>(None),
+            }
         }));
         Ok(answers.await?.into_iter().flatten().next().map_or(Ok(()), Err))
     }
@@ -61,7 +68,8 @@ impl Lender {
             return Ok(refusal(&loan.object, created));
         }
         let Seen { found, metadata } = self.look(&loan.object).await?;
-        let Some(metadata) = metadata.filter(|_| !found.is_lent_to(&job.id())) else { return Ok(None) };
+        let is_own = found.is_lent_to(loan.object.kind, &job.id());
+        let Some(metadata) = metadata.filter(|_| !is_own) else { return Ok(None) };
         let again = |what: &str| {
             let message = format!("{}, which the hook needs, {what}", loan.object);
             Ok(Some(Refusal::retry_after(A_MOMENT, Reason::DependencyMissing, message)))
@@ -69,21 +77,21 @@ impl Lender {
         match found {
             Found::Missing | Found::Leaving => again("is being deleted"),
             // It is as good as if it had been there before: it is used, and left alone.
-            Found::Kept => Ok(None),
-            Found::Lent { content, .. } if content != loan.content => {
-                again("is lent to another run in another form")
-            }
-            Found::Lent { .. } if loan.object.kind.is_namespaced() => {
-                let owners = json!({"ownerReferences": [job.id().owner_reference()]});
-                self.writes.patch_loan(&loan.object, &metadata, owners).await?;
-                Ok(None)
-            }
-            Found::Lent { holder, .. } => {
+            Found::Kept | Found::TakenOver { .. } => Ok(None),
+            Found::Lent { holder, .. } if !loan.object.kind.is_namespaced() => {
                 if self.is_held(holder.as_deref()).await? {
                     return again("is lent to another run");
                 }
-                let held = json!({"annotations": {HOLDER: job.id().holder(), CONTENT: loan.content}});
-                self.writes.patch_loan(&loan.object, &metadata, held).await?;
+                // Whoever held it is gone without having given it back.
+                self.writes.delete_loan(&loan.object, &metadata).await?;
+                again("was left by a run that is gone, and is made anew")
+            }
+            Found::Lent { content, .. } if content != loan.content => {
+                again("is lent to another run in another form")
+            }
+            Found::Lent { .. } => {
+                let owners = json!({"ownerReferences": [job.id().owner_reference()]});
+                self.writes.patch_loan(&loan.object, &metadata, owners).await?;
                 Ok(None)
             }
         }
@@ -96,8 +104,11 @@ impl Lender {
         for object in borrowed.objects.iter().rev() {
             match self.take_back_one(&job.id(), object).await {
                 Ok(()) => {}
-                // Somebody took hookhost's rights away. With a namespace it goes with the Job; and the Job must be able to go.
-                Err(Error::Api(error @ client::Error::Forbidden { .. })) => {
+                // Somebody took hookhost's rights away, or a policy of the cluster says no. With a namespace it goes with the Job;
+                // and the Job must be able to go.
+                Err(Error::Api(
+                    error @ (client::Error::Forbidden { .. } | client::Error::Rejected { .. }),
+                )) => {
                     let error = error.to_string();
                     tracing::warn!(
                         job_namespace = job.namespace,
@@ -114,12 +125,53 @@ impl Lender {
 
     async fn take_back_one(&self, job: &JobId<'_>, object: &ObjectRef) -> Result<()> {
         let Seen { found, metadata } = self.look(object).await?;
-        let Some(metadata) = metadata.filter(|_| found.is_lent_to(job)) else { return Ok(()) };
-        if object.kind.is_namespaced() && metadata.owner_references.iter().flatten().count() > 1 {
-            let owners = json!({"ownerReferences": [{"$patch": "delete", "uid": job.uid}]});
-            return self.writes.patch_loan(object, &metadata, owners).await;
+        let Some(metadata) = metadata else { return Ok(()) };
+        let without_us = json!({
+            "ownerReferences": [{"$patch": "delete", "uid": job.uid}],
+            "annotations": {CONTENT: null, HOLDER: null},
+        });
+        match found {
+            // It would go with the Job, and is somebody's now.
+            Found::TakenOver { owners } if owners.iter().any(|uid| uid == job.uid) => {
+                self.writes.patch_loan(object, &metadata, without_us).await
+            }
+            found if !found.is_lent_to(object.kind, job) => Ok(()),
+            _ if object.kind.is_namespaced() && self.is_shared(job, object, &metadata).await? => {
+                let owners = json!({"ownerReferences": [{"$patch": "delete", "uid": job.uid}]});
+                self.writes.patch_loan(object, &metadata, owners).await
+            }
+            _ => self.writes.delete_loan(object, &metadata).await,
         }
-        self.writes.delete_loan(object, &metadata).await
+    }
+
+    /// Whether another Job borrows the object: one that is there, and says so itself. Anybody may add an owner.
+    async fn is_shared(&self, job: &JobId<'_>, object: &ObjectRef, metadata: &ObjectMeta) -> Result<bool> {
+        let owners = metadata.owner_references.iter().flatten();
+        for owner in owners.filter(|owner| owner.kind == "Job" && owner.uid != job.uid) {
+            let other = self.reader.job(job.namespace, &owner.name).await?.and_then(Job::new);
+            let borrows = |other: &Job| {
+                let borrowed = other.borrowed();
+                other.uid == owner.uid && borrowed.is_some_and(|borrowed| borrowed.objects.contains(object))
+            };
+            if other.as_ref().is_some_and(borrows) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Deletes what acts on the whole cluster and was left by runs that are gone.
+    pub(crate) async fn sweep(&self, cluster_objects: &[String]) -> Result<()> {
+        for object in cluster_objects.iter().filter_map(|name| cluster_object(name)) {
+            let Seen { found, metadata } = self.look(&object).await?;
+            if let (Found::Lent { holder, .. }, Some(metadata)) = (found, metadata)
+                && !self.is_held(holder.as_deref()).await?
+            {
+                self.writes.delete_loan(&object, &metadata).await?;
+                tracing::warn!(object = object.to_string(), "deleted what a run had left behind");
+            }
+        }
+        Ok(())
     }
 
     /// Whether the Job that an object without a namespace is lent to is still there.
@@ -130,6 +182,14 @@ impl Lender {
         let job = self.reader.job(namespace, name).await?;
         Ok(job.is_some_and(|job| job.metadata.uid.as_deref() == Some(uid)))
     }
+}
+
+/// The object of "ClusterRole/name" or "NAMESPACE/ClusterRole/name".
+fn cluster_object(text: &str) -> Option<ObjectRef> {
+    let mut parts = text.rsplitn(3, '/');
+    let (name, kind) = (parts.next()?, parts.next()?);
+    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind && !known.is_namespaced())?;
+    Some(ObjectRef { kind, namespace: String::new(), name: name.to_owned() })
 }
 
 /// Whether the API server can say beforehand that it would make this: roles, and bindings to roles that are there already.

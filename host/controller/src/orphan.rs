@@ -1,11 +1,12 @@
 //! An *orphan* is a Job of hookhost whose Operation is gone: deleted while hookhost was away, or in another namespace,
 //! where Kubernetes' garbage collector does not look. Its finalizer is taken off by nobody else.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::{Result, chain};
 use crate::lender::Lender;
@@ -14,7 +15,8 @@ use crate::wake::Wakes;
 use crate::watch::{Job, Operations};
 use crate::write::{Writes, is_conflict};
 
-/// Pause after a suspect could not be looked at: no other is worth a try before.
+/// Pause after a suspect could not be looked at. Others are looked at meanwhile: one that never can be is no reason to leave
+/// them.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Jobs that may be orphans, by namespace and name, each once; clones share them.
@@ -25,6 +27,8 @@ pub(crate) struct Orphans(Arc<Inner>);
 struct Inner {
     suspects: Mutex<HashSet<(String, String)>>,
     more: Notify,
+    /// What acts on the whole cluster may be left of a Job that is gone.
+    sweep: Notify,
 }
 
 impl Orphans {
@@ -33,6 +37,11 @@ impl Orphans {
         let suspect = (namespace.to_owned(), job.to_owned());
         self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(suspect);
         self.0.more.notify_one();
+    }
+
+    /// Asks for what acts on the whole cluster to be looked at.
+    pub(crate) fn sweep(&self) {
+        self.0.sweep.notify_one();
     }
 
     /// The next one, which is none any more: whatever is told of it from now on makes it one again.
@@ -60,6 +69,8 @@ pub(crate) struct Warden {
     pub(crate) reader: Reader,
     pub(crate) writes: Writes,
     pub(crate) lender: Lender,
+    /// What may be lent that acts on the whole cluster.
+    pub(crate) cluster_objects: Vec<String>,
     pub(crate) wakes: Wakes,
 }
 
@@ -68,16 +79,47 @@ impl Warden {
     pub(crate) async fn run(self) {
         // Before all Operations are known, every Job would be a suspect.
         self.operations.synced().await;
+        // Those to be looked at again, in the order of their time.
+        let mut later: VecDeque<(Instant, (String, String))> = VecDeque::new();
         loop {
-            let (namespace, job) = self.orphans.next().await;
+            let due = async {
+                match later.front() {
+                    Some((at, _)) => sleep_until(*at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (namespace, job) = tokio::select! {
+                suspect = self.orphans.next() => suspect,
+                () = self.orphans.0.sweep.notified() => {
+                    self.sweep().await;
+                    continue;
+                }
+                () = due => {
+                    if let Some((_, (namespace, job))) = later.pop_front() {
+                        self.orphans.suspect(&namespace, &job);
+                    }
+                    continue;
+                }
+            };
             let Err(error) = self.look(&namespace, &job).await else { continue };
-            self.orphans.suspect(&namespace, &job);
             // Changed by somebody in between: its newer form is asked for at once.
-            if !is_conflict(&error) {
+            if is_conflict(&error) {
+                self.orphans.suspect(&namespace, &job);
+            } else {
                 let error = chain(&error);
                 tracing::debug!(namespace, job, error, "cannot look at a Job without an Operation");
-                tokio::time::sleep(AFTER_ERROR).await;
+                later.push_back((Instant::now() + AFTER_ERROR, (namespace, job)));
             }
+        }
+    }
+
+    async fn sweep(&self) {
+        if !self.writes.is_allowed() {
+            return;
+        }
+        if let Err(error) = self.lender.sweep(&self.cluster_objects).await {
+            // The next run that needs it, or the next start, tries again.
+            tracing::warn!(error = chain(&error), "cannot look for what runs have left in the cluster");
         }
     }
 

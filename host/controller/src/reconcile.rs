@@ -87,6 +87,9 @@ pub(crate) struct Context {
     pub(crate) errors: Backoff,
     /// Pauses of Operations that wait for what is not watched.
     pub(crate) waits: Backoff,
+    /// Pauses of Operations whose Job was made and withdrawn: it is not made again in the middle of one, whatever else asks for a
+    /// look.
+    pub(crate) withdrawals: Backoff,
     pub(crate) quarrels: Quarrels,
     pub(crate) in_flight: InFlight,
     pub(crate) events: Events,
@@ -172,6 +175,7 @@ impl Context {
         self.in_flight.forget(uid, &self.metrics);
         self.errors.forget(uid);
         self.waits.forget(uid);
+        self.withdrawals.forget(uid);
         self.written.forget(uid);
         self.quarrels.settle(uid);
         for job in self.jobs.of(uid) {
@@ -206,7 +210,10 @@ impl Context {
                 let named = status::job_ref(&subject.status);
                 let is_named = |job: &&Arc<Job>| named.as_ref().is_some_and(|named| named.name == job.name);
                 let ours = jobs.iter().find(is_named).or_else(|| jobs.iter().find(|job| job.is_held()));
-                self.follow(subject, ours.unwrap_or(first)).await
+                match ours.unwrap_or(first) {
+                    job if job.is_unopened() => self.reopen(subject, job).await,
+                    job => self.follow(subject, job).await,
+                }
             }
         }
     }
@@ -259,6 +266,7 @@ impl Context {
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
         self.waits.forget(&subject.uid);
+        self.withdrawals.forget(&subject.uid);
         self.quarrels.settle(&subject.uid);
         if !status::lacks_hook(status) {
             self.targets.forget(&subject.key);

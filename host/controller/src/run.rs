@@ -161,8 +161,11 @@ pub async fn run(
         reader: reader.clone(),
         writes: writes.clone(),
         lender: lender.clone(),
+        cluster_objects: config.cluster_objects.clone(),
         wakes: wakes.clone(),
     };
+    // What an earlier hookhost may have left.
+    orphans.sweep();
     tasks.endless("looking after orphans", work.clone(), warden.run());
     let context = Arc::new(Context {
         operations: operations.clone(),
@@ -181,6 +184,7 @@ pub async fn run(
         claims: Claims::default(),
         errors: Backoff::default(),
         waits: Backoff::default(),
+        withdrawals: Backoff::default(),
         quarrels: Quarrels::default(),
         in_flight: InFlight::default(),
         events,

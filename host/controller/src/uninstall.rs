@@ -1,7 +1,8 @@
 //! To *uninstall* is to leave no Job behind that nobody could delete any more: hookhost's finalizer is taken off all of
 //! its Jobs, after whoever puts it on has stopped.
 //!
-//! Nothing else is changed. Jobs run on, Operations stay as they are, and a hookhost that is installed again finds both.
+//! Nothing else is changed. Jobs run on, Operations stay as they are, and a hookhost that is installed again finds both. But what
+//! Jobs borrow is taken back where they do not run: nobody else would. A Job that waits for its loans goes with them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_core::clone::{FINALIZER, OPERATION, SOURCE_HOOK};
+use hookhost_core::loan::CLOSURE;
 use hookhost_core::text::printable;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
@@ -18,9 +20,13 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT};
-use crate::lease::{InvalidTiming, Lease, LeaseParams, NotSeized};
+use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT, Writer};
+use crate::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
+use crate::lender::{Lender, UNATTENDED};
 use crate::metrics::Metrics;
+use crate::read::Reader;
+use crate::watch;
+use crate::write::Writes;
 
 /// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -133,9 +139,7 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
     }
     let work = async {
         lease.quiet().await;
-        Releaser { client: connection.requests.clone() }
-            .release_all(params.namespace_selector.as_deref())
-            .await
+        Releaser::new(connection.requests.clone()).release_all(params.namespace_selector.as_deref()).await
     };
     let result = tokio::time::timeout(LIMIT, work).await;
     let report = result.map_err(|_| UninstallError::TimedOut)??;
@@ -145,11 +149,19 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
 
 struct Releaser {
     client: kube::Client,
+    lender: Lender,
 }
 
 type Meta<K> = PartialObjectMeta<K>;
 
 impl Releaser {
+    fn new(client: kube::Client) -> Releaser {
+        // The lease is held, by this process alone and for longer than all of it takes.
+        let writer = Writer::new(Claim::without_lease(), Metrics::new());
+        let (reader, writes) = (Reader::new(client.clone()), Writes::new(client.clone(), writer));
+        Releaser { client, lender: Lender { reader, writes } }
+    }
+
     async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
         if namespace_selector.is_none() {
             match self.jobs(None).await {
@@ -248,13 +260,18 @@ impl Releaser {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
         let patch_call = Call::new::<Job>(Verb::Patch, Some(&namespace), &name);
         let get_call = Call::new::<Job>(Verb::Get, Some(&namespace), &name);
+        let borrows = job.annotations().contains_key(CLOSURE);
+        let runs_on = borrows && self.settle(&namespace, &name).await?;
         while is_held(&job) {
             let metadata = &job.metadata;
             let others: Vec<&String> = job.finalizers().iter().filter(|one| *one != FINALIZER).collect();
             // With the version: the list is replaced as a whole, and somebody else's entry must not come back.
-            let patch = json!({"metadata": {
+            let mut patch = json!({"metadata": {
                 "finalizers": others, "resourceVersion": metadata.resource_version, "uid": metadata.uid,
             }});
+            if runs_on {
+                patch["metadata"]["annotations"] = json!({UNATTENDED: "true"});
+            }
             let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let write = api.patch_metadata(&name, &params, &patch);
             match client::within(WRITE_TIMEOUT, &patch_call, write).await {
@@ -277,6 +294,32 @@ impl Releaser {
             }
         }
         Ok((namespace, name))
+    }
+}
+
+impl Releaser {
+    /// Takes back what a Job borrows, unless it runs; whether it does. One that was not let start is deleted.
+    async fn settle(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+        let settled = async {
+            let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
+                return Ok(false);
+            };
+            if !job.is_unopened() && !job.is_over {
+                return Ok(true);
+            }
+            if job.is_unopened() && !job.is_deleted() {
+                self.lender.writes.withdraw_job(&job).await?;
+            }
+            self.lender.take_back(&job).await?;
+            Ok::<bool, crate::error::Error>(false)
+        };
+        match settled.await {
+            Ok(runs_on) => Ok(runs_on),
+            Err(crate::error::Error::Api(Error::Conflict { .. })) => Ok(true),
+            Err(crate::error::Error::Api(error)) => Err(error),
+            // Nothing but the API server can fail here.
+            Err(_) => Ok(true),
+        }
     }
 }
 

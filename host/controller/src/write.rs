@@ -1,7 +1,7 @@
 //! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, what it borrows, the
 //! Operation's status. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
 
-use hookhost_core::clone::FINALIZER;
+use hookhost_core::clone::{FINALIZER, OPENED};
 use hookhost_core::loan::ObjectRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
+use crate::lender::UNATTENDED;
 use crate::watch::{Job, job_resource, needed_resource, operation_resource};
 
 /// Who the API server notes as the writer of a field.
@@ -109,7 +110,8 @@ impl Writes {
 
     /// Lets a Job start that was made suspended; gives back its new form, none if it is gone.
     pub(crate) async fn open_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
-        let patch = json!({"metadata": {"uid": job.uid}, "spec": {"suspend": false}});
+        let metadata = json!({"uid": job.uid, "annotations": {OPENED: "true"}});
+        let patch = json!({"metadata": metadata, "spec": {"suspend": false}});
         let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
         let (jobs, params) = (self.jobs(&job.namespace), params());
         match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Merge(&patch))).await {
@@ -151,7 +153,11 @@ impl Writes {
     /// Takes our finalizer off a Job whose result is safe; gives back its new form, none if it is gone.
     pub(crate) async fn release_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
         // The one entry of the list, whatever else is in it by now: a Job that is being deleted changes all the time.
-        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER], "uid": job.uid}});
+        let mut patch =
+            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER], "uid": job.uid}});
+        if job.is_unattended() {
+            patch["metadata"]["annotations"] = json!({UNATTENDED: null});
+        }
         let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
         let jobs = self.jobs(&job.namespace);
         let params = params();

@@ -18,7 +18,7 @@ mod tests;
 
 pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
-pub use step::{STEP, Step};
+pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::without_foreign_keys;
 pub use strip::{Place, STRIP, Strip};
 

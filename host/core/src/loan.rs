@@ -14,7 +14,7 @@ mod arrange;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{Terms, arrange};
+pub use arrange::{Terms, Uncovered, arrange};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::clone::{self, without_foreign_keys};
 use crate::closure::Member;
 use crate::kind::Kind;
+use crate::name::is_path_segment;
 use crate::workload::at;
 
 /// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
@@ -30,6 +31,14 @@ pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
 pub const CONTENT: &str = "hookhost.vworkspace.io/content";
 /// Annotation on a loan without a namespace: namespace, name and UID of the Job that it is for.
 pub const HOLDER: &str = "hookhost.vworkspace.io/holder";
+
+/// The domain of hookhost's annotations.
+const OWN_DOMAIN: &str = "hookhost.vworkspace.io/";
+
+/// Annotations by which a tool says that an object is its own. No loan has any of them, so whoever writes one onto a loan has
+/// taken it over: Helm where a new revision of the release has the object proper, kubectl where a person applies it.
+const TAKEN_OVER: [&str; 2] =
+    ["meta.helm.sh/release-name", "kubectl.kubernetes.io/last-applied-configuration"];
 
 /// Loans of one run. The largest closures of public charts have some ten objects; each loan costs two writes, and their names
 /// must fit into an annotation beside all others.
@@ -89,6 +98,10 @@ impl Loan {
         };
         let (mut labels, mut annotations) = (entries("labels"), entries("annotations"));
         without_foreign_keys(&mut labels, &mut annotations);
+        // Nor may the chart say that it is a loan.
+        for map in [&mut labels, &mut annotations] {
+            map.retain(|key, _| !key.starts_with(OWN_DOMAIN));
+        }
         let mut metadata = Map::new();
         metadata.insert("name".to_owned(), json!(object.name));
         if !object.namespace.is_empty() {
@@ -156,10 +169,9 @@ impl JobId<'_> {
 /// What a Job borrows, as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Borrowed {
-    /// The objects, in the order in which they are made.
+    /// The objects, in the order in which they are made. Nothing of what is in them: a digest would let whoever reads Jobs try
+    /// out what a Secret may have.
     pub objects: Vec<ObjectRef>,
-    /// The digest over all of them.
-    pub content: String,
 }
 
 impl Borrowed {
@@ -168,9 +180,7 @@ impl Borrowed {
         if loans.is_empty() {
             return None;
         }
-        let contents: Vec<&str> = loans.iter().map(|loan| loan.content.as_str()).collect();
-        let objects = loans.iter().map(|loan| loan.object.clone()).collect();
-        Some(Borrowed { objects, content: digest(&contents.join("\n")) })
+        Some(Borrowed { objects: loans.iter().map(|loan| loan.object.clone()).collect() })
     }
 
     /// What a Job borrows by its annotation; none if it borrows nothing. What is no such text is nobody's doing but
@@ -188,7 +198,7 @@ impl Borrowed {
                 object.namespace.is_empty()
             }
         };
-        borrowed.objects.retain(is_near);
+        borrowed.objects.retain(|object| is_near(object) && is_path_segment(&object.name));
         Some(borrowed)
     }
 
@@ -207,6 +217,11 @@ pub enum Found {
     Leaving,
     /// An object that was not lent.
     Kept,
+    /// An object that was lent to these Jobs, and that somebody has made their own since.
+    TakenOver {
+        /// UIDs of the Jobs that own it.
+        owners: Vec<String>,
+    },
     /// A loan of the Jobs with these UIDs, made from what has this digest.
     Lent {
         /// Its digest.
@@ -227,19 +242,25 @@ impl Found {
             return Found::Leaving;
         }
         let annotation = |key: &str| metadata.pointer("/annotations")?.get(key)?.as_str().map(str::to_owned);
-        let Some(content) = annotation(CONTENT) else { return Found::Kept };
+        let (content, holder) = (annotation(CONTENT), annotation(HOLDER));
         let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
         let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
         let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
-        Found::Lent { content, owners: owners.collect(), holder: annotation(HOLDER) }
+        let owners: Vec<String> = owners.collect();
+        let Some(content) = content.filter(|_| !owners.is_empty() || holder.is_some()) else {
+            return Found::Kept;
+        };
+        if TAKEN_OVER.iter().any(|key| annotation(key).is_some()) {
+            return Found::TakenOver { owners };
+        }
+        Found::Lent { content, owners, holder }
     }
 
-    /// Whether it is lent to this Job.
-    pub fn is_lent_to(&self, job: &JobId<'_>) -> bool {
+    /// Whether an object of this kind is lent to this Job: it owns it, or holds it where there is no namespace.
+    pub fn is_lent_to(&self, kind: Kind, job: &JobId<'_>) -> bool {
         match self {
-            Found::Lent { owners, holder, .. } => {
-                owners.iter().any(|uid| uid == job.uid) || holder.as_deref() == Some(&job.holder())
-            }
+            Found::Lent { owners, .. } if kind.is_namespaced() => owners.iter().any(|uid| uid == job.uid),
+            Found::Lent { holder, .. } => holder.as_deref() == Some(&job.holder()),
             _ => false,
         }
     }

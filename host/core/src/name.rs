@@ -62,6 +62,13 @@ fn has_shape(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) 
         && bytes.iter().all(|b| inner(*b))
 }
 
+/// Whether a text is one segment of a URL's path and means nothing else there: what names of Kubernetes' objects are made of.
+/// RBAC's may have more in them, but nobody could ask for such an object by its name.
+pub fn is_path_segment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    !matches!(text, "" | "." | "..") && text.len() <= 253 && text.bytes().all(plain)
+}
+
 /// The value for a label that stands for `text`: `text` itself where it is a legal label value, else its legal
 /// characters, cut, with a hash of the whole.
 pub fn label_value(text: &str) -> String {

@@ -11,6 +11,7 @@ use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::{RunError, telemetry};
 use hookhost_core::Reason;
 use hookhost_core::clone::CLUSTER_ID;
+use hookhost_core::name::{is_dns_label, is_path_segment};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
@@ -73,8 +74,14 @@ pub(crate) struct Args {
     /// Allow runs to have what Helm has deleted made for them (service accounts, roles, secrets …); needs the rights for it
     #[arg(long, env = "HOOKHOST_CLOSURE", help_heading = "What is served")]
     closure: bool,
-    /// What of that acts on the whole cluster and may be made, for example ClusterRole/shop-migrate [default: nothing]
-    #[arg(long, value_name = "KIND/NAME", env = "HOOKHOST_CLOSURE_CLUSTER_OBJECTS", value_delimiter = ',')]
+    /// What of that acts on the whole cluster and may be made, for example acme/ClusterRole/shop-migrate; without the namespace
+    /// for releases anywhere [default: nothing]
+    #[arg(
+        long,
+        value_name = "[NAMESPACE/]KIND/NAME",
+        env = "HOOKHOST_CLOSURE_CLUSTER_OBJECTS",
+        value_delimiter = ','
+    )]
     #[arg(value_parser = cluster_object, requires = "closure", help_heading = "What is served")]
     closure_cluster_objects: Vec<String>,
     /// File with the key of the approvals' signatures; a line end at its end is not part of it
@@ -200,9 +207,18 @@ pub(super) fn given<T: AsRef<OsStr>>(option: Option<T>) -> Option<T> {
 
 /// The kind and name of an object without a namespace that a hook can need.
 fn cluster_object(text: &str) -> Result<String, String> {
-    match text.split_once('/') {
-        Some(("ClusterRole" | "ClusterRoleBinding", name)) if !name.is_empty() => Ok(text.to_owned()),
-        _ => Err("expected ClusterRole/NAME or ClusterRoleBinding/NAME".to_owned()),
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts[..] {
+        ["ClusterRole" | "ClusterRoleBinding", name] if is_path_segment(name) => Ok(text.to_owned()),
+        [namespace, "ClusterRole" | "ClusterRoleBinding", name]
+            if is_dns_label(namespace) && is_path_segment(name) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => {
+            Err("expected ClusterRole/NAME or ClusterRoleBinding/NAME, with or without NAMESPACE/ before it"
+                .to_owned())
+        }
     }
 }
 
@@ -338,8 +354,8 @@ mod tests {
 
     #[test]
     fn numbers_out_of_their_bounds_are_refused() {
-        let closure = ["--closure", "--closure-cluster-objects", "ClusterRole/a,ClusterRoleBinding/b"];
-        assert_eq!(parsed(&closure).closure_cluster_objects, ["ClusterRole/a", "ClusterRoleBinding/b"]);
+        let closure = ["--closure", "--closure-cluster-objects", "ClusterRole/a,acme/ClusterRoleBinding/b"];
+        assert_eq!(parsed(&closure).closure_cluster_objects, ["ClusterRole/a", "acme/ClusterRoleBinding/b"]);
         assert!(
             Typed::try_parse_from(["hookhost", "--closure", "--closure-cluster-objects", "Role/a"]).is_err()
         );

@@ -16,14 +16,23 @@ use crate::error::Result;
 use crate::looks::Action;
 use crate::watch::Job;
 
+/// When to look again at what is about to be told by a watch.
+const AGAIN: Duration = Duration::from_secs(2);
+
 impl Context {
     /// Makes what the Job borrows, then lets it start. What cannot be made is told, and then nothing of the run is left.
     pub(super) async fn open(&self, subject: &Subject, job: &Arc<Job>, loans: &[Loan]) -> Result<Action> {
         if let Some(refusal) = self.lend(job, loans).await? {
             self.withdraw(job).await?;
-            return self.refuse(subject, refusal).await;
+            return self.refuse_withdrawn(subject, refusal).await;
         }
         self.let_start(job).await
+    }
+
+    /// Says why a Job that had been made was withdrawn. The next is not made at once: its own coming and going would ask for it.
+    pub(super) async fn refuse_withdrawn(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
+        let pause = self.withdrawals.slow(&subject.uid);
+        Ok(self.refuse(subject, refusal).await?.or_sooner(pause))
     }
 
     /// Makes what the Job borrows; or says why it cannot be made.
@@ -41,6 +50,8 @@ impl Context {
     /// Lets a Job start that was held back.
     pub(super) async fn let_start(&self, job: &Job) -> Result<Action> {
         let Some(opened) = self.writes.open_job(job).await? else {
+            // Somebody deleted it just now.
+            self.lender.take_back(job).await?;
             return Ok(Action::requeue(Duration::ZERO));
         };
         let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
@@ -58,10 +69,16 @@ impl Context {
             self.withdraw(job).await?;
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
+        let Some(job) = self.read_again(subject, job).await? else { return Ok(Action::requeue(AGAIN)) };
+        if !job.is_unopened() || (job.is_deleted() && !job.is_held()) {
+            // It is something else by now, or somebody else's finalizer keeps it.
+            return Ok(Action::requeue(AGAIN));
+        }
         if job.is_deleted() {
-            self.withdraw(job).await?;
+            self.withdraw(&job).await?;
             return Ok(Action::requeue(Duration::ZERO));
         }
+        let job = &job;
         let mut awaited = Vec::new();
         match self.prepare(subject, &mut awaited, std::slice::from_ref(job)).await {
             Ok(prepared) => match &prepared[..] {
@@ -74,9 +91,23 @@ impl Context {
             Err(Stop::Refused(refusal)) => {
                 self.withdraw(job).await?;
                 self.await_targets(subject, &refusal, awaited);
-                self.refuse(subject, refusal).await
+                self.refuse_withdrawn(subject, refusal).await
             }
             Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The Job as it is now; none if it is gone, or its Operation is not to be run any more. This process may have slept while
+    /// another ran it to its end.
+    pub(super) async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
+        let (object, is_wanted) =
+            futures::try_join!(self.reader.job(&job.namespace, &job.name), self.is_still_wanted(subject))?;
+        match object.and_then(Job::new).filter(|now| now.uid == job.uid) {
+            Some(now) => Ok(Some(self.jobs.insert(now)).filter(|_| is_wanted)),
+            None => {
+                self.jobs.remove(&job.namespace, &job.name);
+                Ok(None)
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::borrow::is_same;
 use super::prepare::{Prepared, Stop};
-use super::start::rejected;
+use super::start::{PENDING_AFTER, rejected};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -113,6 +113,18 @@ impl Context {
             self.withdraw_all(jobs, None, subject).await?;
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
+        let mut now = Vec::new();
+        for job in jobs {
+            match self.read_again(subject, job).await? {
+                Some(job) if job.is_unopened() => now.push(job),
+                _ => return Ok(Action::requeue(PENDING_AFTER)),
+            }
+        }
+        let jobs = &now[..];
+        if jobs.iter().any(|job| job.is_deleted() && !job.is_held()) {
+            // Somebody else's finalizer keeps it.
+            return Ok(Action::requeue(PENDING_AFTER));
+        }
         if jobs.iter().any(|job| job.is_deleted()) {
             return self.withdraw_all(jobs, None, subject).await;
         }
@@ -138,7 +150,7 @@ impl Context {
             self.withdraw(job).await?;
         }
         match refusal {
-            Some(refusal) => self.refuse(subject, refusal).await,
+            Some(refusal) => self.refuse_withdrawn(subject, refusal).await,
             None => Ok(Action::requeue(Duration::ZERO)),
         }
     }

@@ -90,7 +90,7 @@ impl Context {
     /// Takes back what the Job borrows, then takes our finalizer off: the result is on the Operation, and Kubernetes may
     /// remove the Job when its time comes.
     pub(super) async fn let_go(&self, job: &Job) -> Result<()> {
-        if !job.is_held() {
+        if !job.is_indebted() {
             return Ok(());
         }
         self.lender.take_back(job).await?;

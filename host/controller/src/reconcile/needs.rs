@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::{Found, Loan, ObjectRef, Terms, arrange};
+use hookhost_core::loan::{Found, Loan, ObjectRef, Terms, Uncovered, arrange};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
@@ -22,6 +23,9 @@ use crate::crd::Closure;
 use crate::error::Error;
 use crate::watch::Job;
 
+/// Objects of a closure that are asked for at once: it may have 256.
+const AT_ONCE: usize = 8;
+
 /// A hook, and what is known of it when its needs are looked at.
 pub(super) struct Needing<'a> {
     pub(super) subject: &'a Subject,
@@ -32,8 +36,10 @@ pub(super) struct Needing<'a> {
     pub(super) request: &'a Request,
     /// What its pod refers to.
     pub(super) references: &'a [Reference],
-    /// Whether hooks may be lent that no digest covers.
-    pub(super) uncovered: bool,
+    /// Which hooks may be lent that no digest covers.
+    pub(super) uncovered: Uncovered,
+    /// As which service account Flux installs the release.
+    pub(super) applier: Option<&'a str>,
     /// Its Job, where one was made.
     pub(super) made: Option<&'a Job>,
 }
@@ -41,7 +47,8 @@ pub(super) struct Needing<'a> {
 impl Context {
     /// Makes sure that all is there, but for what is given back: that has to be lent.
     pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Vec<Loan>, Stop> {
-        let Needing { subject, operation, hook, hooks, request, references, uncovered, made } = needing;
+        let Needing { subject, operation, hook, hooks, request, references, uncovered, applier, made } =
+            needing;
         let namespace = request.release.namespace.as_str();
         let workload = Workload::of(&hook.manifest);
         let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
@@ -54,7 +61,7 @@ impl Context {
         // What another run borrows is as good as gone.
         let absent: Vec<ObjectRef> = found
             .iter()
-            .filter(|(_, found)| **found != Found::Kept)
+            .filter(|(_, found)| !matches!(found, Found::Kept | Found::TakenOver { .. }))
             .map(|(object, _)| object.clone())
             .collect::<BTreeSet<_>>()
             .into_iter()
@@ -76,6 +83,7 @@ impl Context {
             namespace,
             cluster_objects: &self.config.cluster_objects,
             uncovered: *uncovered,
+            applier: *applier,
             job: made.map(Job::id),
         };
         let loans =
@@ -149,6 +157,6 @@ impl Context {
             };
             Ok((object, if is_free { Found::Missing } else { found }))
         });
-        Ok(try_join_all(found).await?.into_iter().collect())
+        stream::iter(found).buffered(AT_ONCE).try_collect().await
     }
 }

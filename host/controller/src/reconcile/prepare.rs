@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::Loan;
+use hookhost_core::loan::{Loan, Uncovered};
 use hookhost_core::operation::{ENGINE, Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
@@ -159,7 +159,12 @@ impl Context {
                 hooks: &hooks,
                 request: &request,
                 references: &references,
-                uncovered: location.snapshot.is_none() || self.config.unverified_test_hooks,
+                uncovered: match location.snapshot {
+                    None => Uncovered::All,
+                    Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
+                    Some(_) => Uncovered::None,
+                },
+                applier: location.applier.as_deref(),
                 made: made.iter().find(|job| job.step == step).map(AsRef::as_ref),
             };
             let mut loans = self.needs(&needing, ahead).await?;
@@ -279,6 +284,7 @@ impl Context {
             revision: record.revision,
             snapshot: record.snapshot.cloned(),
             source: Some((name_of(&object), version_of(&object))),
+            applier: release.service_account.clone(),
         };
         if kind == "HelmRelease" {
             (described.labels, described.annotations) = (release.labels, release.annotations);
@@ -296,6 +302,7 @@ impl Context {
             revision,
             snapshot: None,
             source: None,
+            applier: None,
         })
     }
 
@@ -343,7 +350,7 @@ impl Context {
         let message = format!(
             "the hook {} is a test hook, and Flux's digest of the release does not cover those: anybody who can write \
              Secrets in its namespace could have made it. Whoever installed hookhost can allow test hooks with \
-             --allow-unverified-test-hooks (Helm value testHooks.enabled)",
+             --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
             quote(&hook.name)
         );
         Err(Refusal::fail(Reason::HookNotVerified, message))
@@ -466,6 +473,8 @@ struct Location {
     snapshot: Option<Snapshot>,
     /// The HelmRelease that said so, in which form of it.
     source: Option<(ObjectName, Value)>,
+    /// As which service account Flux installs the release, where it does so with that account's rights.
+    applier: Option<String>,
 }
 
 impl Location {

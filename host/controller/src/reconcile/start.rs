@@ -71,6 +71,9 @@ impl Context {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
         }
+        if let Some(rest) = self.withdrawals.rest(&subject.uid) {
+            return Ok(Action::requeue(rest));
+        }
         let mut awaited = Vec::new();
         let asked = Instant::now();
         let (prepared, is_wanted) =
@@ -191,7 +194,7 @@ impl Context {
 
     /// Asked once more, of the API server itself, before the Job is made: this process may have slept, or its watch may have
     /// been silent, while another hookhost ran the Operation to its end.
-    async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
+    pub(super) async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
         let now = self.reader.operation(&subject.key.namespace, &subject.key.name).await?;
         let now = now.and_then(|object| Subject::new(Arc::new(object)));
         Ok(now.is_some_and(|now| {

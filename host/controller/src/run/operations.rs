@@ -90,6 +90,7 @@ pub(super) async fn wake_when_leading(
         for (namespace, name) in jobs.without_operation() {
             orphans.suspect(&namespace, &name);
         }
+        orphans.sweep();
     }
     std::future::pending::<()>().await;
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use hookhost_core::clone::Step;
+use hookhost_core::clone::{OPENED, Step};
 use hookhost_core::loan::{Borrowed, JobId};
 use hookhost_core::status::Run;
 use hookhost_core::{Reason, clone, outcome};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Pods, Text, job_resource, to_json, trim, version};
+use crate::lender::UNATTENDED;
 use crate::orphan::Orphans;
 use crate::wake::{OperationKey, Wakes};
 
@@ -46,6 +47,10 @@ pub(crate) struct Job {
     is_held: bool,
     is_deleted: bool,
     is_suspended: bool,
+    /// Whether it was let start, once.
+    is_opened: bool,
+    /// Whether hookhost was uninstalled while it ran: what it borrows is still to be taken back.
+    is_unattended: bool,
     /// What it borrows.
     borrowed: Option<Borrowed>,
     /// Which step it is, where all hooks of an event are run.
@@ -85,6 +90,8 @@ impl Job {
             (Some(namespace), Some(name)) => Some(OperationKey::new(namespace, name)),
             _ => None,
         };
+        let annotation =
+            |key: &str| object.pointer("/metadata/annotations").is_some_and(|all| all.get(key).is_some());
         let owner = outcome::owner_uid(&object).map(str::to_owned);
         let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
         let is_held = finalizers.into_iter().flatten().any(|one| one.as_str() == Some(clone::FINALIZER));
@@ -101,6 +108,8 @@ impl Job {
             is_held,
             is_deleted,
             is_suspended,
+            is_opened: annotation(OPENED),
+            is_unattended: annotation(UNATTENDED),
             borrowed: Borrowed::from_job(&object),
             step: Step::from_job(&object),
             text: Text::of(&object),
@@ -151,7 +160,23 @@ impl Job {
 
     /// Whether it waits for what it borrows, or for its turn, so that nothing of it has run.
     pub(crate) fn is_unopened(&self) -> bool {
-        (self.borrowed.is_some() || self.step.is_some()) && self.is_suspended
+        (self.borrowed.is_some() || self.step.is_some()) && self.is_suspended && !self.is_opened
+    }
+
+    /// Whether hookhost was uninstalled while it ran.
+    pub(crate) fn is_unattended(&self) -> bool {
+        self.is_unattended
+    }
+
+    /// Whether what it borrows may still be there once it is over.
+    pub(crate) fn is_indebted(&self) -> bool {
+        self.is_held || self.is_unattended
+    }
+
+    /// Whether it borrows what acts on the whole cluster.
+    fn borrows_of_cluster(&self) -> bool {
+        let objects = self.borrowed.iter().flat_map(|borrowed| &borrowed.objects);
+        objects.into_iter().any(|object| !object.kind.is_namespaced())
     }
 
     /// How loans name it.
@@ -319,6 +344,10 @@ impl Jobs {
             }
             Seen::Deleted(object) => {
                 let name = object.name_any();
+                if Job::new(object).is_some_and(|job| job.borrows_of_cluster()) {
+                    // Nothing in the cluster deletes that with it.
+                    self.0.orphans.sweep();
+                }
                 self.write().remove(namespace, &name).map(|operation| (operation, name)).into_iter().collect()
             }
             Seen::Listed(names) => {

@@ -9,6 +9,9 @@ use crate::hook::MAX_OF_EVENT;
 /// Annotation: which step of how many a Job is, as "2/3".
 pub const STEP: &str = "hookhost.vworkspace.io/step";
 
+/// Annotation: the Job was made suspended, and has been let start. Who suspends it after that has reasons of their own.
+pub const OPENED: &str = "hookhost.vworkspace.io/opened";
+
 /// Which step of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step {

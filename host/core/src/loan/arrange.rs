@@ -1,8 +1,11 @@
 //! What a run borrows, or why it cannot.
 
+mod one;
+
 use super::{Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
 use crate::hook::Hook;
+use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::snapshot;
@@ -19,12 +22,26 @@ const UNTIL_GIVEN_BACK: u32 = 5;
 pub struct Terms<'a> {
     /// The release's namespace.
     pub namespace: &'a str,
-    /// Objects without a namespace that may be lent, as "ClusterRole/name".
+    /// Objects without a namespace that may be lent: "ClusterRole/name", or "NAMESPACE/ClusterRole/name" for releases in that
+    /// namespace only.
     pub cluster_objects: &'a [String],
-    /// Whether hooks may be lent that Flux's digest does not cover; also where there is no digest.
-    pub uncovered: bool,
+    /// Which hooks may be lent that no digest of Flux covers.
+    pub uncovered: Uncovered,
+    /// As which service account Flux installs the release, where it does so with that account's rights.
+    pub applier: Option<&'a str>,
     /// The Job, where it was made before.
     pub job: Option<JobId<'a>>,
+}
+
+/// Which hooks may be lent that no digest of Flux covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncovered {
+    /// None.
+    None,
+    /// Those that give no rights: whoever can write Secrets in the namespace could have made them.
+    WithoutRights,
+    /// All: there is no digest of a plain Helm release.
+    All,
 }
 
 /// What has to be made so that all of a hook's closure is there, in the order in which Helm makes kinds; nothing where all
@@ -47,12 +64,17 @@ pub fn arrange<'a>(
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
     let mut loans = Vec::new();
+    let mut kept = Vec::new();
     for member in members {
         let object = ObjectRef::of(&member);
         match found(&object) {
-            Found::Kept => continue,
+            Found::Kept | Found::TakenOver { .. } => kept.push(object),
             Found::Leaving => {
-                let message = format!("{object}, which the hook needs, is being deleted");
+                let why = match object.kind {
+                    Kind::PersistentVolumeClaim => ": the pods of earlier runs hold it until their Jobs go",
+                    _ => "",
+                };
+                let message = format!("{object}, which the hook needs, is being deleted{why}");
                 return Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::DependencyMissing, message));
             }
             of_ours @ Found::Lent { .. } => {
@@ -63,7 +85,7 @@ pub fn arrange<'a>(
             Found::Missing => loans.push((Loan::of(&member), member)),
         }
     }
-    check(&loans, terms)?;
+    check(hook, &loans, &kept, terms)?;
     loans.sort_by(|(a, _), (b, _)| a.object.cmp(&b.object));
     Ok(loans.into_iter().map(|(loan, _)| loan).collect())
 }
@@ -71,7 +93,7 @@ pub fn arrange<'a>(
 /// Whether what is lent to another run can be lent to this one too.
 fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusal> {
     let Found::Lent { content, holder, .. } = found else { return Ok(()) };
-    let is_own = terms.job.is_some_and(|job| found.is_lent_to(&job));
+    let is_own = terms.job.is_some_and(|job| found.is_lent_to(loan.object.kind, &job));
     let why = if is_own || (loan.object.kind.is_namespaced() && *content == loan.content) {
         return Ok(());
     } else if loan.object.kind.is_namespaced() {
@@ -87,8 +109,16 @@ fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusa
     Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::ConflictingOperation, message))
 }
 
-/// Whether all of it may be lent.
-fn check(loans: &[(Loan, Member<'_>)], terms: &Terms<'_>) -> Result<(), Refusal> {
+/// Whether all of it may be lent. `kept` is what is there anyway.
+fn check(
+    hook: &Hook,
+    loans: &[(Loan, Member<'_>)],
+    kept: &[ObjectRef],
+    terms: &Terms<'_>,
+) -> Result<(), Refusal> {
+    for (loan, member) in loans {
+        one::check(hook, loan, member, kept, terms)?;
+    }
     if loans.len() > MAX_LOANS {
         let message = format!(
             "the hook needs {} objects that Helm has deleted, more than the {MAX_LOANS} that hookhost makes for a run. Move \
@@ -99,7 +129,9 @@ fn check(loans: &[(Loan, Member<'_>)], terms: &Terms<'_>) -> Result<(), Refusal>
     }
     let is_barred = |loan: &Loan| {
         let name = format!("{}/{}", loan.object.kind, loan.object.name);
-        !loan.object.kind.is_namespaced() && !terms.cluster_objects.contains(&name)
+        let here = format!("{}/{name}", terms.namespace);
+        let is_named = terms.cluster_objects.iter().any(|allowed| *allowed == name || *allowed == here);
+        !loan.object.kind.is_namespaced() && !is_named
     };
     let barred: Vec<_> = loans.iter().filter(|(loan, _)| is_barred(loan)).collect();
     if !barred.is_empty() {
@@ -110,12 +142,17 @@ fn check(loans: &[(Loan, Member<'_>)], terms: &Terms<'_>) -> Result<(), Refusal>
         );
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
-    let uncovered: Vec<_> = loans.iter().filter(|(_, member)| !snapshot::is_covered(member.hook)).collect();
-    if !terms.uncovered && !uncovered.is_empty() {
+    let is_refused = |(loan, member): &&(Loan, Member<'_>)| match terms.uncovered {
+        Uncovered::All => false,
+        Uncovered::WithoutRights => loan.object.kind.is_rbac() && !snapshot::is_covered(member.hook),
+        Uncovered::None => !snapshot::is_covered(member.hook),
+    };
+    let uncovered: Vec<_> = loans.iter().filter(is_refused).collect();
+    if !uncovered.is_empty() {
         let message = format!(
             "the hook needs objects that are test hooks, which Flux's digest of the release does not cover, so anybody who can \
-             write Secrets in its namespace could have made them: {}. Whoever installed hookhost can allow test hooks with \
-             --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
+             write Secrets in its namespace could have made them: {}. Whoever installed hookhost can allow those that give \
+             no rights with --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
             named(uncovered.iter().map(|(loan, _)| loan.object.to_string()))
         );
         return Err(Refusal::fail(Reason::HookNotVerified, message));
@@ -125,17 +162,22 @@ fn check(loans: &[(Loan, Member<'_>)], terms: &Terms<'_>) -> Result<(), Refusal>
 
 /// Each object once. A chart may have it once for each event: then as it is made for an event of the hook that runs.
 fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>]) -> Vec<Member<'a>> {
-    let shares_event =
-        |member: &Member<'_>| member.hook.events.iter().any(|event| hook.events.contains(event));
+    // What the digest covers goes first: what it does not could have been made to take its place.
+    let rank = |member: &Member<'_>| (shares_event(hook, member), snapshot::is_covered(member.hook));
     let mut members: Vec<Member<'a>> = Vec::new();
     for member in closure {
         match members.iter_mut().find(|known| ObjectRef::of(known) == ObjectRef::of(member)) {
-            Some(known) if !shares_event(known) && shares_event(member) => *known = *member,
+            Some(known) if rank(known) < rank(member) => *known = *member,
             Some(_) => {}
             None => members.push(*member),
         }
     }
     members
+}
+
+/// Whether Helm makes it for an event for which it runs the hook.
+fn shares_event(hook: &Hook, member: &Member<'_>) -> bool {
+    member.hook.events.iter().any(|event| hook.events.contains(event))
 }
 
 fn named(names: impl ExactSizeIterator<Item = String>) -> String {

@@ -51,7 +51,8 @@ fn hooks() -> Vec<Hook> {
     ]
 }
 
-const TERMS: Terms<'static> = Terms { namespace: "shop", cluster_objects: &[], uncovered: false, job: None };
+const TERMS: Terms<'static> =
+    Terms { namespace: "shop", cluster_objects: &[], uncovered: Uncovered::None, applier: None, job: None };
 
 fn arranged(
     hooks: &[Hook],
@@ -110,7 +111,10 @@ fn what_is_made_is_found_again_as_lent_to_its_job() {
     let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
     let job = JobId { namespace: "shop", name: "run", uid: "u" };
     let found = Found::of(Some(&loans[0].made_for(&job)["metadata"]));
-    assert!(found.is_lent_to(&job) && !found.is_lent_to(&JobId { uid: "v", ..job }));
+    assert!(
+        found.is_lent_to(Kind::ServiceAccount, &job)
+            && !found.is_lent_to(Kind::ServiceAccount, &JobId { uid: "v", ..job })
+    );
     assert_eq!(Found::of(None), Found::Missing);
     assert_eq!(Found::of(Some(&json!({"name": "migrate"}))), Found::Kept);
     let leaving = json!({"deletionTimestamp": "2026-05-28T00:00:00Z", "annotations": {CONTENT: "sha256:0"}});
@@ -187,9 +191,9 @@ fn other_namespaces_test_hooks_and_too_many_objects_are_refused() {
     assert!(refused.message.contains("RoleBinding \"far\" in \"kube-system\""), "{refused}");
 
     let mut tests = hooks();
-    tests[2].events = vec!["test".to_owned()];
+    tests[2].events = vec!["pre-upgrade".to_owned(), "test".to_owned()];
     assert_eq!(refusal(&tests, &TERMS).reason, Reason::HookNotVerified);
-    assert!(arranged(&tests, &Terms { uncovered: true, ..TERMS }, |_| Found::Missing).is_ok());
+    assert!(arranged(&tests, &Terms { uncovered: Uncovered::All, ..TERMS }, |_| Found::Missing).is_ok());
 
     let mut many = hooks();
     let bindings = |n: usize| {
@@ -222,10 +226,99 @@ fn a_job_says_what_it_borrows_and_nothing_else_is_believed() {
     let job = |text: &str| json!({"metadata": {"namespace": "shop", "annotations": {CLOSURE: text}}});
     assert_eq!(Borrowed::from_job(&job(&borrowed.to_text())), Some(borrowed.clone()));
     assert_eq!(Borrowed::of(&[]), None);
-    for odd in ["", "7", "{}", r#"{"content":"x","objects":[{"kind":"Node","name":"n"}]}"#] {
+    for odd in ["", "7", "{}", r#"{"objects":[{"kind":"Node","name":"n"}]}"#] {
         assert_eq!(Borrowed::from_job(&job(odd)), None, "{odd}");
     }
-    let elsewhere = r#"{"content":"x","objects":[{"kind":"Secret","namespace":"kube-system","name":"root"},
+    let elsewhere = r#"{"objects":[{"kind":"Secret","namespace":"kube-system","name":"root"},{"kind":"Role","namespace":"shop","name":"a/b"},
         {"kind":"ClusterRole","namespace":"shop","name":"admin"}]}"#;
     assert_eq!(Borrowed::from_job(&job(elsewhere)).unwrap().objects, []);
+}
+
+#[test]
+fn nothing_is_made_that_gives_more_or_to_others_or_stays() {
+    let refused = |hooks: &[Hook], terms: &Terms<'_>| {
+        let refusal = arranged(hooks, terms, |_| Found::Missing).unwrap_err();
+        (refusal.reason, refusal.message)
+    };
+    let with = |changed: usize, change: &dyn Fn(&mut Hook)| {
+        let mut hooks = hooks();
+        change(&mut hooks[changed]);
+        hooks
+    };
+    let edit = |hook: &mut Hook, pointer: &str, value: Value| {
+        let mut manifest = Value::clone(&hook.manifest);
+        *manifest.pointer_mut(pointer).unwrap() = value;
+        hook.manifest = manifest.into();
+    };
+    for (hooks, terms, word) in [
+        (hooks(), Terms { applier: Some("tenant"), ..TERMS }, "rights of the service account \"tenant\""),
+        (with(1, &|role| role.events = vec!["pre-rollback".into()]), TERMS, "other events than the hook's"),
+        (
+            with(0, &|binding| {
+                let others = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"},
+                    {"kind": "User", "name": "mallory"}]);
+                edit(binding, "/subjects", others);
+            }),
+            TERMS,
+            "User \"mallory\"",
+        ),
+    ] {
+        let (reason, message) = refused(&hooks, &terms);
+        assert!(reason == Reason::ClosureRefused && message.contains(word), "{message}");
+    }
+    // A role of that name which somebody else has made may have any rights.
+    let role = |object: &ObjectRef| if object.kind == Kind::Role { Found::Kept } else { Found::Missing };
+    let refusal = arranged(&hooks(), &TERMS, role).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
+
+    // Rights are never taken from what no digest covers, unless there is none at all.
+    let tests = with(1, &|role| role.events = vec!["pre-upgrade".into(), "test".into()]);
+    let terms = Terms { uncovered: Uncovered::WithoutRights, ..TERMS };
+    assert_eq!(refused(&tests, &terms).0, Reason::HookNotVerified);
+    assert!(arranged(&tests, &Terms { uncovered: Uncovered::All, ..TERMS }, |_| Found::Missing).is_ok());
+}
+
+/// The closure of a pod that mounts this.
+fn mounting(volume: Value, helper: Hook) -> Result<Vec<Loan>, Refusal> {
+    let pod = object(
+        "v1",
+        "Pod",
+        json!({"name": "p"}),
+        json!({"spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [volume]}}),
+    );
+    let hooks = [helper];
+    let closure = closure(Workload::of(&pod.manifest), "shop", &hooks).unwrap();
+    arrange(&pod, &closure, &TERMS, |_| Found::Missing)
+}
+
+#[test]
+fn a_secret_that_is_more_than_data_and_a_claim_that_helm_keeps_are_not_made() {
+    let secret = |secret_type: &str| {
+        let helper = object("v1", "Secret", json!({"name": "s"}), json!({"type": secret_type, "data": {}}));
+        mounting(json!({"secret": {"secretName": "s"}}), helper)
+    };
+    assert_eq!(secret("kubernetes.io/service-account-token").unwrap_err().reason, Reason::ClosureRefused);
+    assert!(secret("Opaque").is_ok());
+    let claim = |policies: &[&str]| {
+        let mut helper = object("v1", "PersistentVolumeClaim", json!({"name": "c"}), json!({"spec": {}}));
+        helper.delete_policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
+        mounting(json!({"persistentVolumeClaim": {"claimName": "c"}}), helper)
+    };
+    let refusal = claim(&["before-hook-creation"]).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
+    assert!(claim(&["before-hook-creation", "hook-succeeded"]).is_ok());
+}
+
+#[test]
+fn a_loan_that_somebody_has_made_their_own_is_no_loan_any_more() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let job = JobId { namespace: "shop", name: "run", uid: "u" };
+    let mut made = loans[0].made_for(&job);
+    made["metadata"]["annotations"]["meta.helm.sh/release-name"] = json!("shop");
+    let found = Found::of(Some(&made["metadata"]));
+    assert_eq!(found, Found::TakenOver { owners: vec!["u".into()] });
+    assert!(!found.is_lent_to(Kind::ServiceAccount, &job));
+    // What only says that it is one is none either.
+    let claims = json!({"annotations": {CONTENT: "sha256:0"}});
+    assert_eq!(Found::of(Some(&claims)), Found::Kept);
 }

@@ -13,7 +13,7 @@ use crate::record::Status;
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use crate::text::printable;
-use crate::workload::entries;
+use crate::workload::{at, entries};
 
 /// Entries of a history that are read. Flux keeps at most five more than the last that worked.
 pub const MAX_HISTORY: usize = 100;
@@ -42,6 +42,8 @@ pub struct HelmRelease {
     pub suspended: bool,
     /// Whether the release is in another cluster (spec.kubeConfig).
     pub remote: bool,
+    /// As which service account Flux installs it (spec.serviceAccountName); none: with rights of its own.
+    pub service_account: Option<String>,
     /// Where spec wants the release: spec.targetNamespace, or its own namespace.
     pub target_namespace: String,
     /// Where spec wants the records: spec.storageNamespace, or its own namespace.
@@ -73,6 +75,10 @@ impl HelmRelease {
             deleting: metadata.deleting,
             suspended: fields.flag("spec.suspend")?,
             remote: fields.get("spec.kubeConfig").is_some(),
+            service_account: at(object, "spec.serviceAccountName")
+                .and_then(Value::as_str)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
             target_namespace: fields.namespace("spec.targetNamespace")?.unwrap_or_else(own),
             wanted_storage_namespace: fields.namespace("spec.storageNamespace")?.unwrap_or_else(own),
             ready: Condition::find(object, "Ready"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, hookhost, message, ok, says, world};
+use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, condition, hookhost, message, ok, says, world};
 use serde_json::{Value, json};
 use testbed::Helm;
 
@@ -83,8 +83,23 @@ fn all_gone(world: &World, namespace: &str, hook: &str) {
 /// Whether a hook's own account may.
 fn can(namespace: &str, hook: &str, verb: &str, resource: &str) -> bool {
     let account = format!("--as=system:serviceaccount:{namespace}:shop-{hook}");
-    let args = ["auth", "can-i", verb, resource, "--namespace", namespace, &account];
-    world().cluster.kubectl(&args).is_ok_and(|answer| answer == "yes")
+    may(namespace, &account, verb, resource)
+}
+
+/// What `kubectl auth can-i` says. It fails with the answer "no".
+fn may(namespace: &str, account: &str, verb: &str, resource: &str) -> bool {
+    let args = ["auth", "can-i", verb, resource, "--namespace", namespace, account];
+    match world().cluster.kubectl(&args) {
+        Ok(answer) => {
+            assert!(answer.split_whitespace().next_back() == Some("yes"), "{answer}");
+            true
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.split_whitespace().next_back() == Some("no"), "{error}");
+            false
+        }
+    }
 }
 
 /// UIDs of the Jobs that own an object.
@@ -243,22 +258,24 @@ fn a_namespace_that_is_deleted_while_its_hook_borrows_goes() {
 #[test]
 fn an_upgrade_in_the_middle_has_its_own_and_the_run_touches_none_of_it() {
     let world = world();
-    // The same objects are hooks of an upgrade, too.
-    let release = release(
-        "upgraded",
-        &json!({"both": {"own": {}, "script": "sleep 2", "events": "pre-upgrade"},
-        "holds": {"script": "true"}}),
-    );
+    // The same objects are hooks of an upgrade, too, and Helm keeps what it makes of them.
+    let own = json!({"policy": "before-hook-creation"});
+    let both = json!({"own": own, "script": "sleep 2", "events": "pre-upgrade"});
+    let release = release("upgraded", &json!({"both": both}));
     let namespace = &release.namespace;
     let name = world.operation(&release, "both", borrows());
     let made = world.until_object(namespace, "serviceaccount/shop-both", "made", |_| true);
     world.patch(namespace, "helmrelease/shop", &json!({"spec": {"values": {"secret": "another"}}}));
-    let others = |it: &Value| it["metadata"]["uid"] != made["metadata"]["uid"];
-    world.until_object(namespace, "serviceaccount/shop-both", "Helm's", others);
+    let is_helms = |it: &Value| it["metadata"]["uid"] != made["metadata"]["uid"];
     world.ready(&release);
+    let helms = world.until_object(namespace, "serviceaccount/shop-both", "Helm's", is_helms);
     let operation = world.until(namespace, &name, "over", |it| it["status"]["finishedAt"].is_string());
     assert_eq!(says(&operation, "Succeeded"), "True/HelmHookJobSucceeded", "{operation:#}");
-    all_gone(world, namespace, "both");
+    let let_go = |job: &Value| job["metadata"]["finalizers"].is_null();
+    world.until_object(namespace, &format!("job/{name}"), "let go", let_go);
+    assert_eq!(there(namespace, "both"), OWN);
+    let after = world.get(namespace, "serviceaccount/shop-both").unwrap();
+    assert_eq!(after["metadata"]["resourceVersion"], helms["metadata"]["resourceVersion"], "{after:#}");
 }
 
 #[test]
@@ -356,8 +373,7 @@ fn hookhosts_own_account_makes_no_role_that_it_may_not_and_has_nothing_more_duri
     let account = format!("--as=system:serviceaccount:{}:{}", installed.at, installed.name);
     let can_i = |what: &str| {
         let (verb, resource) = what.split_once(' ').unwrap_or_default();
-        let args = ["auth", "can-i", verb, resource, "--namespace", &namespace, &account];
-        world.cluster.kubectl(&args).is_ok_and(|answer| answer == "yes")
+        may(&namespace, &account, verb, resource)
     };
     let table = |granted: &[&str]| {
         let asked = [
@@ -402,4 +418,77 @@ fn hookhosts_own_account_makes_no_role_that_it_may_not_and_has_nothing_more_duri
     world.phase(&namespace, &name, "Succeeded");
     all_gone(world, &namespace, "owns");
     table(&granted);
+}
+
+#[test]
+fn what_the_api_server_does_not_let_be_made_leaves_nothing_and_is_not_tried_in_a_loop() {
+    let world = world();
+    let release = release("full", &json!({}));
+    let namespace = &release.namespace;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"},
+        "spec": {"hard": {"count/configmaps": "2"}}});
+    world.apply(namespace, &quota);
+    let is_counted = |it: &Value| it["status"]["used"]["count/configmaps"].is_string();
+    world.until_object(namespace, "resourcequota/full", "counted", is_counted);
+    let name = world.operation(&release, "quick", borrows());
+    let operation = world.blocked(namespace, &name, "AccessForbidden");
+    let told = message(&operation, "Blocked");
+    assert!(told.contains("ConfigMap \"shop-quick\"") && told.contains("exceeded quota"), "{told}");
+    assert_eq!(there(namespace, "quick"), [""; 0]);
+    world.until_gone(namespace, &format!("job/{name}"));
+    let tries = || {
+        let requests = world.requests(namespace);
+        requests.iter().filter(|request| request.starts_with("create jobs/")).count()
+    };
+    // By the second try the first pause of five seconds is over; a loop would have tried hundreds of times.
+    ok(world.cluster.eventually("another try", PATIENCE, || (tries() >= 2).then_some(())));
+    assert!(tries() <= 3, "{} tries", tries());
+    world.delete(namespace, "resourcequota/full", None);
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "quick");
+}
+
+#[test]
+fn an_object_that_somebody_makes_their_own_during_a_run_is_theirs_after_it() {
+    let world = world();
+    let release = release("taken", &json!({}));
+    let namespace = &release.namespace;
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    // As Helm would, whose new revision of the release has the account proper.
+    let mark = json!({"metadata": {"annotations": {"meta.helm.sh/release-name": "shop"}}});
+    let theirs = world.patch(namespace, "serviceaccount/shop-owns", &mark);
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Succeeded");
+    for kind in &OWN[1..] {
+        world.until_gone(namespace, &format!("{kind}/shop-owns"));
+    }
+    let is_free = |it: &Value| owners(it).is_empty();
+    let left = world.until_object(namespace, "serviceaccount/shop-owns", "theirs alone", is_free);
+    assert_eq!(left["metadata"]["uid"], theirs["metadata"]["uid"]);
+}
+
+#[test]
+fn a_job_that_somebody_suspends_while_it_runs_is_not_made_again() {
+    let world = world();
+    let release = release("suspended", &json!({}));
+    let namespace = &release.namespace;
+    let name = world.operation(&release, "owns", borrows());
+    world.started(namespace, &name);
+    let uid = world.get(namespace, &format!("job/{name}")).unwrap()["metadata"]["uid"].clone();
+    let suspend = |suspend: bool| {
+        world.patch(namespace, &format!("job/{name}"), &json!({"spec": {"suspend": suspend}}));
+    };
+    suspend(true);
+    let is_suspended = |job: &Value| condition(job, "Suspended")["status"] == "True";
+    world.until_object(namespace, &format!("job/{name}"), "suspended", is_suspended);
+    assert_eq!(there(namespace, "owns"), OWN, "it may go on");
+    suspend(false);
+    let is_at_work = |job: &Value| job["status"]["active"] == 1;
+    let job = world.until_object(namespace, &format!("job/{name}"), "at work again", is_at_work);
+    assert_eq!(job["metadata"]["uid"], uid);
+    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
+    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    world.phase(namespace, &name, "Cancelled");
+    all_gone(world, namespace, "owns");
 }

@@ -2,21 +2,23 @@
 
 use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::hook::{Hook, NotRunnable};
-use hookhost_core::loan::{Found, ObjectRef, Terms, arrange};
+use hookhost_core::loan::{Found, ObjectRef, Terms, Uncovered, arrange};
 use hookhost_core::name::DNS_SUBDOMAIN_BYTES;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::workload::Workload;
 
 use super::operation;
+use super::surroundings::is_deleted;
 
 /// Whether a hook can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It needs nothing that is itself a hook.
+    /// It needs no other hook, or only such that Helm leaves in the cluster.
     AsItIs,
-    /// It needs other hooks, which Helm commonly deletes after the event; they can be made for the run.
-    WithClosure,
+    /// It needs other hooks, which Helm deletes after the event; they can be made for the run by a hookhost that is installed
+    /// for these of them that have no namespace.
+    WithClosure(Vec<String>),
     /// It cannot be run, for this reason.
     Refused(String),
 }
@@ -26,7 +28,7 @@ impl Verdict {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Verdict::AsItIs => "asItIs",
-            Verdict::WithClosure => "withClosure",
+            Verdict::WithClosure(_) => "withClosure",
             Verdict::Refused(_) => "refused",
         }
     }
@@ -66,11 +68,11 @@ impl Verdict {
             Err(error) => return refused(error.reason().as_str()),
         };
         let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
-        let made = if cluster_objects { self::cluster_objects(&objects).collect() } else { Vec::new() };
-        let verdict = match why_not(hook, &members, &record.namespace, &made) {
-            Some(why) => Verdict::Refused(why.to_owned()),
-            None if members.is_empty() => Verdict::AsItIs,
-            None => Verdict::WithClosure,
+        let allowed = if cluster_objects { cluster_names(&objects) } else { Vec::new() };
+        let verdict = match borrowed(hook, &members, &record.namespace, &allowed) {
+            Err(why) => Verdict::Refused(why.to_owned()),
+            Ok(borrowed) if borrowed.is_empty() => Verdict::AsItIs,
+            Ok(borrowed) => Verdict::WithClosure(cluster_names(&borrowed)),
         };
         (verdict, objects)
     }
@@ -88,32 +90,46 @@ pub(super) fn is_meant(hook: &Hook) -> bool {
     }
 }
 
-/// The objects without a namespace of a closure, as hookhost is installed for them.
-pub(super) fn cluster_objects(closure: &[ObjectRef]) -> impl Iterator<Item = String> {
-    // What a list on a command line cannot name, nobody can allow.
-    let is_sayable = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-    let is_name = move |name: &str| (1..=DNS_SUBDOMAIN_BYTES).contains(&name.len()) && is_sayable(name);
-    let objects = closure.iter().filter(move |object| !object.kind.is_namespaced() && is_name(&object.name));
-    objects.map(|object| format!("{}/{}", object.kind, object.name))
+/// Those of the objects that have no namespace, as hookhost is installed for them.
+fn cluster_names(objects: &[ObjectRef]) -> Vec<String> {
+    let named = objects.iter().filter(|object| !object.kind.is_namespaced() && is_sayable(&object.name));
+    named.map(|object| format!("{}/{}", object.kind, object.name)).collect()
 }
 
-/// Why a hookhost that was installed for these `cluster_objects` would not make a closure.
-fn why_not(
+/// Whether an object can be told by its name, in a list on a command line and in a URL.
+fn is_sayable(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    !matches!(name, "" | "." | "..") && name.len() <= DNS_SUBDOMAIN_BYTES && name.bytes().all(is_plain)
+}
+
+/// What a hookhost that is installed for the `allowed` objects makes of a closure, or why it does not, where Helm has left
+/// what it leaves.
+fn borrowed(
     hook: &Hook,
     members: &[Member<'_>],
     namespace: &str,
-    cluster_objects: &[String],
-) -> Option<&'static str> {
-    if let Err(error) = describe(members) {
-        return Some(error.reason().as_str());
-    }
-    let terms = Terms { namespace, cluster_objects, uncovered: true, job: None };
-    let refusal = arrange(hook, members, &terms, |_| Found::Missing).err()?;
-    let is_made =
-        |member: &Member<'_>| cluster_objects.contains(&format!("{}/{}", member.kind, member.hook.name));
-    Some(if members.iter().any(|member| !member.kind.is_namespaced() && !is_made(member)) {
+    allowed: &[String],
+) -> Result<Vec<ObjectRef>, &'static str> {
+    describe(members).map_err(|error| error.reason().as_str())?;
+    let is_left = |object: &ObjectRef| {
+        members.iter().any(|member| ObjectRef::of(member) == *object && !is_deleted(member.hook))
+    };
+    let found = |object: &ObjectRef| if is_left(object) { Found::Kept } else { Found::Missing };
+    let terms =
+        Terms { namespace, cluster_objects: allowed, uncovered: Uncovered::All, applier: None, job: None };
+    let refusal = match arrange(hook, members, &terms, found) {
+        Ok(loans) => return Ok(loans.into_iter().map(|loan| loan.object).collect()),
+        Err(refusal) => refusal,
+    };
+    let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
+    let is_barred = |object: &ObjectRef| {
+        let is_allowed = || allowed.contains(&format!("{}/{}", object.kind, object.name));
+        !object.kind.is_namespaced() && !is_left(object) && !is_allowed()
+    };
+    let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != namespace;
+    Err(if objects.iter().any(is_barred) {
         "closure has cluster-scoped objects"
-    } else if members.iter().any(|member| member.kind.is_namespaced() && member.namespace != namespace) {
+    } else if objects.iter().any(is_far) {
         "closure has objects in another namespace"
     } else {
         refusal.reason().as_str()
@@ -124,12 +140,14 @@ fn why_not(
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::surroundings::DELETED;
     use super::*;
 
-    fn record(manifests: &[Value]) -> Record {
+    /// A record of these hooks, with one delete policy for all.
+    fn record(manifests: &[Value], policy: &str) -> Record {
         let hook = |(n, manifest): (usize, &Value)| {
             json!({"name": format!("{n:02}"), "kind": manifest["kind"], "path": format!("shop/templates/{n}.yaml"),
-                "events": ["pre-upgrade"], "manifest": manifest.to_string()})
+                "events": ["pre-upgrade"], "delete_policies": [policy], "manifest": manifest.to_string()})
         };
         let hooks: Vec<Value> = manifests.iter().enumerate().map(hook).collect();
         let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
@@ -142,8 +160,8 @@ mod tests {
         json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": {"spec": pod}}})
     }
 
-    fn verdict(manifests: &[Value], cluster_objects: bool) -> Verdict {
-        let record = record(manifests);
+    fn verdict(manifests: &[Value], policy: &str, cluster_objects: bool) -> Verdict {
+        let record = record(manifests, policy);
         let hooks = record.hooks();
         Verdict::of(&hooks[0], &hooks, &record, cluster_objects).0
     }
@@ -164,34 +182,47 @@ mod tests {
         let far = binding("RoleBinding", "b", Some("kube-system"));
         let everywhere = |name| binding("ClusterRoleBinding", name, None);
         let refused = |reason: &str| Verdict::Refused(reason.to_owned());
+        let with_closure =
+            |names: &[&str]| Verdict::WithClosure(names.iter().map(|&name| name.to_owned()).collect());
         let is_far = refused("closure has objects in another namespace");
         let is_everywhere = refused("closure has cluster-scoped objects");
         for (others, without, with) in [
             (vec![], Verdict::AsItIs, Verdict::AsItIs),
-            (vec![account()], Verdict::WithClosure, Verdict::WithClosure),
-            (vec![account(), near.clone()], Verdict::WithClosure, Verdict::WithClosure),
+            (vec![account()], with_closure(&[]), with_closure(&[])),
+            (vec![account(), near.clone()], with_closure(&[]), with_closure(&[])),
             (vec![account(), far.clone()], is_far.clone(), is_far.clone()),
-            (vec![near, everywhere("shop:b")], is_everywhere.clone(), Verdict::WithClosure),
+            (
+                vec![near, everywhere("shop:b")],
+                is_everywhere.clone(),
+                with_closure(&["ClusterRoleBinding/shop:b"]),
+            ),
             (vec![far, everywhere("b")], is_everywhere.clone(), is_far),
             // Names that would be two on a command line, or none.
             (vec![everywhere("a,b")], is_everywhere.clone(), is_everywhere.clone()),
             (vec![everywhere("")], is_everywhere.clone(), is_everywhere),
         ] {
             let all: Vec<Value> = std::iter::once(job("migrate")).chain(others).collect();
-            assert_eq!([verdict(&all, false), verdict(&all, true)], [without, with], "{all:?}");
+            let verdicts = [false, true].map(|cluster_objects| verdict(&all, DELETED, cluster_objects));
+            assert_eq!(verdicts, [without, with], "{all:?}");
         }
     }
 
     #[test]
+    fn what_helm_leaves_in_the_cluster_is_there() {
+        let all = [job("migrate"), account(), binding("ClusterRoleBinding", "b", None)];
+        assert_eq!(verdict(&all, "before-hook-creation", false), Verdict::AsItIs);
+    }
+
+    #[test]
     fn what_operations_cannot_tell_apart_is_refused_and_the_rest_is_told_apart() {
-        let hooks = record(&[job("twin"), job("twin")]).hooks();
+        let hooks = record(&[job("twin"), job("twin")], DELETED).hooks();
         assert_eq!(
             operation::selector(&hooks[1], &hooks).and_then(|selector| selector.path),
             Some("shop/templates/1.yaml")
         );
         let list = json!({"kind": "List", "items": [job("twin"), job("twin")]});
         assert_eq!(
-            verdict(&[list], false),
+            verdict(&[list], DELETED, false),
             Verdict::Refused("nothing tells it from another hook".to_owned())
         );
     }

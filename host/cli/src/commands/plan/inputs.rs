@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use hookhost_core::clone::Step;
 use hookhost_core::closure::closure;
-use hookhost_core::loan::{self, Loan, Terms};
+use hookhost_core::loan::{self, Loan, Terms, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning};
 use hookhost_core::record::{Record, Status};
@@ -160,7 +160,8 @@ fn loans(
     // Which of them this cluster's hookhost may make, only that hookhost knows.
     let cluster_objects: Vec<String> =
         closure.iter().map(|member| format!("{}/{}", member.kind, member.hook.name)).collect();
-    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered: !is_verified, job: None };
+    let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
+    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, job: None };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }

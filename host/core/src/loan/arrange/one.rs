@@ -1,0 +1,119 @@
+//! Whether one object may be lent at all.
+//!
+//! hookhost may do more in a namespace than those who write charts and Operations there. What it makes for them must be no more
+//! than Helm makes of the same chart, and must be gone when the run is over.
+
+use serde_json::Value;
+
+use super::{Terms, shares_event};
+use crate::closure::Member;
+use crate::hook::Hook;
+use crate::kind::Kind;
+use crate::loan::{Loan, ObjectRef};
+use crate::name::is_path_segment;
+use crate::reason::Reason;
+use crate::refusal::Refusal;
+use crate::text::quote;
+
+/// Types of Secrets that are more than data: Kubernetes fills the first with an account's token, and lets in who has the
+/// second; the third is a release's record.
+const POWERFUL_SECRETS: [&str; 3] =
+    ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1"];
+
+pub(super) fn check(
+    hook: &Hook,
+    loan: &Loan,
+    member: &Member<'_>,
+    kept: &[ObjectRef],
+    terms: &Terms<'_>,
+) -> Result<(), Refusal> {
+    let object = &loan.object;
+    let refuse = |why: &str| {
+        let message =
+            format!("hookhost does not make the {object}, which the hook needs and Helm has deleted: {why}");
+        Err(Refusal::fail(Reason::ClosureRefused, message))
+    };
+    if !is_path_segment(&object.name) {
+        return refuse("nobody could ask for it, or delete it, by that name. Give it another in the chart");
+    }
+    if !shares_event(hook, member) {
+        return refuse(
+            "the chart has it for other events than the hook's, so Helm does not make it for this hook either. Give it the hook's \
+             events in the chart",
+        );
+    }
+    match object.kind {
+        Kind::Secret => {
+            let secret_type = text(&loan.manifest, "/type");
+            if POWERFUL_SECRETS.contains(&secret_type) {
+                return refuse(&format!("a Secret of the type {} is more than data", quote(secret_type)));
+            }
+        }
+        Kind::PersistentVolumeClaim if !is_deleted_by_helm(member.hook) => {
+            let message = format!(
+                "the {object}, which the hook needs, is not there. The chart has it as a hook that Helm keeps, and hookhost would \
+                 delete it after the run with all that is on it: make it, or wait until the chart's next event does"
+            );
+            return Err(Refusal::wait(Reason::DependencyMissing, message));
+        }
+        kind if kind.is_rbac() => {
+            if let Some(account) = terms.applier {
+                return refuse(&format!(
+                    "Flux installs the release with the rights of the service account {} (spec.serviceAccountName), and hookhost \
+                     would give more than that account may. Make it part of the release proper",
+                    quote(account)
+                ));
+            }
+            return rights(loan, kept, terms, refuse);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a binding gives no more, and to nobody else, than it seems.
+fn rights(
+    loan: &Loan,
+    kept: &[ObjectRef],
+    terms: &Terms<'_>,
+    refuse: impl Fn(&str) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    if !matches!(loan.object.kind, Kind::RoleBinding | Kind::ClusterRoleBinding) {
+        return Ok(());
+    }
+    let subjects = loan.manifest.get("subjects").and_then(Value::as_array).into_iter().flatten();
+    for subject in subjects {
+        let namespace = text(subject, "/namespace");
+        let is_near =
+            namespace == terms.namespace || (namespace.is_empty() && loan.object.kind.is_namespaced());
+        if text(subject, "/kind") != "ServiceAccount" || !is_near {
+            let (kind, name) = (text(subject, "/kind"), text(subject, "/name"));
+            return refuse(&format!(
+                "it also gives rights to the {kind} {}, which is no service account of the release's namespace",
+                quote(name)
+            ));
+        }
+    }
+    let is_role = |object: &&ObjectRef| {
+        object.kind.as_str() == text(&loan.manifest, "/roleRef/kind")
+            && object.name == text(&loan.manifest, "/roleRef/name")
+    };
+    if let Some(role) = kept.iter().find(is_role) {
+        let message = format!(
+            "the {}, which the hook needs, is not there, and the {role} that it binds is, as somebody else has made it: hookhost \
+             gives only the rights that the chart has. Make the binding, or delete that role",
+            loan.object
+        );
+        return Err(Refusal::wait(Reason::DependencyMissing, message));
+    }
+    Ok(())
+}
+
+/// Whether Helm itself deletes the hook when its event is over.
+fn is_deleted_by_helm(hook: &Hook) -> bool {
+    hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
