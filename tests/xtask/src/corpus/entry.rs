@@ -9,7 +9,7 @@ use hookhost_core::text::printable;
 use serde_json::{Value, json};
 
 use super::end::{End, Way};
-use super::verdict::{self, Verdict, is_meant};
+use super::verdict::{Verdict, is_meant};
 use crate::run::say;
 
 /// A release record.
@@ -53,8 +53,12 @@ impl Entry {
 
     /// Objects without a namespace that hookhost has to be installed for, so that what is said of the hooks is so.
     pub(super) fn cluster_objects(&self) -> impl Iterator<Item = String> {
-        let hooks = self.hooks.iter().filter(|hook| hook.verdict == Verdict::WithClosure);
-        hooks.flat_map(|hook| verdict::cluster_objects(&hook.closure))
+        let verdicts = self.hooks.iter().map(|hook| &hook.verdict);
+        let each = verdicts.flat_map(|verdict| match verdict {
+            Verdict::WithClosure(cluster_objects) => &cluster_objects[..],
+            _ => &[],
+        });
+        each.cloned()
     }
 
     /// Tells what became of its hooks, once all have come to an end.

@@ -6,7 +6,6 @@ use std::slice;
 
 use anyhow::{Result, anyhow};
 use hookhost_core::hook::{self, Hook, StoredHook};
-use hookhost_core::kind::Kind;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
@@ -141,9 +140,9 @@ fn keys(record: &Record, surroundings: &Surroundings, hooks: &[Hook]) -> BTreeSe
     };
     let objects =
         surroundings.objects().map(|object| key(&text(object, "/kind"), &text(object, "/metadata/name")));
-    let hooks = hooks.iter().map(|hook| match Kind::of(&hook.api_version, &hook.kind) {
-        Some(kind) if !kind.is_namespaced() => [String::new(), hook.kind.clone(), hook.name.clone()],
-        _ => key(&hook.kind, &hook.name),
+    let hooks = hooks.iter().map(|hook| match surroundings::is_cluster_wide(hook) {
+        true => [String::new(), hook.kind.clone(), hook.name.clone()],
+        false => key(&hook.kind, &hook.name),
     });
     objects.chain(hooks).chain([key("Release", &record.name)]).collect()
 }

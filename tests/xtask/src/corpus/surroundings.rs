@@ -9,9 +9,9 @@ use hookhost_core::workload::at;
 use serde_json::{Map, Value, json};
 
 /// The delete policy that leaves nothing in the cluster.
-const DELETED: &str = "hook-succeeded";
+pub(super) const DELETED: &str = "hook-succeeded";
 
-/// What is around a release's hooks, in its namespace.
+/// What is around a release's hooks, in its namespace; and what its hooks have that is in none.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     /// Objects to be made, by kind and name.
@@ -35,13 +35,12 @@ impl Surroundings {
             manifest: manifest.to_owned(),
         };
         let mut surroundings = Surroundings::default();
-        for hook in hook::list(&[own], namespace).iter().chain(hooks) {
-            if !is_needed(hook, namespace) {
-                continue;
-            }
+        let own = hook::list(&[own], namespace);
+        let own = own.iter().filter(|object| !is_cluster_wide(object));
+        for hook in own.chain(hooks).filter(|hook| is_needed(hook, namespace)) {
             let key = (hook.kind.clone(), hook.name.clone());
             let object = object(hook, namespace);
-            if hook.delete_policies.iter().any(|policy| policy == DELETED) {
+            if is_deleted(hook) {
                 surroundings.lent.insert(key, object);
             } else {
                 surroundings.objects.insert(key, object);
@@ -85,12 +84,22 @@ impl Surroundings {
     }
 }
 
-/// Whether it is one of the kinds that a pod may need; nothing else of a release is made, and nothing outside its namespace.
+/// Whether Helm deletes a hook when its event is over.
+pub(super) fn is_deleted(hook: &Hook) -> bool {
+    hook.delete_policies.iter().any(|policy| policy == DELETED)
+}
+
+/// Whether it is a cluster role or the binding of one.
+pub(super) fn is_cluster_wide(hook: &Hook) -> bool {
+    Kind::of(&hook.api_version, &hook.kind).is_some_and(|kind| !kind.is_namespaced())
+}
+
+/// Whether it is one of the kinds that a pod may need; nothing else of a release is made, and nothing in other namespaces.
 fn is_needed(hook: &Hook, namespace: &str) -> bool {
     let of = at(&hook.manifest, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
-    Kind::of(&hook.api_version, &hook.kind).is_some_and(Kind::is_namespaced)
+    Kind::of(&hook.api_version, &hook.kind).is_some()
         && !hook.name.is_empty()
-        && (of.is_empty() || of == namespace)
+        && (of.is_empty() || of == namespace || is_cluster_wide(hook))
 }
 
 /// The object without what only its own cluster can know.
@@ -98,9 +107,11 @@ pub(super) fn object(hook: &Hook, namespace: &str) -> Value {
     let mut object = (*hook.manifest).clone();
     let metadata = |field| at(&hook.manifest, field).cloned().unwrap_or_default();
     object["metadata"] = json!({
-        "name": hook.name, "namespace": namespace,
-        "labels": metadata("metadata.labels"), "annotations": metadata("metadata.annotations"),
+        "name": hook.name, "labels": metadata("metadata.labels"), "annotations": metadata("metadata.annotations"),
     });
+    if !is_cluster_wide(hook) {
+        object["metadata"]["namespace"] = json!(namespace);
+    }
     match Kind::of(&hook.api_version, &hook.kind) {
         Some(Kind::PersistentVolumeClaim) => object["spec"] = claim(),
         // What Helm made years ago, the API server gives back as what it is now.
@@ -127,4 +138,29 @@ pub(super) fn volume(name: &str, folder: &str, claim: (&str, &str)) -> Value {
             "hostPath": {"path": folder, "type": "DirectoryOrCreate"},
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_role_is_made_where_it_is_a_hook_that_helm_leaves() {
+        let role = |name: &str| json!({"apiVersion": "rbac.authorization.k8s.io/v1beta1", "kind": "ClusterRole", "metadata": {"name": name}});
+        let hook = |(name, policy): (&str, &str)| {
+            json!({"name": name, "kind": "ClusterRole", "events": ["pre-upgrade"], "delete_policies": [policy],
+                "manifest": role(name).to_string()})
+        };
+        let hooks = [("left", "before-hook-creation"), ("deleted", DELETED)].map(hook);
+        let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
+            "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": hooks});
+        let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
+        let surroundings = Surroundings::of(&role("own").to_string(), &hooks, "acme");
+        let made: Vec<&Value> = surroundings.objects().collect();
+        let expected = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "left", "labels": null, "annotations": null},
+        });
+        assert_eq!(made, [&expected]);
+    }
 }
