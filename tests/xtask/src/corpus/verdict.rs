@@ -3,7 +3,7 @@
 use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::hook::{Hook, NotRunnable};
 use hookhost_core::loan::{Found, ObjectRef, Terms, Uncovered, arrange};
-use hookhost_core::name::DNS_SUBDOMAIN_BYTES;
+use hookhost_core::name::is_path_segment;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::workload::Workload;
@@ -92,14 +92,8 @@ pub(super) fn is_meant(hook: &Hook) -> bool {
 
 /// Those of the objects that have no namespace, as hookhost is installed for them.
 fn cluster_names(objects: &[ObjectRef]) -> Vec<String> {
-    let named = objects.iter().filter(|object| !object.kind.is_namespaced() && is_sayable(&object.name));
+    let named = objects.iter().filter(|object| !object.kind.is_namespaced() && is_path_segment(&object.name));
     named.map(|object| format!("{}/{}", object.kind, object.name)).collect()
-}
-
-/// Whether an object can be told by its name, in a list on a command line and in a URL.
-fn is_sayable(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    !matches!(name, "" | "." | "..") && name.len() <= DNS_SUBDOMAIN_BYTES && name.bytes().all(is_plain)
 }
 
 /// What a hookhost that is installed for the `allowed` objects makes of a closure, or why it does not, where Helm has left
