@@ -82,7 +82,8 @@ pub struct TargetRef {
 /// spec.parameters of an Operation for this engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// metadata.name of the hook in the rendered release; empty where all hooks of the event are meant.
+    /// metadata.name of the hook in the rendered release; empty where its template alone tells it, or where all hooks of the
+    /// event are meant.
     pub hook_name: String,
     /// Its kind, "Job" or "Pod", where a name alone does not tell hooks apart.
     pub hook_kind: Option<String>,
@@ -101,7 +102,7 @@ pub struct Parameters {
 impl Parameters {
     /// The event whose hooks are all to be run; none where one hook is named.
     pub fn whole_event(&self) -> Option<&str> {
-        self.event.as_deref().filter(|_| self.hook_name.is_empty())
+        self.event.as_deref().filter(|_| self.hook_name.is_empty() && self.hook_path.is_none())
     }
 }
 

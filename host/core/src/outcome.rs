@@ -42,7 +42,8 @@ pub enum Outcome {
     Running {
         /// The newest pod that has not ended, else the newest; none where the Job counts a pod that was not given.
         pod: Option<PodRef>,
-        /// Why the pod, one of its containers, or the next pod cannot start; none where nothing stands in the way.
+        /// Why the pod, one of its containers, or the next pod cannot start, or what keeps the pod from ending; none where
+        /// nothing stands in the way.
         waiting: Option<String>,
     },
     /// The Job is complete.

@@ -126,7 +126,12 @@ fn record() -> Result<Vec<Line>> {
         helms.push(median_ns(&output(command(programs.helmread()).arg("bench").arg(&record).arg("15"))?)?);
     }
     let (ours, helms) = (median(ours), median(helms));
-    Ok(pair("hooks of a large record listed", "Helm's Go package decoding it", ours, helms, 0.2))
+    let mut lines = pair("hooks of a large record listed", "Helm's Go package decoding it", ours, helms, 0.2);
+    // Both are of one process and one record, one after the other.
+    let printed = output(record_bench().arg("many").stderr(Stdio::inherit()))?;
+    let (decode, closure) = (field_ns(&printed, "median_ns")?, field_ns(&printed, "closure_median_ns")?);
+    lines.extend(pair("closure of a hook among 200", "listing the 200 from their record", closure, decode, 1.0));
+    Ok(lines)
 }
 
 /// hookhost-core's bench of one record; what it is to do follows as arguments.
@@ -137,9 +142,14 @@ fn record_bench() -> Command {
 }
 
 fn median_ns(printed: &str) -> Result<Duration> {
+    field_ns(printed, "median_ns")
+}
+
+fn field_ns(printed: &str, field: &str) -> Result<Duration> {
     let last = printed.lines().rfind(|line| line.starts_with('{')).context("a bench printed no result")?;
     let value: Value = serde_json::from_str(last)?;
-    let ns = value.get("median_ns").and_then(Value::as_f64).context("a bench printed no median_ns")?;
+    let ns = value.get(field).and_then(Value::as_f64);
+    let ns = ns.with_context(|| format!("a bench printed no {field}"))?;
     Ok(Duration::from_secs_f64(ns / 1e9))
 }
 

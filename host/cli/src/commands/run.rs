@@ -54,7 +54,7 @@ Examples:
   hookhost run shop-migrate --target shop -n acme --dry-run | kubectl apply -f -")]
 pub(crate) struct Args {
     /// The hook: its metadata.name in the release, as `hookhost hooks` lists it
-    #[arg(required_unless_present = "event")]
+    #[arg(required_unless_present_any = ["event", "path"])]
     hook: Option<String>,
     /// How to print the result: as a line for people, or as JSON with the Operation's outputs
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
@@ -72,10 +72,11 @@ pub(crate) struct Args {
     #[arg(value_parser = operation_type(), help_heading = "What runs")]
     type_of: OperationType,
     /// The hook's kind, Job or Pod, where several have its name
-    #[arg(long, value_name = "KIND", requires = "hook", help_heading = "What runs")]
+    #[arg(long, value_name = "KIND", help_heading = "What runs")]
     kind: Option<String>,
-    /// The template that the hook comes from, whole or its last parts, where several have its name
-    #[arg(long, value_name = "PATH", requires = "hook", help_heading = "What runs")]
+    /// The template that the hook comes from, whole or its last parts: where several have its name, or instead of a name that
+    /// changes with each revision
+    #[arg(long, value_name = "PATH", help_heading = "What runs")]
     path: Option<String>,
     /// Instead of a hook, all of one of Helm's events, one after the other: post-upgrade, test, …; beside a hook's name, its
     /// event, where several have that name

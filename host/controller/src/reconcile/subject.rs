@@ -66,7 +66,8 @@ impl Subject {
 
     /// The event whose hooks are all to be run; none where one hook is named.
     pub(crate) fn whole_event(&self) -> Option<&str> {
-        let names_hook = self.text("/spec/parameters/hookName").is_some_and(|name| !name.is_empty());
+        let is_given = |path: &str| self.text(path).is_some_and(|text| !text.is_empty());
+        let names_hook = is_given("/spec/parameters/hookName") || is_given("/spec/parameters/hookPath");
         self.text("/spec/parameters/event").filter(|_| !names_hook)
     }
 

@@ -9,7 +9,7 @@ use crate::text::{list, printable, quote};
 /// What tells one hook of a release from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selector<'a> {
-    /// metadata.name, exactly.
+    /// metadata.name, exactly; empty where the path alone tells: names that have the revision in them change with it.
     pub name: &'a str,
     /// The kind, whatever its case.
     pub kind: Option<&'a str>,
@@ -25,7 +25,7 @@ impl Selector<'_> {
     }
 
     fn fits(&self, hook: &Hook) -> bool {
-        hook.name == self.name
+        (hook.name == self.name || (self.name.is_empty() && self.path.is_some()))
             && self.kind.is_none_or(|kind| hook.kind.eq_ignore_ascii_case(kind))
             && self.path.is_none_or(|path| ends_with_path(&hook.path, path))
             && self.event.is_none_or(|event| hook.events.iter().any(|of| of == canonical_event(event)))
@@ -90,10 +90,12 @@ pub(super) fn cut(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// No hook fits.
-    #[error("{}", not_found(.name, .nearest, .others, *.total))]
+    #[error("{}", not_found(.name, .path.as_deref(), .nearest, .others, *.total))]
     NotFound {
         /// The name asked for.
         name: String,
+        /// The template asked for, where there is no name.
+        path: Option<String>,
         /// Names of hooks that could be run, nearest first; at most [`MAX_NAMED`].
         nearest: Vec<String>,
         /// Hooks that have the name but another kind, path or event; at most [`MAX_NAMED`].
@@ -102,13 +104,15 @@ pub enum FindError {
         total: usize,
     },
     /// More than one fits.
-    #[error("{}", ambiguous(.name, .candidates, .by))]
+    #[error("{}", ambiguous(.name, .path.as_deref(), .candidates, .by))]
     Ambiguous {
         /// The name asked for.
         name: String,
+        /// The template asked for, where there is no name.
+        path: Option<String>,
         /// Those that fit; at most [`MAX_NAMED`].
         candidates: Vec<Candidate>,
-        /// The selectors that tell all of them apart: some of "kind", "path", "event".
+        /// The selectors that tell all of them apart: some of "kind", "path", "event"; or "name", where none was given.
         by: Vec<&'static str>,
     },
     /// The one that fits cannot be run.
@@ -158,8 +162,9 @@ pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, 
         [first, ..] => match &first.runnable {
             Ok(()) => Err(FindError::Ambiguous {
                 name: selector.name.to_owned(),
+                path: selector.path.filter(|_| selector.name.is_empty()).map(str::to_owned),
                 candidates: best.iter().take(MAX_NAMED).map(|hook| Candidate::of(hook)).collect(),
-                by: telling_apart(&best),
+                by: if selector.name.is_empty() { vec!["name"] } else { telling_apart(&best) },
             }),
             Err(why) => Err(not_runnable(first, why)),
         },
@@ -280,6 +285,7 @@ fn missing(hooks: &[Hook], selector: &Selector<'_>) -> FindError {
     };
     FindError::NotFound {
         name: selector.name.to_owned(),
+        path: selector.path.filter(|_| selector.name.is_empty()).map(str::to_owned),
         nearest: nearest(hooks, selector.name),
         others,
         total: hooks.len(),
@@ -326,35 +332,49 @@ fn telling_apart(hooks: &[&Hook]) -> Vec<&'static str> {
     Vec::new()
 }
 
-fn not_found(name: &str, nearest: &[String], others: &[Candidate], total: usize) -> String {
-    let name = quote(name);
+/// "is named …", or where there is no name, "comes from the template …".
+fn asked(name: &str, path: Option<&str>) -> String {
+    match path {
+        Some(path) => format!("comes from the template {}", quote(path)),
+        None => format!("is named {}", quote(name)),
+    }
+}
+
+fn not_found(
+    name: &str,
+    path: Option<&str>,
+    nearest: &[String],
+    others: &[Candidate],
+    total: usize,
+) -> String {
+    let asked = asked(name, path);
     if total == 0 {
         return format!(
-            "the release has no hooks, so none is named {name}; its chart has no template with helm.sh/hook"
+            "the release has no hooks, so none {asked}; its chart has no template with helm.sh/hook"
         );
     }
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(Candidate::to_string).collect();
         return format!(
-            "no hook named {name} has the kind, path and event asked for; there is {}",
+            "no hook named {} has the kind, path and event asked for; there is {}",
+            quote(name),
             others.join("; ")
         );
     }
     if nearest.is_empty() {
-        return format!("no hook is named {name}; none of the release's {total} hooks can be run");
+        return format!("no hook {asked}; none of the release's {total} hooks can be run");
     }
-    format!("no hook is named {name}; there is {}", quoted(nearest))
+    format!("no hook {asked}; there is {}", quoted(nearest))
 }
 
-fn ambiguous(name: &str, candidates: &[Candidate], by: &[&str]) -> String {
-    let name = quote(name);
+fn ambiguous(name: &str, path: Option<&str>, candidates: &[Candidate], by: &[&str]) -> String {
     let list: Vec<String> = candidates.iter().map(Candidate::to_string).collect();
     let advice = if by.is_empty() {
         "nothing tells them apart: give them different names in the chart".to_owned()
     } else {
         format!("choose with the Operation's {}", parameters(by))
     };
-    format!("more than one hook is named {name}: {}; {advice}", list.join("; "))
+    format!("more than one hook {}: {}; {advice}", asked(name, path), list.join("; "))
 }
 
 /// The Operation's parameters for these selectors.
@@ -362,6 +382,7 @@ fn parameters(by: &[&str]) -> String {
     let parameter = |by: &&str| match *by {
         "kind" => "parameters.hookKind",
         "path" => "parameters.hookPath",
+        "name" => "parameters.hookName",
         _ => "parameters.event",
     };
     by.iter().map(parameter).collect::<Vec<_>>().join(" and ")

@@ -364,3 +364,21 @@ fn one_hook_of_an_event_that_cannot_be_run_refuses_them_all() {
         (0..=MAX_OF_EVENT).map(|n| of(&format!("h{n}"), "Job", &["post-upgrade"], 0)).collect();
     assert!(matches!(of_event(&many, "post-upgrade"), Err(EventError::TooMany { found: 33, .. })));
 }
+
+#[test]
+fn a_hook_whose_name_has_the_revision_in_it_is_found_by_its_template() {
+    let from = |name: &str, path: &str| Hook { path: path.into(), ..of(name, "Job", &["post-upgrade"], 0) };
+    let hooks = [
+        from("migrate-7", "shop/templates/migrate.yaml"),
+        from("one", "shop/templates/two.yaml"),
+        from("two", "shop/templates/two.yaml"),
+    ];
+    let by = |path| Selector { path: Some(path), ..Selector::default() };
+    assert_eq!(find(&hooks, &by("templates/migrate.yaml")).unwrap().name, "migrate-7");
+    let error = find(&hooks, &by("templates/two.yaml")).unwrap_err().to_string();
+    assert!(error.contains("comes from the template \"templates/two.yaml\""), "{error}");
+    assert!(error.ends_with("choose with the Operation's parameters.hookName"), "{error}");
+    let error = find(&hooks, &by("none.yaml")).unwrap_err().to_string();
+    assert!(error.starts_with("no hook comes from the template \"none.yaml\"; there is"), "{error}");
+    assert!(find(&hooks, &Selector::default()).is_err(), "nothing at all chooses nothing");
+}

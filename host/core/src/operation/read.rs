@@ -386,24 +386,20 @@ impl Reader {
         }
     }
 
-    /// The hook's name. Without one all hooks of the event are meant, so there must be an event, and nothing that chooses among
-    /// hooks of one name.
+    /// The hook's name. A template tells a hook whose name changes with each revision; without either all hooks of the event are
+    /// meant, so there must be an event.
     fn hook_name(&mut self, map: &Map<String, Value>) -> String {
         const BASE: &str = "spec.parameters";
+        let is_text = |key: &str| get(map, key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
         // A word that is no event is a mistake, not the wish to run all hooks of one.
         let is_event = |word: &str| EVENTS.iter().any(|event| event.eq_ignore_ascii_case(word));
-        if get(map, "hookName").is_some() || !get(map, "event").and_then(Value::as_str).is_some_and(is_event)
-        {
+        let has_event = get(map, "event").and_then(Value::as_str).is_some_and(is_event);
+        if get(map, "hookName").is_some() || !(is_text("hookPath") || has_event) {
             return self.required_text(map, BASE, "hookName");
         }
-        for key in ["hookKind", "hookPath"] {
-            if let Some(value) = get(map, key) {
-                self.wrong(
-                    &join(BASE, key),
-                    value,
-                    "nothing where hookName is left out: all hooks of the event are run",
-                );
-            }
+        if let Some(value) = get(map, "hookKind").filter(|_| !is_text("hookPath")) {
+            let expected = "nothing where hookName is left out: all hooks of the event are run";
+            self.wrong(&join(BASE, "hookKind"), value, expected);
         }
         String::new()
     }

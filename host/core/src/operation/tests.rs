@@ -216,4 +216,6 @@ fn without_a_hooks_name_all_hooks_of_the_event_are_meant() {
     assert!(wrong(json!({"backoffLimit": 0})).contains("spec.parameters.hookName: found nothing"));
     assert!(wrong(json!({"event": "post-upgrade", "hookKind": "Job"})).contains("spec.parameters.hookKind"));
     assert!(wrong(json!({"event": "post-upgrade", "hookName": ""})).contains("spec.parameters.hookName"));
+    let by_template = with(json!({"hookPath": "templates/migrate.yaml", "event": "post-upgrade"})).unwrap();
+    assert_eq!((by_template.parameters.whole_event(), by_template.selector().name), (None, ""));
 }

@@ -184,7 +184,7 @@ impl<'a> Pod<'a> {
         job::condition(self.0, "DisruptionTarget").map(|condition| words(condition, "DisruptionTarget"))
     }
 
-    /// Why it, or a container of it, cannot start.
+    /// Why it, or a container of it, cannot start; or what it still runs for though the hook may have done its work.
     pub(super) fn waiting(self, warning: Option<&str>) -> Option<String> {
         if self.has_ended() {
             return None;
@@ -198,8 +198,28 @@ impl<'a> Pod<'a> {
         if let Some(waiting) = self.containers().find_map(Container::cannot_start) {
             return Some(waiting);
         }
+        if let Some(lingers) = self.lingers() {
+            return Some(lingers);
+        }
         let is_pending = self.phase().is_none_or(|phase| phase == "Pending");
         warning.filter(|_| is_pending).and_then(shown)
+    }
+}
+
+impl Pod<'_> {
+    /// What still runs beside a container that has done its work: a mesh's proxy that was put into the pod, for example, which
+    /// never ends by itself.
+    fn lingers(self) -> Option<String> {
+        let main = || self.containers().filter(|container| !container.init);
+        let done = main().find(|container| {
+            container.status.pointer("/state/terminated/exitCode").and_then(Value::as_i64) == Some(0)
+        })?;
+        let still = main().find(|container| container.status.pointer("/state/running").is_some())?;
+        Some(format!(
+            "{} has ended with exit code 0, but {} still runs, and the run ends only when all of its containers do",
+            done.called(),
+            still.called()
+        ))
     }
 }
 

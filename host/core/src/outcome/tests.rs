@@ -452,3 +452,30 @@ fn the_end_of_a_log_is_readable() {
     let endless = tail(&vec![b'x'; 1 << 20], 20, 1 << 20);
     assert_eq!(endless.len(), LINE_BYTES);
 }
+
+#[test]
+fn a_container_that_stays_when_the_hook_is_done_is_told() {
+    let running =
+        |name: &str| json!({"name": name, "state": {"running": {"startedAt": "2026-05-28T10:00:01Z"}}});
+    let beside = |of_hook: Value| {
+        let status = json!({"phase": "Running", "containerStatuses": [of_hook, running("istio-proxy")]});
+        let pod = pod("migrate-a", 1, status);
+        match look(&job(json!({"active": 1})), &[pod]) {
+            Outcome::Running { waiting, .. } => waiting,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        beside(ended("migrate", 0, "Completed")).as_deref(),
+        Some(
+            "container migrate has ended with exit code 0, but container istio-proxy still runs, and the run ends only when all \
+             of its containers do"
+        )
+    );
+    assert_eq!(beside(running("migrate")), None);
+    assert_eq!(
+        beside(ended("migrate", 1, "Error")),
+        None,
+        "Kubernetes ends that pod, or starts the container again"
+    );
+}

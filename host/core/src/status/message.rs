@@ -219,6 +219,10 @@ impl Failure<'_> {
                 if culprit.exit_code.is_some() && !message.is_empty() && !self.is_logged(message) {
                     told.push_str(&format!(" It says: {message}"));
                 }
+                // What was killed when its time was over tells less than what it was waiting for.
+                if self.what.contains("DeadlineExceeded") && !self.noted.lines.is_empty() {
+                    told = self.noted.under(&format!("{told} Before that:"));
+                }
             }
             None => {
                 told.push_str(" No pod is left that tells an exit code.");

@@ -446,3 +446,27 @@ fn an_outcome_is_a_state() {
         State::ExternallyDeleted { pod: None, running: true, culprit: None, log: "log".to_owned() }
     );
 }
+
+#[test]
+fn at_the_deadline_what_kept_the_pod_from_ending_is_told() {
+    let lingers = "container migrate has ended with exit code 0, but container istio-proxy still runs";
+    let state = State::Running { pod: pod("migrate-now-b"), waiting: Some(lingers.to_owned()) };
+    let running = next(&json!({}), &state, Some(&run()), 1, at("10:00:00")).unwrap().status;
+    let killed = Culprit { container: Some("istio-proxy".into()), exit_code: Some(137), ..culprit() };
+    let state = State::Failed {
+        why: "DeadlineExceeded: Job was active longer than specified deadline".to_owned(),
+        culprit: Some(killed),
+        pod: pod("migrate-now-b"),
+        finished: None,
+        log: String::new(),
+    };
+    let failed = next(&running, &state, Some(&run()), 1, at("10:30:00")).unwrap().status;
+    let conditions = failed["conditions"].as_array().unwrap();
+    let told = conditions.iter().find(|one| one["type"] == "Failed").unwrap()["message"].as_str().unwrap();
+    assert!(
+        told.contains("DeadlineExceeded")
+            && told.contains("Before that:\n2026-05-28T10:00:00Z container migrate"),
+        "{told}"
+    );
+    assert!(told.contains("istio-proxy still runs"), "{told}");
+}

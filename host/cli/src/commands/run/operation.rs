@@ -57,7 +57,8 @@ pub(super) struct Wish {
 impl Wish {
     /// The Operation's name: the one that was wished for, or one that says what it runs and when.
     pub(super) fn operation_name(&self, now: Timestamp) -> String {
-        let what = self.hook.as_ref().or(self.event.as_ref()).map_or("", String::as_str);
+        let template = self.path.as_ref().map(|path| template_name(path));
+        let what = self.hook.as_deref().or(template).or(self.event.as_deref()).unwrap_or_default();
         self.name.clone().unwrap_or_else(|| generated_name(&self.target, what, now))
     }
 
@@ -97,6 +98,12 @@ impl Wish {
             .map_err(|refusal| Problem::new(hookhost_core::Reason::UsageInvalid, refusal.message))?;
         Ok(object)
     }
+}
+
+/// "migrate" of "templates/migrate.yaml".
+fn template_name(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split('.').next().unwrap_or(file)
 }
 
 /// TARGET-HOOK-YYYYMMDD-HHMMSS in UTC, or HOOK-… where the hook is named after the target already: at most 63 characters, so
@@ -205,6 +212,14 @@ mod tests {
         let object = wish.object("run-1", "acme").unwrap();
         assert_eq!(object["spec"]["parameters"], json!({"event": "post-upgrade"}));
         assert_eq!(wish.operation_name(at("2026-05-28T14:03:09Z")), "shop-post-upgrade-20260528-140309");
+    }
+
+    #[test]
+    fn a_template_stands_for_a_hook_whose_name_changes() {
+        let wish = Wish { hook: None, path: Some("templates/migrate.yaml".into()), ..wish() };
+        let object = wish.object("run-1", "acme").unwrap();
+        assert_eq!(object["spec"]["parameters"], json!({"hookPath": "templates/migrate.yaml"}));
+        assert_eq!(wish.operation_name(at("2026-05-28T14:03:09Z")), "shop-migrate-20260528-140309");
     }
 
     #[test]
