@@ -1,6 +1,7 @@
 //! *Reading* is asking the API server for one object by name, when it is needed: what decides a run must be what is there
 //! now, not what a cache has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hookhost_core::kind as needed;
@@ -9,7 +10,7 @@ use hookhost_core::snapshot::Verification;
 use hookhost_core::target::Snapshot;
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, ListParams, LogParams, Request};
 use kube::core::DynamicObject;
@@ -40,6 +41,9 @@ const LOG_BYTES: i64 = 64 << 10;
 /// Pods that are read of one Operation. The API server lists them by name; a Job with more pods than this has failed or
 /// succeeded many times, and its own conditions tell how.
 const MAX_PODS: u32 = 200;
+
+/// The keys of a Secret or config map.
+pub(crate) type Keys = BTreeSet<String>;
 
 /// Reads objects by name.
 #[derive(Clone)]
@@ -152,6 +156,39 @@ impl Reader {
         };
         let object = found(client::read(&call, api.get_metadata_with(name, params)).await)?;
         Ok(object.map(|object| object.metadata))
+    }
+
+    /// The keys of a Secret or config map, none of what is in them; no keys of another kind's object, which need not be read
+    /// whole. None if there is none of that name.
+    pub(crate) async fn keys(
+        &self,
+        kind: needed::Kind,
+        namespace: &str,
+        name: &str,
+        params: &GetParams,
+    ) -> Result<Option<Keys>> {
+        let keys = |maps: [Option<Vec<String>>; 2]| maps.into_iter().flatten().flatten().collect();
+        Ok(match kind {
+            needed::Kind::Secret => {
+                let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
+                let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+                let secret = found(client::read(&call, api.get_with(name, params)).await)?;
+                secret.map(|secret| keys([secret.data.map(|data| data.into_keys().collect()), None]))
+            }
+            needed::Kind::ConfigMap => {
+                let call = Call::new::<ConfigMap>(Verb::Get, Some(namespace), name);
+                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+                let map = found(client::read(&call, api.get_with(name, params)).await)?;
+                map.map(|map| {
+                    let (text, binary) = (map.data, map.binary_data);
+                    keys([
+                        text.map(|data| data.into_keys().collect()),
+                        binary.map(|data| data.into_keys().collect()),
+                    ])
+                })
+            }
+            kind => self.needed(kind, namespace, name, params).await?.map(|_| Keys::new()),
+        })
     }
 
     /// A Job; none if there is none of that name.

@@ -7,6 +7,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -21,6 +22,9 @@ use crate::workload::{Workload, at};
 
 /// References of one pod that are looked at. A chart's pod has some ten; each costs a request to the API server.
 pub const MAX_REFERENCES: usize = 256;
+
+/// Keys of one object that are looked at. A chart's pod refers to some twenty.
+pub const MAX_KEYS: usize = 256;
 
 /// Missing objects that a message names.
 const MAX_NAMED: usize = 8;
@@ -39,6 +43,8 @@ pub struct Reference {
     pub optional: bool,
     /// Where it is referred to first; where it is needed, if it is needed anywhere.
     pub from: String,
+    /// Keys that a Secret or config map must have, each with where it is referred to first; at most [`MAX_KEYS`].
+    pub keys: BTreeMap<String, String>,
 }
 
 impl Reference {
@@ -77,26 +83,69 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
     let workload = Workload::of(manifest);
     let base = if workload.is_pod() { "spec" } else { "spec.template.spec" };
     let mut found: BTreeMap<(Kind, &str), Reference> = BTreeMap::new();
-    let mut add = |kind: Kind, name, optional: bool, from: &dyn fmt::Display| {
+    let mut add = |kind: Kind, name, optional: bool, from: &dyn fmt::Display, key: Option<&str>| {
         let known = found.len();
-        match found.get_mut(&(kind, name)) {
-            // Needed in one place is needed.
-            Some(reference) if reference.optional && !optional => {
-                (reference.optional, reference.from) = (false, format!("{base}.{from}"));
-            }
-            Some(_) => {}
-            None if known == MAX_REFERENCES => {}
-            None => {
-                let from = format!("{base}.{from}");
-                found.insert((kind, name), Reference { kind, name: name.to_owned(), optional, from });
-            }
+        let from = || format!("{base}.{from}");
+        let reference = match found.entry((kind, name)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(_) if known == MAX_REFERENCES => return,
+            Entry::Vacant(free) => free.insert(Reference {
+                kind,
+                name: name.to_owned(),
+                optional,
+                from: from(),
+                keys: BTreeMap::new(),
+            }),
+        };
+        // Needed in one place is needed.
+        if reference.optional && !optional {
+            (reference.optional, reference.from) = (false, from());
+        }
+        if let Some(key) = key.filter(|_| !optional && reference.keys.len() < MAX_KEYS) {
+            reference.keys.entry(key.to_owned()).or_insert_with(from);
         }
     };
-    add(Kind::ServiceAccount, workload.service_account(), false, &"serviceAccountName");
+    add(Kind::ServiceAccount, workload.service_account(), false, &"serviceAccountName", None);
     if let Some(spec) = workload.pod_spec() {
-        each(spec, |Named { kind, name, optional, place }| add(kind, name, optional, &place));
+        each(spec, |Named { kind, name, key, optional, place }| add(kind, name, optional, &place, key));
     }
     found.into_values().collect()
+}
+
+/// A key that an object lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingKey<'r> {
+    /// The object.
+    pub of: &'r Reference,
+    /// The key.
+    pub key: &'r str,
+}
+
+/// `key "password" in the Secret "db" (spec.template.spec.containers[0].env[1]…)`
+impl fmt::Display for MissingKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.of.keys.get(self.key).map_or("", String::as_str);
+        write!(f, "key {} in the {} {} ({from})", quote(self.key), self.of.kind, quote(&self.of.name))
+    }
+}
+
+impl Reference {
+    /// The keys that it must have and has not, by those that it has.
+    pub fn lacks<'r>(&'r self, has: impl Fn(&str) -> bool) -> impl Iterator<Item = MissingKey<'r>> {
+        let keys = self.keys.keys().filter(move |key| !has(key));
+        keys.map(move |key| MissingKey { of: self, key })
+    }
+}
+
+/// Lets the Operation wait if an object that is there lacks a key: the pod would never get past
+/// CreateContainerConfigError.
+pub fn refuse_keys(missing: &[MissingKey<'_>]) -> Option<Refusal> {
+    if missing.is_empty() {
+        return None;
+    }
+    let all = named(missing.iter().map(ToString::to_string));
+    let message = format!("the hook's pod could not start: there is no {all} in the release's namespace");
+    Some(Refusal::wait(Reason::DependencyMissing, message))
 }
 
 /// Whether hookhost makes what Helm has deleted for this run, or why not.
@@ -172,14 +221,16 @@ fn named(names: impl Iterator<Item = String>) -> String {
 pub(crate) struct Named<'v> {
     pub(crate) kind: Kind,
     pub(crate) name: &'v str,
+    /// The key of it that is used; none where all are, or it has none.
+    key: Option<&'v str>,
     optional: bool,
     place: Place,
 }
 
 /// Where in a pod's spec something is: `containers[1].env[0].valueFrom.secretKeyRef.name`.
 struct Place {
-    outer: Entry,
-    inner: Option<Entry>,
+    outer: Item,
+    inner: Option<Item>,
     field: &'static str,
 }
 
@@ -195,7 +246,7 @@ impl fmt::Display for Place {
 }
 
 /// An entry of a list: the list's name, and which one.
-type Entry = (&'static str, usize);
+type Item = (&'static str, usize);
 
 /// Kinds, and where in an entry their names are.
 type Fields = &'static [(Kind, &'static str)];
@@ -228,11 +279,20 @@ const PULL_SECRET: Fields = &[(Kind::Secret, "name")];
 
 /// Every Secret, config map and claim that a pod's spec names, as often as it does.
 pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named<'v>)) {
-    let mut names = |value: &'v Value, outer: Entry, inner: Option<Entry>, fields: Fields| {
+    let mut names = |value: &'v Value, outer: Item, inner: Option<Item>, fields: Fields| {
         for (kind, field) in fields {
             if let Some(name) = at(value, field).and_then(Value::as_str).filter(|name| !name.is_empty()) {
                 let optional = is_optional(value, field) || outer.0 == PULL_SECRETS;
-                visit(Named { kind: *kind, name, optional, place: Place { outer, inner, field } });
+                let mut named = |key| {
+                    visit(Named { kind: *kind, name, key, optional, place: Place { outer, inner, field } })
+                };
+                let source = beside(value, field);
+                let key = source.and_then(|source| source.get("key")).and_then(Value::as_str);
+                named(key);
+                let items = source.and_then(|source| source.get("items")).and_then(Value::as_array);
+                for key in items.into_iter().flatten().filter_map(|item| item.get("key")?.as_str()) {
+                    named(Some(key));
+                }
             }
         }
     };
@@ -259,12 +319,16 @@ pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named
 
 /// Whether `optional: true` is beside the name.
 fn is_optional(value: &Value, field: &str) -> bool {
-    let beside = field.rsplit_once('.').and_then(|(parent, _)| at(value, parent));
-    beside.and_then(|parent| parent.get("optional")).and_then(Value::as_bool) == Some(true)
+    beside(value, field).and_then(|parent| parent.get("optional")).and_then(Value::as_bool) == Some(true)
+}
+
+/// What the field is in; none where it is in `value` itself.
+fn beside<'v>(value: &'v Value, field: &str) -> Option<&'v Value> {
+    field.rsplit_once('.').and_then(|(parent, _)| at(value, parent))
 }
 
 /// The entries of a list, each with its place.
-fn items<'v>(list: Option<&'v Value>, name: &'static str) -> impl Iterator<Item = (Entry, &'v Value)> {
+fn items<'v>(list: Option<&'v Value>, name: &'static str) -> impl Iterator<Item = (Item, &'v Value)> {
     let entries = list.and_then(Value::as_array).into_iter().flatten();
     entries.enumerate().map(move |(n, entry)| ((name, n), entry))
 }

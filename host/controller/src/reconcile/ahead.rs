@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::Context;
 use crate::error::Result;
-use crate::read::Reader;
+use crate::read::{Keys, Reader};
 use crate::watch::Kind;
 
 /// Releases, and instances, that are remembered; about 1 KiB each. Beyond, others are forgotten for new ones, which costs
@@ -53,8 +53,8 @@ pub(super) struct Trail {
     pub(super) successor: String,
     /// Namespace of the release, where its hooks run.
     pub(super) namespace: String,
-    /// What the pod of the hook that was run refers to there.
-    pub(super) references: Vec<(ReferenceKind, String)>,
+    /// What the pod of the hook that was run refers to there, and whether by a key.
+    pub(super) references: Vec<(ReferenceKind, String, bool)>,
 }
 
 impl Trails {
@@ -93,8 +93,8 @@ fn keep<V>(known: &mut HashMap<ObjectName, V>, name: ObjectName, value: V) {
     known.insert(name, value);
 }
 
-/// Whether there is an object of this kind and name.
-type There = HashMap<(ReferenceKind, String), bool>;
+/// The keys of the objects of these kinds and names; none of what there is none of.
+type There = HashMap<(ReferenceKind, String), (Option<Keys>, bool)>;
 
 /// Answers that came ahead of their questions. Each is given out once: who asks again asks anew.
 #[derive(Default)]
@@ -126,10 +126,12 @@ impl Ahead {
         take(&mut self.successor, namespace, name)
     }
 
-    /// Whether there is what the pod refers to, if that was asked.
-    pub(super) fn exists(&self, namespace: &str, reference: &Reference) -> Option<bool> {
+    /// The keys of what the pod refers to, as far as it needs some, if that was asked; none if there is no such object.
+    pub(super) fn keys(&self, namespace: &str, reference: &Reference) -> Option<Option<Keys>> {
         let (of, found) = self.references.as_ref()?;
-        found.get(&(reference.kind, reference.name.clone())).filter(|_| of == namespace).copied()
+        let (keys, with_keys) =
+            found.get(&(reference.kind, reference.name.clone())).filter(|_| of == namespace)?;
+        (*with_keys || reference.keys.is_empty()).then(|| keys.clone())
     }
 }
 
@@ -189,9 +191,9 @@ async fn follow(reader: &Reader, trail: Trail) -> Ahead {
     // From the API server's memory, which is a moment old and costs it a fraction: nothing is safer for knowing it better,
     // since what is there may be gone before the pod starts.
     let a_moment_ago = GetParams::any();
-    let exists = references.into_iter().map(async |(kind, name)| {
-        let found = reader.needed(kind, &namespace, &name, &a_moment_ago).await.ok()?;
-        Some(((kind, name), found.is_some()))
+    let exists = references.into_iter().map(async |(kind, name, by_key)| {
+        let keys = ask(reader, &namespace, kind, &name, by_key, &a_moment_ago).await.ok()?;
+        Some(((kind, name), (keys, by_key)))
     });
     let (found, is_there, exists) = futures::join!(
         reader.secret(&storage, &record),
@@ -206,4 +208,19 @@ async fn follow(reader: &Reader, trail: Trail) -> Ahead {
         references: Some((namespace, exists.into_iter().flatten().collect())),
         ..Ahead::default()
     }
+}
+
+/// The keys of an object, where the pod refers to one; else only whether there is the object.
+pub(super) async fn ask(
+    reader: &Reader,
+    namespace: &str,
+    kind: ReferenceKind,
+    name: &str,
+    by_key: bool,
+    params: &GetParams,
+) -> Result<Option<Keys>> {
+    if by_key {
+        return reader.keys(kind, namespace, name, params).await;
+    }
+    Ok(reader.needed(kind, namespace, name, params).await?.map(|_| Keys::new()))
 }

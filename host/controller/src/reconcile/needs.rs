@@ -1,12 +1,12 @@
 //! What a hook *needs* is what its pod refers to, and the closure of it: all of that must be there, or be lent, before the Job
 //! is made. Else the pod would wait in ContainerCreating without a word, or start without its rights.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::closure::{Member, closure};
-use hookhost_core::dependency::{self, Lending, Reference};
+use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
 use hookhost_core::loan::{Found, Loan, ObjectRef, Terms, Uncovered, arrange};
 use hookhost_core::operation::Operation;
@@ -15,12 +15,13 @@ use hookhost_core::request::{BuildError, Request};
 use hookhost_core::workload::Workload;
 use kube::api::GetParams;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, ask};
 use super::prepare::Stop;
 use super::{Context, Subject};
 use crate::client;
 use crate::crd::Closure;
 use crate::error::Error;
+use crate::read::Keys;
 use crate::watch::Job;
 
 /// Objects of a closure that are asked for at once: it may have 256.
@@ -54,7 +55,7 @@ impl Context {
         let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
         let lending =
             if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
-        let (exists, found) = futures::try_join!(
+        let (existing, found) = futures::try_join!(
             self.existing(namespace, references, ahead),
             self.look_at(&closure, namespace, &lending)
         )?;
@@ -68,9 +69,19 @@ impl Context {
             .collect();
         let is_absent =
             |one: &Reference| absent.iter().any(|object| object.kind == one.kind && object.name == one.name);
-        let is_missing =
-            |one: &&Reference| one.is_missing(|| exists.contains(one)) || (!one.optional && is_absent(one));
+        let is_missing = |one: &&Reference| {
+            one.is_missing(|| existing.contains_key(one)) || (!one.optional && is_absent(one))
+        };
         let missing: Vec<&Reference> = references.iter().filter(is_missing).collect();
+        // Of what is lent, the chart has the keys.
+        let lacking: Vec<MissingKey<'_>> = existing
+            .iter()
+            .filter(|(reference, _)| !is_absent(reference))
+            .flat_map(|(reference, keys)| reference.lacks(|key| keys.contains(key)))
+            .collect();
+        if let Some(refusal) = dependency::refuse_keys(&lacking).filter(|_| missing.is_empty()) {
+            return Err(refusal.into());
+        }
         if lending != Lending::On {
             return dependency::refuse(&missing, &absent, &lending)
                 .map_or(Ok(Vec::new()), |refusal| Err(refusal.into()));
@@ -109,23 +120,24 @@ impl Context {
         })
     }
 
-    /// Those that exist, of what has to be looked for.
+    /// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
     async fn existing<'r>(
         &self,
         namespace: &str,
         references: &'r [Reference],
         ahead: &Ahead,
-    ) -> Result<BTreeSet<&'r Reference>, Error> {
+    ) -> Result<BTreeMap<&'r Reference, Keys>, Error> {
         let now = GetParams::default();
         let asked = references.iter().filter(|reference| reference.is_in_question());
-        let exists = asked.map(async |reference| {
-            let exists = match ahead.exists(namespace, reference) {
-                Some(exists) => exists,
-                None => self.reader.needed(reference.kind, namespace, &reference.name, &now).await?.is_some(),
+        let keys = asked.map(async |reference| {
+            let Reference { kind, name, keys, .. } = reference;
+            let found = match ahead.keys(namespace, reference) {
+                Some(found) => found,
+                None => ask(&self.reader, namespace, *kind, name, !keys.is_empty(), &now).await?,
             };
-            Ok::<_, Error>(exists.then_some(reference))
+            Ok::<_, Error>(found.map(|found| (reference, found)))
         });
-        Ok(try_join_all(exists).await?.into_iter().flatten().collect())
+        Ok(try_join_all(keys).await?.into_iter().flatten().collect())
     }
 
     /// What there is of a closure. What is in another namespace is not looked for: it is neither lent nor known.

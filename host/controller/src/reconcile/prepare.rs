@@ -196,7 +196,9 @@ impl Context {
             record: location.record().secret_name(),
             successor: location.record().successor_name(),
             namespace: namespace.to_owned(),
-            references: asked.map(|reference| (reference.kind, reference.name.clone())).collect(),
+            references: asked
+                .map(|reference| (reference.kind, reference.name.clone(), !reference.keys.is_empty()))
+                .collect(),
         };
         self.trails.keep(instance, release.clone(), trail);
     }

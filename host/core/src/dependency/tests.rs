@@ -164,6 +164,39 @@ fn a_pod_whose_rights_are_gone_would_start_in_vain() {
 }
 
 #[test]
+fn a_key_that_an_object_lacks_is_named_with_its_place() {
+    let pod = json!({
+        "containers": [{"env": [
+            {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "db", "key": "extra", "optional": true}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "mode"}}},
+        ]}],
+        "volumes": [
+            {"secret": {"secretName": "db", "items": [{"key": "ca.crt", "path": "ca"}]}},
+            {"configMap": {"name": "whole"}},
+            {"projected": {"sources": [{"configMap": {"name": "settings", "items": [{"key": "list", "path": "l"}]}}]}},
+        ],
+    });
+    let references = references(&job(pod));
+    let keys = |name: &str| -> Vec<String> {
+        let one = references.iter().find(|one| one.name == name).unwrap();
+        one.keys.keys().cloned().collect()
+    };
+    assert_eq!(keys("db"), ["ca.crt", "password"]);
+    assert_eq!(keys("settings"), ["list", "mode"]);
+    assert!(keys("whole").is_empty());
+    let lacking: Vec<_> = references.iter().flat_map(|one| one.lacks(|key| key != "password")).collect();
+    let refusal = refuse_keys(&lacking).unwrap();
+    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
+    assert_eq!(
+        refusal.message,
+        "the hook's pod could not start: there is no key \"password\" in the Secret \"db\" \
+         (spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef.name) in the release's namespace"
+    );
+    assert_eq!(refuse_keys(&[]), None);
+}
+
+#[test]
 fn a_name_that_no_object_has_is_missing_without_asking() {
     for name in ["../other", "A", "a/b", &"x".repeat(300)] {
         let references = references(&job(json!({"volumes": [{"secret": {"secretName": name}}]})));

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use e2e::{CLUSTER_ID, GATE, Release, message, ok, says, world};
+use e2e::{CLUSTER_ID, GATE, Release, condition, message, ok, says, world};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -351,7 +351,7 @@ fn what_the_hooks_pod_refers_to_must_be_there() {
     let world = world();
     let volumes = json!([
         {"name": "one", "secret": {"secretName": "late"}},
-        {"name": "two", "configMap": {"name": "later"}},
+        {"name": "two", "configMap": {"name": "later", "items": [{"key": "mode", "path": "mode"}]}},
         {"name": "three", "secret": {"secretName": "never", "optional": true}},
     ]);
     let values = json!({"hooks": {"needs": {"pod": {"volumes": volumes}, "script": "echo all there"}}});
@@ -365,7 +365,13 @@ fn what_the_hooks_pod_refers_to_must_be_there() {
     }
     assert!(!message.contains("never"), "{message}");
     world.apply(namespace, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}}));
-    world.apply(namespace, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}}));
+    let later = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}, "data": data});
+    world.apply(namespace, &later(json!({"other": "key"})));
+    let says_key = |it: &Value| {
+        condition(it, "Blocked")["message"].as_str().is_some_and(|it| it.contains("key \"mode\""))
+    };
+    world.until(namespace, &name, "in want of the key", says_key);
+    world.apply(namespace, &later(json!({"mode": "fast"})));
     world.phase(namespace, &name, "Succeeded");
     is_calm(namespace);
 }
