@@ -7,14 +7,21 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use e2e::{Fault, Host, PATIENCE, Proxy, Release, World, ok, says, world};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs at once: most of a run is waiting.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// The hooks that are run, with the phase that each ends in, and the most writes that a run of it may take, Events included.
-const HOOKS: [(&str, &str, usize); 3] =
-    [("ok", "Succeeded", 7), ("fails", "Failed", 7), (BORROWS, "Succeeded", 7 + 2 * LOANS.len() + 2)];
+const HOOKS: [(&str, &str, usize); 4] = [
+    ("ok", "Succeeded", 7),
+    ("fails", "Failed", 7),
+    (BORROWS, "Succeeded", 7 + 2 * LOANS.len() + 2),
+    (EVENT, "Succeeded", 2 * 7 + 2),
+];
+
+/// All hooks of an event, of which the release has two: each step is a run of its own, whose Job is let start.
+const EVENT: &str = "pre-delete";
 
 /// The hook that needs what Helm has deleted. Of that each is made and taken back; its role is rehearsed; and its Job is let
 /// start.
@@ -59,7 +66,7 @@ fn killed_at_any_write_the_hook_still_runs_exactly_once() {
         Fault::Before(number) => (place(hook), *number, 0),
         Fault::After(number) => (place(hook), *number, 1),
     });
-    show(&format!("{:<8} {:<30} {:<7} {:<10} JOBS PODS LOANS LEFT", "HOOK", "WRITE", "KILLED", "PHASE"));
+    show(&format!("{:<10} {:<30} {:<7} {:<10} JOBS PODS LOANS LEFT", "HOOK", "WRITE", "KILLED", "PHASE"));
     table.iter().for_each(|(.., row)| show(row));
 }
 
@@ -85,7 +92,11 @@ impl Worker<'_> {
         // A gate of its own: neither the shared host nor another worker's must help.
         let gate = format!("e2e-kill={number}");
         let namespace = world.namespace("kill", &[&gate]);
-        let hooks = json!({BORROWS: {"own": {}, "script": "echo settings of $CHART_OF_SETTINGS"}});
+        let hooks = json!({
+            BORROWS: {"own": {}, "script": "echo settings of $CHART_OF_SETTINGS"},
+            "first": {"script": "echo first", "events": EVENT},
+            "second": {"script": "echo second", "events": EVENT},
+        });
         let release = world.release("shop", &namespace, &json!({"hooks": hooks}));
         Worker { world, release, proxy: Proxy::start(world.cluster), gate }
     }
@@ -97,14 +108,24 @@ impl Worker<'_> {
         let args = ["--namespace-gate", gate, "--closure"];
         let mut first = Host::start(world.cluster, proxy.kubeconfig(), &args);
         proxy.arm(first.pid(), fault);
-        let name = world.operation(release, hook, json!({"closure": hook == BORROWS}));
+        let name = format!("{hook}-{}", world.number());
+        let mut wish = world.operation_named(&name, release, hook, json!({"closure": hook == BORROWS}));
+        if hook == EVENT {
+            wish["spec"]["parameters"] = json!({"event": EVENT});
+        }
+        let steps = if hook == EVENT { 2 } else { 1 };
+        let wish = world.apply(namespace, &wish);
         let is_let_go = || {
-            let job = world.get(namespace, &format!("job/{name}"))?;
-            let is_over = job["status"]["conditions"].as_array()?.iter().any(|one| {
-                ["Complete", "Failed"].contains(&one["type"].as_str().unwrap_or_default())
-                    && one["status"] == "True"
-            });
-            (is_over && job["metadata"]["finalizers"].is_null()).then_some(())
+            let jobs = world.of_operation(namespace, "jobs", &wish);
+            let is_free = |job: &Value| {
+                let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                let is_over = conditions.iter().any(|one| {
+                    ["Complete", "Failed"].contains(&one["type"].as_str().unwrap_or_default())
+                        && one["status"] == "True"
+                });
+                is_over && job["metadata"]["finalizers"].is_null()
+            };
+            (jobs.len() == steps && jobs.iter().all(is_free)).then_some(())
         };
         let second = if fault.is_some() {
             let ended = world.cluster.eventually("the host is killed", PATIENCE, || first.ended());
@@ -127,7 +148,7 @@ impl Worker<'_> {
         let selector = format!("ops.vworkspace.io/operation={uid}");
         let (jobs, pods) =
             (world.list(namespace, "jobs", &selector), world.list(namespace, "pods", &selector));
-        assert_eq!((jobs.len(), pods.len()), (1, 1), "{name}, {fault:?}: {struck}");
+        assert_eq!((jobs.len(), pods.len()), (steps, steps), "{name}, {fault:?}: {struck}");
         assert_eq!(
             says(&operation, phase),
             format!("True/HelmHookJob{phase}"),
@@ -144,7 +165,7 @@ impl Worker<'_> {
         let struck = shorten(&struck);
         (
             format!(
-                "{hook:<8} {struck:<30} {moment:<7} {phase:<10} {:>4} {:>4} {:>10}",
+                "{hook:<10} {struck:<30} {moment:<7} {phase:<10} {:>4} {:>4} {:>10}",
                 jobs.len(),
                 pods.len(),
                 left.len()
