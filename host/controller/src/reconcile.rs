@@ -24,6 +24,7 @@ mod decide;
 mod event;
 mod finished;
 mod follow;
+mod location;
 mod needs;
 mod prepare;
 mod quarrel;

@@ -130,7 +130,13 @@ fn record() -> Result<Vec<Line>> {
     // Both are of one process and one record, one after the other.
     let printed = output(record_bench().arg("many").stderr(Stdio::inherit()))?;
     let (decode, closure) = (field_ns(&printed, "median_ns")?, field_ns(&printed, "closure_median_ns")?);
-    lines.extend(pair("closure of a hook among 200", "listing the 200 from their record", closure, decode, 1.0));
+    lines.extend(pair(
+        "closure of a hook among 200",
+        "listing the 200 from their record",
+        closure,
+        decode,
+        1.0,
+    ));
     Ok(lines)
 }
 

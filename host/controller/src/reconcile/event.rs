@@ -193,11 +193,14 @@ impl Context {
             let object = job.object();
             let run = Run::of(&object)?;
             let is_skipped = n > current && (is_lost || outcome.is_none());
-            Some(match outcome.filter(|_| n == current) {
+            let mut row = match outcome.filter(|_| n == current) {
                 Some(outcome) => StepRow::of(&run, outcome),
                 None if is_skipped => StepRow::skipped(&run),
                 None => StepRow::of(&run, &outcome::observe(&object, &pods, Warnings::default())),
-            })
+            };
+            // The pods of what is over are not watched any more.
+            row.pod = row.pod.or_else(|| told_pod(&subject.status, &run.job_name));
+            Some(row)
         });
         let rows = rows.collect();
         let mut run = Run::of(&jobs.get(current)?.object())?;
@@ -209,4 +212,11 @@ impl Context {
     fn is_complete(&self, job: &Job) -> bool {
         matches!(outcome::observe(&job.object(), &[], Warnings::default()), Outcome::Succeeded { .. })
     }
+}
+
+/// The pod that the status tells of a step's Job.
+fn told_pod(status: &Value, job: &str) -> Option<String> {
+    let rows = status.pointer("/outputs/hooks")?.as_array()?;
+    let row = rows.iter().find(|row| row.get("jobName").and_then(Value::as_str) == Some(job))?;
+    row.get("pod")?.as_str().map(str::to_owned)
 }

@@ -18,8 +18,8 @@ use hookhost_core::operation::{ENGINE, Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
-use hookhost_core::snapshot::{self, Snapshot};
-use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
+use hookhost_core::snapshot;
+use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, TargetKind};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, hook, request, status};
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Trail};
+use super::location::{Location, name_of, version_of};
 use super::needs::Needing;
 use super::start::awaited as awaited_object;
 use super::{Context, Subject, subject};
@@ -465,43 +466,4 @@ fn no_target(kind: &str, namespace: &str, name: &str) -> Refusal {
         "there is no {kind} {name} in the namespace {namespace}; a target is in its Operation's namespace"
     );
     Refusal::fail(Reason::TargetNotFound, message)
-}
-
-/// Where a release's record is, and what said so.
-struct Location {
-    namespace: String,
-    release: String,
-    revision: u32,
-    snapshot: Option<Snapshot>,
-    /// The HelmRelease that said so, in which form of it.
-    source: Option<(ObjectName, Value)>,
-    /// As which service account Flux installs the release, where it does so with that account's rights.
-    applier: Option<String>,
-}
-
-impl Location {
-    fn record(&self) -> RecordRef<'_> {
-        RecordRef {
-            namespace: &self.namespace,
-            release: &self.release,
-            revision: self.revision,
-            snapshot: self.snapshot.as_ref(),
-        }
-    }
-
-    /// Whether the HelmRelease says something else by now: it and the record are read one after the other.
-    async fn has_moved(&self, context: &Context) -> Result<bool, Error> {
-        let Some((ObjectName { namespace, name }, version)) = &self.source else { return Ok(false) };
-        let now = context.reader.target(Kind::HelmRelease, namespace, name).await?;
-        Ok(now.is_none_or(|object| version_of(&object) != *version))
-    }
-}
-
-fn name_of(object: &Value) -> ObjectName {
-    let text = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    ObjectName { namespace: text("/metadata/namespace"), name: text("/metadata/name") }
-}
-
-fn version_of(object: &Value) -> Value {
-    object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
 }

@@ -121,13 +121,15 @@ fn overwritten(status: &Value) -> Value {
 }
 
 #[test]
-fn a_plain_run_is_written_twice_and_sends_three_events() {
+fn a_plain_run_is_written_twice_and_sends_two_events() {
     let run = run();
     let first = next(&Value::Null, &running("migrate-now-a"), Some(&run), 4, at("10:00:01")).unwrap();
-    assert_eq!(reasons(&first.events), ["OperationAccepted", "OperationRunning"]);
+    assert_eq!(reasons(&first.events), ["OperationRunning"]);
     assert_eq!(
         first.events[0].note,
-        "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3."
+        "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3. Job shop/migrate-now is active in the \
+         pod migrate-now-a.",
+        "one step, one event"
     );
     let last = next(&first.status, &succeeded(), Some(&run), 4, at("10:05:01")).unwrap();
     assert_eq!(reasons(&last.events), ["OperationSucceeded"]);
@@ -144,7 +146,8 @@ fn a_plain_run_is_written_twice_and_sends_three_events() {
         },
         "conditions": [
             {"type": "Accepted", "status": "True", "reason": "TemplateValidated", "observedGeneration": 4,
-                "lastTransitionTime": "2026-05-28T10:00:01Z", "message": first.events[0].note},
+                "lastTransitionTime": "2026-05-28T10:00:01Z", "message":
+                    "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3."},
             {"type": "Running", "status": "False", "reason": "HelmHookJobSucceeded", "observedGeneration": 4,
                 "lastTransitionTime": "2026-05-28T10:05:01Z", "message": "Job shop/migrate-now does not run any more."},
             {"type": "Succeeded", "status": "True", "reason": "HelmHookJobSucceeded", "observedGeneration": 4,
@@ -158,7 +161,7 @@ fn a_plain_run_is_written_twice_and_sends_three_events() {
 #[test]
 fn a_run_that_ends_before_it_was_seen_running_is_accepted_all_the_same() {
     let update = next(&Value::Null, &failed(), Some(&run()), 1, at("10:05:01")).unwrap();
-    assert_eq!(reasons(&update.events), ["OperationAccepted", "OperationFailed"]);
+    assert_eq!(reasons(&update.events), ["OperationFailed"]);
     assert_eq!(says(&update.status, "Accepted"), "True/TemplateValidated");
     assert_eq!(update.status["startedAt"], "2026-05-28T10:00:00Z");
 }
@@ -256,7 +259,7 @@ fn a_blocked_operation_waits_and_then_runs() {
 
     let update = next(&status, &running("migrate-now-a"), Some(&run()), 1, at("10:01:00")).unwrap();
     assert_eq!(says(&update.status, "Blocked"), "False/Unblocked");
-    assert_eq!(reasons(&update.events), ["OperationAccepted", "OperationRunning"]);
+    assert_eq!(reasons(&update.events), ["OperationRunning"]);
 }
 
 #[test]
@@ -363,7 +366,7 @@ fn an_event_tells_a_failure_in_few_words_and_the_last_of_the_log() {
     let log = format!("{}the very end", "line of a log\n".repeat(10_000));
     let state = State::Failed { why, culprit, pod, finished, log };
     let update = next(&Value::Null, &state, Some(&run()), 1, at("10:05:00")).unwrap();
-    let note = &update.events[1].note;
+    let note = &update.events[0].note;
     assert!(
         note.len() <= NOTE_BYTES && note.contains("exit code 3") && note.ends_with("the very end"),
         "{note}"

@@ -88,9 +88,18 @@ impl Draft {
         }
     }
 
-    fn finish(self, current: &Value) -> Option<Update> {
+    fn finish(mut self, current: &Value) -> Option<Update> {
         let mut status = self.status;
         status["conditions"] = self.conditions.into_json();
+        // One step is one event, though it be a long one: the Job's first word is commonly that its pod runs.
+        if let [accepted, next, ..] = &mut self.events[..]
+            && accepted.reason == OPERATION_ACCEPTED
+        {
+            if next.reason == OPERATION_RUNNING {
+                next.note = cut(&format!("{} {}", accepted.note, next.note), NOTE_BYTES);
+            }
+            self.events.remove(0);
+        }
         (status != *current).then_some(Update { status, events: self.events })
     }
 

@@ -74,6 +74,8 @@ fn the_hooks_of_an_event_run_one_after_the_other_each_by_a_job_of_its_own() {
     world.go(namespace, &pod);
     let operation = world.phase(namespace, &name, "Succeeded");
     assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    let rows = operation["status"]["outputs"]["hooks"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["pod"].is_string() && row["exitCode"] == 0), "{operation:#}");
     let pods = world.of_operation(namespace, "pods", &operation);
     let mut began: Vec<(String, String)> = pods
         .iter()

@@ -1,0 +1,48 @@
+//! A *location* is where a release's record is, and what said so.
+
+use hookhost_core::snapshot::Snapshot;
+use hookhost_core::target::{ObjectName, RecordRef};
+use serde_json::Value;
+
+use super::Context;
+use crate::error::Error;
+use crate::watch::Kind;
+
+/// Where a release's record is, and what said so.
+pub(super) struct Location {
+    pub(super) namespace: String,
+    pub(super) release: String,
+    pub(super) revision: u32,
+    pub(super) snapshot: Option<Snapshot>,
+    /// The HelmRelease that said so, in which form of it.
+    pub(super) source: Option<(ObjectName, Value)>,
+    /// As which service account Flux installs the release, where it does so with that account's rights.
+    pub(super) applier: Option<String>,
+}
+
+impl Location {
+    pub(super) fn record(&self) -> RecordRef<'_> {
+        RecordRef {
+            namespace: &self.namespace,
+            release: &self.release,
+            revision: self.revision,
+            snapshot: self.snapshot.as_ref(),
+        }
+    }
+
+    /// Whether the HelmRelease says something else by now: it and the record are read one after the other.
+    pub(super) async fn has_moved(&self, context: &Context) -> Result<bool, Error> {
+        let Some((ObjectName { namespace, name }, version)) = &self.source else { return Ok(false) };
+        let now = context.reader.target(Kind::HelmRelease, namespace, name).await?;
+        Ok(now.is_none_or(|object| version_of(&object) != *version))
+    }
+}
+
+pub(super) fn name_of(object: &Value) -> ObjectName {
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    ObjectName { namespace: text("/metadata/namespace"), name: text("/metadata/name") }
+}
+
+pub(super) fn version_of(object: &Value) -> Value {
+    object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
+}
