@@ -188,7 +188,7 @@ pub fn of_event<'h>(hooks: &'h [Hook], event: &str) -> Result<Vec<&'h Hook>, Eve
                 event: event.to_owned(),
                 name: hook.name.clone(),
                 path: hook.path.clone(),
-                why: why.clone(),
+                why: Box::new(why.clone()),
             });
         }
     }
@@ -232,7 +232,7 @@ pub enum EventError {
         path: String,
         /// Why.
         #[source]
-        why: NotRunnable,
+        why: Box<NotRunnable>,
     },
     /// More than [`MAX_OF_EVENT`].
     #[error(
@@ -251,10 +251,7 @@ impl EventError {
     pub fn reason(&self) -> Reason {
         match self {
             EventError::NoHooks { .. } => Reason::HookNotFound,
-            EventError::NotRunnable {
-                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
-                ..
-            } => Reason::HookManifestInvalid,
+            EventError::NotRunnable { why, .. } if why.is_manifest() => Reason::HookManifestInvalid,
             EventError::NotRunnable { .. } | EventError::TooMany { .. } => Reason::HookNotRunnable,
         }
     }

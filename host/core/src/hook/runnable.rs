@@ -82,6 +82,11 @@ pub enum NotRunnable {
 }
 
 impl NotRunnable {
+    /// Whether the manifest itself is at fault, whatever it would be.
+    pub(crate) fn is_manifest(&self) -> bool {
+        matches!(self, NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. })
+    }
+
     /// The same in a few words, for tables; [`Display`](std::fmt::Display) says what to do about it.
     pub fn summary(&self) -> &'static str {
         match self {
