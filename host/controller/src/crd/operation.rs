@@ -45,9 +45,10 @@ pub struct OperationSpec {
     #[schemars(extend("enum" = ["velero", "workflow", "job", "helm", "volsync", "helmHookJob"]))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("engine cannot be changed; make a new Operation"))]
     pub engine: String,
-    /// What the engine needs to know. For helmHookJob: hookName (the hook's metadata.name in the rendered release), and
-    /// optionally hookKind, hookPath, event, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook,
-    /// closure. Cannot be changed.
+    /// What the engine needs to know. For helmHookJob one of hookName (the hook's metadata.name in the rendered release), hookPath
+    /// (its template, where the name changes with each revision) and event (all hooks of it, one after the other); optionally
+    /// hookKind, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, and closure (have made for the run
+    /// what the hook needs and Helm has deleted). Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::open_object")]
     pub parameters: Option<Map<String, Value>>,
