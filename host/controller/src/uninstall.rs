@@ -261,7 +261,12 @@ impl Releaser {
         let patch_call = Call::new::<Job>(Verb::Patch, Some(&namespace), &name);
         let get_call = Call::new::<Job>(Verb::Get, Some(&namespace), &name);
         let borrows = job.annotations().contains_key(CLOSURE);
-        let runs_on = borrows && self.settle(&namespace, &name).await?;
+        let runs_on = loop {
+            match self.settle(&namespace, &name, borrows).await {
+                Err(error) if error.is_transient() => sleep(PAUSE).await,
+                settled => break settled?,
+            }
+        };
         while is_held(&job) {
             let metadata = &job.metadata;
             let others: Vec<&String> = job.finalizers().iter().filter(|one| *one != FINALIZER).collect();
@@ -299,12 +304,16 @@ impl Releaser {
 
 impl Releaser {
     /// Takes back what a Job borrows, unless it runs; whether it does. One that was not let start is deleted.
-    async fn settle(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+    async fn settle(&self, namespace: &str, name: &str, borrows: bool) -> Result<bool, Error> {
+        if !borrows {
+            return Ok(false);
+        }
         let settled = async {
             let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
                 return Ok(false);
             };
-            if !job.is_unopened() && !job.is_over {
+            // The steps of an event go on together, or not at all.
+            if job.step.is_some() || (!job.is_unopened() && !job.is_over) {
                 return Ok(true);
             }
             if job.is_unopened() && !job.is_deleted() {

@@ -43,7 +43,8 @@ pub struct Other<'a> {
     pub engine: &'a str,
     /// Kind and name of spec.targetRef.
     pub target: (&'a str, &'a str),
-    /// spec.parameters.hookName, if it is of this engine; none where all hooks of an event are meant.
+    /// spec.parameters.hookName, if it is of this engine; empty where a template tells the hook, none where all hooks of an event
+    /// are meant.
     pub hook: Option<&'a str>,
     /// How far it is.
     pub progress: Progress,
@@ -73,6 +74,7 @@ impl<'a> Other<'a> {
         let text = |path: &str| at(operation, path).and_then(Value::as_str).unwrap_or_default();
         let engine = text("spec.engine");
         let hook = text("spec.parameters.hookName");
+        let names_hook = !hook.is_empty() || !text("spec.parameters.hookPath").is_empty();
         let type_of = text("spec.type");
         Other {
             name,
@@ -81,7 +83,7 @@ impl<'a> Other<'a> {
             type_of: OperationType::ALL.into_iter().find(|known| known.as_str() == type_of),
             engine,
             target: (text("spec.targetRef.kind"), text("spec.targetRef.name")),
-            hook: Some(hook).filter(|hook| engine == ENGINE && !hook.is_empty()),
+            hook: Some(hook).filter(|_| engine == ENGINE && names_hook),
             progress: progress(operation, engine == ENGINE, has_job),
         }
     }

@@ -17,7 +17,7 @@ use crate::looks::Action;
 use crate::watch::Job;
 
 /// When to look again at what is about to be told by a watch.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Makes what the Job borrows, then lets it start. What cannot be made is told, and then nothing of the run is left.
@@ -52,7 +52,8 @@ impl Context {
         let Some(opened) = self.writes.open_job(job).await? else {
             // Somebody deleted it just now.
             self.lender.take_back(job).await?;
-            return Ok(Action::requeue(Duration::ZERO));
+            self.jobs.remove(&job.namespace, &job.name);
+            return Ok(Action::requeue(AGAIN));
         };
         let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
         tracing::info!(job_namespace = job.namespace, job = job.name, loans, "let the Job start");

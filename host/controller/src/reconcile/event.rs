@@ -8,14 +8,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookhost_core::clone::Step;
 use hookhost_core::outcome::{self, Outcome, Warnings};
 use hookhost_core::refusal::Refusal;
-use hookhost_core::status::{Run, State, StepRow, Steps};
+use hookhost_core::status::{self, Run, State, StepRow, Steps};
 use serde_json::Value;
 
-use super::borrow::is_same;
+use super::borrow::{AGAIN, is_same};
 use super::prepare::{Prepared, Stop};
-use super::start::{PENDING_AFTER, rejected};
+use super::start::{PENDING_AFTER, rejected, taken};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -27,35 +28,54 @@ impl Context {
     pub(super) async fn event(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
         let mut jobs: Vec<Arc<Job>> = jobs.iter().filter(|job| job.step.is_some()).cloned().collect();
         jobs.sort_by_key(|job| job.step);
-        if jobs.iter().all(|job| job.is_unopened()) {
+        // The status names a Job only once one was let start: then those that are left do not begin anew.
+        let has_begun = status::job_ref(&subject.status).is_some();
+        if jobs.iter().all(|job| job.is_unopened()) && !has_begun {
             return self.restage(subject, &jobs).await;
         }
-        if jobs.iter().enumerate().any(|(n, job)| job.step.is_none_or(|step| step.number != n + 1)) {
-            // Somebody took our finalizer off one and deleted it: nobody knows how it went.
-            return self
-                .write(
-                    subject,
-                    &State::ExternallyDeleted {
-                        pod: None,
-                        running: false,
-                        culprit: None,
-                        log: String::new(),
-                    },
-                    None,
-                )
-                .await;
+        let of = jobs.first().and_then(|job| job.step).map_or(0, |step| step.of);
+        let missing: Vec<usize> =
+            (1..=of).filter(|n| !jobs.iter().any(|job| job.step == Some(Step { number: *n, of }))).collect();
+        if !missing.is_empty() || jobs.len() != of {
+            return self.find_steps(subject, &jobs, &missing).await;
         }
         let Some(current) = jobs.iter().position(|job| !self.is_complete(job)) else {
             return self.tell(subject, &jobs, jobs.len().saturating_sub(1)).await;
         };
         let job = &jobs[current];
-        if subject.is_cancelled() {
+        if subject.is_cancelled() && !job.is_finished() {
             return self.cancel_step(subject, &jobs, current).await;
         }
         if job.is_unopened() && !job.is_deleted() {
             return self.let_start(job).await;
         }
         self.tell(subject, &jobs, current).await
+    }
+
+    /// Looks for steps that the watch does not have. If one is not there, somebody took our finalizer off it and deleted it:
+    /// nobody knows how it went, so the Operation has failed, and what is left of it is stopped.
+    async fn find_steps(&self, subject: &Subject, jobs: &[Arc<Job>], missing: &[usize]) -> Result<Action> {
+        let Some((base, namespace)) = jobs.first().and_then(|job| {
+            let base = job.name.rsplit_once('-')?.0;
+            Some((base, job.namespace.as_str()))
+        }) else {
+            return Ok(Action::await_change());
+        };
+        let mut are_found = !missing.is_empty();
+        for number in missing {
+            let found = self.reader.job(namespace, &format!("{base}-{number}")).await?.and_then(Job::new);
+            match found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
+                Some(job) => drop(self.jobs.insert(job)),
+                None => are_found = false,
+            }
+        }
+        if are_found {
+            return Ok(Action::requeue(AGAIN));
+        }
+        let current = jobs.iter().position(|job| !self.is_complete(job)).unwrap_or_default();
+        let run = self.run(subject, jobs, current, None);
+        let lost = State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
+        self.write(subject, &lost, run.as_ref()).await
     }
 
     /// Makes the Jobs, as far as they are not there, and what they borrow; then lets the first start.
@@ -76,25 +96,37 @@ impl Context {
         let mut jobs: Vec<(Arc<Job>, Prepared)> = Vec::new();
         let mut all = made.to_vec();
         for one in prepared {
-            let job = match made.iter().find(|job| job.name == one.name) {
-                Some(job) => job.clone(),
-                None => match self.try_create(subject, &one.namespace, one.job.clone()).await? {
-                    Created::New(created) => {
-                        self.note_creation(subject, &created);
-                        let Some(job) = Job::new(*created) else {
-                            return Ok(Action::requeue(Duration::ZERO));
-                        };
-                        self.jobs.insert(job)
-                    }
-                    Created::Taken => return self.adopt(subject, &one.namespace, &one.name).await,
-                    Created::Refused { message, is_final } => {
-                        let refusal = rejected(&one.namespace, &one.name, &message, is_final);
-                        return self.withdraw_all(&all, Some(refusal), subject).await;
-                    }
-                },
-            };
-            all.push(job.clone());
-            jobs.push((job, one));
+            if let Some(job) = made.iter().find(|job| job.name == one.name) {
+                jobs.push((job.clone(), one));
+                continue;
+            }
+            match self.try_create(subject, &one.namespace, one.job.clone()).await? {
+                Created::New(created) => {
+                    self.note_creation(subject, &created);
+                    let Some(job) = Job::new(*created) else { return Ok(Action::requeue(AGAIN)) };
+                    let job = self.jobs.insert(job);
+                    all.push(job.clone());
+                    jobs.push((job, one));
+                }
+                Created::Taken => {
+                    let found = self.reader.job(&one.namespace, &one.name).await?.and_then(Job::new);
+                    return match found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
+                        // Another hookhost makes them, too: the next look goes by what is there then.
+                        Some(job) => {
+                            self.jobs.insert(job);
+                            Ok(Action::requeue(AGAIN))
+                        }
+                        None => {
+                            let refusal = taken(&one.namespace, &one.name);
+                            self.withdraw_all(&all, Some(refusal), subject).await
+                        }
+                    };
+                }
+                Created::Refused { message, is_final } => {
+                    let refusal = rejected(&one.namespace, &one.name, &message, is_final);
+                    return self.withdraw_all(&all, Some(refusal), subject).await;
+                }
+            }
         }
         for (job, one) in &jobs {
             if let Some(refusal) = self.lend(job, &one.loans).await? {
@@ -169,11 +201,23 @@ impl Context {
 
     /// Mirrors the step, with how it stands with all of them. What is left of the others is cleared away when the Operation is
     /// looked at as a finished one.
-    async fn tell(&self, subject: &Subject, jobs: &[Arc<Job>], current: usize) -> Result<Action> {
-        let Some(job) = jobs.get(current) else { return Ok(Action::await_change()) };
-        let outcome = self.observe(subject, job).await?;
-        let run = self.run(subject, jobs, current, Some(&outcome));
-        self.mirror(subject, job, outcome, run.as_ref()).await
+    async fn tell(&self, subject: &Subject, jobs: &[Arc<Job>], mut current: usize) -> Result<Action> {
+        while let Some(job) = jobs.get(current) {
+            let outcome = self.observe(subject, job).await?;
+            // A Job that was deleted when its pod had just succeeded: it is not complete by its own words.
+            if matches!(outcome, Outcome::Succeeded { .. })
+                && let Some(next) = jobs.get(current + 1)
+            {
+                if next.is_unopened() && !next.is_deleted() {
+                    return self.let_start(next).await;
+                }
+                current += 1;
+                continue;
+            }
+            let run = self.run(subject, jobs, current, Some(&outcome));
+            return self.mirror(subject, job, outcome, run.as_ref()).await;
+        }
+        Ok(Action::await_change())
     }
 
     /// The step's run, with a row for each.

@@ -19,7 +19,9 @@ impl Context {
     pub(super) async fn finished(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
         self.settle(subject, &subject.status);
         for job in jobs {
-            if !is_result_of(&subject.status, job) && !job.is_over {
+            // The Operation has ended with a step, or because one is lost: no other may run on.
+            let is_left = job.step.is_some() || !is_result_of(&subject.status, job);
+            if is_left && !job.is_over {
                 // Finished without it, for example refused before a crash could be told from none: it must not run on.
                 self.writes.delete_job(job).await?;
             }

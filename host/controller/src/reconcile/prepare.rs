@@ -112,9 +112,9 @@ impl Context {
             all.push(Prepared { namespace: request.release.namespace, name, job, loans: plan.loans });
         }
         if made.is_empty() {
-            for prepared in &all {
-                self.lender.rehearse(&prepared.loans).await??;
-            }
+            // All at once: a step may bind a role that is another's.
+            let loans: Vec<Loan> = all.iter().flat_map(|one: &Prepared| one.loans.iter().cloned()).collect();
+            self.lender.rehearse(&loans).await??;
         }
         Ok(all)
     }

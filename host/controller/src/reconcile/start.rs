@@ -52,6 +52,15 @@ fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
         .any(|owner| owner.kind == KIND && owner.name == operation && owner.controller == Some(true))
 }
 
+/// Somebody else has a Job of the name.
+pub(super) fn taken(namespace: &str, name: &str) -> Refusal {
+    let message = format!(
+        "there is a Job {namespace}/{name} that is not this Operation's. Make an Operation of another name, or delete that Job \
+         and make this Operation again"
+    );
+    Refusal::fail(Reason::JobNameTaken, message)
+}
+
 /// Why a Job was not created.
 pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: bool) -> Refusal {
     let message = format!("the API server refuses the Job {namespace}/{name}: {message}");
@@ -117,6 +126,10 @@ impl Context {
         let found = self.reader.job(namespace, name).await?.and_then(Job::new);
         if let Some(job) = found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
             let job = self.jobs.insert(job);
+            if job.step.is_some() {
+                // One of several: the next look goes by all of them.
+                return Ok(Action::requeue(PENDING_AFTER));
+            }
             self.follow(subject, &job).await?;
             // Somebody took a label off it, so that its watch tells nothing of it.
             return Ok(Action::requeue(UNWATCHED));
@@ -159,7 +172,7 @@ impl Context {
     }
 
     /// There is a Job of our name: made by us before a crash, by another hookhost a moment ago, or by somebody else.
-    pub(super) async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
+    async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let Some(object) = self.reader.job(namespace, name).await? else {
             // Gone again: the next look creates it.
             return Ok(Action::requeue(Duration::ZERO));
@@ -182,13 +195,7 @@ impl Context {
                 self.refuse(subject, Refusal::retry_after(UNTIL_NAME_IS_FREE, Reason::JobNameTaken, message))
                     .await
             }
-            None => {
-                let message = format!(
-                    "there is a Job {namespace}/{name} that is not this Operation's. Make an Operation of another name, \
-                     or delete that Job and make this Operation again"
-                );
-                self.refuse(subject, Refusal::fail(Reason::JobNameTaken, message)).await
-            }
+            None => self.refuse(subject, taken(namespace, name)).await,
         }
     }
 

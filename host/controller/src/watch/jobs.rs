@@ -163,11 +163,13 @@ impl Jobs {
             }
             Seen::Deleted(object) => {
                 let name = object.name_any();
+                let uid = object.uid().unwrap_or_default();
                 if Job::new(object).is_some_and(|job| job.borrows_of_cluster()) {
                     // Nothing in the cluster deletes that with it.
                     self.0.orphans.sweep();
                 }
-                self.write().remove(namespace, &name).map(|operation| (operation, name)).into_iter().collect()
+                let operation = self.write().forget(namespace, &name, &uid);
+                operation.map(|operation| (operation, name)).into_iter().collect()
             }
             Seen::Listed(names) => {
                 let mut known = self.write();
@@ -288,14 +290,21 @@ impl Known {
         self.by_operation.get(self.operation_of.get(place)?)?.get(place).cloned()
     }
 
+    /// Removes the Job of this UID, which is gone for good; gives back the UID of its Operation. Another may have its name by
+    /// now.
+    fn forget(&mut self, namespace: &str, name: &str, uid: &str) -> Option<String> {
+        if self.gone.len() == MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(uid.to_owned());
+        let known = self.get(&(namespace.to_owned(), name.to_owned()))?;
+        if known.uid == uid { self.remove(namespace, name) } else { None }
+    }
+
     /// Removes a Job; gives back the UID of its Operation.
     fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
         let job = self.take(&(namespace.to_owned(), name.to_owned()))?;
         self.pods.release(namespace, &job.uid);
-        if self.gone.len() == MAX_GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back(job.uid.clone());
         Some(job.operation.clone())
     }
 

@@ -34,7 +34,8 @@ pub fn next(
     match state {
         State::Refused(refusal) if refusal.is_final() => draft.refused(refusal),
         // A Job that runs is neither held nor without a pod: what says so was looked up before.
-        State::Refused(_) | State::Pending { .. } if runs => return None,
+        State::Refused(_) if runs => return None,
+        State::Pending { .. } if runs && !draft.is_other_job(run) => return None,
         State::Refused(refusal) => draft.blocked(refusal),
         State::Pending { why } => draft.pending(run, why.as_deref()),
         State::Running { pod, waiting } => draft.running(run, pod.as_ref(), waiting.as_deref()),
@@ -223,11 +224,13 @@ impl Draft {
 
     fn running(&mut self, run: Option<&Run>, pod: Option<&PodRef>, waiting: Option<&str>) {
         let is_new = !self.conditions.is_true(RUNNING);
-        let is_told = self.conditions.says(RUNNING, true, JOB_ACTIVE);
+        // What was noted of the step before is not this one's.
+        let is_other = self.is_other_job(run);
+        let is_told = self.conditions.says(RUNNING, true, JOB_ACTIVE) && !is_other;
         self.accept(run);
         self.phase(RUNNING);
         self.started(run, self.now);
-        let mut noted = self.noted(true, JOB_ACTIVE);
+        let mut noted = if is_other { Noted::none() } else { self.noted(true, JOB_ACTIVE) };
         let shown = self.status.get("logsRef").and_then(|logs| text(logs, "name")).map(str::to_owned);
         if let Some(pod) = pod {
             match shown {
@@ -269,7 +272,9 @@ impl Draft {
 
     fn failed(&mut self, run: Option<&Run>, lost: &Lost<'_>) {
         // Read before the end overwrites it.
-        let noted = if self.conditions.is_true(RUNNING) {
+        let noted = if self.is_other_job(run) {
+            Noted::none()
+        } else if self.conditions.is_true(RUNNING) {
             self.noted(true, JOB_ACTIVE)
         } else {
             self.noted(false, PENDING)
@@ -320,6 +325,12 @@ impl Draft {
     }
 
     // === fields ===
+
+    /// Whether the status is of another Job than the run's: of the step before it.
+    fn is_other_job(&self, run: Option<&Run>) -> bool {
+        let told = super::job_ref(&self.status);
+        run.is_some_and(|run| told.is_some_and(|told| told.name != run.job_name))
+    }
 
     fn started(&mut self, run: Option<&Run>, otherwise: Timestamp) {
         if text(&self.status, "startedAt").is_none() {

@@ -1,6 +1,7 @@
 //! All hooks of an event, one after the other.
 
 use e2e::{GATE, Host, Release, WAITS, World, hookhost, message, world};
+use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
 /// A release whose rollback has four hooks, in this order: "a", which waits, "b", "c" and "d"; of which `fails` fails.
@@ -188,4 +189,30 @@ fn hookhost_run_shows_the_logs_of_all_hooks_of_an_event() {
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     let (first, second) = (out.find("first check"), out.find("second check"));
     assert!(first.is_some() && first < second, "{out}\n{err}");
+}
+
+#[test]
+fn an_event_that_loses_a_step_has_failed_and_begins_no_other() {
+    let world = world();
+    let gate = "e2e=event-lost";
+    let _host = lending(gate);
+    let release = release("event-lost", gate, "");
+    let namespace = &release.namespace;
+    // The first, which runs, and the last, which waits: neither is made again, and what runs is stopped.
+    for lost in ["-1", "-4"] {
+        let name = run(world, &release, json!({"closure": true}));
+        world.started(namespace, &name);
+        let operation = world.get(namespace, &format!("operation/{name}")).unwrap();
+        let jobs = world.of_operation(namespace, "jobs", &operation);
+        let names = jobs.iter().filter_map(|job| job["metadata"]["name"].as_str());
+        let job = names.into_iter().find(|name| name.ends_with(lost)).unwrap();
+        world.patch(namespace, &format!("job/{job}"), &json!({"metadata": {"finalizers": null}}));
+        world.delete(namespace, &format!("job/{job}"), Some(PropagationPolicy::Background));
+        let operation = world.phase(namespace, &name, "Failed");
+        assert_eq!(e2e::says(&operation, "Cancelled"), "True/ExternalDeletion", "{operation:#}");
+        let is_gone = || world.of_operation(namespace, "pods", &operation).is_empty().then_some(());
+        e2e::ok(world.cluster.eventually("its pod ends", e2e::PATIENCE, is_gone));
+        assert!(!rows(&operation).iter().any(|(_, phase)| phase == "Succeeded"), "{operation:#}");
+        world.until_gone(namespace, "rolebinding/shop-c");
+    }
 }
