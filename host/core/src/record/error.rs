@@ -49,7 +49,7 @@ pub enum RecordError {
     /// A field has another type than Helm or Kubernetes writes.
     #[error("{path} is wrong: {expected} is expected there. Read the Secret again")]
     Field {
-        /// Where, for example "hooks[2].weight".
+        /// Where, for example `hooks[2].weight`.
         path: String,
         /// What may be there. What was found is not told: it may be a secret.
         expected: String,

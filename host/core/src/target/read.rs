@@ -18,7 +18,7 @@ pub struct TargetError {
     pub kind: &'static str,
     /// Its name.
     pub name: String,
-    /// Where, for example "status.history[0].version".
+    /// Where, for example `status.history[0].version`.
     pub path: String,
     /// What is there, in a few words.
     pub found: String,
