@@ -6,7 +6,7 @@ use crate::run::{cargo, step};
 use crate::setup::exists;
 
 /// Version of cargo-deny that `check` installs when there is none.
-const CARGO_DENY: &str = "0.20";
+const CARGO_DENY: &str = "^0.20";
 
 /// Runs all checks.
 pub(crate) fn check() -> Result<()> {
