@@ -42,10 +42,7 @@ impl Backoff {
     }
 
     fn slow_at(&self, uid: &str, now: Instant) -> Duration {
-        let until = self.lock().get(uid).and_then(|pauses| pauses.until);
-        if let Some(rest) =
-            until.and_then(|until| until.checked_duration_since(now)).filter(|rest| !rest.is_zero())
-        {
+        if let Some(rest) = self.rest_at(uid, now) {
             return rest;
         }
         let pause = self.grow(uid, FIRST_SLOW);
@@ -55,8 +52,12 @@ impl Backoff {
 
     /// What is left of such a pause.
     pub(crate) fn rest(&self, uid: &str) -> Option<Duration> {
+        self.rest_at(uid, Instant::now())
+    }
+
+    fn rest_at(&self, uid: &str, now: Instant) -> Option<Duration> {
         let until = self.lock().get(uid)?.until?;
-        until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+        until.checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 
     /// Whether the last look ended in a pause.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hookhost_core::loan::ClusterObject;
+
 /// What whoever installs hookhost decides.
 #[derive(Clone)]
 pub struct Config {
@@ -32,8 +34,8 @@ pub struct Config {
     pub unverified_test_hooks: bool,
     /// Whether what a hook needs, and Helm has deleted, may be made for a run. Needs the rights for it.
     pub closure: bool,
-    /// What of that acts on the whole cluster and may be made, as "ClusterRole/name".
-    pub cluster_objects: Vec<String>,
+    /// What of that acts on the whole cluster and may be made, for releases of one namespace or of any.
+    pub cluster_objects: Vec<ClusterObject>,
     /// Where /healthz, /readyz and /metrics are served; none for nowhere.
     pub admin: Option<SocketAddr>,
     /// The Lease by which one of several hookhosts is chosen; none to work without one.

@@ -5,7 +5,7 @@
 
 use futures::future::try_join_all;
 use hookhost_core::kind::Kind;
-use hookhost_core::loan::{CONTENT, Found, HOLDER, JobId, Loan, ObjectRef};
+use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef};
 use hookhost_core::refusal::Refusal;
 use hookhost_core::{Reason, text};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -161,13 +161,13 @@ impl Lender {
     }
 
     /// Deletes what acts on the whole cluster and was left by runs that are gone.
-    pub(crate) async fn sweep(&self, cluster_objects: &[String]) -> Result<()> {
-        for object in cluster_objects.iter().filter_map(|name| cluster_object(name)) {
-            let Seen { found, metadata } = self.look(&object).await?;
+    pub(crate) async fn sweep(&self, cluster_objects: &[ClusterObject]) -> Result<()> {
+        for object in cluster_objects.iter().map(ClusterObject::object) {
+            let Seen { found, metadata } = self.look(object).await?;
             if let (Found::Lent { holder, .. }, Some(metadata)) = (found, metadata)
                 && !self.is_held(holder.as_deref()).await?
             {
-                self.writes.delete_loan(&object, &metadata).await?;
+                self.writes.delete_loan(object, &metadata).await?;
                 tracing::warn!(object = object.to_string(), "deleted what a run had left behind");
             }
         }
@@ -182,14 +182,6 @@ impl Lender {
         let job = self.reader.job(namespace, name).await?;
         Ok(job.is_some_and(|job| job.metadata.uid.as_deref() == Some(uid)))
     }
-}
-
-/// The object of "ClusterRole/name" or "NAMESPACE/ClusterRole/name".
-fn cluster_object(text: &str) -> Option<ObjectRef> {
-    let mut parts = text.rsplitn(3, '/');
-    let (name, kind) = (parts.next()?, parts.next()?);
-    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind && !known.is_namespaced())?;
-    Some(ObjectRef { kind, namespace: String::new(), name: name.to_owned() })
 }
 
 /// Whether the API server can say beforehand that it would make this: roles, and bindings to roles that are there already.

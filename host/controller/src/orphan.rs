@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hookhost_core::loan::ClusterObject;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -70,7 +71,7 @@ pub(crate) struct Warden {
     pub(crate) writes: Writes,
     pub(crate) lender: Lender,
     /// What may be lent that acts on the whole cluster.
-    pub(crate) cluster_objects: Vec<String>,
+    pub(crate) cluster_objects: Vec<ClusterObject>,
     pub(crate) wakes: Wakes,
 }
 

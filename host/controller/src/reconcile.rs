@@ -19,7 +19,6 @@
 //! Nothing is remembered between two looks that a restart could not do without.
 
 mod ahead;
-mod borrow;
 mod decide;
 mod event;
 mod finished;
@@ -28,6 +27,7 @@ mod location;
 mod needs;
 mod prepare;
 mod quarrel;
+mod stage;
 mod start;
 mod subject;
 
@@ -203,7 +203,7 @@ impl Context {
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject).await,
             _ if subject.whole_event().is_some() => self.event(subject, &jobs).await,
-            [job] if job.is_unopened() => self.reopen(subject, job).await,
+            [job] if job.is_unopened() => self.restage(subject, std::slice::from_ref(job)).await,
             [job] => self.follow(subject, job).await,
             [first, ..] => {
                 // Never made by hookhost: it uses one name. Somebody copied the Job, owner and all; the one that the status
@@ -212,7 +212,7 @@ impl Context {
                 let is_named = |job: &&Arc<Job>| named.as_ref().is_some_and(|named| named.name == job.name);
                 let ours = jobs.iter().find(is_named).or_else(|| jobs.iter().find(|job| job.is_held()));
                 match ours.unwrap_or(first) {
-                    job if job.is_unopened() => self.reopen(subject, job).await,
+                    job if job.is_unopened() => self.restage(subject, std::slice::from_ref(job)).await,
                     job => self.follow(subject, job).await,
                 }
             }

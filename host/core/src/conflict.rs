@@ -22,7 +22,7 @@ mod tests;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::operation::{ENGINE, Operation, OperationType};
+use crate::operation::{ENGINE, Operation, OperationType, names_hook};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::{printable, quote};
@@ -74,7 +74,6 @@ impl<'a> Other<'a> {
         let text = |path: &str| at(operation, path).and_then(Value::as_str).unwrap_or_default();
         let engine = text("spec.engine");
         let hook = text("spec.parameters.hookName");
-        let names_hook = !hook.is_empty() || !text("spec.parameters.hookPath").is_empty();
         let type_of = text("spec.type");
         Other {
             name,
@@ -83,7 +82,7 @@ impl<'a> Other<'a> {
             type_of: OperationType::ALL.into_iter().find(|known| known.as_str() == type_of),
             engine,
             target: (text("spec.targetRef.kind"), text("spec.targetRef.name")),
-            hook: Some(hook).filter(|_| engine == ENGINE && names_hook),
+            hook: Some(hook).filter(|_| engine == ENGINE && names_hook(operation)),
             progress: progress(operation, engine == ENGINE, has_job),
         }
     }

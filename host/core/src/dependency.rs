@@ -17,7 +17,7 @@ use crate::loan::ObjectRef;
 use crate::name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::{list, quote};
+use crate::text::{quote, shortlist};
 use crate::workload::{Workload, at};
 
 /// References of one pod that are looked at. A chart's pod has some ten; each costs a request to the API server.
@@ -143,7 +143,7 @@ pub fn refuse_keys(missing: &[MissingKey<'_>]) -> Option<Refusal> {
     if missing.is_empty() {
         return None;
     }
-    let all = named(missing.iter().map(ToString::to_string));
+    let all = shortlist(missing.iter().map(ToString::to_string), MAX_NAMED);
     let message = format!("the hook's pod could not start: there is no {all} in the release's namespace");
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }
@@ -174,14 +174,14 @@ pub fn refuse(missing: &[&Reference], absent: &[ObjectRef], lending: &Lending) -
         missing.iter().any(|reference| object.kind == reference.kind && object.name == reference.name)
     };
     let rights = absent.iter().filter(|object| !is_named(object)).map(ObjectRef::to_string);
-    let all = named(missing.iter().map(ToString::to_string).chain(rights));
+    let all = shortlist(missing.iter().map(ToString::to_string).chain(rights), MAX_NAMED);
     let what = if missing.is_empty() { "could not do its work" } else { "could not start" };
     let mut message = format!("the hook's pod {what}: there is no {all} in the release's namespace");
     if !absent.is_empty() {
         let which = if missing.iter().all(|reference| is_absent(reference)) {
             "The chart has them as hooks, which Helm makes for an event and deletes after it".to_owned()
         } else {
-            let of_chart = named(absent.iter().map(ObjectRef::to_string));
+            let of_chart = shortlist(absent.iter().map(ObjectRef::to_string), MAX_NAMED);
             format!(
                 "Of these the chart has as hooks, which Helm makes for an event and deletes after it: {of_chart}"
             )
@@ -204,17 +204,6 @@ pub fn refuse(missing: &[&Reference], absent: &[ObjectRef], lending: &Lending) -
         message.push_str(&format!(". {which}. {advice}"));
     }
     Some(Refusal::wait(Reason::DependencyMissing, message))
-}
-
-/// The first [`MAX_NAMED`], and how many more.
-fn named(names: impl Iterator<Item = String>) -> String {
-    let mut names: Vec<String> = names.collect();
-    if names.len() > MAX_NAMED {
-        let more = names.len() - MAX_NAMED;
-        names.truncate(MAX_NAMED);
-        names.push(format!("{more} more"));
-    }
-    list(&names)
 }
 
 /// An object that a pod names.

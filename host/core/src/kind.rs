@@ -38,7 +38,12 @@ impl Kind {
     /// The kind of an object; none if it is not one that a pod can need.
     pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        Kind::ALL.into_iter().find(|known| known.as_str() == kind && known.group() == group)
+        Kind::named(kind).filter(|known| known.group() == group)
+    }
+
+    /// By its word in the API; none if it is not one that a pod can need.
+    pub fn named(word: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|known| known.as_str() == word)
     }
 
     /// As in the API.
@@ -80,8 +85,7 @@ impl fmt::Display for Kind {
 impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let known = Kind::ALL.into_iter().find(|known| known.as_str() == text);
-        known.ok_or_else(|| D::Error::custom("not a kind that a pod can need"))
+        Kind::named(&text).ok_or_else(|| D::Error::custom("not a kind that a pod can need"))
     }
 }
 

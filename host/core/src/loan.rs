@@ -11,10 +11,12 @@
 //!   if whoever installed hookhost has allowed that very object.
 
 mod arrange;
+mod cluster_object;
 #[cfg(test)]
 mod tests;
 
 pub use arrange::{Terms, Uncovered, arrange};
+pub use cluster_object::{ClusterObject, NoClusterObject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -22,7 +24,9 @@ use sha2::{Digest, Sha256};
 use crate::clone::{self, without_foreign_keys};
 use crate::closure::Member;
 use crate::kind::Kind;
-use crate::name::is_path_segment;
+use crate::name::is_object_name;
+use crate::outcome::entry;
+use crate::text::hex;
 use crate::workload::at;
 
 /// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
@@ -186,8 +190,7 @@ impl Borrowed {
     /// What a Job borrows by its annotation; none if it borrows nothing. What is no such text is nobody's doing but
     /// somebody's who may write Jobs, and means nothing.
     pub fn from_job(job: &Value) -> Option<Borrowed> {
-        let text = job.pointer("/metadata/annotations")?.get(CLOSURE)?.as_str()?;
-        let mut borrowed: Borrowed = serde_json::from_str(text).ok()?;
+        let mut borrowed: Borrowed = serde_json::from_str(entry(job, "annotations", CLOSURE)?).ok()?;
         borrowed.objects.truncate(MAX_LOANS);
         // A Job reaches no namespace but its own.
         let namespace = at(job, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
@@ -198,7 +201,7 @@ impl Borrowed {
                 object.namespace.is_empty()
             }
         };
-        borrowed.objects.retain(|object| is_near(object) && is_path_segment(&object.name));
+        borrowed.objects.retain(|object| is_near(object) && is_object_name(&object.name));
         Some(borrowed)
     }
 
@@ -267,7 +270,5 @@ impl Found {
 }
 
 fn digest(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(Sha256::digest(text)))
 }

@@ -5,6 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::text::hex;
+
 /// Bytes of a DNS label (RFC 1123): also what a label value, and the name half of a label key, may have.
 pub const DNS_LABEL_BYTES: usize = 63;
 /// Bytes of a DNS subdomain (RFC 1123): an object's name, or the prefix of a label key.
@@ -63,10 +65,14 @@ fn has_shape(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) 
 }
 
 /// Whether a text is one segment of a URL's path and means nothing else there: what names of Kubernetes' objects are made of.
-/// RBAC's may have more in them, but nobody could ask for such an object by its name.
 pub fn is_path_segment(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    !matches!(text, "" | "." | "..") && text.len() <= 253 && text.bytes().all(plain)
+    !matches!(text, "" | "." | "..") && text.bytes().all(plain)
+}
+
+/// Whether an object of this name can be asked for by it. RBAC's names may have more in them.
+pub fn is_object_name(text: &str) -> bool {
+    text.len() <= DNS_SUBDOMAIN_BYTES && is_path_segment(text)
 }
 
 /// The value for a label that stands for `text`: `text` itself where it is a legal label value, else its legal
@@ -106,7 +112,7 @@ fn cut(text: &str, max: usize, hashed: &str) -> String {
 
 /// The first digits of the SHA-256 of `text`.
 fn short_hash(text: &str) -> String {
-    let mut digits: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digits = hex(Sha256::digest(text));
     digits.truncate(HASH_DIGITS);
     digits
 }

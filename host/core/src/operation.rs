@@ -13,8 +13,11 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::hook::{self, Hook};
 use crate::reason::Reason;
+use crate::refusal::Refusal;
 use crate::request::Numbers;
+use crate::workload::at;
 
 /// The API version of the Operations this host reads.
 pub const API_VERSION: &str = "ops.vworkspace.io/v1alpha1";
@@ -106,6 +109,16 @@ impl Parameters {
     }
 }
 
+/// Whether an Operation, as the API server has it, names a hook, by its name or template. One that does not means all hooks of
+/// an event.
+pub fn names_hook(operation: &Value) -> bool {
+    ["hookName", "hookPath"].into_iter().any(|parameter| {
+        let value =
+            at(operation, "spec.parameters").and_then(|parameters| parameters.get(parameter)?.as_str());
+        value.is_some_and(|text| !text.is_empty())
+    })
+}
+
 /// spec.approvals. Nothing here is verified yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Approvals {
@@ -165,6 +178,14 @@ impl Operation {
     /// Reads an Operation from JSON, as the API server or a file gives it.
     pub fn from_json(value: Value) -> Result<Operation, OperationError> {
         read::operation(value)
+    }
+
+    /// The hook that it means, or all of its event in the order in which they are run.
+    pub fn choose<'h>(&self, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
+        match self.parameters.whole_event() {
+            Some(event) => Ok(hook::of_event(hooks, event)?),
+            None => Ok(vec![hook::find(hooks, &self.selector())?]),
+        }
     }
 
     /// How the hook that it names is found.

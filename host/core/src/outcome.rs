@@ -18,8 +18,7 @@ mod tests;
 
 pub use culprit::Culprit;
 use jiff::Timestamp;
-pub(crate) use job::entry;
-pub use job::{has_finalizer, is_deleting, is_finished, operation_uid, owner_uid};
+pub use job::{entry, has_finalizer, is_deleting, is_finished, operation_uid, owner_uid};
 pub use log::{LINE_BYTES, tail};
 use pod::{Pod, Pods};
 use serde_json::Value;

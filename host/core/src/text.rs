@@ -48,6 +48,22 @@ pub fn list<S: AsRef<str>>(items: &[S]) -> String {
     }
 }
 
+/// The first `most` of `items` and how many more there are, as [`list`] has them.
+pub fn shortlist(items: impl IntoIterator<Item = String>, most: usize) -> String {
+    let mut items = items.into_iter();
+    let mut shown: Vec<String> = items.by_ref().take(most).collect();
+    let more = items.count();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    list(&shown)
+}
+
+/// Bytes as lowercase hexadecimal.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +85,8 @@ mod tests {
         assert_eq!(list::<&str>(&[]), "");
         assert_eq!(list(&["a"]), "a");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        let names = || ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(shortlist(names(), 2), "a, b and 2 more");
+        assert_eq!(shortlist(names(), 4), "a, b, c and d");
     }
 }

@@ -251,6 +251,15 @@ impl World {
         ok(self.api.patch(namespace, object, false, patch))
     }
 
+    /// Asks for an Operation's end, as a person does.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn cancel(&self, namespace: &str, operation: &str) {
+        let annotation = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
+        self.patch(namespace, &format!("operation/{operation}"), &annotation);
+    }
+
     /// Merges this into an object's status.
     ///
     /// # Panics

@@ -11,7 +11,7 @@ use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::{RunError, telemetry};
 use hookhost_core::Reason;
 use hookhost_core::clone::CLUSTER_ID;
-use hookhost_core::name::{is_dns_label, is_path_segment};
+use hookhost_core::loan::ClusterObject;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
@@ -82,8 +82,8 @@ pub(crate) struct Args {
         env = "HOOKHOST_CLOSURE_CLUSTER_OBJECTS",
         value_delimiter = ','
     )]
-    #[arg(value_parser = cluster_object, requires = "closure", help_heading = "What is served")]
-    closure_cluster_objects: Vec<String>,
+    #[arg(requires = "closure", help_heading = "What is served")]
+    closure_cluster_objects: Vec<ClusterObject>,
     /// File with the key of the approvals' signatures; a line end at its end is not part of it
     #[arg(long, value_name = "FILE", env = "HOOKHOST_APPROVAL_KEY_FILE", help_heading = "What is served")]
     approval_key_file: Option<PathBuf>,
@@ -203,23 +203,6 @@ async fn resolve(args: Args) -> Result<Setup> {
 /// An option that a Helm chart leaves empty is not given.
 pub(super) fn given<T: AsRef<OsStr>>(option: Option<T>) -> Option<T> {
     option.filter(|text| !text.as_ref().is_empty())
-}
-
-/// The kind and name of an object without a namespace that a hook can need.
-fn cluster_object(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split('/').collect();
-    match parts[..] {
-        ["ClusterRole" | "ClusterRoleBinding", name] if is_path_segment(name) => Ok(text.to_owned()),
-        [namespace, "ClusterRole" | "ClusterRoleBinding", name]
-            if is_dns_label(namespace) && is_path_segment(name) =>
-        {
-            Ok(text.to_owned())
-        }
-        _ => {
-            Err("expected ClusterRole/NAME or ClusterRoleBinding/NAME, with or without NAMESPACE/ before it"
-                .to_owned())
-        }
-    }
 }
 
 fn usage(message: impl Into<String>) -> Problem {
@@ -355,7 +338,9 @@ mod tests {
     #[test]
     fn numbers_out_of_their_bounds_are_refused() {
         let closure = ["--closure", "--closure-cluster-objects", "ClusterRole/a,acme/ClusterRoleBinding/b"];
-        assert_eq!(parsed(&closure).closure_cluster_objects, ["ClusterRole/a", "acme/ClusterRoleBinding/b"]);
+        let allowed = parsed(&closure).closure_cluster_objects;
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["ClusterRole/a", "acme/ClusterRoleBinding/b"]);
         assert!(
             Typed::try_parse_from(["hookhost", "--closure", "--closure-cluster-objects", "Role/a"]).is_err()
         );

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hookhost_core::name::is_path_segment;
 use hookhost_core::text::printable;
 use kube::Resource;
 use kube::core::ApiResource;
@@ -130,8 +131,8 @@ impl Call {
     /// kube puts both into the request's path as they are. A name from a chart or an Operation that has a `/` or `?` in it
     /// would make it another request than the one that was meant.
     pub(super) fn is_askable(&self) -> bool {
-        (self.0.name.is_empty() || is_segment(&self.0.name))
-            && self.0.namespace.as_deref().is_none_or(is_segment)
+        (self.0.name.is_empty() || is_path_segment(&self.0.name))
+            && self.0.namespace.as_deref().is_none_or(is_path_segment)
     }
 
     /// A rule that would allow the call, in the words of a Role.
@@ -143,12 +144,6 @@ impl Call {
             self.0.verb.as_str()
         )
     }
-}
-
-/// Whether a text is one segment of a path, and means nothing else: what Kubernetes' names are made of, and no more.
-fn is_segment(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    !matches!(text, "" | "." | "..") && text.bytes().all(plain)
 }
 
 impl fmt::Display for Call {

@@ -6,22 +6,18 @@
 //! until the last is over, since they are what is known of the steps that have been.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hookhost_core::clone::Step;
 use hookhost_core::outcome::{self, Outcome, Warnings};
-use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, Run, State, StepRow, Steps};
 use serde_json::Value;
 
-use super::borrow::{AGAIN, is_same};
-use super::prepare::{Prepared, Stop};
-use super::start::{PENDING_AFTER, rejected, taken};
+use super::stage::AGAIN;
+use super::start::nothing_left;
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
 use crate::watch::Job;
-use crate::write::Created;
 
 impl Context {
     /// Goes on with an event of which Jobs were made.
@@ -39,7 +35,7 @@ impl Context {
         if !missing.is_empty() || jobs.len() != of {
             return self.find_steps(subject, &jobs, &missing).await;
         }
-        let Some(current) = jobs.iter().position(|job| !self.is_complete(job)) else {
+        let Some(current) = jobs.iter().position(|job| !job.is_complete()) else {
             return self.tell(subject, &jobs, jobs.len().saturating_sub(1)).await;
         };
         let job = &jobs[current];
@@ -63,128 +59,15 @@ impl Context {
         };
         let mut are_found = !missing.is_empty();
         for number in missing {
-            let found = self.reader.job(namespace, &format!("{base}-{number}")).await?.and_then(Job::new);
-            match found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
-                Some(job) => drop(self.jobs.insert(job)),
-                None => are_found = false,
-            }
+            let found = self.own_job(subject, namespace, &format!("{base}-{number}")).await?;
+            are_found &= found.is_some();
         }
         if are_found {
             return Ok(Action::requeue(AGAIN));
         }
-        let current = jobs.iter().position(|job| !self.is_complete(job)).unwrap_or_default();
+        let current = jobs.iter().position(|job| !job.is_complete()).unwrap_or_default();
         let run = self.run(subject, jobs, current, None);
-        let lost = State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
-        self.write(subject, &lost, run.as_ref()).await
-    }
-
-    /// Makes the Jobs, as far as they are not there, and what they borrow; then lets the first start.
-    pub(super) async fn stage(
-        &self,
-        subject: &Subject,
-        made: &[Arc<Job>],
-        prepared: Vec<Prepared>,
-    ) -> Result<Action> {
-        let is_among = |job: &Arc<Job>| {
-            prepared
-                .iter()
-                .any(|one| one.namespace == job.namespace && one.name == job.name && is_same(job, one))
-        };
-        if !made.iter().all(is_among) {
-            return self.withdraw_all(made, None, subject).await;
-        }
-        let mut jobs: Vec<(Arc<Job>, Prepared)> = Vec::new();
-        let mut all = made.to_vec();
-        for one in prepared {
-            if let Some(job) = made.iter().find(|job| job.name == one.name) {
-                jobs.push((job.clone(), one));
-                continue;
-            }
-            match self.try_create(subject, &one.namespace, one.job.clone()).await? {
-                Created::New(created) => {
-                    self.note_creation(subject, &created);
-                    let Some(job) = Job::new(*created) else { return Ok(Action::requeue(AGAIN)) };
-                    let job = self.jobs.insert(job);
-                    all.push(job.clone());
-                    jobs.push((job, one));
-                }
-                Created::Taken => {
-                    let found = self.reader.job(&one.namespace, &one.name).await?.and_then(Job::new);
-                    return match found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
-                        // Another hookhost makes them, too: the next look goes by what is there then.
-                        Some(job) => {
-                            self.jobs.insert(job);
-                            Ok(Action::requeue(AGAIN))
-                        }
-                        None => {
-                            let refusal = taken(&one.namespace, &one.name);
-                            self.withdraw_all(&all, Some(refusal), subject).await
-                        }
-                    };
-                }
-                Created::Refused { message, is_final } => {
-                    let refusal = rejected(&one.namespace, &one.name, &message, is_final);
-                    return self.withdraw_all(&all, Some(refusal), subject).await;
-                }
-            }
-        }
-        for (job, one) in &jobs {
-            if let Some(refusal) = self.lend(job, &one.loans).await? {
-                return self.withdraw_all(&all, Some(refusal), subject).await;
-            }
-        }
-        match jobs.first() {
-            Some((first, _)) => self.let_start(first).await,
-            None => Ok(Action::await_change()),
-        }
-    }
-
-    /// Goes on where some Jobs were made and none was let start.
-    async fn restage(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
-        if subject.is_cancelled() {
-            self.withdraw_all(jobs, None, subject).await?;
-            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
-        }
-        let mut now = Vec::new();
-        for job in jobs {
-            match self.read_again(subject, job).await? {
-                Some(job) if job.is_unopened() => now.push(job),
-                _ => return Ok(Action::requeue(PENDING_AFTER)),
-            }
-        }
-        let jobs = &now[..];
-        if jobs.iter().any(|job| job.is_deleted() && !job.is_held()) {
-            // Somebody else's finalizer keeps it.
-            return Ok(Action::requeue(PENDING_AFTER));
-        }
-        if jobs.iter().any(|job| job.is_deleted()) {
-            return self.withdraw_all(jobs, None, subject).await;
-        }
-        let mut awaited = Vec::new();
-        match self.prepare(subject, &mut awaited, jobs).await {
-            Ok(prepared) => self.stage(subject, jobs, prepared).await,
-            Err(Stop::Refused(refusal)) => {
-                self.await_targets(subject, &refusal, awaited);
-                self.withdraw_all(jobs, Some(refusal), subject).await
-            }
-            Err(Stop::Failed(error)) => Err(error),
-        }
-    }
-
-    /// Removes Jobs of which none was let start; then says why, or begins anew.
-    async fn withdraw_all(
-        &self,
-        jobs: &[Arc<Job>],
-        refusal: Option<Refusal>,
-        subject: &Subject,
-    ) -> Result<Action> {
-        for job in jobs {
-            self.withdraw(job).await?;
-        }
-        match refusal {
-            Some(refusal) => self.refuse_withdrawn(subject, refusal).await,
-            None => Ok(Action::requeue(Duration::ZERO)),
-        }
+        self.write(subject, &nothing_left(), run.as_ref()).await
     }
 
     /// Stops the step that is under way. Those after it are removed once the Operation says that it was cancelled.
@@ -203,7 +86,7 @@ impl Context {
     /// looked at as a finished one.
     async fn tell(&self, subject: &Subject, jobs: &[Arc<Job>], mut current: usize) -> Result<Action> {
         while let Some(job) = jobs.get(current) {
-            let outcome = self.observe(subject, job).await?;
+            let outcome = self.observe(subject, job, &job.object()).await?;
             // A Job that was deleted when its pod had just succeeded: it is not complete by its own words.
             if matches!(outcome, Outcome::Succeeded { .. })
                 && let Some(next) = jobs.get(current + 1)
@@ -251,10 +134,6 @@ impl Context {
         let (event, step) = (subject.whole_event()?.to_owned(), jobs.get(current)?.step?);
         run.steps = Some(Steps { event, step, rows });
         Some(run)
-    }
-
-    fn is_complete(&self, job: &Job) -> bool {
-        matches!(outcome::observe(&job.object(), &[], Warnings::default()), Outcome::Succeeded { .. })
     }
 }
 

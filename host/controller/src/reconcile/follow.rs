@@ -16,11 +16,12 @@ use crate::watch::Job;
 impl Context {
     /// Mirrors the Job.
     pub(super) async fn follow(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
-        let run = Run::of(&job.object());
+        let object = job.object();
+        let run = Run::of(&object);
         if subject.is_cancelled() && !job.is_finished() {
             return self.cancel(subject, job, run.as_ref()).await;
         }
-        let outcome = self.observe(subject, job).await?;
+        let outcome = self.observe(subject, job, &object).await?;
         let is_over = outcome.is_over();
         let written = self.mirror(subject, job, outcome, run.as_ref()).await?;
         if is_over {
@@ -29,12 +30,12 @@ impl Context {
         Ok(written)
     }
 
-    /// How the Job goes.
-    pub(super) async fn observe(&self, subject: &Subject, job: &Job) -> Result<Outcome> {
+    /// How the Job goes; `object` is what it says.
+    pub(super) async fn observe(&self, subject: &Subject, job: &Job, object: &Value) -> Result<Outcome> {
         let pods = self.pods_of(subject, job).await?;
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
         let warnings = self.warnings(job, &pods);
-        Ok(outcome::observe(&job.object(), &pods, warnings.borrow()))
+        Ok(outcome::observe(object, &pods, warnings.borrow()))
     }
 
     /// Writes down how the Job goes.

@@ -1,7 +1,7 @@
 //! What a hook *needs* is what its pod refers to, and the closure of it: all of that must be there, or be lent, before the Job
 //! is made. Else the pod would wait in ContainerCreating without a word, or start without its rights.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -64,8 +64,6 @@ impl Context {
             .iter()
             .filter(|(_, found)| !matches!(found, Found::Kept | Found::TakenOver { .. }))
             .map(|(object, _)| object.clone())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
             .collect();
         let is_absent =
             |one: &Reference| absent.iter().any(|object| object.kind == one.kind && object.name == one.name);
@@ -146,7 +144,7 @@ impl Context {
         closure: &[Member<'_>],
         namespace: &str,
         lending: &Lending,
-    ) -> Result<HashMap<ObjectRef, Found>, Error> {
+    ) -> Result<BTreeMap<ObjectRef, Found>, Error> {
         let is_near = |member: &&Member<'_>| !member.kind.is_namespaced() || member.namespace == namespace;
         let objects: BTreeSet<ObjectRef> = closure.iter().filter(is_near).map(ObjectRef::of).collect();
         let found = objects.into_iter().map(async |object| {

@@ -21,7 +21,7 @@ use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot;
 use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, TargetKind};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, Request, approval, hook, request, status};
+use hookhost_core::{Reason, Request, approval, request, status};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -451,11 +451,7 @@ fn lends(wanted: &Wanted, loan: &Loan) -> bool {
 
 /// The hook, or all of the event; an Operation that says so waits until there is one.
 fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
-    let found = match operation.parameters.whole_event() {
-        Some(event) => hook::of_event(hooks, event).map_err(Refusal::from),
-        None => hook::find(hooks, &operation.selector()).map(|hook| vec![hook]).map_err(Refusal::from),
-    };
-    found.map_err(|refusal| {
+    operation.choose(hooks).map_err(|refusal| {
         let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
         if waits { refusal.waiting() } else { refusal }
     })

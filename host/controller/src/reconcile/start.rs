@@ -52,6 +52,11 @@ fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
         .any(|owner| owner.kind == KIND && owner.name == operation && owner.controller == Some(true))
 }
 
+/// A Job was there and is no more, and nobody knows how it went.
+pub(super) fn nothing_left() -> State {
+    State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() }
+}
+
 /// Somebody else has a Job of the name.
 pub(super) fn taken(namespace: &str, name: &str) -> Refusal {
     let message = format!(
@@ -120,12 +125,23 @@ impl Context {
         }
     }
 
+    /// The Operation's Job of a name, as the API server has it; none if there is none, or it is somebody else's. The watch may
+    /// not tell of it.
+    pub(super) async fn own_job(
+        &self,
+        subject: &Subject,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Job>>> {
+        let found = self.reader.job(namespace, name).await?.and_then(Job::new);
+        let own = found.filter(|job| job.is_of(&subject.uid, &subject.key));
+        Ok(own.map(|job| self.jobs.insert(job)))
+    }
+
     /// A Job was made for the Operation, but the watch has none.
     async fn find_again(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let namespace = if namespace.is_empty() { &subject.key.namespace } else { namespace };
-        let found = self.reader.job(namespace, name).await?.and_then(Job::new);
-        if let Some(job) = found.filter(|job| job.is_of(&subject.uid, &subject.key)) {
-            let job = self.jobs.insert(job);
+        if let Some(job) = self.own_job(subject, namespace, name).await? {
             if job.step.is_some() {
                 // One of several: the next look goes by all of them.
                 return Ok(Action::requeue(PENDING_AFTER));
@@ -135,9 +151,7 @@ impl Context {
             return Ok(Action::requeue(UNWATCHED));
         }
         // Somebody took our finalizer off and deleted it.
-        let nothing_left =
-            State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
-        self.write(subject, &nothing_left, None).await
+        self.write(subject, &nothing_left(), None).await
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
@@ -148,7 +162,7 @@ impl Context {
                 if let Some(job) = Job::new(*created) {
                     let job = self.jobs.insert(job);
                     if job.is_unopened() {
-                        return self.open(subject, &job, &loans).await;
+                        return self.open(subject, &[(job, loans)]).await;
                     }
                 }
                 // The watch tells of the first pod; this finds out if there is none.
@@ -183,7 +197,7 @@ impl Context {
             Some(job) => {
                 let job = self.jobs.insert(job);
                 if job.is_unopened() {
-                    self.reopen(subject, &job).await
+                    self.restage(subject, &[job]).await
                 } else {
                     self.follow(subject, &job).await
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookhost_core::operation::KIND;
+use hookhost_core::operation::{KIND, names_hook};
 use hookhost_core::status::CancelledBy;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -66,9 +66,7 @@ impl Subject {
 
     /// The event whose hooks are all to be run; none where one hook is named.
     pub(crate) fn whole_event(&self) -> Option<&str> {
-        let is_given = |path: &str| self.text(path).is_some_and(|text| !text.is_empty());
-        let names_hook = is_given("/spec/parameters/hookName") || is_given("/spec/parameters/hookPath");
-        self.text("/spec/parameters/event").filter(|_| !names_hook)
+        self.text("/spec/parameters/event").filter(|_| !names_hook(&self.object.data))
     }
 
     fn text(&self, path: &str) -> Option<&str> {

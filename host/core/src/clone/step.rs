@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::hook::MAX_OF_EVENT;
+use crate::outcome::entry;
 
 /// Annotation: which step of how many a Job is, as "2/3".
 pub const STEP: &str = "hookhost.vworkspace.io/step";
@@ -24,8 +25,7 @@ pub struct Step {
 impl Step {
     /// What a Job says of itself; none where it is no step, or says what cannot be.
     pub fn from_job(job: &Value) -> Option<Step> {
-        let text = job.pointer("/metadata/annotations")?.get(STEP)?.as_str()?;
-        let (number, of) = text.split_once('/')?;
+        let (number, of) = entry(job, "annotations", STEP)?.split_once('/')?;
         let step = Step { number: number.parse().ok()?, of: of.parse().ok()? };
         ((1..=step.of).contains(&step.number) && step.of <= MAX_OF_EVENT).then_some(step)
     }

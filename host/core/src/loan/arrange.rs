@@ -2,14 +2,14 @@
 
 mod one;
 
-use super::{Found, JobId, Loan, MAX_LOANS, ObjectRef};
+use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
 use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::snapshot;
-use crate::text::{list, quote};
+use crate::text::{quote, shortlist};
 
 /// Objects that a message names.
 const MAX_NAMED: usize = 8;
@@ -22,9 +22,8 @@ const UNTIL_GIVEN_BACK: u32 = 5;
 pub struct Terms<'a> {
     /// The release's namespace.
     pub namespace: &'a str,
-    /// Objects without a namespace that may be lent: "ClusterRole/name", or "NAMESPACE/ClusterRole/name" for releases in that
-    /// namespace only.
-    pub cluster_objects: &'a [String],
+    /// Objects without a namespace that may be lent.
+    pub cluster_objects: &'a [ClusterObject],
     /// Which hooks may be lent that no digest of Flux covers.
     pub uncovered: Uncovered,
     /// As which service account Flux installs the release, where it does so with that account's rights.
@@ -56,7 +55,8 @@ pub fn arrange<'a>(
     let far: Vec<_> =
         members.iter().filter(|one| one.kind.is_namespaced() && one.namespace != terms.namespace).collect();
     if !far.is_empty() {
-        let far = named(far.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace))));
+        let far = far.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace)));
+        let far = shortlist(far, MAX_NAMED);
         let message = format!(
             "hookhost does not make what the hook needs in other namespaces than the release's: {far}. Run it without \
              parameters.closure where these objects exist, or move them into the release proper"
@@ -128,9 +128,7 @@ fn check(
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
     let is_barred = |loan: &Loan| {
-        let name = format!("{}/{}", loan.object.kind, loan.object.name);
-        let here = format!("{}/{name}", terms.namespace);
-        let is_named = terms.cluster_objects.iter().any(|allowed| *allowed == name || *allowed == here);
+        let is_named = terms.cluster_objects.iter().any(|one| one.allows(&loan.object, terms.namespace));
         !loan.object.kind.is_namespaced() && !is_named
     };
     let barred: Vec<_> = loans.iter().filter(|(loan, _)| is_barred(loan)).collect();
@@ -138,7 +136,7 @@ fn check(
         let message = format!(
             "the hook needs objects that act on the whole cluster and that Helm has deleted: {}. hookhost makes only those \
              that it was installed for (Helm value closure.clusterObjects, as Kind/name)",
-            named(barred.iter().map(|(loan, _)| loan.object.to_string()))
+            shortlist(barred.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
@@ -153,7 +151,7 @@ fn check(
             "the hook needs objects that are test hooks, which Flux's digest of the release does not cover, so anybody who can \
              write Secrets in its namespace could have made them: {}. Whoever installed hookhost can allow those that give \
              no rights with --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
-            named(uncovered.iter().map(|(loan, _)| loan.object.to_string()))
+            shortlist(uncovered.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
         return Err(Refusal::fail(Reason::HookNotVerified, message));
     }
@@ -178,13 +176,4 @@ fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>]) -> Vec<Member<'a>> {
 /// Whether Helm makes it for an event for which it runs the hook.
 fn shares_event(hook: &Hook, member: &Member<'_>) -> bool {
     member.hook.events.iter().any(|event| hook.events.contains(event))
-}
-
-fn named(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(MAX_NAMED);
-    let mut names: Vec<String> = names.take(MAX_NAMED).collect();
-    if more > 0 {
-        names.push(format!("{more} more"));
-    }
-    list(&names)
 }

@@ -156,7 +156,7 @@ fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run
     assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
     assert!(refusal.message.contains("ClusterRoleBinding \"migrate\""), "{refusal}");
 
-    let allowed = ["ClusterRoleBinding/migrate".to_owned()];
+    let allowed = ["ClusterRoleBinding/migrate".parse().unwrap()];
     let terms = Terms { cluster_objects: &allowed, ..TERMS };
     let loans = arranged(&hooks, &terms, |_| Found::Missing).unwrap();
     assert_eq!(names(&loans)[2], "ClusterRoleBinding/migrate");
@@ -173,6 +173,45 @@ fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run
     assert_eq!(refusal.reason, Reason::ConflictingOperation);
     assert!(refusal.message.contains("shop/run/u"), "{refusal}");
     assert_eq!(arranged(&hooks, &Terms { job: Some(job), ..terms }, found).unwrap(), loans, "its own");
+}
+
+#[test]
+fn a_cluster_object_is_allowed_to_releases_of_one_namespace_or_of_any() {
+    let mut hooks = hooks();
+    hooks.push(object(
+        RBAC,
+        "ClusterRoleBinding",
+        json!({"name": "migrate"}),
+        json!({
+            "subjects": [{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}],
+            "roleRef": {"kind": "ClusterRole", "name": "view"},
+        }),
+    ));
+    for (text, is_allowed) in [
+        ("ClusterRoleBinding/migrate", true),
+        ("shop/ClusterRoleBinding/migrate", true),
+        ("other/ClusterRoleBinding/migrate", false),
+        ("ClusterRole/migrate", false),
+        ("ClusterRoleBinding/migrate2", false),
+    ] {
+        let allowed: ClusterObject = text.parse().unwrap();
+        assert_eq!(allowed.to_string(), text);
+        let terms = Terms { cluster_objects: &[allowed], ..TERMS };
+        assert_eq!(arranged(&hooks, &terms, |_| Found::Missing).is_ok(), is_allowed, "{text}");
+    }
+    let long = format!("ClusterRole/{}", "a".repeat(254));
+    for text in [
+        "",
+        "a",
+        "Role/a",
+        "ClusterRole/",
+        "ClusterRole/..",
+        "a/b/ClusterRole/c",
+        "Shop/ClusterRole/a",
+        &long,
+    ] {
+        assert!(text.parse::<ClusterObject>().is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub(super) fn list<'v>(of: &'v Value, pointer: &str) -> &'v [Value] {
 }
 
 /// The value of a label or annotation, if it is not empty.
-pub(crate) fn entry<'v>(object: &'v Value, entries: &str, key: &str) -> Option<&'v str> {
+pub fn entry<'v>(object: &'v Value, entries: &str, key: &str) -> Option<&'v str> {
     let value = object.get("metadata")?.get(entries)?.get(key)?.as_str()?;
     Some(value).filter(|value| !value.is_empty())
 }

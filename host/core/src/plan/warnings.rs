@@ -97,17 +97,19 @@ pub(super) fn of_hook(request: &Request, loans: &[Loan]) -> Vec<Warning> {
         warnings.push(warning("InstallHook", message));
     }
     if !loans.is_empty() {
-        let loans: Vec<_> = loans.iter().map(|loan| &loan.object).collect();
+        let loans = loans.iter().map(|loan| loan.object.to_string());
         let message = format!(
             "hookhost makes for the run what Helm has deleted: {}. An upgrade meanwhile takes it away, or fails if its \
              hooks do not have the delete policy before-hook-creation",
-            named(loans)
+            text::shortlist(loans, NAMED)
         );
         warnings.push(warning("ObjectsMade", message));
     } else if !hook.closure.is_empty() {
-        let closure = hook.closure.iter().map(|object| format!("{} {}", object.kind, object.name)).collect();
-        let message =
-            format!("the hook needs other hooks, which Helm may have deleted since: {}", named(closure));
+        let closure = hook.closure.iter().map(|object| format!("{} {}", object.kind, object.name));
+        let message = format!(
+            "the hook needs other hooks, which Helm may have deleted since: {}",
+            text::shortlist(closure, NAMED)
+        );
         warnings.push(warning("HookOnlyObjects", message));
     }
     if !workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
@@ -154,15 +156,6 @@ pub(super) fn of_run(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec
         }
     }
     warnings
-}
-
-/// The first [`NAMED`] of them, and how many more.
-fn named<T: ToString>(objects: Vec<T>) -> String {
-    let mut names: Vec<String> = objects.iter().take(NAMED).map(ToString::to_string).collect();
-    if objects.len() > NAMED {
-        names.push(format!("{} more", objects.len() - NAMED));
-    }
-    text::list(&names)
 }
 
 /// Whether something beside the hook's own containers may keep the pod, and so the Job, running for ever.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::text::quote;
+use crate::text::{hex, quote};
 
 /// The event whose hooks Flux leaves out.
 pub(super) const TEST: &str = "test";
@@ -102,8 +102,7 @@ pub(super) fn digest_with(
         field("\"", "");
     }
     field("}\n", "");
-    let hex: String = sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sha256:{hex}"))
+    Ok(format!("sha256:{}", hex(sha.finalize())))
 }
 
 impl Unset {

@@ -1,13 +1,13 @@
 //! Hooks that need what Helm has deleted: a service account, its rights, a ConfigMap that are hooks themselves.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
-use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, condition, hookhost, message, ok, says, world};
+use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, condition, message, ok, says, world};
 use serde_json::{Value, json};
 use testbed::Helm;
 
 use crate::installed::Installed;
+use crate::policies::module;
 
 /// A gate of its own: the host of these tests lends, which the shared one does not.
 const LENDING: &str = "e2e=closure";
@@ -30,10 +30,7 @@ fn host() -> &'static Host {
 fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
     let world = world();
     let name = format!("{stock}-{}", world.number());
-    let built = hookhost();
-    let target = built.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let file = format!("--from-file=policy.wasm={}", target.join(format!("policies/{stock}.wasm")).display());
-    ok(world.cluster.kubectl(&["create", "configmap", &name, &file, "--namespace", namespace]));
+    module(namespace, &name, stock);
     spec["module"] = json!({"configMap": {"namespace": namespace, "name": name, "key": "policy.wasm"}});
     spec["match"]["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
     let policy = json!({"apiVersion": "policy.vworkspace.io/v1alpha1", "kind": "HookPolicy",
@@ -233,8 +230,7 @@ fn whoever_cancels_or_deletes_a_run_leaves_nothing_of_what_it_borrowed() {
     let namespace = &release.namespace;
     let name = world.operation(&release, "owns", borrows());
     world.started(namespace, &name);
-    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
-    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    world.cancel(namespace, &name);
     world.phase(namespace, &name, "Cancelled");
     all_gone(world, namespace, "owns");
 
@@ -489,8 +485,7 @@ fn a_job_that_somebody_suspends_while_it_runs_is_not_made_again() {
     let is_at_work = |job: &Value| job["status"]["active"] == 1;
     let job = world.until_object(namespace, &format!("job/{name}"), "at work again", is_at_work);
     assert_eq!(job["metadata"]["uid"], uid);
-    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
-    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    world.cancel(namespace, &name);
     world.phase(namespace, &name, "Cancelled");
     all_gone(world, namespace, "owns");
 }

@@ -131,8 +131,7 @@ fn an_event_is_cancelled_with_all_that_has_not_begun() {
     let namespace = &release.namespace;
     let name = run(world, &release, json!({"closure": true}));
     world.started(namespace, &name);
-    let cancel = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
-    world.patch(namespace, &format!("operation/{name}"), &cancel);
+    world.cancel(namespace, &name);
     let operation = world.phase(namespace, &name, "Cancelled");
     let is_gone = || world.of_operation(namespace, "jobs", &operation).is_empty().then_some(());
     e2e::ok(world.cluster.eventually("all Jobs go", e2e::PATIENCE, is_gone));

@@ -15,11 +15,6 @@ fn started(world: &World, release: &Release) -> (String, Value) {
     (name, operation)
 }
 
-fn cancel(world: &World, namespace: &str, name: &str) {
-    let annotation = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "true"}}});
-    world.patch(namespace, &format!("operation/{name}"), &annotation);
-}
-
 /// Waits until neither the Job nor the pod that the Operation told of is there.
 fn all_gone(world: &World, namespace: &str, operation: &Value) {
     let text = |pointer: &str| operation.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
@@ -32,7 +27,7 @@ fn a_running_operation_is_cancelled_by_its_annotation_and_its_pod_ends() {
     let world = world();
     let shop = world.apart(world.shop());
     let (name, running) = started(world, &shop);
-    cancel(world, &shop.namespace, &name);
+    world.cancel(&shop.namespace, &name);
     let operation = world.phase(&shop.namespace, &name, "Cancelled");
     assert_eq!(says(&operation, "Cancelled"), "True/CancelledByUser");
     assert_eq!(condition(&operation, "Running")["status"], "False");
@@ -46,7 +41,7 @@ fn an_operation_that_waits_is_cancelled_before_it_has_a_job() {
     let upgrade = upgrade(world, &shop, "Running");
     let name = world.operation(&shop, "ok", json!({}));
     world.blocked(&shop.namespace, &name, "ConflictingOperation");
-    cancel(world, &shop.namespace, &name);
+    world.cancel(&shop.namespace, &name);
     let operation = world.phase(&shop.namespace, &name, "Cancelled");
     assert_eq!(says(&operation, "Blocked"), "False/Unblocked");
     // What it waited for comes too late.
@@ -229,7 +224,7 @@ fn a_pod_that_cannot_be_made_or_started_is_told_at_once() {
     world.apply(&namespace, &quota(10));
     world.phase(&namespace, &exhausted, "Succeeded");
     for name in [&refused, &unstartable] {
-        cancel(world, &namespace, name);
+        world.cancel(&namespace, name);
         world.phase(&namespace, name, "Cancelled");
     }
 }

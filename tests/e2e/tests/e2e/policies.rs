@@ -96,7 +96,7 @@ fn policies() -> PathBuf {
 }
 
 /// Puts a stock policy into the key "policy.wasm" of a ConfigMap.
-fn module(namespace: &str, config_map: &str, policy: &str) {
+pub(crate) fn module(namespace: &str, config_map: &str, policy: &str) {
     let file = format!("--from-file=policy.wasm={}", policies().join(format!("{policy}.wasm")).display());
     ok(world().cluster.kubectl(&["create", "configmap", config_map, &file, "--namespace", namespace]));
 }

@@ -2,8 +2,8 @@
 
 use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::hook::{Hook, NotRunnable};
-use hookhost_core::loan::{Found, ObjectRef, Terms, Uncovered, arrange};
-use hookhost_core::name::is_path_segment;
+use hookhost_core::loan::{ClusterObject, Found, ObjectRef, Terms, Uncovered, arrange};
+use hookhost_core::name::is_object_name;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::workload::Workload;
@@ -68,11 +68,13 @@ impl Verdict {
             Err(error) => return refused(error.reason().as_str()),
         };
         let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
-        let allowed = if cluster_objects { cluster_names(&objects) } else { Vec::new() };
+        let allowed = if cluster_objects { cluster_objects_of(&objects) } else { Vec::new() };
         let verdict = match borrowed(hook, &members, &record.namespace, &allowed) {
             Err(why) => Verdict::Refused(why.to_owned()),
             Ok(borrowed) if borrowed.is_empty() => Verdict::AsItIs,
-            Ok(borrowed) => Verdict::WithClosure(cluster_names(&borrowed)),
+            Ok(borrowed) => {
+                Verdict::WithClosure(cluster_objects_of(&borrowed).iter().map(ToString::to_string).collect())
+            }
         };
         (verdict, objects)
     }
@@ -91,9 +93,9 @@ pub(super) fn is_meant(hook: &Hook) -> bool {
 }
 
 /// Those of the objects that have no namespace, as hookhost is installed for them.
-fn cluster_names(objects: &[ObjectRef]) -> Vec<String> {
-    let named = objects.iter().filter(|object| !object.kind.is_namespaced() && is_path_segment(&object.name));
-    named.map(|object| format!("{}/{}", object.kind, object.name)).collect()
+fn cluster_objects_of(objects: &[ObjectRef]) -> Vec<ClusterObject> {
+    let named = objects.iter().filter(|object| is_object_name(&object.name));
+    named.filter_map(|object| ClusterObject::anywhere(object.kind, &object.name)).collect()
 }
 
 /// What a hookhost that is installed for the `allowed` objects makes of a closure, or why it does not, where Helm has left
@@ -102,7 +104,7 @@ fn borrowed(
     hook: &Hook,
     members: &[Member<'_>],
     namespace: &str,
-    allowed: &[String],
+    allowed: &[ClusterObject],
 ) -> Result<Vec<ObjectRef>, &'static str> {
     describe(members).map_err(|error| error.reason().as_str())?;
     let is_left = |object: &ObjectRef| {
@@ -117,7 +119,7 @@ fn borrowed(
     };
     let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
     let is_barred = |object: &ObjectRef| {
-        let is_allowed = || allowed.contains(&format!("{}/{}", object.kind, object.name));
+        let is_allowed = || allowed.iter().any(|one| one.allows(object, namespace));
         !object.kind.is_namespaced() && !is_left(object) && !is_allowed()
     };
     let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != namespace;

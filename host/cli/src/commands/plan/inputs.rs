@@ -8,14 +8,14 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use hookhost_core::clone::Step;
 use hookhost_core::closure::closure;
-use hookhost_core::loan::{self, Loan, Terms, Uncovered};
+use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning};
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
 use hookhost_core::text::quote;
 use hookhost_core::workload::Workload;
-use hookhost_core::{Reason, Refusal, Request, hook, snapshot};
+use hookhost_core::{Reason, Request, hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -96,11 +96,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     };
     let target = given_target.unwrap_or(target);
     let hooks = record.hooks();
-    let found = match operation.parameters.whole_event() {
-        Some(event) => hook::of_event(&hooks, event).map_err(Refusal::from),
-        None => hook::find(&hooks, &operation.selector()).map(|hook| vec![hook]).map_err(Refusal::from),
-    };
-    let found = found.map_err(|refusal| {
+    let found = operation.choose(&hooks).map_err(|refusal| {
         let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
         Problem::new(refusal.reason, message)
             .with_source(refusal)
@@ -158,8 +154,8 @@ fn loans(
     let closure = closure(Workload::of(&hook.manifest), namespace, hooks)
         .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
     // Which of them this cluster's hookhost may make, only that hookhost knows.
-    let cluster_objects: Vec<String> =
-        closure.iter().map(|member| format!("{}/{}", member.kind, member.hook.name)).collect();
+    let cluster_objects: Vec<ClusterObject> =
+        closure.iter().filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name)).collect();
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
     let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, job: None };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)

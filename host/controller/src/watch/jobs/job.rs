@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use hookhost_core::clone::{OPENED, Step};
 use hookhost_core::loan::{Borrowed, JobId};
+use hookhost_core::outcome::{Outcome, Warnings};
 use hookhost_core::status::Run;
 use hookhost_core::{clone, outcome};
 use kube::ResourceExt;
@@ -33,6 +34,8 @@ pub(crate) struct Job {
     origin: Option<OperationKey>,
     /// When this process first heard of it.
     pub(crate) known_since: Instant,
+    is_finished: bool,
+    is_complete: bool,
     is_held: bool,
     is_deleted: bool,
     pub(super) is_suspended: bool,
@@ -67,6 +70,9 @@ impl Job {
         let is_deleted = object.metadata.deletion_timestamp.is_some();
         let object = to_json(&object);
         let is_finished = outcome::is_finished(&object);
+        // Without its pods: what it says itself.
+        let is_complete =
+            matches!(outcome::observe(&object, &[], Warnings::default()), Outcome::Succeeded { .. });
         let decision = Run::of(&object).map(|run| run.decision).unwrap_or_default();
         let text = |path: &str| decision.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let hook = (text("/release/name"), text("/hook/name"));
@@ -90,6 +96,8 @@ impl Job {
             uid,
             operation,
             is_over: is_deleted || is_finished,
+            is_finished,
+            is_complete,
             work,
             owner,
             origin,
@@ -134,7 +142,12 @@ impl Job {
 
     /// Whether it is complete or has failed.
     pub(crate) fn is_finished(&self) -> bool {
-        outcome::is_finished(&self.object())
+        self.is_finished
+    }
+
+    /// Whether it is complete.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether it is being deleted.

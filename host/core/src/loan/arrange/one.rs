@@ -10,7 +10,7 @@ use crate::closure::Member;
 use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::loan::{Loan, ObjectRef};
-use crate::name::is_path_segment;
+use crate::name::is_object_name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::quote;
@@ -33,7 +33,7 @@ pub(super) fn check(
             format!("hookhost does not make the {object}, which the hook needs and Helm has deleted: {why}");
         Err(Refusal::fail(Reason::ClosureRefused, message))
     };
-    if !is_path_segment(&object.name) {
+    if !is_object_name(&object.name) {
         return refuse("nobody could ask for it, or delete it, by that name. Give it another in the chart");
     }
     if !shares_event(hook, member) {

@@ -1,0 +1,197 @@
+//! To *stage* a run is to make Jobs that may not start yet, suspended: because they borrow, or because they are steps of an event.
+//! They are opened, the first of them, once all are there and all that they borrow. Until then nothing has run, so they may be
+//! withdrawn and made again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookhost_core::clone::DECISION;
+use hookhost_core::loan::{Borrowed, Loan};
+use hookhost_core::outcome::entry;
+use hookhost_core::refusal::Refusal;
+use hookhost_core::status::State;
+
+use super::prepare::{Prepared, Stop};
+use super::start::{PENDING_AFTER, rejected, taken};
+use super::{Context, Subject};
+use crate::error::Result;
+use crate::looks::Action;
+use crate::watch::Job;
+use crate::write::Created;
+
+/// When to look again at what is about to be told by a watch.
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
+
+impl Context {
+    /// Makes what the Jobs borrow, then lets the first start. What cannot be made is told, and then nothing of the run is left.
+    pub(super) async fn open(&self, subject: &Subject, jobs: &[(Arc<Job>, Vec<Loan>)]) -> Result<Action> {
+        for (job, loans) in jobs {
+            if let Some(refusal) = self.lend(job, loans).await? {
+                let made: Vec<Arc<Job>> = jobs.iter().map(|(job, _)| job.clone()).collect();
+                return self.withdraw_all(subject, &made, Some(refusal)).await;
+            }
+        }
+        match jobs.first() {
+            Some((first, _)) => self.let_start(first).await,
+            None => Ok(Action::await_change()),
+        }
+    }
+
+    /// Says why a Job that had been made was withdrawn. The next is not made at once: its own coming and going would ask for it.
+    async fn refuse_withdrawn(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
+        let pause = self.withdrawals.slow(&subject.uid);
+        Ok(self.refuse(subject, refusal).await?.or_sooner(pause))
+    }
+
+    /// Makes what the Job borrows; or says why it cannot be made.
+    async fn lend(&self, job: &Job, loans: &[Loan]) -> Result<Option<Refusal>> {
+        for loan in loans {
+            // One after the other: a binding is refused as long as its role is not there.
+            let refusal = self.lender.lend(job, loan).await?;
+            if refusal.is_some() {
+                return Ok(refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets a Job start that was held back.
+    pub(super) async fn let_start(&self, job: &Job) -> Result<Action> {
+        let Some(opened) = self.writes.open_job(job).await? else {
+            // Somebody deleted it just now.
+            self.lender.take_back(job).await?;
+            self.jobs.remove(&job.namespace, &job.name);
+            return Ok(Action::requeue(AGAIN));
+        };
+        let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
+        tracing::info!(job_namespace = job.namespace, job = job.name, loans, "let the Job start");
+        if let Some(job) = Job::new(opened) {
+            self.jobs.insert(job);
+        }
+        Ok(Action::requeue(PENDING_AFTER))
+    }
+
+    /// Makes the Jobs, as far as they are not there, and what they borrow; then lets the first start.
+    pub(super) async fn stage(
+        &self,
+        subject: &Subject,
+        made: &[Arc<Job>],
+        prepared: Vec<Prepared>,
+    ) -> Result<Action> {
+        let is_among = |job: &Arc<Job>| {
+            prepared
+                .iter()
+                .any(|one| one.namespace == job.namespace && one.name == job.name && is_same(job, one))
+        };
+        if !made.iter().all(is_among) {
+            return self.withdraw_all(subject, made, None).await;
+        }
+        let mut jobs: Vec<(Arc<Job>, Vec<Loan>)> = Vec::new();
+        let mut all = made.to_vec();
+        for one in prepared {
+            if let Some(job) = made.iter().find(|job| job.name == one.name) {
+                jobs.push((job.clone(), one.loans));
+                continue;
+            }
+            match self.try_create(subject, &one.namespace, one.job).await? {
+                Created::New(created) => {
+                    self.note_creation(subject, &created);
+                    let Some(job) = Job::new(*created) else { return Ok(Action::requeue(AGAIN)) };
+                    let job = self.jobs.insert(job);
+                    all.push(job.clone());
+                    jobs.push((job, one.loans));
+                }
+                Created::Taken => {
+                    if self.own_job(subject, &one.namespace, &one.name).await?.is_some() {
+                        // Another hookhost makes them, too: the next look goes by what is there then.
+                        return Ok(Action::requeue(AGAIN));
+                    }
+                    let refusal = taken(&one.namespace, &one.name);
+                    return self.withdraw_all(subject, &all, Some(refusal)).await;
+                }
+                Created::Refused { message, is_final } => {
+                    let refusal = rejected(&one.namespace, &one.name, &message, is_final);
+                    return self.withdraw_all(subject, &all, Some(refusal)).await;
+                }
+            }
+        }
+        self.open(subject, &jobs).await
+    }
+
+    /// Goes on where Jobs were made and none was let start, before a crash or an error, if they are still those that would be made
+    /// now. Else they are withdrawn: nothing of them has run.
+    pub(super) async fn restage(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
+        if subject.is_cancelled() {
+            self.withdraw_all(subject, jobs, None).await?;
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
+        }
+        let mut now = Vec::new();
+        for job in jobs {
+            match self.read_again(subject, job).await? {
+                Some(job) if job.is_unopened() => now.push(job),
+                _ => return Ok(Action::requeue(AGAIN)),
+            }
+        }
+        let jobs = &now[..];
+        if jobs.iter().any(|job| job.is_deleted() && !job.is_held()) {
+            // Somebody else's finalizer keeps it.
+            return Ok(Action::requeue(AGAIN));
+        }
+        if jobs.iter().any(|job| job.is_deleted()) {
+            return self.withdraw_all(subject, jobs, None).await;
+        }
+        let mut awaited = Vec::new();
+        match self.prepare(subject, &mut awaited, jobs).await {
+            Ok(prepared) => self.stage(subject, jobs, prepared).await,
+            Err(Stop::Refused(refusal)) => {
+                self.await_targets(subject, &refusal, awaited);
+                self.withdraw_all(subject, jobs, Some(refusal)).await
+            }
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Removes Jobs of which none was let start; then says why, or begins anew.
+    async fn withdraw_all(
+        &self,
+        subject: &Subject,
+        jobs: &[Arc<Job>],
+        refusal: Option<Refusal>,
+    ) -> Result<Action> {
+        for job in jobs {
+            self.withdraw(job).await?;
+        }
+        match refusal {
+            Some(refusal) => self.refuse_withdrawn(subject, refusal).await,
+            None => Ok(Action::requeue(Duration::ZERO)),
+        }
+    }
+
+    /// The Job as it is now; none if it is gone, or its Operation is not to be run any more. This process may have slept while
+    /// another ran it to its end.
+    async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
+        let (object, is_wanted) =
+            futures::try_join!(self.reader.job(&job.namespace, &job.name), self.is_still_wanted(subject))?;
+        match object.and_then(Job::new).filter(|now| now.uid == job.uid) {
+            Some(now) => Ok(Some(self.jobs.insert(now)).filter(|_| is_wanted)),
+            None => {
+                self.jobs.remove(&job.namespace, &job.name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes a Job that was not opened, and what was made for it.
+    async fn withdraw(&self, job: &Job) -> Result<()> {
+        if !job.is_deleted() {
+            self.writes.withdraw_job(job).await?;
+        }
+        self.let_go(job).await
+    }
+}
+
+/// Whether the Job is the one that was prepared: by the same policies, of the same revision, with the same loans.
+fn is_same(job: &Job, prepared: &Prepared) -> bool {
+    entry(&job.object(), "annotations", DECISION) == entry(&prepared.job, "annotations", DECISION)
+        && job.borrowed() == Borrowed::of(&prepared.loans).as_ref()
+}
