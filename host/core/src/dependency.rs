@@ -6,12 +6,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::clone::Step;
 use crate::kind::Kind;
 use crate::loan::ObjectRef;
 use crate::name;
@@ -77,8 +78,8 @@ impl fmt::Display for Reference {
 
 /// What the pod of a hook's manifest refers to, each object once, by kind and name; at most [`MAX_REFERENCES`].
 ///
-/// A pull secret that is missing is passed over by the kubelet, so those are optional. Ephemeral containers are not
-/// looked at: none is in a pod that is being made.
+/// A pull secret that is missing is passed over by the kubelet, and so is a volume that no container mounts, so those are
+/// optional. Ephemeral containers are not looked at: none is in a pod that is being made.
 pub fn references(manifest: &Value) -> Vec<Reference> {
     let workload = Workload::of(manifest);
     let base = if workload.is_pod() { "spec" } else { "spec.template.spec" };
@@ -162,8 +163,13 @@ pub enum Lending {
 }
 
 /// Lets the Operation wait if something that it needs does not exist: `missing` of what the pod refers to, `absent` of the
-/// hook's closure, which Helm has made for the event only, and usually deleted since.
-pub fn refuse(missing: &[&Reference], absent: &[ObjectRef], lending: &Lending) -> Option<Refusal> {
+/// hook's closure, which Helm has made for the event only, and usually deleted since. `step` is which of an event's hooks it is.
+pub fn refuse(
+    missing: &[&Reference],
+    absent: &[ObjectRef],
+    lending: &Lending,
+    step: Option<Step>,
+) -> Option<Refusal> {
     if missing.is_empty() && absent.is_empty() {
         return None;
     }
@@ -202,6 +208,10 @@ pub fn refuse(missing: &[&Reference], absent: &[ObjectRef], lending: &Lending) -
             ),
         };
         message.push_str(&format!(". {which}. {advice}"));
+    }
+    if step.is_some_and(|step| step.number > 1) && !missing.iter().all(|reference| is_absent(reference)) {
+        // Nothing of the event is begun before all of it can run to its end.
+        message.push_str(". If a hook before this one makes it, run that first, by its own name");
     }
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }
@@ -261,6 +271,8 @@ const ENV: Fields =
     &[(Kind::Secret, "valueFrom.secretKeyRef.name"), (Kind::ConfigMap, "valueFrom.configMapKeyRef.name")];
 /// Where a container names what all its variables are read from.
 const ENV_FROM: Fields = &[(Kind::Secret, "secretRef.name"), (Kind::ConfigMap, "configMapRef.name")];
+/// The lists of containers that a pod's spec has.
+const CONTAINERS: [&str; 2] = ["initContainers", "containers"];
 /// The list of Secrets by which the kubelet pulls images; it passes over those that are missing.
 const PULL_SECRETS: &str = "imagePullSecrets";
 /// Where an entry of it names one.
@@ -268,10 +280,12 @@ const PULL_SECRET: Fields = &[(Kind::Secret, "name")];
 
 /// Every Secret, config map and claim that a pod's spec names, as often as it does.
 pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named<'v>)) {
-    let mut names = |value: &'v Value, outer: Item, inner: Option<Item>, fields: Fields| {
+    let mut names = |value: &'v Value, outer: Item, inner: Option<Item>, fields: Fields, is_used: bool| {
         for (kind, field) in fields {
             if let Some(name) = at(value, field).and_then(Value::as_str).filter(|name| !name.is_empty()) {
-                let optional = is_optional(value, field) || outer.0 == PULL_SECRETS;
+                // The kubelet passes over what is not used; the scheduler does not pass over a claim.
+                let is_passed_over = !is_used && *kind != Kind::PersistentVolumeClaim;
+                let optional = is_passed_over || is_optional(value, field);
                 let mut named = |key| {
                     visit(Named { kind: *kind, name, key, optional, place: Place { outer, inner, field } })
                 };
@@ -286,24 +300,36 @@ pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named
         }
     };
     for (outer, secret) in items(spec.get(PULL_SECRETS), PULL_SECRETS) {
-        names(secret, outer, None, PULL_SECRET);
+        names(secret, outer, None, PULL_SECRET, false);
     }
+    let mounted = mounted(spec);
     for (outer, volume) in items(spec.get("volumes"), "volumes") {
-        names(volume, outer, None, VOLUME);
+        let is_mounted =
+            volume.get("name").and_then(Value::as_str).is_some_and(|name| mounted.contains(name));
+        names(volume, outer, None, VOLUME, is_mounted);
         for (inner, source) in items(at(volume, "projected.sources"), "projected.sources") {
-            names(source, outer, Some(inner), PROJECTED);
+            names(source, outer, Some(inner), PROJECTED, is_mounted);
         }
     }
-    for of in ["initContainers", "containers"] {
+    for of in CONTAINERS {
         for (outer, container) in items(spec.get(of), of) {
             for (inner, variable) in items(container.get("env"), "env") {
-                names(variable, outer, Some(inner), ENV);
+                names(variable, outer, Some(inner), ENV, true);
             }
             for (inner, source) in items(container.get("envFrom"), "envFrom") {
-                names(source, outer, Some(inner), ENV_FROM);
+                names(source, outer, Some(inner), ENV_FROM, true);
             }
         }
     }
+}
+
+/// The names of the volumes that a container has, as files or as a device.
+fn mounted(spec: &Map<String, Value>) -> BTreeSet<&str> {
+    let containers = CONTAINERS.into_iter().flat_map(|of| items(spec.get(of), of));
+    let volumes = containers.flat_map(|(_, container)| {
+        ["volumeMounts", "volumeDevices"].into_iter().flat_map(|of| items(container.get(of), of))
+    });
+    volumes.filter_map(|(_, volume)| volume.get("name")?.as_str()).collect()
 }
 
 /// Whether `optional: true` is beside the name.

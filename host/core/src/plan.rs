@@ -105,6 +105,22 @@ pub struct Staging {
     pub step: Option<Step>,
 }
 
+impl Staging {
+    /// Of the next Job after these of the same event. What has no namespace is lent to one of them, and given back when all are
+    /// over.
+    pub fn after<'s>(
+        earlier: impl Iterator<Item = &'s Staging> + Clone,
+        mut loans: Vec<Loan>,
+        step: Option<Step>,
+    ) -> Staging {
+        let is_lent = |loan: &Loan| {
+            earlier.clone().flat_map(|staging| &staging.loans).any(|lent| lent.object == loan.object)
+        };
+        loans.retain(|loan| loan.object.kind.is_namespaced() || !is_lent(loan));
+        Staging { loans, step }
+    }
+}
+
 /// The same for a run whose Job waits for something.
 pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> Result<Plan, PlanError> {
     let Staging { loans, step } = staging;

@@ -7,13 +7,14 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::clone::Step;
 use crate::hook::{EventError, FindError};
 use crate::operation::OperationError;
 use crate::plan::PlanError;
 use crate::reason::Reason;
 use crate::record::RecordError;
 use crate::request::BuildError;
-use crate::text::printable;
+use crate::text::{printable, quote};
 use crate::verdict::{Outcome, Verdict};
 
 /// Bytes of a refusal's message. Kubernetes takes 32,768 characters in a condition; a quarter of that is more than a person
@@ -77,6 +78,17 @@ impl Refusal {
         match self.then {
             Then::Fail => Refusal { then: Then::Wait, ..self },
             Then::Wait | Then::RetryAfter(_) => self,
+        }
+    }
+
+    /// The same refusal, which names the hook that it is of where a whole event is run.
+    pub fn of_step(self, hook: &str, step: Option<Step>) -> Refusal {
+        match step {
+            Some(step) => {
+                let message = format!("the hook {} (step {step}): {}", quote(hook), self.message);
+                Refusal::new(self.reason, &message, self.then)
+            }
+            None => self,
         }
     }
 
@@ -198,6 +210,15 @@ mod tests {
         let error = Operation::from_json(json!({"kind": "Operation"})).unwrap_err();
         assert_eq!(Refusal::from(error).reason, Reason::ValidationFailed);
         assert_eq!(Refusal::from(RecordError::Empty).reason, Reason::ReleaseRecordInvalid);
+    }
+
+    #[test]
+    fn of_an_event_it_is_told_which_hook_is_refused() {
+        let refusal = Refusal::retry_after(5, Reason::DependencyMissing, "there is no Secret");
+        let told = refusal.clone().of_step("migrate", Some(Step { number: 2, of: 3 }));
+        assert_eq!(told.message, "the hook \"migrate\" (step 2/3): there is no Secret");
+        assert_eq!((told.reason, told.then), (refusal.reason, refusal.then));
+        assert_eq!(refusal.clone().of_step("migrate", None), refusal);
     }
 
     #[test]

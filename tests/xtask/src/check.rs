@@ -21,7 +21,15 @@ pub(crate) fn check() -> Result<()> {
     // Advisories need a database that cargo-deny fetches from a Git host; everything else is in the lock file.
     step(
         "licences and sources",
-        cargo().args(["deny", "--all-features", "check", "bans", "licenses", "sources"]),
+        cargo().args([
+            "deny",
+            "--all-features",
+            "check",
+            "--hide-inclusion-graph",
+            "bans",
+            "licenses",
+            "sources",
+        ]),
     )
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
+use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
@@ -41,6 +42,8 @@ pub(super) struct Needing<'a> {
     pub(super) uncovered: Uncovered,
     /// As which service account Flux installs the release.
     pub(super) applier: Option<&'a str>,
+    /// Which of an event's hooks it is.
+    pub(super) step: Option<Step>,
     /// Its Job, where one was made.
     pub(super) made: Option<&'a Job>,
 }
@@ -48,7 +51,7 @@ pub(super) struct Needing<'a> {
 impl Context {
     /// Makes sure that all is there, but for what is given back: that has to be lent.
     pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Vec<Loan>, Stop> {
-        let Needing { subject, operation, hook, hooks, request, references, uncovered, applier, made } =
+        let Needing { subject, operation, hook, hooks, request, references, uncovered, applier, step, made } =
             needing;
         let namespace = request.release.namespace.as_str();
         let workload = Workload::of(&hook.manifest);
@@ -81,11 +84,11 @@ impl Context {
             return Err(refusal.into());
         }
         if lending != Lending::On {
-            return dependency::refuse(&missing, &absent, &lending)
+            return dependency::refuse(&missing, &absent, &lending, *step)
                 .map_or(Ok(Vec::new()), |refusal| Err(refusal.into()));
         }
         let others: Vec<&Reference> = missing.into_iter().filter(|one| !is_absent(one)).collect();
-        if let Some(refusal) = dependency::refuse(&others, &[], &lending) {
+        if let Some(refusal) = dependency::refuse(&others, &[], &lending, *step) {
             return Err(refusal.into());
         }
         let terms = Terms {
@@ -93,6 +96,7 @@ impl Context {
             cluster_objects: &self.config.cluster_objects,
             uncovered: *uncovered,
             applier: *applier,
+            event: operation.parameters.event.as_deref(),
             job: made.map(Job::id),
         };
         let loans =

@@ -44,6 +44,15 @@ pub(super) enum Stop {
     Failed(Error),
 }
 
+impl Stop {
+    fn of_step(self, hook: &str, step: Option<Step>) -> Stop {
+        match self {
+            Stop::Refused(refusal) => Stop::Refused(refusal.of_step(hook, step)),
+            Stop::Failed(_) => self,
+        }
+    }
+}
+
 impl<R: Into<Refusal>> From<R> for Stop {
     fn from(refusal: R) -> Stop {
         Stop::Refused(refusal.into())
@@ -104,8 +113,11 @@ impl Context {
         let mut all = Vec::new();
         // All of them are asked about before the first is made.
         for Wanted { request, staging } in wanted? {
-            let name = hookhost_core::clone::job_name(&request, staging.step);
-            let plan = self.decide(subject, &request, staging)?;
+            let step = staging.step;
+            let name = hookhost_core::clone::job_name(&request, step);
+            let plan = self
+                .decide(subject, &request, staging)
+                .map_err(|refusal| refusal.of_step(&request.hook.name, step))?;
             let Some(job) = plan.job else {
                 return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
             };
@@ -136,44 +148,47 @@ impl Context {
         self.check_organisation(subject, &record.namespace)?;
         let mut all: Vec<Wanted> = Vec::new();
         for (n, &hook) in found.iter().enumerate() {
-            if location.snapshot.is_some() {
-                self.check_covered(hook)?;
-            }
-            self.check_jobs(subject, &record, hook)?;
             let step = is_event.then_some(Step { number: n + 1, of: found.len() });
-            let request = Request::build(request::Inputs {
-                operation,
-                approved_by: self.approved_by(operation)?,
-                target: target.clone(),
-                record: &record,
-                hook,
-                hooks: &hooks,
-                organisation: self.organisation(&subject.key.namespace),
-                cluster_id: self.config.cluster_id.clone(),
-                now: Timestamp::now(),
-            })?;
-            let references = dependency::references(&request.hook.manifest);
-            let needing = Needing {
-                subject,
-                operation,
-                hook,
-                hooks: &hooks,
-                request: &request,
-                references: &references,
-                uncovered: match location.snapshot {
-                    None => Uncovered::All,
-                    Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
-                    Some(_) => Uncovered::None,
-                },
-                applier: location.applier.as_deref(),
-                made: made.iter().find(|job| job.step == step).map(AsRef::as_ref),
+            let wanted = async {
+                if location.snapshot.is_some() {
+                    self.check_covered(hook)?;
+                }
+                self.check_jobs(subject, &record, hook)?;
+                let request = Request::build(request::Inputs {
+                    operation,
+                    approved_by: self.approved_by(operation)?,
+                    target: target.clone(),
+                    record: &record,
+                    hook,
+                    hooks: &hooks,
+                    organisation: self.organisation(&subject.key.namespace),
+                    cluster_id: self.config.cluster_id.clone(),
+                    now: Timestamp::now(),
+                })?;
+                let references = dependency::references(&request.hook.manifest);
+                let needing = Needing {
+                    subject,
+                    operation,
+                    hook,
+                    hooks: &hooks,
+                    request: &request,
+                    references: &references,
+                    uncovered: match location.snapshot {
+                        None => Uncovered::All,
+                        Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
+                        Some(_) => Uncovered::None,
+                    },
+                    applier: location.applier.as_deref(),
+                    step,
+                    made: made.iter().find(|job| job.step == step).map(AsRef::as_ref),
+                };
+                let loans = self.needs(&needing, ahead).await?;
+                self.remember(subject, operation, &location, &record.namespace, &references);
+                let staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
+                Ok(Wanted { request, staging })
             };
-            let mut loans = self.needs(&needing, ahead).await?;
-            // What has no namespace is lent to one Job, and given back when all of them are over.
-            let is_lent = |loan: &Loan| all.iter().any(|earlier| lends(earlier, loan));
-            loans.retain(|loan| loan.object.kind.is_namespaced() || !is_lent(loan));
-            self.remember(subject, operation, &location, &record.namespace, &references);
-            all.push(Wanted { request, staging: Staging { loans, step } });
+            let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;
+            all.push(wanted);
         }
         Ok(all)
     }
@@ -442,11 +457,6 @@ impl Context {
         let key = self.config.approval_key.as_deref();
         approval::check(&operation.approvals, key, &operation.name, Timestamp::now())
     }
-}
-
-/// Whether a hook has this lent.
-fn lends(wanted: &Wanted, loan: &Loan) -> bool {
-    wanted.staging.loans.iter().any(|lent| lent.object == loan.object)
 }
 
 /// The hook, or all of the event; an Operation that says so waits until there is one.

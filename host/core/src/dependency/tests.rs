@@ -8,6 +8,17 @@ fn job(pod_spec: Value) -> Value {
     json!({"kind": "Job", "spec": {"template": {"spec": pod_spec}}})
 }
 
+/// A pod whose one container mounts all of these volumes.
+fn mounting(volumes: Vec<Value>) -> Value {
+    let named = |(n, mut volume): (usize, Value)| {
+        volume["name"] = json!(format!("v{n}"));
+        volume
+    };
+    let volumes: Vec<Value> = volumes.into_iter().enumerate().map(named).collect();
+    let mounts: Vec<Value> = volumes.iter().map(|volume| json!({"name": volume["name"]})).collect();
+    json!({"containers": [{"volumeMounts": mounts}], "volumes": volumes})
+}
+
 fn missing(
     references: &[Reference],
     exists: impl Fn(&Reference) -> bool,
@@ -23,7 +34,7 @@ fn told(
     lending: &Lending,
 ) -> Option<Refusal> {
     let missing: Vec<_> = references.iter().filter(|one| one.is_missing(|| exists(one))).collect();
-    refuse(&missing, absent, lending)
+    refuse(&missing, absent, lending, None)
 }
 
 fn absent(kind: Kind, name: &str) -> ObjectRef {
@@ -41,7 +52,7 @@ fn pod() -> Value {
                 {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "p"}}},
                 {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                 {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "c"}}}
-            ]},
+            ], "volumeMounts": [{"name": "a"}, {"name": "b"}, {"name": "f"}, {"name": "g"}]},
             {"envFrom": [{"configMapRef": {"name": "extra", "optional": true}}, {"secretRef": {"name": "env"}}]}
         ],
         "volumes": [
@@ -86,6 +97,28 @@ fn everything_that_a_pod_refers_to_is_found_once_with_its_place() {
             "PersistentVolumeClaim/data-0 volumes[2].persistentVolumeClaim.claimName",
         ]
     );
+}
+
+#[test]
+fn a_volume_that_no_container_has_is_not_needed_but_for_its_claim() {
+    let volumes = json!([
+        {"name": "a", "secret": {"secretName": "a"}},
+        {"name": "b", "projected": {"sources": [{"configMap": {"name": "b"}}]}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "d", "configMap": {"name": "d"}},
+        {"secret": {"secretName": "nameless"}},
+    ]);
+    let needed = |pod: Value| -> Vec<String> {
+        let needed = references(&job(pod)).into_iter().filter(Reference::is_in_question);
+        needed.map(|reference| reference.name).collect()
+    };
+    assert_eq!(needed(json!({"containers": [{}], "volumes": volumes})), ["c"]);
+    let init =
+        json!([{"volumeMounts": [{"name": "a"}, {"name": "e"}, {}]}, {"volumeDevices": [{"name": "b"}]}]);
+    assert_eq!(needed(json!({"initContainers": init, "volumes": volumes})), ["a", "b", "c"]);
+    // As a variable of a container it is needed all the same.
+    let variables = json!([{"envFrom": [{"configMapRef": {"name": "d"}}]}]);
+    assert_eq!(needed(json!({"containers": variables, "volumes": volumes})), ["d", "c"]);
 }
 
 #[test]
@@ -143,6 +176,20 @@ fn what_helm_deleted_with_its_event_is_told_so() {
 }
 
 #[test]
+fn of_a_later_hook_of_an_event_it_is_told_that_an_earlier_one_may_make_it() {
+    let references = references(&job(pod()));
+    let told = |missing: &str, number: usize| {
+        let gone = [absent(Kind::ServiceAccount, "migrate")];
+        let missing: Vec<_> = references.iter().filter(|one| one.name == missing).collect();
+        let refusal = refuse(&missing, &gone, &Lending::NotAsked, Some(Step { number, of: 3 })).unwrap();
+        refusal.message.ends_with("run that first, by its own name")
+    };
+    assert!(told("db", 2));
+    assert!(!told("db", 1), "there is none before it");
+    assert!(!told("migrate", 2), "the chart itself has it");
+}
+
+#[test]
 fn a_pod_whose_rights_are_gone_would_start_in_vain() {
     let references = references(&job(pod()));
     let gone = [absent(Kind::Role, "migrate"), absent(Kind::RoleBinding, "migrate")];
@@ -165,18 +212,16 @@ fn a_pod_whose_rights_are_gone_would_start_in_vain() {
 
 #[test]
 fn a_key_that_an_object_lacks_is_named_with_its_place() {
-    let pod = json!({
-        "containers": [{"env": [
-            {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
-            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "db", "key": "extra", "optional": true}}},
-            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "mode"}}},
-        ]}],
-        "volumes": [
-            {"secret": {"secretName": "db", "items": [{"key": "ca.crt", "path": "ca"}]}},
-            {"configMap": {"name": "whole"}},
-            {"projected": {"sources": [{"configMap": {"name": "settings", "items": [{"key": "list", "path": "l"}]}}]}},
-        ],
-    });
+    let mut pod = mounting(vec![
+        json!({"secret": {"secretName": "db", "items": [{"key": "ca.crt", "path": "ca"}]}}),
+        json!({"configMap": {"name": "whole"}}),
+        json!({"projected": {"sources": [{"configMap": {"name": "settings", "items": [{"key": "list", "path": "l"}]}}]}}),
+    ]);
+    pod["containers"][0]["env"] = json!([
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "db", "key": "extra", "optional": true}}},
+        {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "mode"}}},
+    ]);
     let references = references(&job(pod));
     let keys = |name: &str| -> Vec<String> {
         let one = references.iter().find(|one| one.name == name).unwrap();
@@ -199,7 +244,7 @@ fn a_key_that_an_object_lacks_is_named_with_its_place() {
 #[test]
 fn a_name_that_no_object_has_is_missing_without_asking() {
     for name in ["../other", "A", "a/b", &"x".repeat(300)] {
-        let references = references(&job(json!({"volumes": [{"secret": {"secretName": name}}]})));
+        let references = references(&job(mounting(vec![json!({"secret": {"secretName": name}})])));
         assert!(references.iter().all(|reference| !reference.is_in_question()));
         assert!(missing(&references, |_| true, &[]).is_some(), "{name}");
     }
@@ -207,8 +252,8 @@ fn a_name_that_no_object_has_is_missing_without_asking() {
 
 #[test]
 fn neither_references_nor_messages_grow_without_end() {
-    let volumes: Vec<Value> = (0..5000).map(|n| json!({"secret": {"secretName": format!("s{n}")}})).collect();
-    let references = references(&job(json!({"volumes": volumes})));
+    let volumes = (0..5000).map(|n| json!({"secret": {"secretName": format!("s{n}")}})).collect();
+    let references = references(&job(mounting(volumes)));
     assert_eq!(references.len(), MAX_REFERENCES);
     let message = missing(&references, |_| false, &[]).unwrap().message;
     assert!(message.contains("and 247 more in the release's namespace") && message.len() < 2000, "{message}");

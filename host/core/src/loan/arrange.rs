@@ -28,6 +28,9 @@ pub struct Terms<'a> {
     pub uncovered: Uncovered,
     /// As which service account Flux installs the release, where it does so with that account's rights.
     pub applier: Option<&'a str>,
+    /// The event that the Operation says, where it does: only what the chart has for it is lent. Else what it has for any event
+    /// of the hook.
+    pub event: Option<&'a str>,
     /// The Job, where it was made before.
     pub job: Option<JobId<'a>>,
 }
@@ -51,7 +54,7 @@ pub fn arrange<'a>(
     terms: &Terms<'_>,
     found: impl Fn(&ObjectRef) -> Found,
 ) -> Result<Vec<Loan>, Refusal> {
-    let members = one_of_each(hook, closure);
+    let members = one_of_each(hook, closure, terms);
     let far: Vec<_> =
         members.iter().filter(|one| one.kind.is_namespaced() && one.namespace != terms.namespace).collect();
     if !far.is_empty() {
@@ -86,6 +89,7 @@ pub fn arrange<'a>(
         }
     }
     check(hook, &loans, &kept, terms)?;
+    check_only(hook, closure, &loans, terms)?;
     loans.sort_by(|(a, _), (b, _)| a.object.cmp(&b.object));
     Ok(loans.into_iter().map(|(loan, _)| loan).collect())
 }
@@ -158,14 +162,12 @@ fn check(
     Ok(())
 }
 
-/// Each object once. A chart may have it once for each event: then as it is made for an event of the hook that runs.
-fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>]) -> Vec<Member<'a>> {
-    // What the digest covers goes first: what it does not could have been made to take its place.
-    let rank = |member: &Member<'_>| (shares_event(hook, member), snapshot::is_covered(member.hook));
+/// Each object once. A chart may have it once for each event: then as it is made for the event that runs.
+fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Vec<Member<'a>> {
     let mut members: Vec<Member<'a>> = Vec::new();
     for member in closure {
         match members.iter_mut().find(|known| ObjectRef::of(known) == ObjectRef::of(member)) {
-            Some(known) if rank(known) < rank(member) => *known = *member,
+            Some(known) if rank(hook, known, terms) < rank(hook, member, terms) => *known = *member,
             Some(_) => {}
             None => members.push(*member),
         }
@@ -173,7 +175,52 @@ fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>]) -> Vec<Member<'a>> {
     members
 }
 
-/// Whether Helm makes it for an event for which it runs the hook.
-fn shares_event(hook: &Hook, member: &Member<'_>) -> bool {
-    member.hook.events.iter().any(|event| hook.events.contains(event))
+/// How well an object fits the run, of several with its name. What the digest covers goes before what it does not: that could
+/// have been made to take its place.
+fn rank(hook: &Hook, member: &Member<'_>, terms: &Terms<'_>) -> (bool, bool) {
+    (is_of_event(hook, member, terms), snapshot::is_covered(member.hook))
+}
+
+/// Whether the chart has each loan once, or the same each time: of two that differ, hookhost does not guess.
+fn check_only(
+    hook: &Hook,
+    closure: &[Member<'_>],
+    loans: &[(Loan, Member<'_>)],
+    terms: &Terms<'_>,
+) -> Result<(), Refusal> {
+    for (loan, member) in loans {
+        let is_rival = |other: &&Member<'_>| {
+            ObjectRef::of(other) == loan.object && rank(hook, other, terms) == rank(hook, member, terms)
+        };
+        let rivals = closure.iter().filter(is_rival);
+        if rivals.map(Loan::of).all(|rival| rival.content == loan.content) {
+            continue;
+        }
+        let advice = match terms.event {
+            None => "Say in parameters.event of which event it has to be",
+            Some(_) => "Let the chart have it once for an event",
+        };
+        let message = format!(
+            "hookhost does not make the {}, which the hook needs and Helm has deleted: the chart has it more than once for {}, \
+             and not the same each time. {advice}",
+            loan.object,
+            events_of(terms)
+        );
+        return Err(Refusal::fail(Reason::ClosureRefused, message));
+    }
+    Ok(())
+}
+
+/// Whether Helm makes it for the event that runs; where that is not known, for one of those for which Helm runs the hook.
+fn is_of_event(hook: &Hook, member: &Member<'_>, terms: &Terms<'_>) -> bool {
+    let is_meant = |event: &String| match terms.event {
+        Some(only) => event == only,
+        None => hook.events.contains(event),
+    };
+    member.hook.events.iter().any(is_meant)
+}
+
+/// The events that are meant, in words.
+fn events_of(terms: &Terms<'_>) -> String {
+    terms.event.map_or("the hook's events".to_owned(), |event| format!("the event {}", quote(event)))
 }

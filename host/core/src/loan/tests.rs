@@ -1,6 +1,8 @@
 use super::*;
+use crate::clone::Step;
 use crate::closure::closure;
 use crate::hook::Hook;
+use crate::plan::Staging;
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
 use crate::testing;
@@ -51,8 +53,14 @@ fn hooks() -> Vec<Hook> {
     ]
 }
 
-const TERMS: Terms<'static> =
-    Terms { namespace: "shop", cluster_objects: &[], uncovered: Uncovered::None, applier: None, job: None };
+const TERMS: Terms<'static> = Terms {
+    namespace: "shop",
+    cluster_objects: &[],
+    uncovered: Uncovered::None,
+    applier: None,
+    event: None,
+    job: None,
+};
 
 fn arranged(
     hooks: &[Hook],
@@ -141,17 +149,23 @@ fn two_runs_share_what_is_the_same_and_wait_for_what_is_not() {
     assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::RetryAfter(5)));
 }
 
-#[test]
-fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run_at_a_time() {
-    let mut hooks = hooks();
-    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
-    let role_ref = json!({"kind": "ClusterRole", "name": "view"});
-    hooks.push(object(
+/// The hooks, and a binding that acts on the whole cluster; charts give those a namespace, too.
+fn with_cluster_binding() -> Vec<Hook> {
+    let binding = object(
         RBAC,
         "ClusterRoleBinding",
         json!({"name": "migrate", "namespace": "shop"}),
-        json!({"subjects": subjects, "roleRef": role_ref}),
-    ));
+        json!({
+            "subjects": [{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}],
+            "roleRef": {"kind": "ClusterRole", "name": "view"},
+        }),
+    );
+    hooks().into_iter().chain([binding]).collect()
+}
+
+#[test]
+fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run_at_a_time() {
+    let hooks = with_cluster_binding();
     let refusal = arranged(&hooks, &TERMS, |_| Found::Missing).unwrap_err();
     assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
     assert!(refusal.message.contains("ClusterRoleBinding \"migrate\""), "{refusal}");
@@ -176,17 +190,25 @@ fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run
 }
 
 #[test]
+fn of_an_events_jobs_the_first_alone_borrows_what_has_no_namespace() {
+    let hooks = with_cluster_binding();
+    let terms = Terms { cluster_objects: &["ClusterRoleBinding/migrate".parse().unwrap()], ..TERMS };
+    let loans = arranged(&hooks, &terms, |_| Found::Missing).unwrap();
+    let step = |number| Some(Step { number, of: 2 });
+    let first = Staging::after([].iter(), loans.clone(), step(1));
+    assert_eq!(first.loans, loans);
+    let second = Staging::after([&first].into_iter(), loans, step(2));
+    assert_eq!(second.step, step(2));
+    assert_eq!(
+        names(&second.loans),
+        ["ServiceAccount/migrate", "ConfigMap/settings", "Role/migrate", "RoleBinding/migrate"],
+        "what has a namespace is each Job's own"
+    );
+}
+
+#[test]
 fn a_cluster_object_is_allowed_to_releases_of_one_namespace_or_of_any() {
-    let mut hooks = hooks();
-    hooks.push(object(
-        RBAC,
-        "ClusterRoleBinding",
-        json!({"name": "migrate"}),
-        json!({
-            "subjects": [{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}],
-            "roleRef": {"kind": "ClusterRole", "name": "view"},
-        }),
-    ));
+    let hooks = with_cluster_binding();
     for (text, is_allowed) in [
         ("ClusterRoleBinding/migrate", true),
         ("shop/ClusterRoleBinding/migrate", true),
@@ -244,18 +266,48 @@ fn other_namespaces_test_hooks_and_too_many_objects_are_refused() {
     assert!(refusal(&many, &TERMS).message.contains("more than the 64"));
 }
 
-#[test]
-fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_hooks_own_event_is_made() {
+/// The hooks, of a chart that has the config map once more: of these events, with this in it.
+fn with_another(events: &[&str], data: Value) -> Vec<Hook> {
     let mut hooks = hooks();
-    let mut other = hooks[2].clone();
-    other.events = vec!["post-install".to_owned()];
-    other.manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
-        "data": {"a": "of another event"}})
-    .into();
+    let mut other = object("v1", "ConfigMap", json!({"name": "settings"}), json!({"data": data}));
+    other.events = events.iter().map(|event| (*event).to_owned()).collect();
     hooks.insert(0, other);
-    let loans = arranged(&hooks, &TERMS, |_| Found::Missing).unwrap();
-    assert_eq!(loans.iter().filter(|loan| loan.object.kind == Kind::ConfigMap).count(), 1);
-    assert_eq!(loans[1].manifest["data"]["a"], "b");
+    hooks
+}
+
+#[test]
+fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_event_is_made() {
+    let made = |hooks: &[Hook], event| {
+        let loans = arranged(hooks, &Terms { event, ..TERMS }, |_| Found::Missing)?;
+        let mut maps = loans.into_iter().filter(|loan| loan.object.kind == Kind::ConfigMap);
+        let map = maps.next().unwrap();
+        assert_eq!(maps.next(), None);
+        Ok::<_, Refusal>(map.manifest["data"]["a"].as_str().unwrap().to_owned())
+    };
+    // The hook is of pre-upgrade alone.
+    assert_eq!(made(&with_another(&["post-install"], json!({"a": "c"})), None).unwrap(), "b");
+    assert_eq!(made(&with_another(&["pre-upgrade"], json!({"a": "b"})), None).unwrap(), "b");
+    for (event, advice) in [(None, "parameters.event"), (Some("pre-upgrade"), "once for an event")] {
+        let refusal = made(&with_another(&["pre-upgrade"], json!({"a": "c"})), event).unwrap_err();
+        assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
+        assert!(
+            refusal.message.contains("ConfigMap \"settings\"") && refusal.message.contains(advice),
+            "{refusal}"
+        );
+    }
+    // What the digest does not cover cannot stand in the way of what it does.
+    assert_eq!(made(&with_another(&["pre-upgrade", "test"], json!({"a": "c"})), None).unwrap(), "b");
+
+    let mut hooks = with_another(&["post-upgrade"], json!({"a": "c"}));
+    for hook in &mut hooks {
+        if hook.kind != "ConfigMap" {
+            hook.events = vec!["pre-upgrade".to_owned(), "post-upgrade".to_owned()];
+        }
+    }
+    assert_eq!(made(&hooks, Some("pre-upgrade")).unwrap(), "b");
+    assert_eq!(made(&hooks, Some("post-upgrade")).unwrap(), "c");
+    let refusal = made(&hooks, Some("pre-rollback")).unwrap_err();
+    assert!(refusal.message.contains("does not have it for the event \"pre-rollback\""), "{refusal}");
 }
 
 #[test]
@@ -291,7 +343,11 @@ fn nothing_is_made_that_gives_more_or_to_others_or_stays() {
     };
     for (hooks, terms, word) in [
         (hooks(), Terms { applier: Some("tenant"), ..TERMS }, "rights of the service account \"tenant\""),
-        (with(1, &|role| role.events = vec!["pre-rollback".into()]), TERMS, "other events than the hook's"),
+        (
+            with(1, &|role| role.events = vec!["pre-rollback".into()]),
+            TERMS,
+            "does not have it for the hook's events",
+        ),
         (
             with(0, &|binding| {
                 let others = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"},

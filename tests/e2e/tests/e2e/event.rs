@@ -145,7 +145,12 @@ fn what_one_hook_of_an_event_waits_for_all_wait_for() {
     let release = release("event-denied", GATE, "");
     let name = run(world, &release, json!({}));
     let operation = world.blocked(&release.namespace, &name, "DependencyMissing");
-    assert!(message(&operation, "Blocked").contains("ServiceAccount \"shop-c\""), "{operation:#}");
+    let message = message(&operation, "Blocked");
+    assert!(
+        message.starts_with("the hook \"shop-c\" (step 3/4): the hook's pod could not start"),
+        "{message}"
+    );
+    assert!(message.contains("ServiceAccount \"shop-c\""), "{message}");
     assert!(world.of_operation(&release.namespace, "jobs", &operation).is_empty());
 }
 

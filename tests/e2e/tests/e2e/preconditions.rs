@@ -353,8 +353,14 @@ fn what_the_hooks_pod_refers_to_must_be_there() {
         {"name": "one", "secret": {"secretName": "late"}},
         {"name": "two", "configMap": {"name": "later", "items": [{"key": "mode", "path": "mode"}]}},
         {"name": "three", "secret": {"secretName": "never", "optional": true}},
+        // The kubelet sets up no volume that no container mounts.
+        {"name": "four", "secret": {"secretName": "never"}},
     ]);
-    let values = json!({"hooks": {"needs": {"pod": {"volumes": volumes}, "script": "echo all there"}}});
+    let mounts: Vec<Value> =
+        ["one", "two", "three"].map(|name| json!({"name": name, "mountPath": format!("/{name}")})).into();
+    let hook = json!({"pod": {"volumes": volumes}, "container": {"volumeMounts": mounts},
+        "script": "cat /two/mode && echo all there"});
+    let values = json!({"hooks": {"needs": hook}});
     let release = world.release("needy", &world.namespace("needy", &[GATE]), &values);
     let namespace = &release.namespace;
     let name = world.operation(&release, "needs", json!({}));

@@ -69,7 +69,15 @@ impl Verdict {
         };
         let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
         let allowed = if cluster_objects { cluster_objects_of(&objects) } else { Vec::new() };
-        let verdict = match borrowed(hook, &members, &record.namespace, &allowed) {
+        let terms = Terms {
+            namespace: &record.namespace,
+            cluster_objects: &allowed,
+            uncovered: Uncovered::All,
+            applier: None,
+            event: selector.event,
+            job: None,
+        };
+        let verdict = match borrowed(hook, &members, &terms) {
             Err(why) => Verdict::Refused(why.to_owned()),
             Ok(borrowed) if borrowed.is_empty() => Verdict::AsItIs,
             Ok(borrowed) => {
@@ -98,31 +106,23 @@ fn cluster_objects_of(objects: &[ObjectRef]) -> Vec<ClusterObject> {
     named.filter_map(|object| ClusterObject::anywhere(object.kind, &object.name)).collect()
 }
 
-/// What a hookhost that is installed for the `allowed` objects makes of a closure, or why it does not, where Helm has left
-/// what it leaves.
-fn borrowed(
-    hook: &Hook,
-    members: &[Member<'_>],
-    namespace: &str,
-    allowed: &[ClusterObject],
-) -> Result<Vec<ObjectRef>, &'static str> {
+/// What hookhost makes of a closure under these terms, or why it does not, where Helm has left what it leaves.
+fn borrowed(hook: &Hook, members: &[Member<'_>], terms: &Terms<'_>) -> Result<Vec<ObjectRef>, &'static str> {
     describe(members).map_err(|error| error.reason().as_str())?;
     let is_left = |object: &ObjectRef| {
         members.iter().any(|member| ObjectRef::of(member) == *object && !is_deleted(member.hook))
     };
     let found = |object: &ObjectRef| if is_left(object) { Found::Kept } else { Found::Missing };
-    let terms =
-        Terms { namespace, cluster_objects: allowed, uncovered: Uncovered::All, applier: None, job: None };
-    let refusal = match arrange(hook, members, &terms, found) {
+    let refusal = match arrange(hook, members, terms, found) {
         Ok(loans) => return Ok(loans.into_iter().map(|loan| loan.object).collect()),
         Err(refusal) => refusal,
     };
     let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
     let is_barred = |object: &ObjectRef| {
-        let is_allowed = || allowed.iter().any(|one| one.allows(object, namespace));
+        let is_allowed = || terms.cluster_objects.iter().any(|one| one.allows(object, terms.namespace));
         !object.kind.is_namespaced() && !is_left(object) && !is_allowed()
     };
-    let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != namespace;
+    let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != terms.namespace;
     Err(if objects.iter().any(is_barred) {
         "closure has cluster-scoped objects"
     } else if objects.iter().any(is_far) {

@@ -133,7 +133,8 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         })?;
         let loans = loans(&operation, &request, hook, &hooks, is_verified)?;
         let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
-        runs.push(Run { request, staging: Staging { loans, step } });
+        let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
+        runs.push(Run { request, staging });
     }
     Ok(Inputs { policies: load(&policies)?, operation, runs, warnings })
 }
@@ -157,7 +158,9 @@ fn loans(
     let cluster_objects: Vec<ClusterObject> =
         closure.iter().filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name)).collect();
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
-    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, job: None };
+    let event = operation.parameters.event.as_deref();
+    let terms =
+        Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, event, job: None };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Terms, shares_event};
+use super::{Terms, events_of, is_of_event};
 use crate::closure::Member;
 use crate::hook::Hook;
 use crate::kind::Kind;
@@ -36,11 +36,11 @@ pub(super) fn check(
     if !is_object_name(&object.name) {
         return refuse("nobody could ask for it, or delete it, by that name. Give it another in the chart");
     }
-    if !shares_event(hook, member) {
-        return refuse(
-            "the chart has it for other events than the hook's, so Helm does not make it for this hook either. Give it the hook's \
-             events in the chart",
-        );
+    if !is_of_event(hook, member, terms) {
+        let events = events_of(terms);
+        return refuse(&format!(
+            "the chart does not have it for {events}, so Helm does not make it then either. Let the chart have it for {events}"
+        ));
     }
     match object.kind {
         Kind::Secret => {
