@@ -108,7 +108,8 @@ pub struct OperationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// What came out of it.
+    /// What came out of it: the hook, release and revision, the Job, the decision that allowed it, what was made for it and taken
+    /// back (closure), where all hooks of an event are run a row for each (hooks), completionTime and exitCode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::open_object")]
     pub outputs: Option<Map<String, Value>>,

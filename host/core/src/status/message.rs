@@ -7,12 +7,15 @@ use super::conditions::time;
 use super::read::{job_ref, text};
 use super::{CancelledBy, LOG_BYTES};
 use crate::outcome::{Culprit, clean, tail};
+use crate::text::shortlist;
 
 /// How often, while a Job runs, its status tells of a newer pod or of a pod that cannot start. Each is one write to the API
 /// server, so that a run of many retries costs no more than a bounded number; the result tells of the last pod anyway.
 pub const NOTICES: usize = 2;
 /// Bytes of one notice.
 const NOTICE_BYTES: usize = 1024;
+/// Objects that a message names; the outputs have them all.
+const MAX_NAMED: usize = 8;
 /// Bytes of a name in a message: Kubernetes' longest.
 const NAME_BYTES: usize = 253;
 
@@ -144,6 +147,12 @@ pub(super) fn accepted(status: &Value) -> String {
         message.push_str(&format!(", as step {step} of its hooks of {event}"));
     }
     message.push('.');
+    let made = outputs.get("closure").and_then(Value::as_array).into_iter().flatten();
+    let made: Vec<String> = made.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
+    if !made.is_empty() {
+        message
+            .push_str(&format!(" For it hookhost has made, and takes back: {}.", shortlist(made, MAX_NAMED)));
+    }
     message
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
 use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK, Step};
+use crate::loan::Borrowed;
 use crate::outcome::{Outcome, entry};
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
@@ -23,6 +24,8 @@ pub struct Run {
     pub revision: Option<u32>,
     /// The decision as the Job keeps it; null where it does not.
     pub decision: Value,
+    /// What the Job borrows, as "Kind/name"; at most [`MAX_LOANS`](crate::loan::MAX_LOANS).
+    pub closure: Vec<String>,
     /// When the Job controller began.
     pub started: Option<Timestamp>,
     /// Where all hooks of an event are run: which of them this is, and how it stands with each.
@@ -116,6 +119,7 @@ impl Run {
             .unwrap_or_default();
         // A hook's name that is no label value is whole in the annotation only.
         let hook = entry(job, "annotations", SOURCE_HOOK).or_else(|| entry(job, "labels", SOURCE_HOOK));
+        let borrowed = Borrowed::from_job(job).map(|borrowed| borrowed.objects).unwrap_or_default();
         let revision = decision.pointer("/release/revision").and_then(Value::as_u64);
         Some(Run {
             job_name: text(job, "/metadata/name").filter(|name| !name.is_empty())?,
@@ -123,6 +127,7 @@ impl Run {
             hook: hook.unwrap_or_default().to_owned(),
             release: text(&decision, "/release/name").unwrap_or_default(),
             revision: revision.and_then(|revision| u32::try_from(revision).ok()),
+            closure: borrowed.iter().map(|object| format!("{}/{}", object.kind, object.name)).collect(),
             started: text(job, "/status/startTime").and_then(|time| time.parse().ok()),
             decision,
             steps: None,

@@ -192,6 +192,12 @@ impl Draft {
             if let Some(revision) = run.revision {
                 self.output("revision", json!(revision));
             }
+            if !run.closure.is_empty() {
+                self.output("closure", json!(run.closure));
+            } else if let Some(outputs) = self.status.get_mut("outputs").and_then(Value::as_object_mut) {
+                // Of the step before.
+                outputs.remove("closure");
+            }
             if let Some(Steps { event, step, rows }) = &run.steps {
                 self.output("event", json!(event));
                 self.output("step", json!(step.to_string()));

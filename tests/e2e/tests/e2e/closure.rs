@@ -132,7 +132,11 @@ fn a_hook_has_its_account_and_rights_while_it_runs_and_nobody_has_them_before_or
         assert!(object["metadata"]["annotations"].get("helm.sh/hook").is_none(), "{object:#}");
     }
     world.go(namespace, &pod);
-    world.phase(namespace, &name, "Succeeded");
+    let operation = world.phase(namespace, &name, "Succeeded");
+    let told = ["ServiceAccount/shop-owns", "ConfigMap/shop-owns", "Role/shop-owns", "RoleBinding/shop-owns"];
+    assert_eq!(operation["status"]["outputs"]["closure"], json!(told));
+    let accepted = message(&operation, "Accepted");
+    assert!(accepted.contains("takes back: ServiceAccount/shop-owns, ConfigMap/shop-owns"), "{accepted}");
     all_gone(world, namespace, "owns");
     assert!(!can(namespace, "owns", "patch", "deployments.apps"));
 

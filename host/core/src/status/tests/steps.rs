@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clone::Step;
+use crate::loan::CLOSURE;
 
 fn step(number: usize, name: &str, outcomes: [&Outcome; 2]) -> Run {
     let hooks = ["first", "second"];
@@ -49,6 +50,32 @@ fn each_step_is_accepted_and_has_its_row_and_the_last_ends_the_operation() {
     let update = next(&update.status, &ended, Some(&second), 1, at("10:00:09")).unwrap();
     assert_eq!(update.status["phase"], "Succeeded");
     assert_eq!(update.status["outputs"]["hooks"][1]["exitCode"], 0);
+}
+
+#[test]
+fn what_a_job_borrows_is_told_as_long_as_it_is_that_jobs_turn() {
+    let object = |kind: &str| json!({"kind": kind, "namespace": "shop", "name": "migrate"});
+    let borrowed = json!({"objects": [object("ServiceAccount"), object("Role"), object("Node")]});
+    assert_eq!(borrowing(&borrowed).closure, [""; 0], "what hookhost never lends");
+    let borrowed = json!({"objects": [object("ServiceAccount"), object("Role")]});
+    let first = borrowing(&borrowed);
+    let runs = || State::of(Outcome::Running { pod: pod("a"), waiting: None }, String::new());
+    let update = next(&json!({}), &runs(), Some(&first), 1, at("10:00:00")).unwrap();
+    assert_eq!(update.status["outputs"]["closure"], json!(["ServiceAccount/migrate", "Role/migrate"]));
+    let says = "For it hookhost has made, and takes back: ServiceAccount/migrate and Role/migrate.";
+    assert!(message(&update.status, "Accepted").ends_with(says), "{:#}", update.status);
+    assert_eq!(next(&update.status, &runs(), Some(&first), 1, at("10:00:01")), None, "told once");
+
+    let second = Run { job_name: "run-2".into(), closure: Vec::new(), ..first };
+    let update = next(&update.status, &runs(), Some(&second), 1, at("10:00:02")).unwrap();
+    assert_eq!(update.status["outputs"].get("closure"), None);
+    assert!(!message(&update.status, "Accepted").contains("hookhost has made"), "{:#}", update.status);
+}
+
+fn borrowing(borrowed: &Value) -> Run {
+    let mut job = job();
+    job["metadata"]["annotations"][CLOSURE] = json!(borrowed.to_string());
+    Run::of(&job).unwrap()
 }
 
 #[test]
