@@ -76,8 +76,9 @@ impl Writes {
             Ok(created) => Ok(Created::New(Box::new(created))),
             Err(client::Error::AlreadyExists { .. }) => Ok(Created::Taken),
             Err(client::Error::Rejected { message, .. }) => Ok(Created::Refused { message, is_final: true }),
-            // A quota may have room later, a webhook may be told better; a missing RBAC rule may be added.
-            Err(client::Error::Forbidden { message, .. }) => {
+            // A quota may have room later, a webhook may be told better; a missing RBAC rule may be added, and so may the role
+            // of a binding, which is not found.
+            Err(client::Error::Forbidden { message, .. } | client::Error::NotFound { message, .. }) => {
                 Ok(Created::Refused { message, is_final: false })
             }
             Err(error) => Err(error.into()),

@@ -69,7 +69,11 @@ pub fn closure<'a>(
     let account = (Kind::ServiceAccount, namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
     if let Some(spec) = workload.pod_spec() {
-        dependency::each(spec, |named| wanted.push((named.kind, namespace, named.name)));
+        dependency::each(spec, |named| {
+            if named.is_used {
+                wanted.push((named.kind, namespace, named.name));
+            }
+        });
     }
     for hook in index.get(account) {
         let names =

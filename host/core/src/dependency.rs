@@ -42,6 +42,8 @@ pub struct Reference {
     pub name: String,
     /// Whether the pod starts without it, wherever it refers to it.
     pub optional: bool,
+    /// Whether images are pulled with it: the pod starts without it only where its node has them already.
+    pub pulls: bool,
     /// Where it is referred to first; where it is needed, if it is needed anywhere.
     pub from: String,
     /// Keys that a Secret or config map must have, each with where it is referred to first; at most [`MAX_KEYS`].
@@ -84,31 +86,35 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
     let workload = Workload::of(manifest);
     let base = if workload.is_pod() { "spec" } else { "spec.template.spec" };
     let mut found: BTreeMap<(Kind, &str), Reference> = BTreeMap::new();
-    let mut add = |kind: Kind, name, optional: bool, from: &dyn fmt::Display, key: Option<&str>| {
-        let known = found.len();
-        let from = || format!("{base}.{from}");
-        let reference = match found.entry((kind, name)) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(_) if known == MAX_REFERENCES => return,
-            Entry::Vacant(free) => free.insert(Reference {
-                kind,
-                name: name.to_owned(),
-                optional,
-                from: from(),
-                keys: BTreeMap::new(),
-            }),
+    let mut add =
+        |kind: Kind, name, How { optional, pulls }: How, from: &dyn fmt::Display, key: Option<&str>| {
+            let known = found.len();
+            let from = || format!("{base}.{from}");
+            let reference = match found.entry((kind, name)) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(_) if known == MAX_REFERENCES => return,
+                Entry::Vacant(free) => free.insert(Reference {
+                    kind,
+                    name: name.to_owned(),
+                    optional,
+                    pulls,
+                    from: from(),
+                    keys: BTreeMap::new(),
+                }),
+            };
+            reference.pulls |= pulls;
+            // Needed in one place is needed.
+            if reference.optional && !optional {
+                (reference.optional, reference.from) = (false, from());
+            }
+            if let Some(key) = key.filter(|_| !optional && reference.keys.len() < MAX_KEYS) {
+                reference.keys.entry(key.to_owned()).or_insert_with(from);
+            }
         };
-        // Needed in one place is needed.
-        if reference.optional && !optional {
-            (reference.optional, reference.from) = (false, from());
-        }
-        if let Some(key) = key.filter(|_| !optional && reference.keys.len() < MAX_KEYS) {
-            reference.keys.entry(key.to_owned()).or_insert_with(from);
-        }
-    };
-    add(Kind::ServiceAccount, workload.service_account(), false, &"serviceAccountName", None);
+    let how = How { optional: false, pulls: false };
+    add(Kind::ServiceAccount, workload.service_account(), how, &"serviceAccountName", None);
     if let Some(spec) = workload.pod_spec() {
-        each(spec, |Named { kind, name, key, optional, place }| add(kind, name, optional, &place, key));
+        each(spec, |Named { kind, name, key, how, place, .. }| add(kind, name, how, &place, key));
     }
     found.into_values().collect()
 }
@@ -222,8 +228,17 @@ pub(crate) struct Named<'v> {
     pub(crate) name: &'v str,
     /// The key of it that is used; none where all are, or it has none.
     key: Option<&'v str>,
-    optional: bool,
+    how: How,
+    /// Whether anything of the pod has it, or waits for it: not a volume that no container mounts.
+    pub(crate) is_used: bool,
     place: Place,
+}
+
+/// How a pod refers to an object.
+#[derive(Clone, Copy)]
+struct How {
+    optional: bool,
+    pulls: bool,
 }
 
 /// Where in a pod's spec something is: `containers[1].env[0].valueFrom.secretKeyRef.name`.
@@ -284,10 +299,18 @@ pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named
         for (kind, field) in fields {
             if let Some(name) = at(value, field).and_then(Value::as_str).filter(|name| !name.is_empty()) {
                 // The kubelet passes over what is not used; the scheduler does not pass over a claim.
-                let is_passed_over = !is_used && *kind != Kind::PersistentVolumeClaim;
-                let optional = is_passed_over || is_optional(value, field);
+                let is_used = is_used || *kind == Kind::PersistentVolumeClaim;
+                let pulls = outer.0 == PULL_SECRETS;
+                let how = How { optional: pulls || !is_used || is_optional(value, field), pulls };
                 let mut named = |key| {
-                    visit(Named { kind: *kind, name, key, optional, place: Place { outer, inner, field } })
+                    visit(Named {
+                        kind: *kind,
+                        name,
+                        key,
+                        how,
+                        is_used,
+                        place: Place { outer, inner, field },
+                    })
                 };
                 let source = beside(value, field);
                 let key = source.and_then(|source| source.get("key")).and_then(Value::as_str);
@@ -300,7 +323,7 @@ pub(crate) fn each<'v>(spec: &'v Map<String, Value>, mut visit: impl FnMut(Named
         }
     };
     for (outer, secret) in items(spec.get(PULL_SECRETS), PULL_SECRETS) {
-        names(secret, outer, None, PULL_SECRET, false);
+        names(secret, outer, None, PULL_SECRET, true);
     }
     let mounted = mounted(spec);
     for (outer, volume) in items(spec.get("volumes"), "volumes") {

@@ -19,6 +19,7 @@ mod runnable;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use find::canonical_event;
 pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
 pub use list::{StoredHook, list};
 pub use runnable::{NotRunnable, check};

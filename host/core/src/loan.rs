@@ -15,7 +15,7 @@ mod cluster_object;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{Terms, Uncovered, arrange};
+pub use arrange::{Terms, Uncovered, arrange, needed};
 pub use cluster_object::{ClusterObject, NoClusterObject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ use crate::kind::Kind;
 use crate::name::is_object_name;
 use crate::outcome::entry;
 use crate::text::hex;
-use crate::workload::at;
+use crate::workload::{at, entries};
 
 /// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
 pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
@@ -96,11 +96,11 @@ impl Loan {
         let object = ObjectRef::of(member);
         let mut manifest = member.hook.manifest.as_object().cloned().unwrap_or_default();
         manifest.remove("status");
-        let entries = |field: &str| {
-            let entries = member.hook.manifest.pointer(&format!("/metadata/{field}"));
-            entries.and_then(Value::as_object).cloned().unwrap_or_default()
+        // As Kubernetes reads them: a null is an empty text.
+        let texts = |path: &str| -> Map<String, Value> {
+            entries(&member.hook.manifest, path).into_iter().map(|(key, text)| (key, text.into())).collect()
         };
-        let (mut labels, mut annotations) = (entries("labels"), entries("annotations"));
+        let (mut labels, mut annotations) = (texts("metadata.labels"), texts("metadata.annotations"));
         without_foreign_keys(&mut labels, &mut annotations);
         // Nor may the chart say that it is a loan.
         for map in [&mut labels, &mut annotations] {

@@ -2,6 +2,7 @@
 //! is made. Else the pod would wait in ContainerCreating without a word, or start without its rights.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,7 +10,7 @@ use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::{Found, Loan, ObjectRef, Terms, Uncovered, arrange};
+use hookhost_core::loan::{Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, needed};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
@@ -44,8 +45,8 @@ pub(super) struct Needing<'a> {
     pub(super) applier: Option<&'a str>,
     /// Which of an event's hooks it is.
     pub(super) step: Option<Step>,
-    /// Its Job, where one was made.
-    pub(super) made: Option<&'a Job>,
+    /// The Operation's Jobs, where some were made.
+    pub(super) made: &'a [Arc<Job>],
 }
 
 impl Context {
@@ -55,7 +56,9 @@ impl Context {
             needing;
         let namespace = request.release.namespace.as_str();
         let workload = Workload::of(&hook.manifest);
+        let event = operation.parameters.event.as_deref();
         let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
+        let closure = needed(hook, &closure, event);
         let lending =
             if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
         let (existing, found) = futures::try_join!(
@@ -80,24 +83,33 @@ impl Context {
             .filter(|(reference, _)| !is_absent(reference))
             .flat_map(|(reference, keys)| reference.lacks(|key| keys.contains(key)))
             .collect();
-        if let Some(refusal) = dependency::refuse_keys(&lacking).filter(|_| missing.is_empty()) {
+        let refusal = if lending == Lending::On {
+            let others: Vec<&Reference> = missing.into_iter().filter(|one| !is_absent(one)).collect();
+            dependency::refuse(&others, &[], &lending, *step)
+        } else {
+            // Where nothing can be made, what the pod starts without is done without.
+            let is_optional = |object: &ObjectRef| {
+                let is_it = |one: &Reference| object.kind == one.kind && object.name == one.name;
+                references.iter().any(|one| is_it(one) && one.optional && !one.pulls)
+            };
+            let absent: Vec<ObjectRef> =
+                absent.iter().filter(|object| !is_optional(object)).cloned().collect();
+            dependency::refuse(&missing, &absent, &lending, *step)
+        };
+        if let Some(refusal) = refusal.or_else(|| dependency::refuse_keys(&lacking)) {
             return Err(refusal.into());
         }
         if lending != Lending::On {
-            return dependency::refuse(&missing, &absent, &lending, *step)
-                .map_or(Ok(Vec::new()), |refusal| Err(refusal.into()));
+            return Ok(Vec::new());
         }
-        let others: Vec<&Reference> = missing.into_iter().filter(|one| !is_absent(one)).collect();
-        if let Some(refusal) = dependency::refuse(&others, &[], &lending, *step) {
-            return Err(refusal.into());
-        }
+        let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
         let terms = Terms {
             namespace,
             cluster_objects: &self.config.cluster_objects,
             uncovered: *uncovered,
             applier: *applier,
-            event: operation.parameters.event.as_deref(),
-            job: made.map(Job::id),
+            event,
+            jobs: &made,
         };
         let loans =
             arrange(hook, &closure, &terms, |object| found.get(object).cloned().unwrap_or(Found::Kept))?;

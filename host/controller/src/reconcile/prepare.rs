@@ -180,7 +180,7 @@ impl Context {
                     },
                     applier: location.applier.as_deref(),
                     step,
-                    made: made.iter().find(|job| job.step == step).map(AsRef::as_ref),
+                    made,
                 };
                 let loans = self.needs(&needing, ahead).await?;
                 self.remember(subject, operation, &location, &record.namespace, &references);

@@ -48,10 +48,11 @@ fn everything_that_the_pod_names_is_found() {
         "imagePullSecrets": [{"name": "pull"}],
         "initContainers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "env"}}},
             {"valueFrom": {"configMapKeyRef": {"name": "env"}}}]}],
-        "containers": [{"envFrom": [{"secretRef": {"name": "env-from"}}, {"configMapRef": {"name": "env-from"}}]}],
-        "volumes": [{"secret": {"secretName": "volume"}}, {"configMap": {"name": "volume"}},
-            {"persistentVolumeClaim": {"claimName": "claim"}},
-            {"projected": {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "projected"}}]}}],
+        "containers": [{"envFrom": [{"secretRef": {"name": "env-from"}}, {"configMapRef": {"name": "env-from"}}],
+            "volumeMounts": [{"name": "s"}, {"name": "c"}, {"name": "p"}]}],
+        "volumes": [{"name": "s", "secret": {"secretName": "volume"}}, {"name": "c", "configMap": {"name": "volume"}},
+            {"persistentVolumeClaim": {"claimName": "claim"}}, {"name": "n", "configMap": {"name": "unused"}},
+            {"name": "p", "projected": {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "projected"}}]}}],
     });
     let expected = [
         "ServiceAccount/migrate",

@@ -133,6 +133,16 @@ fn a_pod_hook_is_read_like_a_jobs_pod() {
 }
 
 #[test]
+fn images_are_pulled_with_some_that_the_pod_would_start_without() {
+    let pulls: Vec<(String, bool)> = references(&job(pod()))
+        .into_iter()
+        .filter(|reference| reference.pulls)
+        .map(|reference| (reference.name, reference.optional))
+        .collect();
+    assert_eq!(pulls, [("registry".to_owned(), true)]);
+}
+
+#[test]
 fn a_pod_that_names_nothing_runs_as_the_default_account() {
     let references = references(&job(json!({"containers": [{"image": "i"}]})));
     assert_eq!(references.len(), 1);

@@ -37,7 +37,7 @@ fn ends_with_path(path: &str, end: &str) -> bool {
 }
 
 /// Helm records the event "test-success" as "test".
-pub(super) fn canonical_event(event: &str) -> &str {
+pub(crate) fn canonical_event(event: &str) -> &str {
     if event == "test-success" { "test" } else { event }
 }
 

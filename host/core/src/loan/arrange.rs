@@ -2,6 +2,8 @@
 
 mod one;
 
+use serde_json::Value;
+
 use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
 use crate::hook::Hook;
@@ -10,6 +12,7 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::snapshot;
 use crate::text::{quote, shortlist};
+use crate::workload::at;
 
 /// Objects that a message names.
 const MAX_NAMED: usize = 8;
@@ -31,8 +34,8 @@ pub struct Terms<'a> {
     /// The event that the Operation says, where it does: only what the chart has for it is lent. Else what it has for any event
     /// of the hook.
     pub event: Option<&'a str>,
-    /// The Job, where it was made before.
-    pub job: Option<JobId<'a>>,
+    /// The run's Jobs, where they were made before: for an event, those of all steps.
+    pub jobs: &'a [JobId<'a>],
 }
 
 /// Which hooks may be lent that no digest of Flux covers.
@@ -54,15 +57,19 @@ pub fn arrange<'a>(
     terms: &Terms<'_>,
     found: impl Fn(&ObjectRef) -> Found,
 ) -> Result<Vec<Loan>, Refusal> {
-    let members = one_of_each(hook, closure, terms);
-    let far: Vec<_> =
-        members.iter().filter(|one| one.kind.is_namespaced() && one.namespace != terms.namespace).collect();
-    if !far.is_empty() {
-        let far = far.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace)));
+    let closure = &needed(hook, closure, terms.event)[..];
+    let (members, far): (Vec<_>, Vec<_>) = one_of_each(hook, closure, terms)
+        .into_iter()
+        .partition(|one| !one.kind.is_namespaced() || one.namespace == terms.namespace);
+    // What Helm leaves there is taken to be there, as it is where nothing is lent.
+    let gone: Vec<_> = far.iter().filter(|one| is_deleted_by_helm(one.hook)).collect();
+    if !gone.is_empty() {
+        let far = gone.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace)));
         let far = shortlist(far, MAX_NAMED);
         let message = format!(
-            "hookhost does not make what the hook needs in other namespaces than the release's: {far}. Run it without \
-             parameters.closure where these objects exist, or move them into the release proper"
+            "hookhost does not make what the hook needs and Helm has deleted in other namespaces than the release's: {far}. Where \
+             these objects exist, run it with nothing made for it (neither parameters.closure nor a HookPolicy that says closure: \
+             Allow); or move them into the release proper"
         );
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
@@ -97,7 +104,7 @@ pub fn arrange<'a>(
 /// Whether what is lent to another run can be lent to this one too.
 fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusal> {
     let Found::Lent { content, holder, .. } = found else { return Ok(()) };
-    let is_own = terms.job.is_some_and(|job| found.is_lent_to(loan.object.kind, &job));
+    let is_own = terms.jobs.iter().any(|job| found.is_lent_to(loan.object.kind, job));
     let why = if is_own || (loan.object.kind.is_namespaced() && *content == loan.content) {
         return Ok(());
     } else if loan.object.kind.is_namespaced() {
@@ -162,6 +169,29 @@ fn check(
     Ok(())
 }
 
+/// What of a closure the hook does its work with. A binding for other events gives the hook its rights in those only, and nobody
+/// misses it now, nor the role that nothing else binds.
+pub fn needed<'a>(hook: &Hook, closure: &[Member<'a>], event: Option<&str>) -> Vec<Member<'a>> {
+    let is_binding = |one: &Member<'_>| matches!(one.kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
+    let bindings: Vec<&Member<'_>> =
+        closure.iter().filter(|one| is_binding(one) && is_of_event(hook, one, event)).collect();
+    let is_bound = |role: &Member<'_>| {
+        bindings.iter().any(|binding| {
+            let text = |path| at(&binding.hook.manifest, path).and_then(Value::as_str);
+            text("roleRef.kind") == Some(role.kind.as_str()) && text("roleRef.name") == Some(&role.hook.name)
+        })
+    };
+    let is_needed = |one: &&Member<'_>| {
+        !one.kind.is_rbac() || is_of_event(hook, one, event) || (!is_binding(one) && is_bound(one))
+    };
+    closure.iter().filter(is_needed).copied().collect()
+}
+
+/// Whether Helm itself deletes the hook when its event is over.
+fn is_deleted_by_helm(hook: &Hook) -> bool {
+    hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
+}
+
 /// Each object once. A chart may have it once for each event: then as it is made for the event that runs.
 fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Vec<Member<'a>> {
     let mut members: Vec<Member<'a>> = Vec::new();
@@ -178,7 +208,7 @@ fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Ve
 /// How well an object fits the run, of several with its name. What the digest covers goes before what it does not: that could
 /// have been made to take its place.
 fn rank(hook: &Hook, member: &Member<'_>, terms: &Terms<'_>) -> (bool, bool) {
-    (is_of_event(hook, member, terms), snapshot::is_covered(member.hook))
+    (is_of_event(hook, member, terms.event), snapshot::is_covered(member.hook))
 }
 
 /// Whether the chart has each loan once, or the same each time: of two that differ, hookhost does not guess.
@@ -212,10 +242,10 @@ fn check_only(
 }
 
 /// Whether Helm makes it for the event that runs; where that is not known, for one of those for which Helm runs the hook.
-fn is_of_event(hook: &Hook, member: &Member<'_>, terms: &Terms<'_>) -> bool {
-    let is_meant = |event: &String| match terms.event {
-        Some(only) => event == only,
-        None => hook.events.contains(event),
+fn is_of_event(hook: &Hook, member: &Member<'_>, event: Option<&str>) -> bool {
+    let is_meant = |of: &String| match event {
+        Some(only) => of == only,
+        None => hook.events.contains(of),
     };
     member.hook.events.iter().any(is_meant)
 }

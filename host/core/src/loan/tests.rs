@@ -59,7 +59,7 @@ const TERMS: Terms<'static> = Terms {
     uncovered: Uncovered::None,
     applier: None,
     event: None,
-    job: None,
+    jobs: &[],
 };
 
 fn arranged(
@@ -186,7 +186,14 @@ fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run
     let refusal = arranged(&hooks, &terms, found).unwrap_err();
     assert_eq!(refusal.reason, Reason::ConflictingOperation);
     assert!(refusal.message.contains("shop/run/u"), "{refusal}");
-    assert_eq!(arranged(&hooks, &Terms { job: Some(job), ..terms }, found).unwrap(), loans, "its own");
+    let later = JobId { name: "run-2", uid: "v", ..job };
+    let jobs = [job, later];
+    assert_eq!(
+        arranged(&hooks, &Terms { jobs: &jobs, ..terms }, found).unwrap(),
+        loans,
+        "its own, for any step"
+    );
+    assert!(arranged(&hooks, &Terms { jobs: &jobs[1..], ..terms }, found).is_err());
 }
 
 #[test]
@@ -247,6 +254,11 @@ fn other_namespaces_test_hooks_and_too_many_objects_are_refused() {
         json!({"name": "far", "namespace": "kube-system"}),
         json!({"subjects": subjects, "roleRef": {"kind": "Role", "name": "far"}}),
     ));
+    let near = arranged(&hooks(), &TERMS, |_| Found::Missing);
+    assert_eq!(arranged(&far, &TERMS, |_| Found::Missing), near, "Helm leaves it");
+    if let Some(far) = far.last_mut() {
+        far.delete_policies = vec!["hook-succeeded".to_owned()];
+    }
     let refused = refusal(&far, &TERMS);
     assert_eq!((refused.reason, refused.then), (Reason::ClosureRefused, Then::Fail));
     assert!(refused.message.contains("RoleBinding \"far\" in \"kube-system\""), "{refused}");
@@ -308,6 +320,54 @@ fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_event_is_ma
     assert_eq!(made(&hooks, Some("post-upgrade")).unwrap(), "c");
     let refusal = made(&hooks, Some("pre-rollback")).unwrap_err();
     assert!(refusal.message.contains("does not have it for the event \"pre-rollback\""), "{refusal}");
+}
+
+#[test]
+fn a_binding_for_another_event_is_not_missed_nor_the_role_that_only_it_binds() {
+    let near = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let mut hooks = hooks();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate"}]);
+    let role_ref = json!({"kind": "Role", "name": "purge"});
+    let mut others = vec![
+        object(
+            RBAC,
+            "RoleBinding",
+            json!({"name": "purge"}),
+            json!({"subjects": subjects, "roleRef": role_ref}),
+        ),
+        object(RBAC, "Role", json!({"name": "purge"}), json!({"rules": []})),
+    ];
+    for other in &mut others {
+        other.events = vec!["pre-delete".to_owned()];
+    }
+    hooks.extend(others);
+    assert_eq!(arranged(&hooks, &TERMS, |_| Found::Missing).unwrap(), near);
+}
+
+#[test]
+fn labels_are_lent_as_kubernetes_reads_them_but_give_nobody_else_a_roles_rights() {
+    let role = |labels: Value| {
+        let metadata = json!({"name": "wide", "labels": labels, "annotations": {"owner": null}});
+        let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
+        let role_ref = json!({"kind": "ClusterRole", "name": "wide"});
+        let binding = json!({"subjects": subjects, "roleRef": role_ref});
+        let hooks = [
+            object(RBAC, "RoleBinding", json!({"name": "wide"}), binding),
+            object(RBAC, "ClusterRole", metadata, json!({"rules": []})),
+        ];
+        let allowed = ["ClusterRole/wide".parse().unwrap()];
+        arranged(&hooks, &Terms { cluster_objects: &allowed, ..TERMS }, |_| Found::Missing)
+    };
+    let loans = role(json!({"tier": null, "weight": 3})).unwrap();
+    let role_lent = loans.iter().find(|loan| loan.object.kind == Kind::ClusterRole).unwrap();
+    let metadata = &role_lent.manifest["metadata"];
+    assert_eq!((&metadata["labels"]["tier"], &metadata["labels"]["weight"]), (&json!(""), &json!("3")));
+    assert_eq!(metadata["annotations"]["owner"], "");
+    for label in ["rbac.authorization.k8s.io/aggregate-to-view", "monitoring.example/aggregate-to-metrics"] {
+        let refusal = role(json!({label: "true"})).unwrap_err();
+        assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
+        assert!(refusal.message.contains(label), "{refusal}");
+    }
 }
 
 #[test]
@@ -374,12 +434,14 @@ fn nothing_is_made_that_gives_more_or_to_others_or_stays() {
 }
 
 /// The closure of a pod that mounts this.
-fn mounting(volume: Value, helper: Hook) -> Result<Vec<Loan>, Refusal> {
+fn mounting(mut volume: Value, helper: Hook) -> Result<Vec<Loan>, Refusal> {
+    volume["name"] = json!("v");
+    let container = json!({"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
     let pod = object(
         "v1",
         "Pod",
         json!({"name": "p"}),
-        json!({"spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [volume]}}),
+        json!({"spec": {"containers": [container], "volumes": [volume]}}),
     );
     let hooks = [helper];
     let closure = closure(Workload::of(&pod.manifest), "shop", &hooks).unwrap();

@@ -9,6 +9,7 @@ use super::{
     API_VERSION, Approvals, ENGINE, KIND, Operation, OperationError, OperationType, Parameters, Problem,
     TargetRef, limits,
 };
+use crate::hook::canonical_event;
 use crate::name;
 use crate::request::{self, Numbers};
 use crate::text::quote;
@@ -374,8 +375,8 @@ impl Reader {
         Parameters {
             hook_name: self.hook_name(map),
             hook_kind: self.one_of(map, "hookKind", &["Job", "Pod"]),
-            hook_path: self.text(map, BASE, "hookPath"),
-            event: self.one_of(map, "event", &EVENTS),
+            hook_path: self.text(map, BASE, "hookPath").filter(|path| !path.is_empty()),
+            event: self.one_of(map, "event", &EVENTS).map(|event| canonical_event(&event).to_owned()),
             numbers: Numbers {
                 active_deadline_seconds: self.number(map, "activeDeadlineSeconds").map(i64::from),
                 backoff_limit: self.number(map, "backoffLimit"),

@@ -210,6 +210,9 @@ fn without_a_hooks_name_all_hooks_of_the_event_are_meant() {
     };
     let operation = with(json!({"event": "post-upgrade", "backoffLimit": 0})).unwrap();
     assert_eq!(operation.parameters.whole_event(), Some("post-upgrade"));
+    let pathless = with(json!({"event": "post-upgrade", "hookPath": ""})).unwrap();
+    assert_eq!(pathless.parameters.whole_event(), Some("post-upgrade"), "an empty path is none");
+    assert_eq!(with(json!({"event": "test-success"})).unwrap().parameters.event.as_deref(), Some("test"));
     let named = with(json!({"event": "post-upgrade", "hookName": "migrate"})).unwrap();
     assert_eq!(named.parameters.whole_event(), None);
     let wrong = |parameters| with(parameters).unwrap_err().to_string();

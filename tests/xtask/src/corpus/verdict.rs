@@ -75,7 +75,7 @@ impl Verdict {
             uncovered: Uncovered::All,
             applier: None,
             event: selector.event,
-            job: None,
+            jobs: &[],
         };
         let verdict = match borrowed(hook, &members, &terms) {
             Err(why) => Verdict::Refused(why.to_owned()),

@@ -160,7 +160,7 @@ fn loans(
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
     let event = operation.parameters.event.as_deref();
     let terms =
-        Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, event, job: None };
+        Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, event, jobs: &[] };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }

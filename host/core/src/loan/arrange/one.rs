@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Terms, events_of, is_of_event};
+use super::{Terms, events_of, is_deleted_by_helm, is_of_event};
 use crate::closure::Member;
 use crate::hook::Hook;
 use crate::kind::Kind;
@@ -14,6 +14,7 @@ use crate::name::is_object_name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::quote;
+use crate::workload::entries;
 
 /// Types of Secrets that are more than data: Kubernetes fills the first with an account's token, and lets in who has the
 /// second; the third is a release's record.
@@ -36,7 +37,7 @@ pub(super) fn check(
     if !is_object_name(&object.name) {
         return refuse("nobody could ask for it, or delete it, by that name. Give it another in the chart");
     }
-    if !is_of_event(hook, member, terms) {
+    if !is_of_event(hook, member, terms.event) {
         let events = events_of(terms);
         return refuse(&format!(
             "the chart does not have it for {events}, so Helm does not make it then either. Let the chart have it for {events}"
@@ -78,6 +79,15 @@ fn rights(
     terms: &Terms<'_>,
     refuse: impl Fn(&str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
+    if loan.object.kind == Kind::ClusterRole
+        && let Some(label) =
+            entries(&loan.manifest, "metadata.labels").into_keys().find(|key| is_aggregated(key))
+    {
+        return refuse(&format!(
+            "by its label {label} its rights are added to those of another role, and so given to everybody who has that. Leave the \
+             label away in the chart"
+        ));
+    }
     if !matches!(loan.object.kind, Kind::RoleBinding | Kind::ClusterRoleBinding) {
         return Ok(());
     }
@@ -109,9 +119,10 @@ fn rights(
     Ok(())
 }
 
-/// Whether Helm itself deletes the hook when its event is over.
-fn is_deleted_by_helm(hook: &Hook) -> bool {
-    hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
+/// Whether roles commonly collect others by such a label: Kubernetes' own do by `rbac.authorization.k8s.io/aggregate-to-view` and
+/// its like, and operators' roles by their like.
+fn is_aggregated(label: &str) -> bool {
+    label.rsplit('/').next().is_some_and(|name| name.starts_with("aggregate-to-"))
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
