@@ -3,7 +3,9 @@
 //! Each step can be done again: a restart makes what is still missing, and takes back what is still there. What is not lent to
 //! the Job by its own words (owner or holder) is never changed.
 
-use futures::future::try_join_all;
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef};
 use hookhost_core::refusal::Refusal;
@@ -20,6 +22,9 @@ use crate::write::{Created, Writes};
 
 /// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
 const A_MOMENT: u32 = 1;
+
+/// Objects that are asked about at once: an event may borrow some hundred.
+const AT_ONCE: usize = 8;
 
 /// Annotation on a Job that was running when hookhost was uninstalled: a hookhost that is installed again takes back what it
 /// borrows.
@@ -50,15 +55,22 @@ impl Lender {
     /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
     /// what they do not have, unless they may `escalate` and `bind`.
     pub(crate) async fn rehearse(&self, loans: &[Loan]) -> Result<Result<(), Refusal>> {
-        let asked = loans.iter().filter(|loan| can_be_rehearsed(loan, loans));
-        let answers = try_join_all(asked.map(async |loan| {
-            match self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await? {
-                // Webhooks that cannot be asked without being meant refuse this in their own way, so only RBAC's word counts.
-                created @ Created::Refused { is_final: false, .. } => Ok(refusal(&loan.object, created)),
-                _ => Ok::<_, Error>(None),
-            }
-        }));
-        Ok(answers.await?.into_iter().flatten().next().map_or(Ok(()), Err))
+        let mut seen = BTreeSet::new();
+        let asked = loans.iter().filter(|loan| can_be_rehearsed(loan, loans) && seen.insert(&loan.object));
+        let answers: Vec<_> = asked
+            .map(async |loan| {
+                match self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await {
+                    // Webhooks that cannot be asked without being meant refuse this in their own way, so only RBAC's word counts.
+                    Ok(created @ Created::Refused { is_final: false, .. }) => {
+                        Ok(refusal(&loan.object, created))
+                    }
+                    Ok(_) | Err(Error::Api(client::Error::Busy { .. })) => Ok::<_, Error>(None),
+                    Err(error) => Err(error),
+                }
+            })
+            .collect();
+        let answers: Vec<Option<Refusal>> = stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
+        Ok(answers.into_iter().flatten().next().map_or(Ok(()), Err))
     }
 
     /// Makes one object for a Job, or makes one that another run has the Job's too; or says why not.
@@ -198,7 +210,7 @@ fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
 }
 
 /// What became of a loan, if it became nothing.
-fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
+pub(crate) fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
     match created {
         Created::New(_) | Created::Taken => None,
         Created::Refused { message, is_final } => {
@@ -208,14 +220,35 @@ fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
             );
             Some(match is_final {
                 true => Refusal::fail(Reason::ClosureRefused, message),
-                false if object.kind.is_rbac() => {
-                    let message = format!(
-                        "{message}. Whoever installed hookhost can let it make such roles (Helm value closure.grantAnyRole)"
-                    );
-                    Refusal::wait(Reason::AccessForbidden, message)
+                false => {
+                    Refusal::wait(Reason::AccessForbidden, format!("{message}{}", advice(object, &message)))
                 }
-                false => Refusal::wait(Reason::AccessForbidden, message),
             })
         }
+    }
+}
+
+/// What would let hookhost make it, by the API server's words.
+fn advice(object: &ObjectRef, message: &str) -> &'static str {
+    if message.contains("attempting to grant RBAC permissions not currently held") {
+        // hookhost has more in a namespace than in the whole cluster.
+        match object.kind {
+            Kind::ClusterRoleBinding => {
+                ". Whoever installed hookhost can let it give that role: the ClusterRole in the Helm value closure.clusterObjects, \
+                 too, and closure.grantAnyRole"
+            }
+            _ => ". Whoever installed hookhost can let it make such roles (Helm value closure.grantAnyRole)",
+        }
+    } else if message.contains("cannot create resource") {
+        match object.kind.is_namespaced() {
+            true => {
+                ". Whoever installed hookhost can let it make such objects in this namespace (Helm value closure.namespaces)"
+            }
+            false => {
+                ". Whoever installed hookhost can let it make this object (Helm value closure.clusterObjects)"
+            }
+        }
+    } else {
+        ""
     }
 }

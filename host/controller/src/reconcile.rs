@@ -101,8 +101,14 @@ pub(crate) struct Context {
 /// another text each time, must not be a write a second.
 const HOLD_FLOOR: Duration = Duration::from_secs(5);
 
+/// From this pause on what is waited for is asked for ever more seldom.
+const LONG: Duration = Duration::from_secs(5);
+
 /// After a conflict: the newer form is on its way through the watch.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+
+/// Looks in a row that fail before the Operation says so: half a minute, which a restart of the API server takes.
+const TELL_AFTER: u32 = 6;
 
 /// Looks at one Operation, and says when to look again.
 pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Action {
@@ -133,7 +139,11 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
             context.errors.next(&subject.uid);
             Action::requeue(AFTER_CONFLICT)
         }
-        Err(error) => span.in_scope(|| context.after(&subject, &error)),
+        Err(error) => {
+            let action = span.in_scope(|| context.after(&subject, &error));
+            context.explain_failure(&subject, &error).instrument(span).await;
+            action
+        }
     }
 }
 
@@ -149,6 +159,19 @@ impl Context {
             "an Operation could not be looked at to the end"
         );
         Action::requeue(pause)
+    }
+
+    /// Says on the Operation what keeps hookhost from going on with it, where it has for long. A run that is under way says what it
+    /// does.
+    async fn explain_failure(&self, subject: &Subject, error: &Error) {
+        if self.errors.times(&subject.uid) < TELL_AFTER {
+            return;
+        }
+        let message = format!("hookhost cannot go on with it, and tries again: {}", chain(error));
+        let blocked = State::Refused(Refusal::wait(error.reason(), message));
+        if let Err(error) = self.write(subject, &blocked, None).await {
+            tracing::debug!(error = chain(&error), "cannot say so on the Operation");
+        }
     }
 
     /// Whether the Operation is for this engine, this cluster and this hookhost.
@@ -282,7 +305,11 @@ impl Context {
             Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
                 Some(Duration::from_secs(seconds.into()).max(HOLD_FLOOR))
             }
-            Then::RetryAfter(seconds) => Some(Duration::from_secs(seconds.into())),
+            Then::RetryAfter(seconds) => {
+                let pause = Duration::from_secs(seconds.into());
+                // What takes longer than a moment may take hours.
+                Some(if pause < LONG { pause } else { pause.max(self.waits.slow(&subject.uid)) })
+            }
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,
         };

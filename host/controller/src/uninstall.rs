@@ -2,15 +2,16 @@
 //! its Jobs, after whoever puts it on has stopped.
 //!
 //! Nothing else is changed. Jobs run on, Operations stay as they are, and a hookhost that is installed again finds both. But what
-//! Jobs borrow is taken back where they do not run: nobody else would. A Job that waits for its loans goes with them.
+//! Jobs borrow is taken back where they do not run: nobody else would. A Job that waits for its loans goes with them, and so do the
+//! steps of an event of which none has begun. What a Job borrows that runs on, or an event that has begun, is told: it stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::{FINALIZER, OPERATION, SOURCE_HOOK};
-use hookhost_core::loan::CLOSURE;
+use hookhost_core::clone::{FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
+use hookhost_core::loan::{CLOSURE, ObjectRef};
 use hookhost_core::text::printable;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
@@ -26,7 +27,7 @@ use crate::lender::{Lender, UNATTENDED};
 use crate::metrics::Metrics;
 use crate::read::Reader;
 use crate::watch;
-use crate::write::Writes;
+use crate::write::{Writes, is_conflict};
 
 /// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -75,6 +76,8 @@ impl Params {
 pub struct Report {
     /// Namespace and name of the Jobs whose finalizer was taken off.
     pub released: BTreeSet<(String, String)>,
+    /// What those of them borrow that run on, or are steps of an event that has begun.
+    pub lent: BTreeMap<(String, String), Vec<ObjectRef>>,
     /// Namespaces whose Jobs may not be listed: hookhost had no rights there, or has them no more.
     pub not_looked_at: BTreeSet<String>,
 }
@@ -165,10 +168,7 @@ impl Releaser {
     async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
         if namespace_selector.is_none() {
             match self.jobs(None).await {
-                Ok(jobs) => {
-                    let released = self.release(jobs).await?;
-                    return Ok(Report { released, ..Report::default() });
-                }
+                Ok(jobs) => return self.release(jobs).await,
                 // The usual: the rights are given in each namespace.
                 Err(Error::Forbidden { .. }) => {}
                 Err(error) => return Err(error),
@@ -187,7 +187,10 @@ impl Releaser {
         // One namespace that cannot be cleaned keeps no other from it.
         while let Some(look) = looks.next().await {
             match look {
-                Ok((_, Some(released))) => report.released.extend(released),
+                Ok((_, Some(one))) => {
+                    report.released.extend(one.released);
+                    report.lent.extend(one.lent);
+                }
                 Ok((namespace, None)) => drop(report.not_looked_at.insert(namespace)),
                 Err(error) => failure = Some(error),
             }
@@ -241,28 +244,46 @@ impl Releaser {
         }
     }
 
-    async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<BTreeSet<(String, String)>, Error> {
-        let writes = jobs.into_iter().map(|job| self.release_one(job));
+    async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<Report, Error> {
+        let begun: BTreeSet<String> =
+            jobs.iter().filter(|job| is_begun_step(job)).filter_map(operation).collect();
+        let writes = jobs.into_iter().map(|job| {
+            let has_begun = operation(&job).is_some_and(|operation| begun.contains(&operation));
+            self.release_one(job, has_begun)
+        });
         let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
-        let (mut released, mut failure) = (BTreeSet::new(), None);
+        let (mut report, mut failure) = (Report::default(), None);
         while let Some(written) = writes.next().await {
             match written {
-                Ok(job) => drop(released.insert(job)),
+                Ok((job, lent)) => {
+                    if !lent.is_empty() {
+                        report.lent.insert(job.clone(), lent);
+                    }
+                    report.released.insert(job);
+                }
                 Err(error) => failure = Some(error),
             }
         }
-        failure.map_or(Ok(released), Err)
+        failure.map_or(Ok(report), Err)
     }
 
-    /// Takes the finalizer off one Job; gives back its namespace and name.
-    async fn release_one(&self, mut job: Meta<Job>) -> Result<(String, String), Error> {
+    /// Takes the finalizer off one Job; gives back its namespace and name, and what stays lent to it. `has_begun`: it is a step
+    /// of an event that has.
+    async fn release_one(
+        &self,
+        mut job: Meta<Job>,
+        has_begun: bool,
+    ) -> Result<((String, String), Vec<ObjectRef>), Error> {
         let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
         let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
         let patch_call = Call::new::<Job>(Verb::Patch, Some(&namespace), &name);
         let get_call = Call::new::<Job>(Verb::Get, Some(&namespace), &name);
-        let borrows = job.annotations().contains_key(CLOSURE);
-        let runs_on = loop {
-            match self.settle(&namespace, &name, borrows).await {
+        let waits = [CLOSURE, STEP].iter().any(|key| job.annotations().contains_key(*key));
+        let lent = loop {
+            if !waits {
+                break Vec::new();
+            }
+            match self.settle(&namespace, &name, has_begun).await {
                 Err(error) if error.is_transient() => sleep(PAUSE).await,
                 settled => break settled?,
             }
@@ -274,7 +295,7 @@ impl Releaser {
             let mut patch = json!({"metadata": {
                 "finalizers": others, "resourceVersion": metadata.resource_version, "uid": metadata.uid,
             }});
-            if runs_on {
+            if !lent.is_empty() {
                 patch["metadata"]["annotations"] = json!({UNATTENDED: "true"});
             }
             let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
@@ -298,38 +319,49 @@ impl Releaser {
                 Err(error) => return Err(error),
             }
         }
-        Ok((namespace, name))
+        Ok(((namespace, name), lent))
     }
 }
 
 impl Releaser {
-    /// Takes back what a Job borrows, unless it runs; whether it does. One that was not let start is deleted.
-    async fn settle(&self, namespace: &str, name: &str, borrows: bool) -> Result<bool, Error> {
-        if !borrows {
-            return Ok(false);
-        }
+    /// Takes back what a Job borrows, unless it runs, or its event has begun; gives back what stays. One that was not let start is
+    /// deleted.
+    async fn settle(&self, namespace: &str, name: &str, has_begun: bool) -> Result<Vec<ObjectRef>, Error> {
         let settled = async {
             let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
-                return Ok(false);
+                return Ok(Vec::new());
             };
+            let borrowed = || job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default();
             // The steps of an event go on together, or not at all.
-            if job.step.is_some() || (!job.is_unopened() && !job.is_over) {
-                return Ok(true);
+            if has_begun || (!job.is_unopened() && !job.is_over) {
+                return Ok(borrowed());
             }
             if job.is_unopened() && !job.is_deleted() {
                 self.lender.writes.withdraw_job(&job).await?;
             }
-            self.lender.take_back(&job).await?;
-            Ok::<bool, crate::error::Error>(false)
+            match self.lender.take_back(&job).await {
+                Ok(()) => Ok(Vec::new()),
+                Err(error) if is_conflict(&error) => Ok(borrowed()),
+                Err(error) => Err(error),
+            }
         };
         match settled.await {
-            Ok(runs_on) => Ok(runs_on),
-            Err(crate::error::Error::Api(Error::Conflict { .. })) => Ok(true),
+            Ok(lent) => Ok(lent),
             Err(crate::error::Error::Api(error)) => Err(error),
             // Nothing but the API server can fail here.
-            Err(_) => Ok(true),
+            Err(_) => Ok(Vec::new()),
         }
     }
+}
+
+/// The UID of the Operation that a Job is for.
+fn operation(job: &Meta<Job>) -> Option<String> {
+    job.labels().get(OPERATION).cloned()
+}
+
+/// Whether it is one of an event's, and was let start.
+fn is_begun_step(job: &Meta<Job>) -> bool {
+    [STEP, OPENED].iter().all(|key| job.annotations().contains_key(*key))
 }
 
 /// Whether hookhost's finalizer is on a Job.

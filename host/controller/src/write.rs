@@ -3,6 +3,7 @@
 
 use hookhost_core::clone::{FINALIZER, OPENED};
 use hookhost_core::loan::ObjectRef;
+use hookhost_core::status;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -170,7 +171,7 @@ impl Writes {
     }
 
     /// Writes an Operation's status over the form that it was made from; a newer form is a conflict.
-    pub(crate) async fn status(&self, operation: &DynamicObject, status: &Value) -> Result<DynamicObject> {
+    pub(crate) async fn status(&self, operation: &DynamicObject, next: &Value) -> Result<DynamicObject> {
         let metadata = &operation.metadata;
         let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
@@ -178,7 +179,7 @@ impl Writes {
             .subresource("status");
         let patch = json!({
             "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-            "status": status,
+            "status": status::patch(operation.data.get("status").unwrap_or(&Value::Null), next),
         });
         let operations: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &operation_resource());

@@ -15,6 +15,7 @@
 
 mod conditions;
 mod message;
+mod patch;
 mod read;
 mod restore;
 mod run;
@@ -24,6 +25,7 @@ mod write;
 
 use jiff::Timestamp;
 pub use message::NOTICES;
+pub use patch::patch;
 pub use read::{JobRef, blocked_reason, is_finished, job_ref, lacks_hook, message, phase, reason};
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 const MANAGER: &str = "e2e";
 
 /// Kinds that tests ask for: group, version, kind and plural. Whatever is not here is asked for by kubectl.
-const KINDS: [(&str, &str, &str, &str); 18] = [
+const KINDS: [(&str, &str, &str, &str); 19] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "Event", "events"),
     ("", "v1", "Namespace", "namespaces"),
@@ -24,6 +24,12 @@ const KINDS: [(&str, &str, &str, &str); 18] = [
     ("", "v1", "ResourceQuota", "resourcequotas"),
     ("", "v1", "Secret", "secrets"),
     ("", "v1", "ServiceAccount", "serviceaccounts"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    ),
     ("apps.vworkspace.io", "v1alpha1", "ApplicationInstance", "applicationinstances"),
     ("batch", "v1", "Job", "jobs"),
     ("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases"),
@@ -163,9 +169,11 @@ impl Api {
 
     fn objects(&self, namespace: &str, resource: &ApiResource) -> kube::Api<DynamicObject> {
         match resource.kind.as_str() {
-            "Namespace" | "HookPolicy" | "ClusterRole" | "ClusterRoleBinding" => {
-                kube::Api::all_with(self.client.clone(), resource)
-            }
+            "Namespace"
+            | "HookPolicy"
+            | "ClusterRole"
+            | "ClusterRoleBinding"
+            | "ValidatingWebhookConfiguration" => kube::Api::all_with(self.client.clone(), resource),
             _ => kube::Api::namespaced_with(self.client.clone(), namespace, resource),
         }
     }

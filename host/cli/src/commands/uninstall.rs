@@ -3,6 +3,8 @@
 use anyhow::Result;
 use hookhost_controller::uninstall::{self, Params, Report, UninstallError};
 
+use hookhost_core::text::shortlist;
+
 use super::controller::{given, host};
 use crate::cluster;
 use crate::exit::Outcome;
@@ -54,6 +56,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Objects of one Job that are named.
+const NAMED: usize = 8;
+
 fn problem(error: UninstallError) -> Problem {
     let (reason, advice) = (error.reason(), error.advice());
     Problem::new(reason, "hookhost's Jobs are not all released").with_source(error).with_advice(advice)
@@ -61,13 +66,26 @@ fn problem(error: UninstallError) -> Problem {
 
 /// What was done, one thing a line.
 fn told(report: &Report) -> String {
-    let Report { released, not_looked_at } = report;
+    let Report { released, lent, not_looked_at } = report;
     let mut text = String::new();
     for (namespace, job) in released {
         text.push_str(&format!("released {namespace}/{job}\n"));
     }
     let jobs = |count: usize| if count == 1 { "1 Job".to_owned() } else { format!("{count} Jobs") };
     text.push_str(&format!("{} released: no finalizer of hookhost is left on them\n", jobs(released.len())));
+    for ((namespace, job), objects) in lent {
+        let names = shortlist(objects.iter().map(|object| format!("{}/{}", object.kind, object.name)), NAMED);
+        text.push_str(&format!(
+            "{namespace}/{job} keeps what was made for it: {names}. A hookhost that is installed again takes it back when the Job is \
+             over, or its event; without one it goes with the Job"
+        ));
+        let wide = objects.iter().filter(|object| !object.kind.is_namespaced());
+        let wide: Vec<String> = wide.map(|object| format!("{}/{}", object.kind, object.name)).collect();
+        if !wide.is_empty() {
+            text.push_str(&format!("; but not what has no namespace: kubectl delete {}", wide.join(" ")));
+        }
+        text.push('\n');
+    }
     if let Some(first) = not_looked_at.first() {
         let others = match not_looked_at.len() - 1 {
             0 => String::new(),
@@ -80,6 +98,9 @@ fn told(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hookhost_core::kind::Kind;
+    use hookhost_core::loan::ObjectRef;
+
     use super::*;
 
     #[test]
@@ -88,10 +109,16 @@ mod tests {
         let mut report = Report::default();
         assert_eq!(told(&report), "0 Jobs released: no finalizer of hookhost is left on them\n");
         report.released.insert(job("acme", "migrate"));
+        let lent = |kind, name: &str| ObjectRef { kind, namespace: String::new(), name: name.to_owned() };
+        let objects = vec![lent(Kind::Role, "migrate"), lent(Kind::ClusterRoleBinding, "wide")];
+        report.lent.insert(job("acme", "migrate"), objects);
         report.not_looked_at.extend(["default".to_owned(), "kube-system".to_owned()]);
         assert_eq!(
             told(&report),
             "released acme/migrate\n1 Job released: no finalizer of hookhost is left on them\n\
+             acme/migrate keeps what was made for it: Role/migrate and ClusterRoleBinding/wide. A hookhost that is installed \
+             again takes it back when the Job is over, or its event; without one it goes with the Job; but not what has no \
+             namespace: kubectl delete ClusterRoleBinding/wide\n\
              without the right to list Jobs, not looked at: namespace default and 1 more\n"
         );
     }

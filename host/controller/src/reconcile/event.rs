@@ -5,9 +5,11 @@
 //! Each is let start when the one before it is complete; if one is not, the others are never started. Their Jobs are kept
 //! until the last is over, since they are what is known of the steps that have been.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookhost_core::clone::Step;
+use hookhost_core::loan::MAX_LOANS;
 use hookhost_core::outcome::{self, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State, StepRow, Steps};
 use serde_json::Value;
@@ -22,8 +24,7 @@ use crate::watch::Job;
 impl Context {
     /// Goes on with an event of which Jobs were made.
     pub(super) async fn event(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
-        let mut jobs: Vec<Arc<Job>> = jobs.iter().filter(|job| job.step.is_some()).cloned().collect();
-        jobs.sort_by_key(|job| job.step);
+        let jobs = one_of_each(jobs);
         // The status names a Job only once one was let start: then those that are left do not begin anew.
         let has_begun = status::job_ref(&subject.status).is_some();
         if jobs.iter().all(|job| job.is_unopened()) && !has_begun {
@@ -32,7 +33,7 @@ impl Context {
         let of = jobs.first().and_then(|job| job.step).map_or(0, |step| step.of);
         let missing: Vec<usize> =
             (1..=of).filter(|n| !jobs.iter().any(|job| job.step == Some(Step { number: *n, of }))).collect();
-        if !missing.is_empty() || jobs.len() != of {
+        if !missing.is_empty() {
             return self.find_steps(subject, &jobs, &missing).await;
         }
         let Some(current) = jobs.iter().position(|job| !job.is_complete()) else {
@@ -57,10 +58,12 @@ impl Context {
         }) else {
             return Ok(Action::await_change());
         };
-        let mut are_found = !missing.is_empty();
+        let mut are_found = true;
         for number in missing {
-            let found = self.own_job(subject, namespace, &format!("{base}-{number}")).await?;
-            are_found &= found.is_some();
+            // The status may not have been written yet.
+            let name =
+                told_job(&subject.status, *number).map_or_else(|| format!("{base}-{number}"), str::to_owned);
+            are_found &= self.own_job(subject, namespace, &name).await?.is_some();
         }
         if are_found {
             return Ok(Action::requeue(AGAIN));
@@ -116,9 +119,16 @@ impl Context {
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
         let is_lost =
             outcome.is_some_and(|outcome| outcome.is_over() && !matches!(outcome, Outcome::Succeeded { .. }));
+        let mut closure: Vec<String> = Vec::new();
         let rows = jobs.iter().enumerate().filter_map(|(n, job)| {
             let object = job.object();
             let run = Run::of(&object)?;
+            // All of it is there until the last step is over.
+            for borrowed in &run.closure {
+                if closure.len() < MAX_LOANS && !closure.contains(borrowed) {
+                    closure.push(borrowed.clone());
+                }
+            }
             let is_skipped = n > current && (is_lost || outcome.is_none());
             let mut row = match outcome.filter(|_| n == current) {
                 Some(outcome) => StepRow::of(&run, outcome),
@@ -133,8 +143,29 @@ impl Context {
         let mut run = Run::of(&jobs.get(current)?.object())?;
         let (event, step) = (subject.whole_event()?.to_owned(), jobs.get(current)?.step?);
         run.steps = Some(Steps { event, step, rows });
+        run.closure = closure;
         Some(run)
     }
+}
+
+/// The Jobs that are steps, each step once, in their order. A second one was never made by hookhost: somebody copied it, owner and
+/// all, but most likely without a finalizer that nobody would take off it.
+fn one_of_each(jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
+    let mut of_step: BTreeMap<Step, &Arc<Job>> = BTreeMap::new();
+    for job in jobs {
+        let Some(step) = job.step else { continue };
+        let kept = of_step.entry(step).or_insert(job);
+        if job.is_held() && !kept.is_held() {
+            *kept = job;
+        }
+    }
+    of_step.into_values().cloned().collect()
+}
+
+/// The Job that the status tells of a step, from 1.
+fn told_job(status: &Value, number: usize) -> Option<&str> {
+    let rows = status.pointer("/outputs/hooks")?.as_array()?;
+    rows.get(number.checked_sub(1)?)?.get("jobName")?.as_str()
 }
 
 /// The pod that the status tells of a step's Job.

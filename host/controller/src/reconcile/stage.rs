@@ -15,6 +15,7 @@ use super::prepare::{Prepared, Stop};
 use super::start::{PENDING_AFTER, rejected, taken};
 use super::{Context, Subject};
 use crate::error::Result;
+use crate::lender::refusal;
 use crate::looks::Action;
 use crate::watch::Job;
 use crate::write::Created;
@@ -26,7 +27,7 @@ impl Context {
     /// Makes what the Jobs borrow, then lets the first start. What cannot be made is told, and then nothing of the run is left.
     pub(super) async fn open(&self, subject: &Subject, jobs: &[(Arc<Job>, Vec<Loan>)]) -> Result<Action> {
         for (job, loans) in jobs {
-            if let Some(refusal) = self.lend(job, loans).await? {
+            if let Some(refusal) = self.lend(subject, job, loans).await? {
                 let made: Vec<Arc<Job>> = jobs.iter().map(|(job, _)| job.clone()).collect();
                 return self.withdraw_all(subject, &made, Some(refusal)).await;
             }
@@ -44,10 +45,13 @@ impl Context {
     }
 
     /// Makes what the Job borrows; or says why it cannot be made.
-    async fn lend(&self, job: &Job, loans: &[Loan]) -> Result<Option<Refusal>> {
+    async fn lend(&self, subject: &Subject, job: &Job, loans: &[Loan]) -> Result<Option<Refusal>> {
         for loan in loans {
             // One after the other: a binding is refused as long as its role is not there.
-            let refusal = self.lender.lend(job, loan).await?;
+            let lent = self.lender.lend(job, loan).await;
+            let refusal = self.or_refused(subject, lent, |message| {
+                refusal(&loan.object, Created::Refused { message, is_final: false })
+            })?;
             if refusal.is_some() {
                 return Ok(refusal);
             }

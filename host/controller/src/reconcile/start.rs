@@ -32,7 +32,7 @@ const UNTIL_NAME_IS_FREE: u32 = 2;
 /// How often a Job is asked for that its watch does not tell of.
 const UNWATCHED: Duration = Duration::from_secs(30);
 
-/// Tries to create a Job before the Operation tells that the API server cannot: a webhook that is away, an etcd that is
+/// Tries to create a Job, or what it borrows, before the Operation tells that the API server cannot: a webhook that is away, an etcd that is
 /// full.
 const PATIENCE: u32 = 3;
 
@@ -175,13 +175,24 @@ impl Context {
         }
     }
 
-    /// Creates a Job. An API server that cannot, again and again, counts as one that does not let us.
+    /// Creates a Job.
     pub(super) async fn try_create(&self, subject: &Subject, namespace: &str, job: Value) -> Result<Created> {
-        match self.writes.create_job(namespace, job).await {
+        let created = self.writes.create_job(namespace, job).await;
+        self.or_refused(subject, created, |message| Created::Refused { message, is_final: false })
+    }
+
+    /// What the API server has answered. One that cannot, again and again, counts as one that does not let us.
+    pub(super) fn or_refused<T>(
+        &self,
+        subject: &Subject,
+        answer: Result<T>,
+        refused: impl FnOnce(String) -> T,
+    ) -> Result<T> {
+        match answer {
             Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
-                Ok(Created::Refused { message: error.to_string(), is_final: false })
+                Ok(refused(error.to_string()))
             }
-            created => created,
+            answer => answer,
         }
     }
 

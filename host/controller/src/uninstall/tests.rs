@@ -63,6 +63,12 @@ impl Server {
                 job.map_or_else(|| status(404, "NotFound"), |job| (200, job.clone()))
             }
             ("PATCH", [.., namespace, "jobs", name]) => self.patch(namespace, name, body),
+            ("DELETE", [.., namespace, "jobs", name]) => {
+                let job = self.jobs.get_mut(&((*namespace).to_owned(), (*name).to_owned())).unwrap();
+                job["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
+                (200, job.clone())
+            }
+            ("GET", [.., "roles", _]) => status(404, "NotFound"),
             _ => panic!("{method} {path}"),
         }
     }
@@ -138,6 +144,19 @@ async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
     uninstall(&connection(server), Params::new("hookhost", "hookhost", "pod", None)).await
 }
 
+/// Makes a Job a step of an Operation's event, suspended, that borrows a Role.
+fn make_step(server: &Shared, name: &str, operation: &str, step: &str, is_opened: bool) {
+    let mut server = server.lock().unwrap();
+    let job = server.jobs.get_mut(&("a".to_owned(), name.to_owned())).unwrap();
+    let borrowed = json!({"objects": [{"kind": "Role", "namespace": "a", "name": "migrate"}]}).to_string();
+    job["metadata"]["labels"] = json!({OPERATION: operation});
+    job["metadata"]["annotations"] = json!({STEP: step, CLOSURE: borrowed});
+    if is_opened {
+        job["metadata"]["annotations"][OPENED] = json!("true");
+    }
+    job["spec"] = json!({"suspend": !is_opened});
+}
+
 fn finalizers(server: &Shared, namespace: &str, name: &str) -> Value {
     server.lock().unwrap().jobs[&(namespace.to_owned(), name.to_owned())]["metadata"]["finalizers"].clone()
 }
@@ -181,6 +200,26 @@ async fn one_job_that_cannot_be_released_keeps_no_other_from_it() {
     assert_eq!(error.reason(), Reason::ApiRejected);
     for (namespace, name) in [("a", "good"), ("b", "two")] {
         assert_eq!(finalizers(&server, namespace, name), json!([]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_has_not_begun_is_withdrawn_and_what_another_keeps_is_told() {
+    let held: &[&str] = &[FINALIZER];
+    let server =
+        server(&[("a", "new-1", held), ("a", "new-2", held), ("a", "on-1", held), ("a", "on-2", held)]);
+    make_step(&server, "new-1", "new", "1/2", false);
+    make_step(&server, "new-2", "new", "2/2", false);
+    make_step(&server, "on-1", "on", "1/2", true);
+    make_step(&server, "on-2", "on", "2/2", false);
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.released.len(), 4);
+    let keep: BTreeSet<_> = report.lent.keys().cloned().collect();
+    assert_eq!(keep, pairs(&[("a", "on-1"), ("a", "on-2")]));
+    for (name, is_gone) in [("new-1", true), ("new-2", true), ("on-1", false), ("on-2", false)] {
+        let job = server.lock().unwrap().jobs[&("a".to_owned(), name.to_owned())].clone();
+        assert_eq!(job["metadata"]["deletionTimestamp"].is_string(), is_gone, "{name}");
+        assert_eq!(job["metadata"]["finalizers"], json!([]), "{name}");
     }
 }
 

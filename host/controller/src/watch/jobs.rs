@@ -143,6 +143,7 @@ impl Jobs {
     /// Takes note of a Job that this process has just read or written, before its watch tells.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
         let job = self.write().insert(job);
+        self.wake_for_loans(&job);
         self.wake_for_free_hooks();
         job
     }
@@ -158,17 +159,22 @@ impl Jobs {
             Seen::Applied(object) => {
                 let Some(job) = Job::new(object) else { return };
                 let concerned = (job.operation.clone(), job.name.clone());
-                self.write().insert(job);
+                let job = self.write().insert(job);
+                self.wake_for_loans(&job);
                 vec![concerned]
             }
             Seen::Deleted(object) => {
                 let name = object.name_any();
                 let uid = object.uid().unwrap_or_default();
-                if Job::new(object).is_some_and(|job| job.borrows_of_cluster()) {
+                let job = Job::new(object);
+                if job.as_ref().is_some_and(Job::borrows_of_cluster) {
                     // Nothing in the cluster deletes that with it.
                     self.0.orphans.sweep();
                 }
                 let operation = self.write().forget(namespace, &name, &uid);
+                if let Some(job) = job {
+                    self.wake_for_loans(&job);
+                }
                 operation.map(|operation| (operation, name)).into_iter().collect()
             }
             Seen::Listed(names) => {
@@ -207,6 +213,13 @@ impl Jobs {
     fn wake_waiting(&self, namespace: &str, all: bool) {
         let operations = &self.0.operations;
         self.0.wakes.wake_all(if all { operations.keys() } else { operations.keys_of(namespace) });
+    }
+
+    /// What waited for loans that the Job, which is gone or has been let go, has given back.
+    fn wake_for_loans(&self, job: &Job) {
+        if job.borrowed().is_some() && !job.is_held() {
+            self.0.wakes.wake_all(self.0.operations.waiting_for(Reason::ConflictingOperation));
+        }
     }
 
     /// What waited for a hook that nobody runs any more.

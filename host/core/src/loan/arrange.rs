@@ -17,7 +17,8 @@ use crate::workload::at;
 /// Objects that a message names.
 const MAX_NAMED: usize = 8;
 
-/// How long to wait until another run gives back what this one cannot share. That run's Job is not watched for it.
+/// How long to wait at first until another run gives back what this one cannot share, or until an object has gone. That run's Job
+/// may be in a namespace that is not watched.
 const UNTIL_GIVEN_BACK: u32 = 5;
 
 /// Under which terms hookhost lends.

@@ -150,8 +150,10 @@ pub(super) fn accepted(status: &Value) -> String {
     let made = outputs.get("closure").and_then(Value::as_array).into_iter().flatten();
     let made: Vec<String> = made.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
     if !made.is_empty() {
-        message
-            .push_str(&format!(" For it hookhost has made, and takes back: {}.", shortlist(made, MAX_NAMED)));
+        message.push_str(&format!(
+            " For the run hookhost has made, and takes back: {}.",
+            shortlist(made, MAX_NAMED)
+        ));
     }
     message
 }

@@ -24,7 +24,7 @@ pub struct Run {
     pub revision: Option<u32>,
     /// The decision as the Job keeps it; null where it does not.
     pub decision: Value,
-    /// What the Job borrows, as "Kind/name"; at most [`MAX_LOANS`](crate::loan::MAX_LOANS).
+    /// What the Job borrows, or all those of the event, as "Kind/name"; at most [`MAX_LOANS`](crate::loan::MAX_LOANS).
     pub closure: Vec<String>,
     /// When the Job controller began.
     pub started: Option<Timestamp>,

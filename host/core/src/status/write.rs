@@ -179,6 +179,9 @@ impl Draft {
 
     /// What holds from the moment that the Job is made.
     fn accept(&mut self, run: Option<&Run>) {
+        if self.is_other_job(run) {
+            self.remove_logs();
+        }
         let is_new = match run {
             Some(run) => self.refer("engineRef", "Job", &run.job_namespace, &run.job_name),
             None => !self.conditions.is_true(ACCEPTED),
@@ -194,9 +197,6 @@ impl Draft {
             }
             if !run.closure.is_empty() {
                 self.output("closure", json!(run.closure));
-            } else if let Some(outputs) = self.status.get_mut("outputs").and_then(Value::as_object_mut) {
-                // Of the step before.
-                outputs.remove("closure");
             }
             if let Some(Steps { event, step, rows }) = &run.steps {
                 self.output("event", json!(event));
@@ -367,6 +367,15 @@ impl Draft {
     fn logs(&mut self, pod: &PodRef) {
         self.refer("logsRef", "Pod", &pod.namespace, &pod.name);
         self.output("logsRef", reference("Pod", &pod.namespace, &pod.name));
+    }
+
+    /// The logs of the step before are not this one's.
+    fn remove_logs(&mut self) {
+        for at in ["", "/outputs"] {
+            if let Some(map) = self.status.pointer_mut(at).and_then(Value::as_object_mut) {
+                map.remove("logsRef");
+            }
+        }
     }
 
     /// Makes `field` refer to an object; whether it did not before. What else is in a reference that does, a url for one,

@@ -147,6 +147,43 @@ fn a_hook_has_its_account_and_rights_while_it_runs_and_nobody_has_them_before_or
     all_gone(world, namespace, "quick");
 }
 
+/// Has the API server ask a webhook that is not there before it makes a service account in the namespace.
+fn without_accounts(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("away-{namespace}")},
+        "webhooks": [{
+            "name": "away.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "failurePolicy": "Fail", "timeoutSeconds": 1,
+            "clientConfig": {"service": {"namespace": namespace, "name": "away"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts"], "operations": ["CREATE"]}],
+        }],
+    })
+}
+
+#[test]
+fn a_loan_that_cannot_be_made_now_is_told_with_nothing_left_and_made_when_it_can_be() {
+    let world = world();
+    let release = release("webhook", &json!({}));
+    let namespace = &release.namespace;
+    let webhook = without_accounts(namespace);
+    world.apply("", &webhook);
+    let name = world.operation(&release, "quick", borrows());
+    let operation = world.blocked(namespace, &name, "AccessForbidden");
+    let message = message(&operation, "Blocked");
+    assert!(
+        message.contains("ServiceAccount \"shop-quick\"") && message.contains("failed calling webhook"),
+        "{message}"
+    );
+    world.until_gone(namespace, &format!("job/{name}"));
+    assert_eq!(there(namespace, "quick"), [""; 0]);
+    let name_of_webhook = webhook["metadata"]["name"].as_str().unwrap();
+    ok(world.cluster.kubectl(&["delete", "validatingwebhookconfiguration", name_of_webhook]));
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "quick");
+}
+
 #[test]
 fn a_loan_costs_a_write_to_make_it_and_one_to_take_it_back() {
     let world = world();

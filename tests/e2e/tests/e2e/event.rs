@@ -77,6 +77,11 @@ fn the_hooks_of_an_event_run_one_after_the_other_each_by_a_job_of_its_own() {
     assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
     let rows = operation["status"]["outputs"]["hooks"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["pod"].is_string() && row["exitCode"] == 0), "{operation:#}");
+    // The third step's, told with each of them.
+    let closure = ["ServiceAccount/shop-c", "ConfigMap/shop-c", "Role/shop-c", "RoleBinding/shop-c"];
+    assert_eq!(operation["status"]["outputs"]["closure"], json!(closure));
+    let last = rows[3]["pod"].as_str().unwrap();
+    assert_eq!(operation["status"]["outputs"]["logsRef"]["name"], last, "{operation:#}");
     let pods = world.of_operation(namespace, "pods", &operation);
     let mut began: Vec<(String, String)> = pods
         .iter()
