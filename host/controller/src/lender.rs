@@ -210,7 +210,7 @@ fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
 }
 
 /// What became of a loan, if it became nothing.
-pub(crate) fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
+fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
     match created {
         Created::New(_) | Created::Taken => None,
         Created::Refused { message, is_final } => {

@@ -101,8 +101,11 @@ pub(crate) struct Context {
 /// another text each time, must not be a write a second.
 const HOLD_FLOOR: Duration = Duration::from_secs(5);
 
-/// From this pause on what is waited for is asked for ever more seldom.
+/// From this pause on it is asked ever more seldom for what another run has been lent.
 const LONG: Duration = Duration::from_secs(5);
+
+/// But no more seldom than this: what has been given back may be in a namespace whose Jobs are not watched.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// After a conflict: the newer form is on its way through the watch.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
@@ -164,10 +167,14 @@ impl Context {
     /// Says on the Operation what keeps hookhost from going on with it, where it has for long. A run that is under way says what it
     /// does.
     async fn explain_failure(&self, subject: &Subject, error: &Error) {
-        if self.errors.times(&subject.uid) < TELL_AFTER {
+        const WHAT: &str = "hookhost cannot go on with it, and tries again";
+        // Once: an error has other words each time, and what is written makes for a look at once.
+        let is_told = status::blocked_reason(&subject.status) == Some(error.reason().as_str())
+            && status::message(&subject.status).is_some_and(|told| told.starts_with(WHAT));
+        if is_told || self.errors.times(&subject.uid) < TELL_AFTER {
             return;
         }
-        let message = format!("hookhost cannot go on with it, and tries again: {}", chain(error));
+        let message = format!("{WHAT}: {}", chain(error));
         let blocked = State::Refused(Refusal::wait(error.reason(), message));
         if let Err(error) = self.write(subject, &blocked, None).await {
             tracing::debug!(error = chain(&error), "cannot say so on the Operation");
@@ -300,6 +307,10 @@ impl Context {
     /// Says why the Operation does not run, and when it is looked at again.
     async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
         self.claims.release(&subject.uid);
+        if status::blocked_reason(&subject.status) != Some(refusal.reason.as_str()) {
+            // It waits for something else now.
+            self.waits.forget(&subject.uid);
+        }
         let pause = match refusal.then {
             Then::Fail => None,
             Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
@@ -307,8 +318,11 @@ impl Context {
             }
             Then::RetryAfter(seconds) => {
                 let pause = Duration::from_secs(seconds.into());
-                // What takes longer than a moment may take hours.
-                Some(if pause < LONG { pause } else { pause.max(self.waits.slow(&subject.uid)) })
+                let is_loan =
+                    matches!(refusal.reason, Reason::ConflictingOperation | Reason::DependencyMissing);
+                // A run may take hours to give back what this one cannot share; mostly its Job tells when.
+                let grows = is_loan && pause >= LONG;
+                Some(if grows { self.waits.slow(&subject.uid).min(LONGEST) } else { pause })
             }
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,

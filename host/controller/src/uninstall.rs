@@ -27,7 +27,7 @@ use crate::lender::{Lender, UNATTENDED};
 use crate::metrics::Metrics;
 use crate::read::Reader;
 use crate::watch;
-use crate::write::{Writes, is_conflict};
+use crate::write::Writes;
 
 /// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -205,7 +205,7 @@ impl Releaser {
         Ok(all.into_iter().map(|namespace| namespace.name_any()).collect())
     }
 
-    /// The Jobs with hookhost's finalizer, in one namespace or in all.
+    /// All of hookhost's Jobs, in one namespace or in all.
     async fn jobs(&self, namespace: Option<&str>) -> Result<Vec<Meta<Job>>, Error> {
         let api: Api<Job> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -213,9 +213,7 @@ impl Releaser {
         };
         let call = Call::new::<Job>(Verb::List, namespace, "");
         // Both labels, as the controller looks for them.
-        let mut jobs = self.list(&call, &api, &format!("{OPERATION},{SOURCE_HOOK}")).await?;
-        jobs.retain(is_held);
-        Ok(jobs)
+        self.list(&call, &api, &format!("{OPERATION},{SOURCE_HOOK}")).await
     }
 
     /// All pages of a list.
@@ -247,7 +245,7 @@ impl Releaser {
     async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<Report, Error> {
         let begun: BTreeSet<String> =
             jobs.iter().filter(|job| is_begun_step(job)).filter_map(operation).collect();
-        let writes = jobs.into_iter().map(|job| {
+        let writes = jobs.into_iter().filter(is_held).map(|job| {
             let has_begun = operation(&job).is_some_and(|operation| begun.contains(&operation));
             self.release_one(job, has_begun)
         });
@@ -331,19 +329,14 @@ impl Releaser {
             let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
                 return Ok(Vec::new());
             };
-            let borrowed = || job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default();
             // The steps of an event go on together, or not at all.
             if has_begun || (!job.is_unopened() && !job.is_over) {
-                return Ok(borrowed());
+                return Ok(job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default());
             }
             if job.is_unopened() && !job.is_deleted() {
                 self.lender.writes.withdraw_job(&job).await?;
             }
-            match self.lender.take_back(&job).await {
-                Ok(()) => Ok(Vec::new()),
-                Err(error) if is_conflict(&error) => Ok(borrowed()),
-                Err(error) => Err(error),
-            }
+            self.lender.take_back(&job).await.map(|()| Vec::new())
         };
         match settled.await {
             Ok(lent) => Ok(lent),

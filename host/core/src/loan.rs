@@ -90,7 +90,7 @@ pub struct Loan {
 }
 
 impl Loan {
-    /// The chart's object, with nothing of its metadata but name, labels and annotations: what else there may be is set by the
+    /// The chart's object, with nothing of its metadata but name, labels (of no ClusterRole) and annotations: what else there may be is set by the
     /// API server, would be pruned by others, or would keep the object from being deleted.
     fn of(member: &Member<'_>) -> Loan {
         let object = ObjectRef::of(member);
@@ -105,6 +105,10 @@ impl Loan {
         // Nor may the chart say that it is a loan.
         for map in [&mut labels, &mut annotations] {
             map.retain(|key, _| !key.starts_with(OWN_DOMAIN));
+        }
+        if member.kind == Kind::ClusterRole {
+            // By any of them another role could collect its rules, and give them to everybody who has that.
+            labels.clear();
         }
         let mut metadata = Map::new();
         metadata.insert("name".to_owned(), json!(object.name));

@@ -15,7 +15,6 @@ use super::prepare::{Prepared, Stop};
 use super::start::{PENDING_AFTER, rejected, taken};
 use super::{Context, Subject};
 use crate::error::Result;
-use crate::lender::refusal;
 use crate::looks::Action;
 use crate::watch::Job;
 use crate::write::Created;
@@ -49,8 +48,10 @@ impl Context {
         for loan in loans {
             // One after the other: a binding is refused as long as its role is not there.
             let lent = self.lender.lend(job, loan).await;
-            let refusal = self.or_refused(subject, lent, |message| {
-                refusal(&loan.object, Created::Refused { message, is_final: false })
+            let refusal = self.or_refused(subject, lent, |error| {
+                let message =
+                    format!("hookhost cannot make the {} now, which the hook needs: {error}", loan.object);
+                Some(Refusal::wait(error.reason(), message))
             })?;
             if refusal.is_some() {
                 return Ok(refusal);

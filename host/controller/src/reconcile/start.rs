@@ -178,7 +178,10 @@ impl Context {
     /// Creates a Job.
     pub(super) async fn try_create(&self, subject: &Subject, namespace: &str, job: Value) -> Result<Created> {
         let created = self.writes.create_job(namespace, job).await;
-        self.or_refused(subject, created, |message| Created::Refused { message, is_final: false })
+        self.or_refused(subject, created, |error| Created::Refused {
+            message: error.to_string(),
+            is_final: false,
+        })
     }
 
     /// What the API server has answered. One that cannot, again and again, counts as one that does not let us.
@@ -186,11 +189,11 @@ impl Context {
         &self,
         subject: &Subject,
         answer: Result<T>,
-        refused: impl FnOnce(String) -> T,
+        refused: impl FnOnce(&client::Error) -> T,
     ) -> Result<T> {
         match answer {
             Err(Error::Api(error)) if self.errors.times(&subject.uid) >= PATIENCE && is_refusal(&error) => {
-                Ok(refused(error.to_string()))
+                Ok(refused(&error))
             }
             answer => answer,
         }

@@ -10,6 +10,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use hookhost_core::loan::CONTENT;
+
 use super::*;
 
 /// What the API server knows.
@@ -25,6 +27,8 @@ struct Server {
     /// Patches that are refused for good.
     refused: Option<&'static str>,
     patched_at: Vec<Instant>,
+    /// Roles by name, and their owner's UID.
+    roles: BTreeMap<String, String>,
 }
 
 type Shared = Arc<Mutex<Server>>;
@@ -68,7 +72,23 @@ impl Server {
                 job["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
                 (200, job.clone())
             }
-            ("GET", [.., "roles", _]) => status(404, "NotFound"),
+            ("GET", [.., namespace, "roles", name]) => match self.roles.get(*name) {
+                Some(owner) => {
+                    let owners =
+                        json!([{"apiVersion": "batch/v1", "kind": "Job", "name": owner, "uid": owner}]);
+                    let metadata = json!({"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1",
+                        "annotations": {CONTENT: "sha256:0"}, "ownerReferences": owners});
+                    (
+                        200,
+                        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}),
+                    )
+                }
+                None => status(404, "NotFound"),
+            },
+            ("DELETE", [.., "roles", name]) => {
+                self.roles.remove(*name);
+                status(200, "Deleted")
+            }
             _ => panic!("{method} {path}"),
         }
     }
@@ -147,8 +167,10 @@ async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
 /// Makes a Job a step of an Operation's event, suspended, that borrows a Role.
 fn make_step(server: &Shared, name: &str, operation: &str, step: &str, is_opened: bool) {
     let mut server = server.lock().unwrap();
+    let borrowed =
+        json!({"objects": [{"kind": "Role", "namespace": "a", "name": format!("of-{name}")}]}).to_string();
+    server.roles.insert(format!("of-{name}"), name.to_owned());
     let job = server.jobs.get_mut(&("a".to_owned(), name.to_owned())).unwrap();
-    let borrowed = json!({"objects": [{"kind": "Role", "namespace": "a", "name": "migrate"}]}).to_string();
     job["metadata"]["labels"] = json!({OPERATION: operation});
     job["metadata"]["annotations"] = json!({STEP: step, CLOSURE: borrowed});
     if is_opened {
@@ -220,7 +242,20 @@ async fn an_event_that_has_not_begun_is_withdrawn_and_what_another_keeps_is_told
         let job = server.lock().unwrap().jobs[&("a".to_owned(), name.to_owned())].clone();
         assert_eq!(job["metadata"]["deletionTimestamp"].is_string(), is_gone, "{name}");
         assert_eq!(job["metadata"]["finalizers"], json!([]), "{name}");
+        assert_eq!(server.lock().unwrap().roles.contains_key(&format!("of-{name}")), !is_gone, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_has_begun_though_an_earlier_try_has_released_its_first_step() {
+    let server = server(&[("a", "on-1", &[]), ("a", "on-2", &[FINALIZER])]);
+    make_step(&server, "on-1", "on", "1/2", true);
+    make_step(&server, "on-2", "on", "2/2", false);
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.released, pairs(&[("a", "on-2")]));
+    let server = server.lock().unwrap();
+    assert!(server.jobs[&("a".to_owned(), "on-2".to_owned())]["metadata"]["deletionTimestamp"].is_null());
+    assert!(server.roles.contains_key("of-on-2"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,8 @@ struct Known {
     wanted: HashSet<HookOfRelease>,
     /// Why the Jobs of a namespace are not known.
     broken: HashMap<String, String>,
+    /// Whether a Job that borrows was let go, or is gone, since waiting Operations were last woken for it.
+    is_given_back: bool,
 }
 
 impl Jobs {
@@ -143,15 +145,14 @@ impl Jobs {
     /// Takes note of a Job that this process has just read or written, before its watch tells.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
         let job = self.write().insert(job);
-        self.wake_for_loans(&job);
-        self.wake_for_free_hooks();
+        self.wake_for_what_is_free();
         job
     }
 
     /// Takes note that a Job is not there any more.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
         self.write().remove(namespace, name);
-        self.wake_for_free_hooks();
+        self.wake_for_what_is_free();
     }
 
     fn handle(&self, namespace: &str, seen: Seen) {
@@ -159,22 +160,17 @@ impl Jobs {
             Seen::Applied(object) => {
                 let Some(job) = Job::new(object) else { return };
                 let concerned = (job.operation.clone(), job.name.clone());
-                let job = self.write().insert(job);
-                self.wake_for_loans(&job);
+                self.write().insert(job);
                 vec![concerned]
             }
             Seen::Deleted(object) => {
                 let name = object.name_any();
                 let uid = object.uid().unwrap_or_default();
-                let job = Job::new(object);
-                if job.as_ref().is_some_and(Job::borrows_of_cluster) {
+                if Job::new(object).is_some_and(|job| job.borrows_of_cluster()) {
                     // Nothing in the cluster deletes that with it.
                     self.0.orphans.sweep();
                 }
                 let operation = self.write().forget(namespace, &name, &uid);
-                if let Some(job) = job {
-                    self.wake_for_loans(&job);
-                }
                 operation.map(|operation| (operation, name)).into_iter().collect()
             }
             Seen::Listed(names) => {
@@ -200,7 +196,7 @@ impl Jobs {
                 Vec::new()
             }
         };
-        self.wake_for_free_hooks();
+        self.wake_for_what_is_free();
         for (operation, name) in concerned {
             match self.0.operations.by_uid(&operation) {
                 Some(key) => self.0.wakes.wake(key),
@@ -215,23 +211,13 @@ impl Jobs {
         self.0.wakes.wake_all(if all { operations.keys() } else { operations.keys_of(namespace) });
     }
 
-    /// What waited for loans that the Job, which is gone or has been let go, has given back.
-    fn wake_for_loans(&self, job: &Job) {
-        if job.borrowed().is_some() && !job.is_held() {
-            self.0.wakes.wake_all(self.0.operations.waiting_for(Reason::ConflictingOperation));
-        }
-    }
-
-    /// What waited for a hook that nobody runs any more.
-    fn wake_for_free_hooks(&self) {
+    /// What waited for a hook that nobody runs any more, or for what another run was lent and has given back.
+    fn wake_for_what_is_free(&self) {
         let mut known = self.write();
-        if known.wanted.is_empty() {
-            return;
-        }
-        let Known { wanted, at_work, .. } = &mut *known;
+        let Known { wanted, at_work, is_given_back, .. } = &mut *known;
         let before = wanted.len();
         wanted.retain(|hook| at_work.contains_key(hook));
-        let is_free = wanted.len() < before;
+        let is_free = std::mem::take(is_given_back) || wanted.len() < before;
         drop(known);
         if is_free {
             self.0.wakes.wake_all(self.0.operations.waiting_for(Reason::ConflictingOperation));
@@ -259,6 +245,7 @@ impl Known {
             at_work: HashMap::new(),
             wanted: HashSet::new(),
             broken: HashMap::new(),
+            is_given_back: false,
         }
     }
 
@@ -277,6 +264,7 @@ impl Known {
         } else {
             self.pods.release(&job.namespace, &job.uid);
         }
+        let was_given_back = self.is_given_back;
         match self.take(&place) {
             // One that may start now is as good as new.
             Some(before) if before.uid == job.uid && before.is_suspended == job.is_suspended => {
@@ -285,6 +273,10 @@ impl Known {
             Some(before) if before.uid == job.uid => {}
             Some(before) => self.pods.release(&before.namespace, &before.uid),
             None => {}
+        }
+        if job.is_lent() {
+            // What it was before has just been taken away.
+            self.is_given_back = was_given_back;
         }
         let job = Arc::new(job);
         if let Some(work) = &job.work {
@@ -323,6 +315,7 @@ impl Known {
 
     fn take(&mut self, place: &(String, String)) -> Option<Arc<Job>> {
         let job = self.get(place)?;
+        self.is_given_back |= job.is_lent();
         if let Some(work) = &job.work
             && let Some(names) = self.at_work.get_mut(work)
         {

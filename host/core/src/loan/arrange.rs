@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
+use crate::dependency::references;
 use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::reason::Reason;
@@ -170,8 +171,9 @@ fn check(
     Ok(())
 }
 
-/// What of a closure the hook does its work with. A binding for other events gives the hook its rights in those only, and nobody
-/// misses it now, nor the role that nothing else binds.
+/// What of a closure the hook does its work with: what the chart has for the event, and what else the pod cannot start without. A
+/// binding for other events gives the hook its rights in those only, and nobody misses it now, nor the role that nothing else
+/// binds.
 pub fn needed<'a>(hook: &Hook, closure: &[Member<'a>], event: Option<&str>) -> Vec<Member<'a>> {
     let is_binding = |one: &Member<'_>| matches!(one.kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
     let bindings: Vec<&Member<'_>> =
@@ -182,8 +184,13 @@ pub fn needed<'a>(hook: &Hook, closure: &[Member<'a>], event: Option<&str>) -> V
             text("roleRef.kind") == Some(role.kind.as_str()) && text("roleRef.name") == Some(&role.hook.name)
         })
     };
+    let references = references(&hook.manifest);
+    let is_named = |one: &Member<'_>| {
+        references.iter().any(|it| !it.optional && it.kind == one.kind && it.name == one.hook.name)
+    };
     let is_needed = |one: &&Member<'_>| {
-        !one.kind.is_rbac() || is_of_event(hook, one, event) || (!is_binding(one) && is_bound(one))
+        is_of_event(hook, one, event)
+            || if one.kind.is_rbac() { !is_binding(one) && is_bound(one) } else { is_named(one) }
     };
     closure.iter().filter(is_needed).copied().collect()
 }

@@ -323,6 +323,29 @@ fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_event_is_ma
 }
 
 #[test]
+fn what_the_pod_starts_without_is_not_missed_in_another_event_than_its_own() {
+    let lent = |optional: bool, event| {
+        let mut hook = job();
+        hook.events = vec!["pre-install".to_owned(), "pre-upgrade".to_owned()];
+        let mut manifest = Value::clone(&hook.manifest);
+        manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["optional"] =
+            json!(optional);
+        hook.manifest = manifest.into();
+        let mut hooks = hooks();
+        for other in &mut hooks {
+            other.events = hook.events.clone();
+        }
+        hooks[2].events = vec!["pre-install".to_owned()];
+        let closure = closure(Workload::of(&hook.manifest), "shop", &hooks).unwrap();
+        let loans = arrange(&hook, &closure, &Terms { event, ..TERMS }, |_| Found::Missing)?;
+        Ok::<_, Refusal>(names(&loans).contains(&"ConfigMap/settings".to_owned()))
+    };
+    assert!(!lent(true, Some("pre-upgrade")).unwrap());
+    assert!(lent(true, Some("pre-install")).unwrap() && lent(true, None).unwrap());
+    assert_eq!(lent(false, Some("pre-upgrade")).unwrap_err().reason, Reason::ClosureRefused);
+}
+
+#[test]
 fn a_binding_for_another_event_is_not_missed_nor_the_role_that_only_it_binds() {
     let near = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
     let mut hooks = hooks();
@@ -346,28 +369,31 @@ fn a_binding_for_another_event_is_not_missed_nor_the_role_that_only_it_binds() {
 
 #[test]
 fn labels_are_lent_as_kubernetes_reads_them_but_give_nobody_else_a_roles_rights() {
-    let role = |labels: Value| {
+    let role = |labels: Value, rule: Value| {
         let metadata = json!({"name": "wide", "labels": labels, "annotations": {"owner": null}});
         let subjects = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"}]);
         let role_ref = json!({"kind": "ClusterRole", "name": "wide"});
         let binding = json!({"subjects": subjects, "roleRef": role_ref});
         let hooks = [
-            object(RBAC, "RoleBinding", json!({"name": "wide"}), binding),
-            object(RBAC, "ClusterRole", metadata, json!({"rules": []})),
+            object(RBAC, "RoleBinding", metadata.clone(), binding),
+            object(RBAC, "ClusterRole", metadata, json!({"rules": [], "aggregationRule": rule})),
         ];
         let allowed = ["ClusterRole/wide".parse().unwrap()];
         arranged(&hooks, &Terms { cluster_objects: &allowed, ..TERMS }, |_| Found::Missing)
     };
-    let loans = role(json!({"tier": null, "weight": 3})).unwrap();
-    let role_lent = loans.iter().find(|loan| loan.object.kind == Kind::ClusterRole).unwrap();
-    let metadata = &role_lent.manifest["metadata"];
-    assert_eq!((&metadata["labels"]["tier"], &metadata["labels"]["weight"]), (&json!(""), &json!("3")));
-    assert_eq!(metadata["annotations"]["owner"], "");
-    for label in ["rbac.authorization.k8s.io/aggregate-to-view", "monitoring.example/aggregate-to-metrics"] {
-        let refusal = role(json!({label: "true"})).unwrap_err();
-        assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
-        assert!(refusal.message.contains(label), "{refusal}");
-    }
+    let loans = role(json!({"tier": null, "weight": 3}), json!(null)).unwrap();
+    let metadata = |kind: Kind| {
+        let loan = loans.iter().find(|loan| loan.object.kind == kind).unwrap();
+        loan.manifest["metadata"].clone()
+    };
+    let labels = &metadata(Kind::RoleBinding)["labels"];
+    assert_eq!((&labels["tier"], &labels["weight"]), (&json!(""), &json!("3")));
+    assert_eq!(metadata(Kind::ClusterRole)["annotations"]["owner"], "");
+    // Another role could collect it by any label.
+    assert_eq!(metadata(Kind::ClusterRole)["labels"], json!({clone::MANAGED_BY: clone::MANAGER}));
+    let refusal = role(json!({}), json!({"clusterRoleSelectors": []})).unwrap_err();
+    assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
+    assert!(refusal.message.contains("collects the rules of other roles"), "{refusal}");
 }
 
 #[test]

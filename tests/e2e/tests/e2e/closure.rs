@@ -46,7 +46,7 @@ const CLUSTER_OBJECT: &str = "ClusterRoleBinding/shop-wide";
 
 /// A release in a namespace of its own with the hook "owns", which has everything of its own and waits, and "quick", which
 /// does not wait.
-fn release(prefix: &str, more: &Value) -> Release {
+pub(crate) fn release(prefix: &str, more: &Value) -> Release {
     host();
     let world = world();
     let namespace = world.namespace(prefix, &[LENDING]);
@@ -61,17 +61,17 @@ fn release(prefix: &str, more: &Value) -> Release {
     world.release("shop", &namespace, &values)
 }
 
-fn borrows() -> Value {
+pub(crate) fn borrows() -> Value {
     json!({"closure": true})
 }
 
 /// Which of what a hook has of its own are there.
-fn there(namespace: &str, hook: &str) -> Vec<&'static str> {
+pub(crate) fn there(namespace: &str, hook: &str) -> Vec<&'static str> {
     let is_there = |kind: &&&str| world().get(namespace, &format!("{kind}/shop-{hook}")).is_some();
     OWN.iter().filter(is_there).copied().collect()
 }
 
-fn all_gone(world: &World, namespace: &str, hook: &str) {
+pub(crate) fn all_gone(world: &World, namespace: &str, hook: &str) {
     for kind in OWN {
         world.until_gone(namespace, &format!("{kind}/shop-{hook}"));
     }
@@ -144,43 +144,6 @@ fn a_hook_has_its_account_and_rights_while_it_runs_and_nobody_has_them_before_or
     let operation = world.phase(namespace, &name, "Succeeded");
     let log = world.pod_log(namespace, operation["status"]["logsRef"]["name"].as_str().unwrap());
     assert!(log.starts_with("settings of 1.0.0"), "{log}");
-    all_gone(world, namespace, "quick");
-}
-
-/// Has the API server ask a webhook that is not there before it makes a service account in the namespace.
-fn without_accounts(namespace: &str) -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": format!("away-{namespace}")},
-        "webhooks": [{
-            "name": "away.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            "failurePolicy": "Fail", "timeoutSeconds": 1,
-            "clientConfig": {"service": {"namespace": namespace, "name": "away"}},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts"], "operations": ["CREATE"]}],
-        }],
-    })
-}
-
-#[test]
-fn a_loan_that_cannot_be_made_now_is_told_with_nothing_left_and_made_when_it_can_be() {
-    let world = world();
-    let release = release("webhook", &json!({}));
-    let namespace = &release.namespace;
-    let webhook = without_accounts(namespace);
-    world.apply("", &webhook);
-    let name = world.operation(&release, "quick", borrows());
-    let operation = world.blocked(namespace, &name, "AccessForbidden");
-    let message = message(&operation, "Blocked");
-    assert!(
-        message.contains("ServiceAccount \"shop-quick\"") && message.contains("failed calling webhook"),
-        "{message}"
-    );
-    world.until_gone(namespace, &format!("job/{name}"));
-    assert_eq!(there(namespace, "quick"), [""; 0]);
-    let name_of_webhook = webhook["metadata"]["name"].as_str().unwrap();
-    ok(world.cluster.kubectl(&["delete", "validatingwebhookconfiguration", name_of_webhook]));
-    world.phase(namespace, &name, "Succeeded");
     all_gone(world, namespace, "quick");
 }
 

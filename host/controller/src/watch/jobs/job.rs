@@ -175,6 +175,11 @@ impl Job {
         self.is_held || self.is_unattended
     }
 
+    /// Whether it has what it borrows: hookhost takes it back before it lets the Job go.
+    pub(super) fn is_lent(&self) -> bool {
+        self.borrowed.is_some() && self.is_held
+    }
+
     /// Whether it borrows what acts on the whole cluster.
     pub(super) fn borrows_of_cluster(&self) -> bool {
         let objects = self.borrowed.iter().flat_map(|borrowed| &borrowed.objects);

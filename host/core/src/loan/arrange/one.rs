@@ -14,7 +14,6 @@ use crate::name::is_object_name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::quote;
-use crate::workload::entries;
 
 /// Types of Secrets that are more than data: Kubernetes fills the first with an account's token, and lets in who has the
 /// second; the third is a release's record.
@@ -79,14 +78,10 @@ fn rights(
     terms: &Terms<'_>,
     refuse: impl Fn(&str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    if loan.object.kind == Kind::ClusterRole
-        && let Some(label) =
-            entries(&loan.manifest, "metadata.labels").into_keys().find(|key| is_aggregated(key))
-    {
-        return refuse(&format!(
-            "by its label {label} its rights are added to those of another role, and so given to everybody who has that. Leave the \
-             label away in the chart"
-        ));
+    if loan.manifest.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
+        return refuse(
+            "it collects the rules of other roles by their labels, whatever those give. Let the chart write its rules out",
+        );
     }
     if !matches!(loan.object.kind, Kind::RoleBinding | Kind::ClusterRoleBinding) {
         return Ok(());
@@ -117,12 +112,6 @@ fn rights(
         return Err(Refusal::wait(Reason::DependencyMissing, message));
     }
     Ok(())
-}
-
-/// Whether roles commonly collect others by such a label: Kubernetes' own do by `rbac.authorization.k8s.io/aggregate-to-view` and
-/// its like, and operators' roles by their like.
-fn is_aggregated(label: &str) -> bool {
-    label.rsplit('/').next().is_some_and(|name| name.starts_with("aggregate-to-"))
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
