@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::operation::{ENGINE, Operation, OperationType, names_hook};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
+use crate::status::blocked_reason;
 use crate::text::{printable, quote};
 use crate::workload::at;
 
@@ -48,6 +49,8 @@ pub struct Other<'a> {
     pub hook: Option<&'a str>,
     /// How far it is.
     pub progress: Progress,
+    /// What it waits for itself, where that is not another Operation.
+    pub blocked: Option<&'a str>,
 }
 
 /// How far an Operation is.
@@ -84,6 +87,9 @@ impl<'a> Other<'a> {
             target: (text("spec.targetRef.kind"), text("spec.targetRef.name")),
             hook: Some(hook).filter(|_| engine == ENGINE && names_hook(operation)),
             progress: progress(operation, engine == ENGINE, has_job),
+            blocked: at(operation, "status")
+                .and_then(blocked_reason)
+                .filter(|reason| *reason != Reason::ConflictingOperation.as_str()),
         }
     }
 
@@ -168,9 +174,15 @@ pub fn blocking<'a>(this: &Operation, others: impl Iterator<Item = Other<'a>>) -
     let before = others.filter(|other| other.precedes(this));
     let conflicts = before.filter_map(|other| Some((other.conflicts(this)?, other)));
     let (why, other) = conflicts.max_by_key(|(_, other)| (other.progress, other.created, other.uid))?;
+    let waits = match other.blocked {
+        Some(reason) if other.progress == Progress::Waiting => {
+            format!(", and is blocked itself ({})", printable(reason))
+        }
+        _ => String::new(),
+    };
     let kind = other.type_of.map_or("an Operation".to_owned(), |type_of| type_of.to_string());
     let message = format!(
-        "the Operation {} ({kind}, engine {}) goes first, {why}: this one starts when that has ended, or is deleted",
+        "the Operation {} ({kind}, engine {}) goes first, {why}{waits}: this one starts when that has ended, or is deleted",
         quote(other.name),
         printable(other.engine)
     );

@@ -78,6 +78,16 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
             .contains("\"op-2\" (Migration, engine helmHookJob) goes first")
     );
     assert_eq!(blocks(other(&younger, false), &older), None);
+
+    let blocked = |reason: &str| {
+        let mut older = older.clone();
+        older["status"] = json!({"conditions": [{"type": "Blocked", "status": "True", "reason": reason}]});
+        blocks(other(&older, false), &younger).unwrap()
+    };
+    assert!(
+        blocked("DependencyMissing").contains("same target, and is blocked itself (DependencyMissing): this")
+    );
+    assert!(!blocked("ConflictingOperation").contains("itself"), "each names the one before it");
     // Kubernetes' times have seconds: then the UID decides.
     let twin = operation(3, 100, "Migration", "shop", "migrate");
     assert_eq!(blocks(other(&twin, false), &older), None);

@@ -235,7 +235,7 @@ fn check_only(
             continue;
         }
         let advice = match terms.event {
-            None => "Say in parameters.event of which event it has to be",
+            None => "Say in parameters.event (hookhost run --event) of which event it has to be",
             Some(_) => "Let the chart have it once for an event",
         };
         let message = format!(

@@ -242,17 +242,20 @@ impl Follow {
             return;
         }
         self.has_warned = true;
+        steps.extend(self.nobody_looks().map(Step::Tell));
+    }
+
+    /// What may be wrong, a line each.
+    fn nobody_looks(&self) -> [String; 3] {
         let namespace = &self.options.namespace;
-        for text in [
+        [
             "nobody has looked at the Operation yet. Check that".to_owned(),
             "- a hookhost runs in the cluster and is ready: kubectl get pods -A -l app.kubernetes.io/name=hookhost".to_owned(),
             format!(
                 "- the namespace is one that it serves, by default those labelled so: kubectl label namespace {namespace} \
                  managed-by=vworkspace"
             ),
-        ] {
-            steps.push(Step::Tell(text));
-        }
+        ]
     }
 
     fn end(&self, now: Duration) -> Option<End> {
@@ -306,7 +309,13 @@ impl Follow {
                 None => format!("The Operation {namespace}/{name} is {}.", word.to_lowercase()),
             },
             End::TimedOut | End::Left => match blocked(&self.status) {
-                Some((reason, message)) => format!("Still blocked ({reason}): {message}\n{goes_on}"),
+                Some((reason, message)) => format!(
+                    "Still blocked ({reason}): {message}\n{goes_on}\nUntil it has run, others on its target wait for it. To \
+                     drop it, before you run it otherwise (--closure, say): kubectl delete operation -n {namespace} {name}"
+                ),
+                None if phase(&self.status).is_none() && !self.has_warned => {
+                    format!("After {}: {}\n{goes_on}", clock(now), self.nobody_looks().join("\n"))
+                }
                 None => format!("Still {} after {}. {goes_on}", word.to_lowercase(), clock(now)),
             },
         }

@@ -293,6 +293,17 @@ fn time_that_is_over_ends_the_waiting_only() {
     assert_eq!(ended(&follow.handle(Seen::Tick, at(60))), Some(End::TimedOut));
     assert_eq!(follow.outcome(End::TimedOut), Outcome::TimedOut);
     assert!(follow.result(End::TimedOut, at(60)).contains("goes on in the cluster"));
+
+    let lonely = Follow::new(options()).result(End::TimedOut, at(5));
+    assert!(lonely.starts_with("After 0:05: nobody has looked at the Operation yet."), "{lonely}");
+    let mut blocked = Follow::new(options());
+    let condition =
+        json!({"type": "Blocked", "status": "True", "reason": "DependencyMissing", "message": "no Secret"});
+    blocked
+        .handle(Seen::Operation(json!({"status": {"phase": "Pending", "conditions": [condition]}})), at(1));
+    let told = blocked.result(End::TimedOut, at(5));
+    assert!(told.starts_with("Still blocked (DependencyMissing): no Secret"), "{told}");
+    assert!(told.ends_with("kubectl delete operation -n acme migrate-1"), "{told}");
 }
 
 #[test]
