@@ -18,7 +18,7 @@ use crate::exit::Outcome;
 use log::Logs;
 pub(super) use log::Source;
 pub(super) use status::reason;
-use status::{Told, blocked, conclusion, news};
+use status::{Told, blocked, conclusion, news, steps};
 
 /// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
 /// or two, one that takes over from another that was killed within twenty.
@@ -295,10 +295,11 @@ impl Follow {
         match end {
             End::Finished => {
                 let (reason, message) = conclusion(&self.status, self.logs.has_shown_any());
-                match word {
+                let told = match word {
                     "Succeeded" => format!("Succeeded after {}: {message}", clock(now)),
                     _ => format!("{word} ({reason}): {message}"),
-                }
+                };
+                told + &steps(&self.status)
             }
             End::Gone => format!("The Operation {namespace}/{name} was deleted, which cancels it."),
             End::Heard => match blocked(&self.status) {

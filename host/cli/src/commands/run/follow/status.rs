@@ -1,7 +1,7 @@
 //! What an Operation's status says to the person who waits.
 
 use hookhost_core::Reason;
-use hookhost_core::status::{is_finished, phase};
+use hookhost_core::status::{is_finished, job_ref, phase};
 use serde_json::Value;
 
 use crate::exit::Outcome;
@@ -12,7 +12,8 @@ const LOG_IN_MESSAGE: &str = "\nIts last log lines:\n";
 /// What was told of the status so far.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    is_accepted: bool,
+    /// The Job of which it was told that it is accepted; an event has one for each hook.
+    job: Option<String>,
     /// What the Operation is at: "Blocked", "Pending" or "Running".
     at: &'static str,
     /// The lines that were told of that.
@@ -35,10 +36,12 @@ pub(super) fn blocked(status: &Value) -> Option<(&str, &str)> {
 /// What is new since the last time, in lines. Its end is not: that is the result.
 pub(super) fn news(status: &Value, told: &mut Told) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some((_, message)) = condition(status, "Accepted", "True")
-        && !std::mem::replace(&mut told.is_accepted, true)
-    {
-        lines.push(format!("Accepted: {message}"));
+    if let Some((_, message)) = condition(status, "Accepted", "True") {
+        let job = job_ref(status).map(|job| job.name);
+        if told.job.is_none() || job.is_some() && told.job != job {
+            *told = Told { job: Some(job.unwrap_or_default()), ..Told::default() };
+            lines.push(format!("Accepted: {message}"));
+        }
     }
     if is_finished(status) {
         return lines;
@@ -73,6 +76,14 @@ pub(super) fn conclusion(status: &Value, log_is_shown: bool) -> (&str, &str) {
         _ => message,
     };
     (reason, message)
+}
+
+/// How each hook of an event went, a line each; nothing where one hook was run.
+pub(super) fn steps(status: &Value) -> String {
+    let rows = status.pointer("/outputs/hooks").and_then(Value::as_array).into_iter().flatten();
+    let text =
+        |row: &Value, field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    rows.map(|row| format!("\n  {:<9}  {}", text(row, "phase"), text(row, "hook"))).collect()
 }
 
 /// Reason and message of how the Operation is: why it ended as it did, or why it does not run; for programs.

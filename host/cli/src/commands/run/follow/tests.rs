@@ -286,6 +286,30 @@ fn where_nobody_serves_operations_it_says_what_to_check() {
 }
 
 #[test]
+fn of_an_event_each_hook_is_told_as_its_turn_comes_and_how_all_went_at_the_end() {
+    let step = |number: usize, phase: &str| {
+        let accepted =
+            format!("Accepted=True/TemplateValidated: Job acme/run-{number} runs the hook h{number}.");
+        let mut operation = operation(phase, &[&accepted, "Running=True/HelmHookJobActive: It is active."]);
+        operation["status"]["engineRef"] =
+            json!({"kind": "Job", "namespace": "acme", "name": format!("run-{number}")});
+        operation
+    };
+    let mut follow = follow();
+    assert_eq!(told(&follow.handle(Seen::Operation(step(1, "Running")), at(1))).len(), 2);
+    let steps = follow.handle(Seen::Operation(step(2, "Running")), at(2));
+    assert_eq!(told(&steps), ["Accepted: Job acme/run-2 runs the hook h2.", "Running: It is active."]);
+    let mut failed = step(2, "Failed");
+    let row = |hook: &str, phase: &str| json!({"hook": hook, "phase": phase});
+    failed["status"]["outputs"] =
+        json!({"hooks": [row("h1", "Succeeded"), row("h2", "Failed"), row("h3", "Skipped")]});
+    failed["status"]["finishedAt"] = json!("2026-05-28T10:00:00Z");
+    follow.handle(Seen::Operation(failed), at(3));
+    let result = follow.result(End::Finished, at(3));
+    assert!(result.ends_with("\n  Succeeded  h1\n  Failed     h2\n  Skipped    h3"), "{result}");
+}
+
+#[test]
 fn time_that_is_over_ends_the_waiting_only() {
     let mut follow = Follow::new(Options { timeout: Some(at(60)), ..options() });
     follow.handle(Seen::Operation(running("p")), at(1));
