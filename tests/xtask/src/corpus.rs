@@ -21,7 +21,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
@@ -49,6 +49,9 @@ pub(crate) struct Corpus {
     output: Format,
 }
 
+/// Files that are no records, and are named one by one.
+const NAMED: usize = 8;
+
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -74,8 +77,11 @@ pub(crate) fn corpus(corpus: &Corpus) -> Result<()> {
         return boxed::run(corpus);
     }
     let (report, _) = judged(&corpus.dir(), corpus.cluster_objects)?;
-    for (file, why) in &report.others {
+    for (file, why) in report.others.iter().take(NAMED) {
         say(&format!("no record: {file}: {why}"));
+    }
+    if let Some(more) = report.others.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        say(&format!("and {more} more files that are no records: -o json names them"));
     }
     corpus.print(&report)
 }
@@ -98,6 +104,8 @@ impl Corpus {
 /// The report on a folder, without a cluster, and the file of each of its records. Whether hookhost makes objects without a
 /// namespace is given.
 fn judged(dir: &Path, cluster_objects: bool) -> Result<(Report, Vec<File>)> {
+    const GIVE: &str = "give a folder of release Secrets, as `kubectl get secret -o yaml` writes them";
+    ensure!(dir.is_dir(), "{} is no folder: {GIVE}", dir.display());
     let mut report = Report::default();
     let mut files = Vec::new();
     for file in File::all(dir)? {
@@ -108,6 +116,10 @@ fn judged(dir: &Path, cluster_objects: bool) -> Result<(Report, Vec<File>)> {
             }
             Err(error) => report.others.push((file.name, format!("{error:#}"))),
         }
+    }
+    if report.entries.is_empty() {
+        let others = report.others.iter().take(NAMED).map(|(file, why)| format!("\n  {file}: {why}"));
+        bail!("no release record in {}: {GIVE}{}", dir.display(), others.collect::<String>());
     }
     Ok((report, files))
 }
@@ -157,8 +169,18 @@ mod tests {
         fs::write(dir.path().join("below/notes.txt"), "a: [").unwrap();
         fs::write(dir.path().join("empty"), "").unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("circle")).unwrap();
+        let nothing = judged(dir.path(), false).err().unwrap().to_string();
+        assert!(
+            nothing.contains("no release record in") && nothing.contains("below/notes.txt: "),
+            "{nothing}"
+        );
+        let file = judged(&dir.path().join("empty"), false).err().unwrap().to_string();
+        assert!(file.contains("is no folder"), "{file}");
+
+        let record = root().join("tests/fixtures/records/helm4/hooks-only.v1.yaml");
+        fs::copy(record, dir.path().join("release.yaml")).unwrap();
         let (report, _) = judged(dir.path(), false).unwrap();
         let names: Vec<&str> = report.others.iter().map(|(file, _)| file.as_str()).collect();
-        assert_eq!((names, report.entries.len()), (vec!["below/notes.txt", "empty"], 0));
+        assert_eq!((names, report.entries.len()), (vec!["below/notes.txt", "empty"], 1));
     }
 }
