@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::kind::Kind;
-use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef};
+use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef, binds};
 use hookhost_core::refusal::Refusal;
 use hookhost_core::{Reason, text};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::GetParams;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client;
 use crate::error::{Error, Result};
@@ -198,10 +198,7 @@ impl Lender {
 
 /// Whether the API server can say beforehand that it would make this: roles, and bindings to roles that are there already.
 fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
-    let text = |path: &str| loan.manifest.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let is_bound = |role: &Loan| {
-        role.object.kind.as_str() == text("/roleRef/kind") && role.object.name == text("/roleRef/name")
-    };
+    let is_bound = |role: &Loan| binds(&loan.manifest, role.object.kind, &role.object.name);
     match loan.object.kind {
         Kind::Role | Kind::ClusterRole => true,
         Kind::RoleBinding | Kind::ClusterRoleBinding => !all.iter().any(is_bound),

@@ -164,10 +164,7 @@ impl<'a> Index<'a> {
 
     /// Bindings that give the service account a role, with the namespace they are in.
     fn bindings_of(&self, namespace: &str, account: &str) -> Vec<(usize, &'a str)> {
-        let bindings = self
-            .by_key
-            .iter()
-            .filter(|((kind, ..), _)| matches!(kind, Kind::RoleBinding | Kind::ClusterRoleBinding));
+        let bindings = self.by_key.iter().filter(|((kind, ..), _)| kind.is_binding());
         bindings
             .flat_map(|((_, of, _), positions)| positions.iter().map(|position| (*position, *of)))
             .filter(|(position, of)| {

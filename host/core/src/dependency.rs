@@ -62,6 +62,11 @@ impl Reference {
         !self.optional && !self.is_given() && (!self.is_possible() || !exists())
     }
 
+    /// Whether it is to this object, in whatever namespace.
+    pub fn is_to(&self, kind: Kind, name: &str) -> bool {
+        self.kind == kind && self.name == name
+    }
+
     fn is_given(&self) -> bool {
         self.kind == Kind::ServiceAccount && self.name == DEFAULT_ACCOUNT
     }
@@ -179,12 +184,10 @@ pub fn refuse(
     if missing.is_empty() && absent.is_empty() {
         return None;
     }
-    let is_absent = |reference: &Reference| {
-        absent.iter().any(|object| object.kind == reference.kind && object.name == reference.name)
-    };
-    let is_named = |object: &ObjectRef| {
-        missing.iter().any(|reference| object.kind == reference.kind && object.name == reference.name)
-    };
+    let is_absent =
+        |reference: &Reference| absent.iter().any(|object| reference.is_to(object.kind, &object.name));
+    let is_named =
+        |object: &ObjectRef| missing.iter().any(|reference| reference.is_to(object.kind, &object.name));
     let rights = absent.iter().filter(|object| !is_named(object)).map(ObjectRef::to_string);
     let all = shortlist(missing.iter().map(ToString::to_string).chain(rights), MAX_NAMED);
     let what = if missing.is_empty() { "could not do its work" } else { "could not start" };

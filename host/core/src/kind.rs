@@ -65,6 +65,11 @@ impl Kind {
         if self.is_rbac() { RBAC } else { "" }
     }
 
+    /// Whether it gives somebody a role.
+    pub fn is_binding(self) -> bool {
+        matches!(self, Kind::RoleBinding | Kind::ClusterRoleBinding)
+    }
+
     /// Whether it gives rights.
     pub fn is_rbac(self) -> bool {
         matches!(self, Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::Role | Kind::RoleBinding)

@@ -15,7 +15,7 @@ mod cluster_object;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{Terms, Uncovered, arrange, needed};
+pub use arrange::{Terms, Uncovered, arrange, binds, needed};
 pub use cluster_object::{ClusterObject, NoClusterObject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -68,6 +68,11 @@ impl ObjectRef {
             namespace: member.namespace.to_owned(),
             name: member.hook.name.clone(),
         }
+    }
+
+    /// `Role/migrate`: as kubectl takes it, without the namespace.
+    pub fn kind_and_name(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use hookhost_controller::uninstall::{self, Params, Report, UninstallError};
-
+use hookhost_core::loan::ObjectRef;
 use hookhost_core::text::shortlist;
 
 use super::controller::{given, host};
@@ -74,13 +74,13 @@ fn told(report: &Report) -> String {
     let jobs = |count: usize| if count == 1 { "1 Job".to_owned() } else { format!("{count} Jobs") };
     text.push_str(&format!("{} released: no finalizer of hookhost is left on them\n", jobs(released.len())));
     for ((namespace, job), objects) in lent {
-        let names = shortlist(objects.iter().map(|object| format!("{}/{}", object.kind, object.name)), NAMED);
+        let names = shortlist(objects.iter().map(ObjectRef::kind_and_name), NAMED);
         text.push_str(&format!(
             "{namespace}/{job} keeps what was made for it: {names}. A hookhost that is installed again takes it back when the Job is \
              over, or its event; without one it goes with the Job"
         ));
         let wide = objects.iter().filter(|object| !object.kind.is_namespaced());
-        let wide: Vec<String> = wide.map(|object| format!("{}/{}", object.kind, object.name)).collect();
+        let wide: Vec<String> = wide.map(ObjectRef::kind_and_name).collect();
         if !wide.is_empty() {
             text.push_str(&format!("; but not what has no namespace: kubectl delete {}", wide.join(" ")));
         }
@@ -99,7 +99,6 @@ fn told(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use hookhost_core::kind::Kind;
-    use hookhost_core::loan::ObjectRef;
 
     use super::*;
 

@@ -58,7 +58,7 @@ impl Context {
         let workload = Workload::of(&hook.manifest);
         let event = operation.parameters.event.as_deref();
         let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
-        let closure = needed(hook, &closure, event);
+        let closure = needed(hook, &closure, references, event);
         let lending =
             if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
         let (existing, found) = futures::try_join!(
@@ -71,8 +71,7 @@ impl Context {
             .filter(|(_, found)| !matches!(found, Found::Kept | Found::TakenOver { .. }))
             .map(|(object, _)| object.clone())
             .collect();
-        let is_absent =
-            |one: &Reference| absent.iter().any(|object| object.kind == one.kind && object.name == one.name);
+        let is_absent = |one: &Reference| absent.iter().any(|object| one.is_to(object.kind, &object.name));
         let is_missing = |one: &&Reference| {
             one.is_missing(|| existing.contains_key(one)) || (!one.optional && is_absent(one))
         };
@@ -89,7 +88,7 @@ impl Context {
         } else {
             // Where nothing can be made, what the pod starts without is done without.
             let is_optional = |object: &ObjectRef| {
-                let is_it = |one: &Reference| object.kind == one.kind && object.name == one.name;
+                let is_it = |one: &Reference| one.is_to(object.kind, &object.name);
                 references.iter().any(|one| is_it(one) && one.optional && !one.pulls)
             };
             let absent: Vec<ObjectRef> =

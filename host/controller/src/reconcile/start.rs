@@ -32,8 +32,8 @@ const UNTIL_NAME_IS_FREE: u32 = 2;
 /// How often a Job is asked for that its watch does not tell of.
 const UNWATCHED: Duration = Duration::from_secs(30);
 
-/// Tries to create a Job, or what it borrows, before the Operation tells that the API server cannot: a webhook that is away, an etcd that is
-/// full.
+/// Tries to create a Job, or what it borrows, before the Operation tells that the API server cannot: a webhook that is away,
+/// an etcd that is full.
 const PATIENCE: u32 = 3;
 
 /// How long it counts that the Operation was found to be still wanted: less than it takes another hookhost to run a hook to

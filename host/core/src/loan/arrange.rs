@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
-use crate::dependency::references;
+use crate::dependency::Reference;
 use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::reason::Reason;
@@ -51,15 +51,14 @@ pub enum Uncovered {
     All,
 }
 
-/// What has to be made so that all of a hook's closure is there, in the order in which Helm makes kinds; nothing where all
-/// of it is. `hook` is the one that runs.
+/// What has to be made so that all of `closure` is there, in the order in which Helm makes kinds; nothing where all of it is.
+/// `hook` is the one that runs, and `closure` what it has [`needed`].
 pub fn arrange<'a>(
     hook: &Hook,
     closure: &[Member<'a>],
     terms: &Terms<'_>,
     found: impl Fn(&ObjectRef) -> Found,
 ) -> Result<Vec<Loan>, Refusal> {
-    let closure = &needed(hook, closure, terms.event)[..];
     let (members, far): (Vec<_>, Vec<_>) = one_of_each(hook, closure, terms)
         .into_iter()
         .partition(|one| !one.kind.is_namespaced() || one.namespace == terms.namespace);
@@ -171,26 +170,31 @@ fn check(
     Ok(())
 }
 
-/// What of a closure the hook does its work with: what the chart has for the event, and what else the pod cannot start without. A
+/// Whether a binding's manifest refers to this role.
+pub fn binds(binding: &Value, kind: Kind, name: &str) -> bool {
+    let text = |path| at(binding, path).and_then(Value::as_str);
+    text("roleRef.kind") == Some(kind.as_str()) && text("roleRef.name") == Some(name)
+}
+
+/// What of a closure the hook does its work with, its pod having these references: what the chart has for the event, and what else the pod cannot start without. A
 /// binding for other events gives the hook its rights in those only, and nobody misses it now, nor the role that nothing else
 /// binds.
-pub fn needed<'a>(hook: &Hook, closure: &[Member<'a>], event: Option<&str>) -> Vec<Member<'a>> {
-    let is_binding = |one: &Member<'_>| matches!(one.kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
+pub fn needed<'a>(
+    hook: &Hook,
+    closure: &[Member<'a>],
+    references: &[Reference],
+    event: Option<&str>,
+) -> Vec<Member<'a>> {
     let bindings: Vec<&Member<'_>> =
-        closure.iter().filter(|one| is_binding(one) && is_of_event(hook, one, event)).collect();
+        closure.iter().filter(|one| one.kind.is_binding() && is_of_event(hook, one, event)).collect();
     let is_bound = |role: &Member<'_>| {
-        bindings.iter().any(|binding| {
-            let text = |path| at(&binding.hook.manifest, path).and_then(Value::as_str);
-            text("roleRef.kind") == Some(role.kind.as_str()) && text("roleRef.name") == Some(&role.hook.name)
-        })
+        bindings.iter().any(|binding| binds(&binding.hook.manifest, role.kind, &role.hook.name))
     };
-    let references = references(&hook.manifest);
-    let is_named = |one: &Member<'_>| {
-        references.iter().any(|it| !it.optional && it.kind == one.kind && it.name == one.hook.name)
-    };
+    let is_named =
+        |one: &Member<'_>| references.iter().any(|it| !it.optional && it.is_to(one.kind, &one.hook.name));
     let is_needed = |one: &&Member<'_>| {
         is_of_event(hook, one, event)
-            || if one.kind.is_rbac() { !is_binding(one) && is_bound(one) } else { is_named(one) }
+            || if one.kind.is_rbac() { !one.kind.is_binding() && is_bound(one) } else { is_named(one) }
     };
     closure.iter().filter(is_needed).copied().collect()
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::clone::Step;
 use crate::closure::closure;
+use crate::dependency::references;
 use crate::hook::Hook;
 use crate::plan::Staging;
 use crate::reason::Reason;
@@ -62,6 +63,10 @@ const TERMS: Terms<'static> = Terms {
     jobs: &[],
 };
 
+fn of_event<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Vec<Member<'a>> {
+    needed(hook, closure, &references(&hook.manifest), terms.event)
+}
+
 fn arranged(
     hooks: &[Hook],
     terms: &Terms<'_>,
@@ -69,11 +74,11 @@ fn arranged(
 ) -> Result<Vec<Loan>, Refusal> {
     let job = job();
     let closure = closure(Workload::of(&job.manifest), "shop", hooks).unwrap();
-    arrange(&job, &closure, terms, found)
+    arrange(&job, &of_event(&job, &closure, terms), terms, found)
 }
 
 fn names(loans: &[Loan]) -> Vec<String> {
-    loans.iter().map(|loan| format!("{}/{}", loan.object.kind, loan.object.name)).collect()
+    loans.iter().map(|loan| loan.object.kind_and_name()).collect()
 }
 
 #[test]
@@ -337,7 +342,8 @@ fn what_the_pod_starts_without_is_not_missed_in_another_event_than_its_own() {
         }
         hooks[2].events = vec!["pre-install".to_owned()];
         let closure = closure(Workload::of(&hook.manifest), "shop", &hooks).unwrap();
-        let loans = arrange(&hook, &closure, &Terms { event, ..TERMS }, |_| Found::Missing)?;
+        let terms = Terms { event, ..TERMS };
+        let loans = arrange(&hook, &of_event(&hook, &closure, &terms), &terms, |_| Found::Missing)?;
         Ok::<_, Refusal>(names(&loans).contains(&"ConfigMap/settings".to_owned()))
     };
     assert!(!lent(true, Some("pre-upgrade")).unwrap());
@@ -471,7 +477,7 @@ fn mounting(mut volume: Value, helper: Hook) -> Result<Vec<Loan>, Refusal> {
     );
     let hooks = [helper];
     let closure = closure(Workload::of(&pod.manifest), "shop", &hooks).unwrap();
-    arrange(&pod, &closure, &TERMS, |_| Found::Missing)
+    arrange(&pod, &of_event(&pod, &closure, &TERMS), &TERMS, |_| Found::Missing)
 }
 
 #[test]

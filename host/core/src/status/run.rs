@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
 use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK, Step};
-use crate::loan::Borrowed;
+use crate::loan::{Borrowed, ObjectRef};
 use crate::outcome::{Outcome, entry};
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
@@ -127,7 +127,7 @@ impl Run {
             hook: hook.unwrap_or_default().to_owned(),
             release: text(&decision, "/release/name").unwrap_or_default(),
             revision: revision.and_then(|revision| u32::try_from(revision).ok()),
-            closure: borrowed.iter().map(|object| format!("{}/{}", object.kind, object.name)).collect(),
+            closure: borrowed.iter().map(ObjectRef::kind_and_name).collect(),
             started: text(job, "/status/startTime").and_then(|time| time.parse().ok()),
             decision,
             steps: None,

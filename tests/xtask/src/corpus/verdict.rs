@@ -1,8 +1,9 @@
 //! A *verdict* says of a hook, by its release record alone, whether it can be run on demand.
 
 use hookhost_core::closure::{Member, closure, describe};
+use hookhost_core::dependency::references;
 use hookhost_core::hook::{Hook, NotRunnable};
-use hookhost_core::loan::{ClusterObject, Found, ObjectRef, Terms, Uncovered, arrange};
+use hookhost_core::loan::{ClusterObject, Found, ObjectRef, Terms, Uncovered, arrange, needed};
 use hookhost_core::name::is_object_name;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
@@ -113,7 +114,8 @@ fn borrowed(hook: &Hook, members: &[Member<'_>], terms: &Terms<'_>) -> Result<Ve
         members.iter().any(|member| ObjectRef::of(member) == *object && !is_deleted(member.hook))
     };
     let found = |object: &ObjectRef| if is_left(object) { Found::Kept } else { Found::Missing };
-    let refusal = match arrange(hook, members, terms, found) {
+    let needed = needed(hook, members, &references(&hook.manifest), terms.event);
+    let refusal = match arrange(hook, &needed, terms, found) {
         Ok(loans) => return Ok(loans.into_iter().map(|loan| loan.object).collect()),
         Err(refusal) => refusal,
     };

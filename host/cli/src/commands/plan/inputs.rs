@@ -8,6 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use hookhost_core::clone::Step;
 use hookhost_core::closure::closure;
+use hookhost_core::dependency::references;
 use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning};
@@ -159,6 +160,7 @@ fn loans(
         closure.iter().filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name)).collect();
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
     let event = operation.parameters.event.as_deref();
+    let closure = loan::needed(hook, &closure, &references(&hook.manifest), event);
     let terms =
         Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, event, jobs: &[] };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)

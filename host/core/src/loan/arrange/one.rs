@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Terms, events_of, is_deleted_by_helm, is_of_event};
+use super::{Terms, binds, events_of, is_deleted_by_helm, is_of_event};
 use crate::closure::Member;
 use crate::hook::Hook;
 use crate::kind::Kind;
@@ -83,7 +83,7 @@ fn rights(
             "it collects the rules of other roles by their labels, whatever those give. Let the chart write its rules out",
         );
     }
-    if !matches!(loan.object.kind, Kind::RoleBinding | Kind::ClusterRoleBinding) {
+    if !loan.object.kind.is_binding() {
         return Ok(());
     }
     let subjects = loan.manifest.get("subjects").and_then(Value::as_array).into_iter().flatten();
@@ -99,10 +99,7 @@ fn rights(
             ));
         }
     }
-    let is_role = |object: &&ObjectRef| {
-        object.kind.as_str() == text(&loan.manifest, "/roleRef/kind")
-            && object.name == text(&loan.manifest, "/roleRef/name")
-    };
+    let is_role = |object: &&ObjectRef| binds(&loan.manifest, object.kind, &object.name);
     if let Some(role) = kept.iter().find(is_role) {
         let message = format!(
             "the {}, which the hook needs, is not there, and the {role} that it binds is, as somebody else has made it: hookhost \
