@@ -34,7 +34,9 @@ pub(crate) enum Profile {
 /// Builds the `hookhost` binary; gives back its place.
 pub(crate) fn hookhost(profile: Profile) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--package", "hookhost"]);
+    // Of the whole workspace, as the tests are: with the features of one package alone, cargo would compile what it depends
+    // on, wasmtime among it, once more.
+    build.args(["build", "--workspace", "--bin", "hookhost"]);
     let folder = match profile {
         Profile::Dev => "debug",
         Profile::Release => {

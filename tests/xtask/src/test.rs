@@ -32,14 +32,15 @@ pub(crate) fn test(quick: bool) -> Result<()> {
         step(&format!("cases of {name}"), command(&hookhost).args(["policy", "test"]).arg(policy))?;
     }
     if !quick {
-        let author = ["test", "--package", "hookhost", "--test", "author", "--quiet", "--", "--ignored"];
+        // `--workspace` here and below: with the features of one package alone, cargo would compile kube once more.
+        let author = ["test", "--workspace", "--test", "author", "--quiet", "--", "--ignored"];
         step("the way of a policy's author", cargo().args(author))?;
         let mut testbed = cargo();
         testbed.args(["test", "--package", "testbed", "--quiet"]);
         if testbed::is_root() {
             step("the testbed", &mut testbed)?;
             // Most of them wait most of their time: for a pod, for Flux. More than this, and the API server starves.
-            let end_to_end = ["test", "--package", "e2e", "--quiet", "--", "--test-threads=8"];
+            let end_to_end = ["test", "--workspace", "--test", "e2e", "--quiet", "--", "--test-threads=8"];
             step("end to end", cargo().args(end_to_end))?;
         } else {
             say(
@@ -60,6 +61,6 @@ fn live_records() -> Result<()> {
     // A process of its own, since it moves into namespaces of its own.
     step("records written now", command(std::env::current_exe()?).args(["fixtures", "--into"]).arg(&fresh))?;
     let mut tests = cargo();
-    tests.args(["test", "--quiet", "--package", "hookhost-core", "--test", "real_records"]);
+    tests.args(["test", "--quiet", "--workspace", "--test", "real_records"]);
     step("fresh records", tests.env("HOOKHOST_FIXTURES", fresh))
 }
