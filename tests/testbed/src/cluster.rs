@@ -158,19 +158,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Writes a kubeconfig for whoever has this token, and nothing else; gives back where it is. `server` is where they
+    /// find the API server: at its own address, unless something stands before it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn kubeconfig_of(&self, token: &str, server: Option<&str>) -> Result<PathBuf> {
+        let server = server.map_or_else(|| format!("https://{API}"), str::to_owned);
+        let name = format!("token-{}.kubeconfig", self.number());
+        self.write(&name, &kubeconfig("holder", &format!("token: {}", node::quoted(token)), &server))?;
+        Ok(self.state.join(name))
+    }
+
     fn write_kubeconfig(&self, name: &str, user: &str) -> Result<()> {
-        self.write(
-            name,
-            &format!(
-                "apiVersion: v1
-kind: Config
-current-context: testbed
-contexts: [{{name: testbed, context: {{cluster: testbed, user: {user}}}}}]
-clusters: [{{name: testbed, cluster: {{server: \"https://{API}\", certificate-authority: ca.crt}}}}]
-users: [{{name: {user}, user: {{client-certificate: {user}.crt, client-key: {user}.key}}}}]
-"
-            ),
-        )
+        let proof = format!("client-certificate: {user}.crt, client-key: {user}.key");
+        self.write(name, &kubeconfig(user, &proof, &format!("https://{API}")))
     }
 
     /// Whether the API server says that it is ready, all its start-up work included.
@@ -227,6 +229,19 @@ pub fn environment(command: &mut Command, programs: &Programs, dir: &Path) {
         .env("HELM_CACHE_HOME", state.join("helm/cache"))
         .env("HELM_CONFIG_HOME", state.join("helm/config"))
         .env("HELM_DATA_HOME", state.join("helm/data"));
+}
+
+/// A kubeconfig of a user with this proof of who they are, in the folder of the certificates.
+fn kubeconfig(user: &str, proof: &str, server: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Config
+current-context: testbed
+contexts: [{{name: testbed, context: {{cluster: testbed, user: {user}}}}}]
+clusters: [{{name: testbed, cluster: {{server: \"{server}\", certificate-authority: ca.crt}}}}]
+users: [{{name: {user}, user: {{{proof}}}}}]
+"
+    )
 }
 
 /// Runs iproute2's `ip`.

@@ -33,6 +33,7 @@
 //! - Pods were run with cgroups of version 1. With version 2 the kubelet needs `/sys/fs/cgroup` to be the real root.
 
 mod certificates;
+mod cgroup;
 mod cluster;
 mod error;
 mod go;
@@ -44,6 +45,7 @@ mod programs;
 mod run;
 mod shared;
 
+pub use cgroup::Cgroup;
 pub use cluster::{Cluster, environment};
 pub use error::{Error, Result};
 pub use image::Image;

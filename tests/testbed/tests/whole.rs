@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use testbed::{Cluster, Error, Helm, Image, Options};
+use testbed::{Cgroup, Cluster, Error, Helm, Image, Options};
 
 fn cluster() -> &'static Cluster {
     let options = Options::pods().with_registry().with_flux().with_audit();
@@ -162,4 +162,33 @@ fn containers_see_only_the_clusters_own_network() {
         links.lines().all(|link| ["lo", "testbed0", "veth"].iter().any(|own| link.starts_with(own))),
         "{links}"
     );
+}
+
+#[test]
+fn a_process_in_a_cgroup_has_no_more_memory_and_processor_time_than_its_limits() {
+    cluster();
+    let mib = 1 << 20;
+    let small = Cgroup::new("small", 32 * mib, 1).unwrap();
+    let eater = small.command("busybox").args(["tail", "/dev/zero"]).status().unwrap();
+    assert!(!eater.success(), "{eater}");
+    assert_eq!(small.out_of_memory().unwrap(), 1);
+    assert!((24 * mib..=32 * mib).contains(&small.peak().unwrap()), "{}", small.peak().unwrap());
+    let enough = Cgroup::new("enough", 64 * mib, 1).unwrap();
+    let said = enough.command("sh").args(["-c", "echo as \"$1\"", "sh", "it is"]).output().unwrap();
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), "as it is\n");
+    assert_eq!(enough.out_of_memory().unwrap(), 0);
+}
+
+#[test]
+fn whoever_has_a_token_may_do_what_its_account_may_and_no_more() {
+    let cluster = cluster();
+    let namespace = cluster.namespace("account").unwrap();
+    let token = cluster.kubectl(&["create", "token", "default", "--namespace", &namespace]).unwrap();
+    let kubeconfig = cluster.kubeconfig_of(&token, None).unwrap();
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    let who =
+        cluster.kubectl(&[&kubeconfig, "auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]);
+    assert_eq!(who.unwrap(), format!("system:serviceaccount:{namespace}:default"));
+    let refused = cluster.kubectl(&[&kubeconfig, "get", "secrets"]).unwrap_err().to_string();
+    assert!(refused.contains("forbidden"), "{refused}");
 }

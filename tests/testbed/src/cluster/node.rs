@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::{Cluster, READY_WITHIN, ip};
-use crate::{Error, Image, Result, isolation, needs, run};
+use crate::{Error, Image, Result, cgroup, isolation, needs, run};
 
 /// The node's name.
 pub(super) const NAME: &str = "testbed";
@@ -154,7 +154,7 @@ impl Cluster {
 
     pub(super) fn start_kubelet(&self) -> Result<()> {
         let Some(node) = &self.node else { return Ok(()) };
-        let cgroup = make_cgroup()?;
+        let cgroup = cgroup::make_all()?;
         self.write("kubelet.yaml", &self.kubelet_config(&cgroup))?;
         let mut kubelet = node.command(self.programs.kubebox());
         kubelet.args([
@@ -261,35 +261,7 @@ fn network() -> String {
     )
 }
 
-/// Makes this isolation's cgroup folder in each hierarchy: many with version 1, one with version 2.
-fn make_cgroup() -> Result<String> {
-    let name = isolation::cgroup().ok_or(Error::NotIsolated)?;
-    let top = Path::new("/sys/fs/cgroup");
-    let entries = top.read_dir().map_err(Error::file("read", top))?;
-    let folders = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    // A hierarchy's root has processes. Of version 2 there may be one beside those of version 1, without controllers.
-    let mut roots: Vec<_> = folders.filter(|dir| is_hierarchy(dir) && !dir.ends_with("unified")).collect();
-    if is_hierarchy(top) {
-        roots = vec![top.to_owned()];
-    }
-    for root in roots {
-        let folder = root.join(&name);
-        match fs::create_dir(&folder) {
-            // Of an earlier cluster in the same isolation, or the same hierarchy by its other name.
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::file("create the cgroup", folder)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(name)
-}
-
-fn is_hierarchy(dir: &Path) -> bool {
-    dir.join("cgroup.procs").is_file()
-}
-
 /// A string as YAML and TOML both read it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
