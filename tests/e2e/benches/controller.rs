@@ -36,6 +36,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The source of the chart.
 const SOURCE: &str = "shop";
+/// Why the hosts of this bench are not as the chart installs them.
+const UNLIMITED: &str =
+    "a figure is of hookhost, not of a limit; without root there are no cgroups to limit it";
 /// How long nothing must have happened for something to count as at rest.
 const QUIET: Duration = Duration::from_secs(3);
 

@@ -167,6 +167,17 @@ impl Api {
         Ok(self.runtime.block_on(self.client.request_text(http::Request::get(path).body(Vec::new())?))?)
     }
 
+    /// Sends an object to this path, for what is no kind of its own: a token, a review. Gives back the answer.
+    pub(crate) fn post(&self, path: &str, object: &Value) -> Result<Value> {
+        Ok(serde_json::from_str(&self.send(path, serde_json::to_vec(object)?)?)?)
+    }
+
+    /// The same with the object's own text.
+    pub(crate) fn send(&self, path: &str, json: Vec<u8>) -> Result<String> {
+        let request = http::Request::post(path).header("Content-Type", "application/json").body(json)?;
+        Ok(self.runtime.block_on(self.client.request_text(request))?)
+    }
+
     fn objects(&self, namespace: &str, resource: &ApiResource) -> kube::Api<DynamicObject> {
         match resource.kind.as_str() {
             "Namespace"

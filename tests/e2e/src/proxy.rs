@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +35,6 @@ pub enum Fault {
 pub struct Proxy {
     state: Arc<State>,
     address: SocketAddr,
-    kubeconfig: PathBuf,
     _runtime: Runtime,
 }
 
@@ -57,12 +55,6 @@ impl Proxy {
     #[must_use]
     pub fn start(cluster: &Cluster) -> Proxy {
         start(cluster).unwrap_or_else(|error| panic!("the proxy does not start: {error}"))
-    }
-
-    /// A kubeconfig that leads here.
-    #[must_use]
-    pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
     }
 
     /// Where it listens.
@@ -99,13 +91,14 @@ impl Proxy {
 }
 
 fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
-    static STARTED: AtomicU32 = AtomicU32::new(0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     hookhost_controller::client::install_crypto();
     let (state, address) = runtime.block_on(async {
         let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig())?;
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
         config.default_retry = false;
+        // Whoever asks says who they are.
+        config.auth_info = Default::default();
         let client = kube::Client::try_from(config)?;
         let state = Arc::new(State {
             client,
@@ -120,17 +113,7 @@ fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
         tokio::spawn(serve(listener, state.clone()));
         Ok::<_, Box<dyn std::error::Error>>((state, address))
     })?;
-    let number = STARTED.fetch_add(1, Ordering::Relaxed);
-    let kubeconfig = cluster.logs().join(format!("proxy-{number}.kubeconfig"));
-    std::fs::write(
-        &kubeconfig,
-        format!(
-            "{{apiVersion: v1, kind: Config, current-context: proxy, \
-              contexts: [{{name: proxy, context: {{cluster: proxy, user: proxy}}}}], \
-              clusters: [{{name: proxy, cluster: {{server: \"http://{address}\"}}}}], users: [{{name: proxy, user: {{}}}}]}}\n"
-        ),
-    )?;
-    Ok(Proxy { state, address, kubeconfig, _runtime: runtime })
+    Ok(Proxy { state, address, _runtime: runtime })
 }
 
 async fn serve(listener: TcpListener, state: Arc<State>) {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kube::api::PropagationPolicy;
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use testbed::{Cluster, Options};
 
 use crate::api::Api;
-use crate::host::{Host, hookhost};
+use crate::host::{Host, Setup, hookhost};
+use crate::installation::Installations;
 
 /// How long anything may take that a test waits for. A run takes 3 s on an idle machine; CI's may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,8 +33,9 @@ const SPARES: u32 = 40;
 pub struct World {
     /// The cluster.
     pub cluster: &'static Cluster,
-    api: Api,
-    host: Host,
+    api: Arc<Api>,
+    installations: Installations,
+    host: Option<Host>,
     made: AtomicU32,
     spares: Mutex<HashMap<String, u32>>,
 }
@@ -71,27 +73,49 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 impl World {
     fn make() -> Result<World> {
         let options = Options::pods().with_registry().with_flux().with_audit();
+        let mut world = World::bare(options, "e2e")?;
+        furnish(world.cluster)?;
+        let values = json!({"clusterId": CLUSTER_ID, "organisationLabel": "vworkspace.io/organisation"});
+        world.host = Some(world.host(values).start());
+        Ok(world)
+    }
+
+    /// A world with nothing but the cluster of this process in it, whose logs are in a folder of this name: no CRDs, no
+    /// releases, no host.
+    ///
+    /// # Errors
+    /// There is no such cluster.
+    pub fn bare(options: Options, name: &str) -> Result<World> {
         // Beside the binaries; a path without "..", which Flux cannot cope with.
-        let dir = hookhost().with_file_name("e2e");
-        let cluster = testbed::shared(options, &dir)?;
-        furnish(cluster)?;
-        let args = ["--cluster-id", CLUSTER_ID, "--organisation-label", "vworkspace.io/organisation"];
-        let host = Host::start(cluster, &cluster.kubeconfig(), &args);
+        let cluster = testbed::shared(options, &hookhost().with_file_name(name))?;
+        let api = Arc::new(Api::connect(cluster)?);
+        let installations = Installations::new(cluster, api.clone());
         Ok(World {
             cluster,
-            api: Api::connect(cluster)?,
-            host,
+            api,
+            installations,
+            host: None,
             made: AtomicU32::new(0),
             spares: Mutex::default(),
         })
     }
 
-    /// What the shared host has logged so far.
-    pub fn log(&self) -> String {
-        self.host.log()
+    /// A host of a test's own, as the chart with these values installs it, besides those that all have here: a log level,
+    /// [`MODULES`](crate::MODULES) as the namespace of policies, and the namespaces with the label that is its gate. Hosts
+    /// of the same values are replicas: of one account, and with one Lease.
+    ///
+    /// # Panics
+    /// The chart refuses the values.
+    pub fn host(&self, values: Value) -> Setup {
+        Setup::new(self.cluster, self.installations.get(&values))
     }
 
-    /// A namespace of this test's own with these labels.
+    /// What the shared host has logged so far.
+    pub fn log(&self) -> String {
+        self.host.as_ref().map(Host::log).unwrap_or_default()
+    }
+
+    /// A namespace of this test's own with these labels. Hosts whose gate one of them is have their rights in it.
     ///
     /// # Panics
     /// The cluster refuses it.
@@ -103,11 +127,12 @@ impl World {
         namespace
     }
 
-    /// Gives a namespace a label.
+    /// Gives a namespace a label, and those hosts their rights there whose gate it is.
     ///
     /// # Panics
     /// The cluster refuses it.
     pub fn label_namespace(&self, namespace: &str, key: &str, value: &str) {
+        self.installations.admit(namespace, &format!("{key}={value}"));
         let patch = json!({"metadata": {"labels": {key: value}}});
         self.patch("", &format!("namespace/{namespace}"), &patch);
     }
@@ -241,6 +266,20 @@ impl World {
     /// The cluster refuses it.
     pub fn apply(&self, namespace: &str, object: &Value) -> Value {
         ok(self.api.apply(namespace, object))
+    }
+
+    /// Creates an Operation from its JSON, as it is.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn create_operation(&self, namespace: &str, json: String) {
+        let path = format!("/apis/ops.vworkspace.io/v1alpha1/namespaces/{namespace}/operations");
+        ok(self.api.send(&path, json.into_bytes()));
+    }
+
+    /// Whether an object comes within this time.
+    pub fn comes(&self, namespace: &str, object: &str, within: Duration) -> bool {
+        ok(self.api.until(namespace, object, within, |object| object.is_some())).is_some()
     }
 
     /// Patches an object ("KIND/NAME") with a JSON merge patch; gives back what became of it.

@@ -15,7 +15,9 @@ use testbed::{Options, Programs};
 use tokio::task::JoinSet;
 
 use crate::audit::Audit;
-use crate::{PATIENCE, QUIET, Result, Site, figure, operation, percentile, release_name, say, target};
+use crate::{
+    PATIENCE, QUIET, Result, Site, UNLIMITED, figure, operation, percentile, release_name, say, target,
+};
 
 /// Releases, and hooks of each. Each hook is run once, since while it runs it would wait for itself.
 const RELEASES: usize = 100;
@@ -41,8 +43,7 @@ pub(crate) fn measure(programs: &Programs) -> Result<()> {
         operations: site.api("ops.vworkspace.io", "v1alpha1", "Operation", "operations"),
         jobs: site.api("batch", "v1", "Job", "jobs"),
     };
-    let mut host =
-        Host::start(cluster, &cluster.kubeconfig(), &["--log-level=info", "--lease-namespace=default"]);
+    let mut host = Host::as_admin(cluster, &["--log-level=info", "--lease-namespace=default"], UNLIMITED);
     let is_ready = || host.log().contains("\"msg\":\"ready\"").then_some(());
     cluster.eventually("hookhost is ready", PATIENCE, is_ready)?;
 

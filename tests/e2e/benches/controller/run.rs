@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::{Cluster, Options, Programs};
 
 use crate::audit::{Audit, Request};
-use crate::{PATIENCE, Result, Site, operation, release_name, target};
+use crate::{PATIENCE, Result, Site, UNLIMITED, operation, release_name, target};
 
 /// Writes for one Operation that are allowed.
 const MAX_WRITES: f64 = 7.0;
@@ -25,7 +25,7 @@ pub(crate) fn measure(programs: &Programs) -> Result<()> {
     let site = Site::new(Options::pods(), programs, "run", 1, &json!({"hooks": scripts}))?;
     let Site { cluster, namespace, .. } = &site;
     let mut audit = Audit::new(cluster)?;
-    let mut host = Host::start(cluster, &cluster.kubeconfig(), &["--log-level=info"]);
+    let mut host = Host::as_admin(cluster, &["--log-level=info"], UNLIMITED);
     for (hook, ..) in HOOKS {
         cluster.apply(namespace, &operation(hook, &release_name(0), hook).to_string())?;
     }

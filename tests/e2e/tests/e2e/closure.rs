@@ -19,19 +19,16 @@ const OWN: [&str; 4] = ["serviceaccount", "configmap", "role", "rolebinding"];
 fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
     HOST.get_or_init(|| {
-        let cluster = world().cluster;
-        let args = ["--namespace-gate", LENDING, "--closure", "--closure-cluster-objects", CLUSTER_OBJECT];
-        Host::start(cluster, &cluster.kubeconfig(), &args)
+        let closure = json!({"enabled": true, "grantAnyRole": true, "clusterObjects": CLUSTER_OBJECTS});
+        world().host(json!({"namespaceGate": LENDING, "closure": closure})).start()
     })
 }
 
-/// Makes a HookPolicy of a stock policy for hooks of a namespace, and waits until it is ready; gives back its name. Its module
-/// is in a ConfigMap there, where every host finds it: they all say in its status how it is.
+/// Makes a HookPolicy of a stock policy for hooks of a namespace, and waits until it is ready; gives back its name.
 fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
     let world = world();
     let name = format!("{stock}-{}", world.number());
-    module(namespace, &name, stock);
-    spec["module"] = json!({"configMap": {"namespace": namespace, "name": name, "key": "policy.wasm"}});
+    spec["module"] = module(&name, stock);
     spec["match"]["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
     let policy = json!({"apiVersion": "policy.vworkspace.io/v1alpha1", "kind": "HookPolicy",
         "metadata": {"name": name}, "spec": spec});
@@ -42,7 +39,7 @@ fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
 }
 
 /// What of the whole cluster that host lends.
-const CLUSTER_OBJECT: &str = "ClusterRoleBinding/shop-wide";
+const CLUSTER_OBJECTS: [&str; 2] = ["ClusterRole/shop-wide", "ClusterRoleBinding/shop-wide"];
 
 /// A release in a namespace of its own with the hook "owns", which has everything of its own and waits, and "quick", which
 /// does not wait.
@@ -320,16 +317,19 @@ fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
     let world = world();
     let namespace = world.namespace("beyond", &[LENDING]);
     let subjects = |hook: &str| json!([{"kind": "ServiceAccount", "name": format!("shop-{hook}"), "namespace": namespace}]);
-    let binding = |kind: &str, hook: &str, metadata: Value| {
+    let binding = |kind: &str, hook: &str, role: &str, metadata: Value| {
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": subjects(hook)})
     };
-    let own = |more: Value| json!({"own": {"more": more}, "script": WAITS});
+    let own = |more: &[Value]| json!({"own": {"more": more}, "script": WAITS});
+    let far = binding("RoleBinding", "far", "view", json!({"name": "shop-far", "namespace": "kube-system"}));
+    let wide = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
     let values = json!({"hooks": {
-        "far": own(binding("RoleBinding", "far", json!({"name": "shop-far", "namespace": "kube-system"}))),
-        "cluster": own(binding("ClusterRoleBinding", "cluster", json!({"name": "shop-cluster"}))),
-        "wide": own(binding("ClusterRoleBinding", "wide", json!({"name": "shop-wide"}))),
+        "far": own(&[far]),
+        "cluster": own(&[binding("ClusterRoleBinding", "cluster", "view", json!({"name": "shop-cluster"}))]),
+        "wide": own(&[wide, binding("ClusterRoleBinding", "wide", "shop-wide", json!({"name": "shop-wide"}))]),
     }});
     host();
     let release = world.release("shop", &namespace, &values);
@@ -347,7 +347,9 @@ fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
     assert_eq!(ok(world.cluster.kubectl(&elsewhere)).trim_end(), "yes");
     world.go(&namespace, &pod);
     world.phase(&namespace, &name, "Succeeded");
-    world.until_gone("", "clusterrolebinding/shop-wide");
+    for object in CLUSTER_OBJECTS {
+        world.until_gone("", object);
+    }
     all_gone(world, &namespace, "wide");
 }
 

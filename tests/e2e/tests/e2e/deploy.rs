@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use e2e::{PATIENCE, Release, WAITS, World, ok, says, world};
+use e2e::{PATIENCE, Release, WAITS, World, chart, ok, says, world};
 
-use crate::installed::{CLUSTER_ID, Installed, chart, pod_of};
+use crate::installed::{CLUSTER_ID, Installed, pod_of};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use testbed::Helm;

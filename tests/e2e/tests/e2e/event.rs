@@ -49,8 +49,8 @@ fn told(phases: [&str; 4]) -> Vec<(String, String)> {
 
 /// A host that lends, for the namespaces of this gate.
 fn lending(gate: &str) -> Host {
-    let cluster = world().cluster;
-    Host::start(cluster, &cluster.kubeconfig(), &["--namespace-gate", gate, "--closure"])
+    let closure = json!({"enabled": true, "grantAnyRole": true});
+    world().host(json!({"namespaceGate": gate, "closure": closure})).start()
 }
 
 #[test]
@@ -185,13 +185,11 @@ fn hookhost_run_shows_the_logs_of_all_hooks_of_an_event() {
         "check-2": {"script": "echo second check", "events": "test", "kind": "Pod"},
     }});
     let gate = "e2e=event-tests";
-    let cluster = world.cluster;
-    let args = ["--namespace-gate", gate, "--allow-unverified-test-hooks"];
-    let _host = Host::start(cluster, &cluster.kubeconfig(), &args);
+    let _host = world.host(json!({"namespaceGate": gate, "allowUnverifiedTestHooks": true})).start();
     let release = world.release("shop", &world.namespace("event-tests", &[gate]), &values);
     let output = std::process::Command::new(hookhost())
         .args(["run", "--event", "test", "--target", &release.instance, "-n", &release.namespace])
-        .args(["--kubeconfig", &cluster.kubeconfig().display().to_string()])
+        .args(["--kubeconfig", &world.cluster.kubeconfig().display().to_string()])
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -14,8 +14,7 @@ fn two_controllers_at_once_without_a_lease_make_one_job_of_each_operation() {
     let gate = "e2e-race=1";
     let namespace = world.namespace("race", &[gate]);
     let release = world.release("shop", &namespace, &json!({}));
-    let args = ["--namespace-gate", gate];
-    let _hosts = [(); 2].map(|()| Host::start(world.cluster, &world.cluster.kubeconfig(), &args));
+    let _hosts = [(); 2].map(|()| world.host(json!({"namespaceGate": gate})).without_lease().start());
     // Of one HelmRelease but each with an instance of its own, since one target's hook runs once at a time.
     let names: Vec<String> =
         (0..RACES).map(|_| world.operation(&world.apart(&release), "ok", json!({}))).collect();
@@ -53,11 +52,10 @@ fn whoever_stands_by_takes_over_when_the_leader_is_killed_and_a_run_in_flight_en
     let namespace = world.namespace("lease", &[gate]);
     let release =
         world.release("shop", &namespace, &json!({"hooks": {"half": {"script": "sleep 3; echo done"}}}));
-    let args = ["--namespace-gate", gate, "--lease-name", "hookhost", "--lease-namespace", &namespace];
-    let mut first = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    let mut first = world.host(json!({"namespaceGate": gate})).start();
     let leads = |host: &Host| host.log().contains("this hookhost leads");
     ok(world.cluster.eventually("the first leads", PATIENCE, || leads(&first).then_some(())));
-    let second = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    let second = world.host(json!({"namespaceGate": gate})).start();
     ok(world
         .cluster
         .eventually("the second stands by", PATIENCE, || second.log().contains("standing by").then_some(())));

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use e2e::{CLUSTER_ID, GATE, Host, Proxy, Release, World, message, world};
+use e2e::{CLUSTER_ID, GATE, Proxy, Release, World, message, world};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -251,8 +251,7 @@ fn a_cluster_without_flux_is_told_what_to_install() {
     let proxy = Proxy::start(world.cluster);
     proxy.hide("/apis/helm.toolkit.fluxcd.io/");
     let id = "without-flux";
-    let gate = ["--namespace-gate", SPECIAL_GATE, "--cluster-id", id];
-    let host = Host::start(world.cluster, proxy.kubeconfig(), &gate);
+    let host = world.host(json!({"namespaceGate": SPECIAL_GATE, "clusterId": id})).through(&proxy).start();
     let name = operation_for(world, id, &world.apart(special), "ok", json!({}));
     let operation = world.blocked(&special.namespace, &name, "CrdMissing");
     let message = message(&operation, "Blocked");

@@ -1,9 +1,8 @@
 //! An *installation* is hookhost in the cluster, as its chart makes it: pods of its own image, with its own account.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use e2e::{hookhost, ok, world};
+use e2e::{chart, hookhost, ok, world};
 use serde_json::Value;
 use testbed::{Helm, Image};
 
@@ -20,11 +19,6 @@ pub(crate) struct Installed {
     pub(crate) name: &'static str,
     /// Its own namespace.
     pub(crate) at: String,
-}
-
-pub(crate) fn chart() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().and_then(Path::parent).unwrap_or(here).join("deploy/hookhost")
 }
 
 impl Installed {

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use e2e::{Fault, Host, PATIENCE, Proxy, Release, World, ok, says, world};
+use e2e::{Fault, PATIENCE, Proxy, Release, World, ok, says, world};
 use serde_json::{Value, json};
 
 /// Runs at once: most of a run is waiting.
@@ -113,8 +113,10 @@ impl Worker<'_> {
     fn run(&self, hook: &str, phase: &str, fault: Option<Fault>) -> (String, Vec<String>) {
         let Worker { world, release, proxy, gate } = self;
         let namespace = &release.namespace;
-        let args = ["--namespace-gate", gate, "--closure"];
-        let mut first = Host::start(world.cluster, proxy.kubeconfig(), &args);
+        let values = json!({"namespaceGate": gate, "closure": {"enabled": true, "grantAnyRole": true}});
+        // The second need not wait until the lease of one that was killed lapses.
+        let start = || world.host(values.clone()).through(proxy).without_lease().start();
+        let mut first = start();
         proxy.arm(first.pid(), fault);
         let name = format!("{hook}-{}", world.number());
         let mut wish = world.operation_named(&name, release, hook, json!({"closure": hook == BORROWS}));
@@ -138,7 +140,7 @@ impl Worker<'_> {
         let second = if fault.is_some() {
             let ended = world.cluster.eventually("the host is killed", PATIENCE, || first.ended());
             ended.unwrap_or_else(|error| panic!("{name}, {fault:?}: {error}"));
-            Some(Host::start(world.cluster, proxy.kubeconfig(), &args))
+            Some(start())
         } else {
             None
         };

@@ -235,7 +235,7 @@ fn a_finished_operation_is_left_alone_by_the_next_host() {
     let special = special();
     let (namespace, id) = (&special.namespace, "restarted");
     let operate = |hook: &str| operation_for(world, id, &world.apart(special), hook, json!({}));
-    let mut first = special_host(world, id, &[]);
+    let mut first = special_host(world, id);
     let (good, bad) = (operate("version"), operate("fails"));
     let good_before = world.phase(namespace, &good, "Succeeded");
     let bad_before = world.phase(namespace, &bad, "Failed");
@@ -247,7 +247,7 @@ fn a_finished_operation_is_left_alone_by_the_next_host() {
         world.until_gone(namespace, &format!("job/{name}"));
     }
 
-    let mut second = special_host(world, id, &[]);
+    let mut second = special_host(world, id);
     let next = operate("brief");
     world.phase(namespace, &next, "Succeeded");
     for before in [good_before, bad_before] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use e2e::{Host, Release, hookhost, message, ok, says, world};
+use e2e::{Host, MODULES, Release, hookhost, message, ok, says, world};
 use serde_json::{Map, Value, json};
 
 /// A gate of its own: the host of these tests has a folder of policies, which the shared one has not.
@@ -37,8 +37,6 @@ const HOOKS: [&str; 11] = [
 /// What these tests share.
 struct Stage {
     release: Release,
-    /// Namespace of the ConfigMaps with modules.
-    modules: String,
     host: Host,
 }
 
@@ -46,14 +44,13 @@ fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
         let world = world();
-        let host = start(GATE, &[]);
-        let modules = world.namespace("modules", &[]);
+        let host = start(GATE, false);
         for policy in ["deadline-cap", "hook-allowlist", "org-labels"] {
-            module(&modules, policy, policy);
+            module(policy, policy);
         }
         let namespace = world.namespace("policies", &[GATE, "vworkspace.io/organisation=acme"]);
         let release = world.release("shop", &namespace, &hooks(&HOOKS));
-        Stage { release, modules, host }
+        Stage { release, host }
     })
 }
 
@@ -67,20 +64,14 @@ fn hooks(names: &[&str]) -> Value {
     json!({"hooks": hooks})
 }
 
-fn start(gate: &str, more: &[&str]) -> Host {
-    let cluster = world().cluster;
-    let dir = policies().display().to_string();
-    let args = [
-        "--namespace-gate",
-        gate,
-        "--policy-dir",
-        &dir,
-        "--organisation-label",
-        "vworkspace.io/organisation",
-        "--cluster-id",
-        "cluster-of-policies",
-    ];
-    Host::start(cluster, &cluster.kubeconfig(), &[&args, more].concat())
+fn start(gate: &str, require: bool) -> Host {
+    let values = json!({
+        "namespaceGate": gate, "clusterId": "cluster-of-policies", "requirePolicy": require,
+        "organisationLabel": "vworkspace.io/organisation",
+        // Whatever the volume is, the stock policies are in it.
+        "policies": {"volume": {"emptyDir": {}}},
+    });
+    world().host(values).mount("/policies", &policies()).start()
 }
 
 /// The folder of the stock policies, beside that of this build.
@@ -95,20 +86,21 @@ fn policies() -> PathBuf {
     dir
 }
 
-/// Puts a stock policy into the key "policy.wasm" of a ConfigMap.
-pub(crate) fn module(namespace: &str, config_map: &str, policy: &str) {
+/// Puts a stock policy into a ConfigMap where all hosts look for policies; gives back `spec.module` of it.
+pub(crate) fn module(config_map: &str, policy: &str) -> Value {
     let file = format!("--from-file=policy.wasm={}", policies().join(format!("{policy}.wasm")).display());
-    ok(world().cluster.kubectl(&["create", "configmap", config_map, &file, "--namespace", namespace]));
+    ok(world().cluster.kubectl(&["create", "configmap", config_map, &file, "--namespace", MODULES]));
+    module_of(config_map)
+}
+
+/// `spec.module` of a ConfigMap, which may not be there.
+fn module_of(config_map: &str) -> Value {
+    json!({"configMap": {"namespace": MODULES, "name": config_map, "key": "policy.wasm"}})
 }
 
 impl Stage {
     fn namespace(&self) -> &str {
         &self.release.namespace
-    }
-
-    /// `spec.module` of a ConfigMap.
-    fn config_map(&self, name: &str) -> Value {
-        json!({"configMap": {"namespace": self.modules, "name": name, "key": "policy.wasm"}})
     }
 
     /// Makes a HookPolicy that is for these hooks of the stage's release only; gives back its name.
@@ -167,11 +159,8 @@ fn deadline(limits: Value) -> Value {
 fn a_cap_bounds_the_jobs_deadline_and_the_job_and_the_policy_say_so() {
     let (world, stage) = (world(), stage());
     let settings = deadline(json!({"deadlineSeconds": {"atMost": 900}, "backoffLimit": {"atMost": 3}}));
-    let policy = stage.policy(
-        "cap",
-        &["capped"],
-        json!({"module": stage.config_map("deadline-cap"), "settings": settings}),
-    );
+    let policy =
+        stage.policy("cap", &["capped"], json!({"module": module_of("deadline-cap"), "settings": settings}));
     let ready = becomes(&policy, "True/Loaded");
     let status = &ready["status"];
     assert_eq!(status["digest"], json!(format!("sha256:{}", sha256("deadline-cap"))));
@@ -213,7 +202,7 @@ fn what_an_allowlist_does_not_have_is_denied_in_its_words() {
     let policy = stage.policy(
         "allow",
         &["denied"],
-        json!({"module": stage.config_map("hook-allowlist"), "settings": settings}),
+        json!({"module": module_of("hook-allowlist"), "settings": settings}),
     );
     becomes(&policy, "True/Loaded");
     let operation = stage.operation("denied", json!({}));
@@ -246,11 +235,7 @@ fn labels_are_filled_in_and_are_on_the_job_and_its_pod() {
         "labels": {"example.com/organisation": "${organisation}", "example.com/chart": "${release.chart}-${release.appVersion}"},
         "annotations": {"example.com/hook": "${hook.name}"},
     }]});
-    stage.policy(
-        "labels",
-        &["labelled"],
-        json!({"module": stage.config_map("org-labels"), "settings": settings}),
-    );
+    stage.policy("labels", &["labelled"], json!({"module": module_of("org-labels"), "settings": settings}));
     let operation = stage.operation("labelled", json!({}));
     let job = stage.job_of(&operation);
     let done = world.get(stage.namespace(), &format!("operation/{operation}")).unwrap();
@@ -268,8 +253,7 @@ fn labels_are_filled_in_and_are_on_the_job_and_its_pod() {
 #[test]
 fn policies_that_contradict_each_other_refuse_the_run_and_both_are_named() {
     let (world, stage) = (world(), stage());
-    let cap =
-        |limits: Value| json!({"module": stage.config_map("deadline-cap"), "settings": deadline(limits)});
+    let cap = |limits: Value| json!({"module": module_of("deadline-cap"), "settings": deadline(limits)});
     let least = stage.policy("at-least", &["torn"], cap(json!({"deadlineSeconds": {"atLeast": 1200}})));
     let most = stage.policy("at-most", &["torn"], cap(json!({"deadlineSeconds": {"atMost": 600}})));
     for policy in [&least, &most] {
@@ -285,7 +269,7 @@ fn policies_that_contradict_each_other_refuse_the_run_and_both_are_named() {
 fn a_broken_policy_stops_what_it_matches_until_it_is_mended_unless_it_may_be_ignored() {
     let (world, stage) = (world(), stage());
     let broken = |more: Value| {
-        let mut spec = json!({"module": stage.config_map(&format!("later-{}", world.number()))});
+        let mut spec = json!({"module": module_of(&format!("later-{}", world.number()))});
         spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         spec
     };
@@ -304,7 +288,7 @@ fn a_broken_policy_stops_what_it_matches_until_it_is_mended_unless_it_may_be_ign
     assert!(!decision.contains(&ignored), "it has said nothing: {decision}");
     stage.job_of(&stage.operation("ok", json!({})));
 
-    module(&stage.modules, spec["module"]["configMap"]["name"].as_str().unwrap(), "deadline-cap");
+    module(spec["module"]["configMap"]["name"].as_str().unwrap(), "deadline-cap");
     becomes(&policy, "True/Loaded");
     let job = stage.job_of(&stopped);
     assert_eq!(
@@ -317,7 +301,7 @@ fn a_broken_policy_stops_what_it_matches_until_it_is_mended_unless_it_may_be_ign
 fn in_audit_mode_a_denial_is_written_down_and_the_hook_runs() {
     let (world, stage) = (world(), stage());
     let settings = json!({"allow": [{"match": {"hooks": ["nothing"]}}]});
-    let spec = json!({"module": stage.config_map("hook-allowlist"), "settings": settings, "mode": "Audit"});
+    let spec = json!({"module": module_of("hook-allowlist"), "settings": settings, "mode": "Audit"});
     let policy = stage.policy("audit", &["audited"], spec);
     stage.knows(&policy);
     let operation = stage.operation("audited", json!({}));
@@ -336,7 +320,7 @@ fn in_audit_mode_a_denial_is_written_down_and_the_hook_runs() {
 #[test]
 fn a_module_that_is_not_the_pinned_one_is_not_used_until_it_is() {
     let (world, stage) = (world(), stage());
-    let mut spec = json!({"module": stage.config_map("deadline-cap")});
+    let mut spec = json!({"module": module_of("deadline-cap")});
     spec["module"]["sha256"] = json!(sha256("org-labels"));
     let policy = stage.policy("pinned", &["pinned"], spec);
     let unready = becomes(&policy, "False/PolicyDigestMismatch");
@@ -356,7 +340,7 @@ fn a_module_that_is_not_the_pinned_one_is_not_used_until_it_is() {
 fn settings_that_the_policy_refuses_are_told_by_their_place_before_anything_runs() {
     let (world, stage) = (world(), stage());
     let settings = json!({"rules": [{"limits": {"deadlineSeconds": {"atMost": "long"}}}]});
-    let spec = json!({"module": stage.config_map("deadline-cap"), "settings": settings});
+    let spec = json!({"module": module_of("deadline-cap"), "settings": settings});
     let policy = stage.policy("unsettled", &["unsettled"], spec);
     let unready = becomes(&policy, "False/PolicySettingsInvalid");
     assert!(message(&unready, "Ready").contains("rules[0].limits.deadlineSeconds"), "{unready:#}");
@@ -369,7 +353,7 @@ fn settings_that_the_policy_refuses_are_told_by_their_place_before_anything_runs
 #[test]
 fn a_policy_without_room_to_work_says_which_limit_it_met() {
     let stage = stage();
-    let spec = json!({"module": stage.config_map("org-labels"), "limits": {"memory": "64Ki"}});
+    let spec = json!({"module": module_of("org-labels"), "limits": {"memory": "64Ki"}});
     let policy = stage.policy("cramped", &["cramped"], spec);
     world().until_object("", &format!("hookpolicy/{policy}"), "without memory", |it| {
         message(it, "Ready").contains("the limit is 65536")
@@ -380,7 +364,7 @@ fn a_policy_without_room_to_work_says_which_limit_it_met() {
 #[test]
 fn where_a_policy_is_required_an_operation_waits_for_one() {
     let (world, stage) = (world(), stage());
-    let _host = start(GATE_REQUIRED, &["--require-policy"]);
+    let _host = start(GATE_REQUIRED, true);
     let namespace = world.namespace("required", &[GATE_REQUIRED]);
     let release = world.release("shop", &namespace, &json!({}));
     let operation = world.operation(&release, "ok", json!({}));

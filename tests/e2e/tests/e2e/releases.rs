@@ -19,20 +19,22 @@ pub(crate) fn special() -> &'static Release {
     static SPECIAL: OnceLock<(Release, Host)> = OnceLock::new();
     let (release, _) = SPECIAL.get_or_init(|| {
         let world = world();
-        let key = world.cluster.logs().join("approval.key");
-        std::fs::write(&key, format!("{APPROVAL_KEY}\n")).unwrap();
-        let key = key.display().to_string();
+        let secret = world.cluster.logs().join("approval");
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::write(secret.join("key"), format!("{APPROVAL_KEY}\n")).unwrap();
         let release = world.release("special", &world.namespace("special", &[SPECIAL_GATE]), &json!({}));
-        let args = ["--approval-key-file", &key, "--allow-unverified-test-hooks"];
-        (release, special_host(world, SPECIAL_ID, &args))
+        let values = json!({
+            "namespaceGate": SPECIAL_GATE, "clusterId": SPECIAL_ID, "allowUnverifiedTestHooks": true,
+            "approval": {"secretName": "approval"},
+        });
+        (release, world.host(values).mount("/var/run/hookhost/approval", &secret).start())
     });
     release
 }
 
 /// A host for those Operations behind the special gate that name this cluster's id.
-pub(crate) fn special_host(world: &World, cluster_id: &str, args: &[&str]) -> Host {
-    let which = ["--namespace-gate", SPECIAL_GATE, "--cluster-id", cluster_id];
-    Host::start(world.cluster, &world.cluster.kubeconfig(), &[&which, args].concat())
+pub(crate) fn special_host(world: &World, cluster_id: &str) -> Host {
+    world.host(json!({"namespaceGate": SPECIAL_GATE, "clusterId": cluster_id})).start()
 }
 
 /// Makes an Operation on a hook of the special release, for its host, with these further fields of its spec.
