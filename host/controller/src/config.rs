@@ -20,7 +20,7 @@ pub struct Config {
     pub approval_key: Option<Vec<u8>>,
     /// Lines of a failed container's log in an Operation's status; 0 for none.
     pub log_lines: u32,
-    /// Operations that are looked at at once.
+    /// Operations of one namespace that are looked at at once; of all namespaces twice as many.
     pub concurrency: u16,
     /// Whether an Operation that no HookPolicy matches is refused.
     pub require_policy: bool,
@@ -42,8 +42,8 @@ pub struct Config {
     pub lease: Option<crate::lease::LeaseParams>,
 }
 
-/// Operations looked at at once, unless told otherwise. Each waits for the API server most of its time; with 16 the
-/// server is kept busy and an Operation's record (64 MiB inflated at most) is in memory 16 times at most.
+/// Operations of one namespace looked at at once, unless told otherwise. Each waits for the API server most of its time;
+/// with 16 the server is kept busy.
 pub const DEFAULT_CONCURRENCY: u16 = 16;
 
 /// Log lines of a failed container, unless told otherwise: a stack trace's end.

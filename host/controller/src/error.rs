@@ -19,6 +19,12 @@ pub enum Error {
     /// What was planned, or is to be written, is no Kubernetes object.
     #[error("what is to be written is no Kubernetes object")]
     NotAnObject(#[from] serde_json::Error),
+    /// The API server's answer is not what was asked for.
+    #[error("the API server answered with something that is not {what}")]
+    Unreadable {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A thread for blocking work could not be had, or ended early.
     #[error("a record could not be decoded: its thread ended")]
     Thread(#[from] tokio::task::JoinError),
@@ -29,7 +35,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Error::Api(error) => error.reason(),
-            Error::NotAnObject(_) | Error::Thread(_) => Reason::HostFailed,
+            Error::NotAnObject(_) | Error::Unreadable { .. } | Error::Thread(_) => Reason::HostFailed,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod config;
 pub mod crd;
 pub mod error;
 pub mod event;
+mod fair;
 mod in_flight;
 pub mod lease;
 mod lender;

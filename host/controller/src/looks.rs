@@ -1,5 +1,10 @@
-//! *Looks* at Operations are taken in turns: at most one at a time at each Operation, so many at once, the others in line
-//! in the order in which they were asked for.
+//! *Looks* at Operations are taken in turns: at most one at a time at each Operation, so many at once, the others in line:
+//! one of each namespace after the other, and of a namespace in the order in which they were asked for.
+//!
+//! # Between namespaces
+//! A namespace may have looks under way as long as these are fewer than the places that are free. Alone it fills half of the
+//! places; a second one half of the rest, and so on. So the first look of a namespace that has none finds a place, however
+//! many the others ask for and however long theirs take.
 //!
 //! Each look is a task of its own, so that one that computes keeps no other waiting. It begins without a pause: between
 //! the news of an Operation and the first request for it lies no timer.
@@ -7,7 +12,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +21,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::fair::FairQueue;
 use crate::metrics::Metrics;
 use crate::wake::OperationKey;
 
@@ -44,18 +50,23 @@ impl Action {
 /// loop.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
+/// Places for looks, for each that one namespace may have: it may have half of all.
+const PLACES_PER_SHARE: usize = 2;
+
 type Look = Arc<dyn Fn(OperationKey) -> Pin<Box<dyn Future<Output = Action> + Send>> + Send + Sync>;
 
 /// All looks: under way, in line, and planned.
 pub(crate) struct Looks {
     look: Look,
-    at_once: usize,
+    places: usize,
     metrics: Metrics,
     states: HashMap<OperationKey, State>,
-    line: VecDeque<OperationKey>,
+    line: FairQueue,
     planned: BTreeSet<(Instant, OperationKey)>,
     running: JoinSet<Action>,
     keys: HashMap<Id, OperationKey>,
+    /// How many are under way of each namespace.
+    under_way: HashMap<String, usize>,
 }
 
 /// Where the next look at an Operation is.
@@ -69,9 +80,9 @@ enum State {
 }
 
 impl Looks {
-    /// So many at once; 0 counts as 1.
+    /// So many of one namespace at once, and twice as many of all together; 0 counts as 1.
     pub(crate) fn new<F>(
-        at_once: u16,
+        of_a_namespace: u16,
         metrics: Metrics,
         look: impl Fn(OperationKey) -> F + Send + Sync + 'static,
     ) -> Looks
@@ -80,13 +91,14 @@ impl Looks {
     {
         Looks {
             look: Arc::new(move |key| Box::pin(look(key))),
-            at_once: at_once.max(1).into(),
+            places: PLACES_PER_SHARE * usize::from(of_a_namespace.max(1)),
             metrics,
             states: HashMap::new(),
-            line: VecDeque::new(),
+            line: FairQueue::default(),
             planned: BTreeSet::new(),
             running: JoinSet::new(),
             keys: HashMap::new(),
+            under_way: HashMap::new(),
         }
     }
 
@@ -105,7 +117,7 @@ impl Looks {
             None => {}
         }
         self.states.insert(key.clone(), State::Waiting);
-        self.line.push_back(key);
+        self.line.push(key);
         self.begin();
     }
 
@@ -137,9 +149,10 @@ impl Looks {
     }
 
     fn begin(&mut self) {
-        while self.running.len() < self.at_once
-            && let Some(key) = self.line.pop_front()
+        while let free @ 1.. = self.places - self.running.len()
+            && let Some(key) = self.line.pop_where(|of| self.under_way.get(of).is_none_or(|own| *own < free))
         {
+            *self.under_way.entry(key.namespace.clone()).or_default() += 1;
             let look = self.look.clone();
             self.states.insert(key.clone(), State::Running { again: false });
             let of = key.clone();
@@ -152,6 +165,12 @@ impl Looks {
 
     fn ended(&mut self, id: Id, Action(pause): Action) {
         if let Some(key) = self.keys.remove(&id) {
+            if let Some(own) = self.under_way.get_mut(&key.namespace) {
+                *own -= 1;
+                if *own == 0 {
+                    self.under_way.remove(&key.namespace);
+                }
+            }
             let is_wanted = matches!(self.states.remove(&key), Some(State::Running { again: true }));
             let at = pause.and_then(|pause| Instant::now().checked_add(pause));
             match at {

@@ -136,7 +136,7 @@ impl Warden {
         // The watch may be behind: asked by name, the API server knows.
         if let Some(key) = job.origin().cloned()
             && let Some(operation) = self.reader.operation(&key.namespace, &key.name).await?
-            && operation.metadata.uid.as_deref() == Some(&job.operation)
+            && operation.brief.uid == job.operation
         {
             self.wakes.wake(key);
             return Ok(());

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::{self, Call, Verb};
 use crate::error::Result;
-use crate::watch::{self, Kind, job_resource, pod_resource};
+use crate::watch::{self, Kind, Whole, job_resource, pod_resource};
 
 /// Helm's type of a release's Secret.
 const RELEASE_TYPE: &str = "helm.sh/release.v1";
@@ -200,11 +200,16 @@ impl Reader {
     }
 
     /// An Operation; none if there is none of that name.
-    pub(crate) async fn operation(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+    pub(crate) async fn operation(&self, namespace: &str, name: &str) -> Result<Option<Whole>> {
         let resource = watch::operation_resource();
         let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        found(client::read(&call, api.get(name)).await)
+        let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+        let text = async {
+            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+            self.client.request_text(request).await
+        };
+        let text = found(client::read(&call, text).await)?;
+        Ok(text.and_then(|text| Whole::read(&text)))
     }
 
     /// The pods of an Operation.

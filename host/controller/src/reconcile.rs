@@ -34,12 +34,10 @@ mod subject;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hookhost_core::Reason;
 use hookhost_core::refusal::{Refusal, Then};
 use hookhost_core::status::{self, Run, State};
-use hookhost_core::{Reason, clone};
 use jiff::Timestamp;
-use kube::ResourceExt;
-use kube::core::DynamicObject;
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -57,7 +55,7 @@ use crate::policy::Policies;
 use crate::read::Reader;
 use crate::telemetry;
 use crate::wake::OperationKey;
-use crate::watch::{Job, Jobs, Namespaces, Operations, Pods, Targets};
+use crate::watch::{Brief, Job, Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
 pub(crate) use ahead::Trails;
@@ -115,13 +113,21 @@ const TELL_AFTER: u32 = 6;
 
 /// Looks at one Operation, and says when to look again.
 pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Action {
-    let watched = context.operations.get(&key);
-    let Some(subject) = watched.and_then(|watched| Subject::new(context.written.latest(watched))) else {
-        return Action::await_change();
-    };
-    if !context.is_ours(&subject.object) {
+    let Some(brief) = context.operations.get(&key) else { return Action::await_change() };
+    if !context.is_ours(&brief) {
         return Action::await_change();
     }
+    let whole = match context.operations.whole(&brief.uid) {
+        Some(whole) => whole,
+        None if brief.is_settled && context.jobs.of(&brief.uid).is_empty() => return Action::await_change(),
+        None => match context.reader.operation(&key.namespace, &key.name).await {
+            Ok(Some(whole)) if whole.brief.uid == brief.uid => whole,
+            // That it is gone is on its way through the watch.
+            Ok(_) => return Action::await_change(),
+            Err(error) => return context.after(&brief.uid, &error),
+        },
+    };
+    let subject = Subject::new(context.written.latest(whole));
     let begun = Instant::now();
     let span = telemetry::reconcile_span(&subject.key.namespace, &subject.key.name, &subject.uid);
     span.record("org_id", context.organisation(&subject.key.namespace));
@@ -129,7 +135,7 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
     let result = context.look(&subject).instrument(span.clone()).await;
     if context.operations.by_uid(&subject.uid).is_none() {
         // Deleted while it was looked at: what the look has taken since is given back.
-        context.forget(&subject.object);
+        context.forget(&subject.brief);
     }
     context.metrics.reconciled(begun.elapsed());
     match result {
@@ -143,7 +149,7 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
             Action::requeue(AFTER_CONFLICT)
         }
         Err(error) => {
-            let action = span.in_scope(|| context.after(&subject, &error));
+            let action = span.in_scope(|| context.after(&subject.uid, &error));
             context.explain_failure(&subject, &error).instrument(span).await;
             action
         }
@@ -152,8 +158,8 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
 
 impl Context {
     /// When to look again after an error.
-    fn after(&self, subject: &Subject, error: &Error) -> Action {
-        let pause = self.errors.next(&subject.uid);
+    fn after(&self, uid: &str, error: &Error) -> Action {
+        let pause = self.errors.next(uid);
         self.metrics.reconcile_error(error.reason());
         tracing::warn!(
             reason = error.reason().as_str(),
@@ -182,26 +188,21 @@ impl Context {
     }
 
     /// Whether the Operation is for this engine, this cluster and this hookhost.
-    pub(crate) fn is_ours(&self, operation: &DynamicObject) -> bool {
-        let cluster = operation.labels().get(clone::CLUSTER_ID);
-        let namespace = operation.metadata.namespace.as_deref().unwrap_or_default();
-        subject::engine(operation) == Some(hookhost_core::operation::ENGINE)
-            && cluster.is_none_or(|cluster| *cluster == self.config.cluster_id)
-            && (self.served.contains(namespace) || self.has_held_job(operation))
+    pub(crate) fn is_ours(&self, operation: &Brief) -> bool {
+        operation.is_of_engine()
+            && operation.is_for_cluster(&self.config.cluster_id)
+            && (self.served.contains(&operation.key.namespace) || self.has_held_job(&operation.uid))
     }
 
     /// Whether a run is under way: it is followed to its end, though its namespace be not served any more.
-    fn has_held_job(&self, operation: &DynamicObject) -> bool {
-        let uid = operation.metadata.uid.as_deref().unwrap_or_default();
+    fn has_held_job(&self, uid: &str) -> bool {
         self.jobs.of(uid).iter().any(|job| job.is_held())
     }
 
     /// Forgets an Operation that is gone. Its Jobs, where it had any, are looked after as orphans.
-    pub(crate) fn forget(&self, operation: &DynamicObject) {
-        let Some(uid) = &operation.metadata.uid else { return };
-        if let Some(key) = crate::watch::key(operation) {
-            self.targets.forget(&key);
-        }
+    pub(crate) fn forget(&self, operation: &Brief) {
+        let uid = &operation.uid;
+        self.targets.forget(&operation.key);
         self.claims.release(uid);
         self.in_flight.forget(uid, &self.metrics);
         self.errors.forget(uid);
@@ -253,12 +254,16 @@ impl Context {
     /// tell them, the Operation says so.
     async fn explain_delay(&self, subject: &Subject) -> Result<Action> {
         let namespace = &subject.key.namespace;
-        let Some(why) = self.jobs.broken(namespace) else { return Ok(Action::await_change()) };
-        let message = format!(
-            "hookhost cannot see the Jobs of the namespace {namespace}: {why}. If it is RBAC, bind hookhost's role there: \
-             its Helm chart does so for the namespaces in its value `namespaces`"
-        );
-        self.write(subject, &State::Refused(Refusal::wait(Reason::AccessForbidden, message)), None).await
+        let Some((reason, why)) = self.jobs.broken(namespace) else { return Ok(Action::await_change()) };
+        let advice = match reason {
+            Reason::AccessForbidden => {
+                ". If it is RBAC, bind hookhost's role there: its Helm chart does so for the namespaces in its value \
+                 `namespaces`"
+            }
+            _ => ". hookhost asks again until it can",
+        };
+        let message = format!("hookhost cannot see the Jobs of the namespace {namespace}: {why}{advice}");
+        self.write(subject, &State::Refused(Refusal::wait(reason, message)), None).await
     }
 
     /// Writes the state to the Operation, if that changes anything, with its events. A result is written at once; what

@@ -109,8 +109,8 @@ pub async fn run(
     let (events, event_task) = Events::new(reads.clone(), writer.clone(), metrics.clone());
 
     let (wakes, orphans) = (Wakes::default(), Orphans::default());
-    let (operations, operation_changes) = Operations::watch(streams.clone());
     let (gated, gate_changes) = Namespaces::watch(streams.clone(), &config.namespace_gate);
+    let (operations, operation_changes) = Operations::watch(streams.clone(), gated.clone());
     let pods = Pods::new(streams.clone(), operations.clone(), wakes.clone(), work.clone());
     let jobs = Jobs::new(
         streams.clone(),

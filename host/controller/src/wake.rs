@@ -1,10 +1,13 @@
 //! A *wake* is the wish that an Operation is looked at again: its Job changed, what it waits for changed.
 //!
-//! Wakes are kept as a set, so there are never more of them than Operations, however fast they come.
+//! Wakes are kept as a set, so there are never more of them than Operations, however fast they come; and they are served in
+//! turns by namespace.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::fair::FairQueue;
 
 /// Where an Operation is: its namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,14 +28,14 @@ pub(crate) struct Wakes(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    pending: Mutex<std::collections::HashSet<OperationKey>>,
+    pending: Mutex<FairQueue>,
     more: Notify,
 }
 
 impl Wakes {
     /// Asks for one Operation to be looked at.
     pub(crate) fn wake(&self, key: OperationKey) {
-        let is_new = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        let is_new = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).push(key);
         if is_new {
             self.0.more.notify_one();
         }
@@ -56,10 +59,7 @@ impl Wakes {
     }
 
     fn take(&self) -> Option<OperationKey> {
-        let mut pending = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = pending.iter().next().cloned()?;
-        pending.remove(&key);
-        Some(key)
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 
@@ -80,7 +80,6 @@ mod tests {
         while let Some(key) = wakes.next().now_or_never() {
             served.push(key.name);
         }
-        served.sort();
         assert_eq!(served, ["one", "two"]);
         wakes.wake(OperationKey::new("org", "one"));
         assert!(wakes.next().now_or_never().is_some(), "a wake after the last is served too");

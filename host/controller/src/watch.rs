@@ -12,21 +12,27 @@
 //! So a cluster in which nothing happens costs no request but the renewal of these watches.
 
 mod follow;
+mod items;
 mod jobs;
 mod namespaces;
+mod operation;
 mod operations;
 mod pods;
+mod stream;
 mod targets;
+mod texts;
 
 use hookhost_core::kind as needed;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
-pub(crate) use follow::{drive, hold_init};
+pub(crate) use follow::drive;
 pub(crate) use jobs::{HookOfRelease, Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
-pub(crate) use operations::{Change, Operations, is_finished, key};
+pub(crate) use operation::{Brief, Whole};
+pub(crate) use operations::{Change, Operations};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};
+pub(crate) use stream::Selection;
 pub(crate) use targets::{Awaited, Kind, Targets};
 
 /// Operations, as the API has them.

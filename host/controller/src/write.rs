@@ -6,14 +6,15 @@ use hookhost_core::loan::ObjectRef;
 use hookhost_core::status;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::Resource;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
 use crate::lender::UNATTENDED;
-use crate::watch::{Job, job_resource, needed_resource, operation_resource};
+use crate::watch::{Job, Whole, job_resource, needed_resource, operation_resource};
 
 /// Who the API server notes as the writer of a field.
 const MANAGER: &str = "hookhost";
@@ -171,20 +172,24 @@ impl Writes {
     }
 
     /// Writes an Operation's status over the form that it was made from; a newer form is a conflict.
-    pub(crate) async fn status(&self, operation: &DynamicObject, next: &Value) -> Result<DynamicObject> {
+    pub(crate) async fn status(&self, operation: &DynamicObject, next: &Value) -> Result<Whole> {
         let metadata = &operation.metadata;
         let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
-        let call = Call::of_resource(Verb::Patch, &operation_resource(), Some(namespace), name)
-            .subresource("status");
+        let resource = operation_resource();
+        let call = Call::of_resource(Verb::Patch, &resource, Some(namespace), name).subresource("status");
         let patch = json!({
             "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
             "status": status::patch(operation.data.get("status").unwrap_or(&Value::Null), next),
         });
-        let operations: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, &operation_resource());
-        let (params, patch) = (params(), Patch::Merge(&patch));
-        Ok(self.writer.send(&call, operations.patch_status(name, &params, &patch)).await?)
+        let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+        let written = async {
+            let patch = request.patch_subresource("status", name, &params(), &Patch::Merge(&patch));
+            // As text: what is in the Operation besides the status may be huge.
+            self.client.request_text(patch.map_err(kube::Error::BuildRequest)?).await
+        };
+        let written = self.writer.send(&call, written).await?;
+        Whole::read(&written).ok_or(Error::Unreadable { what: "an Operation" })
     }
 
     fn jobs(&self, namespace: &str) -> Api<DynamicObject> {

@@ -4,32 +4,26 @@
 //! must not see the form before the write: it would write again, and be refused as out of date.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use kube::core::DynamicObject;
-
-use crate::watch::{trim, version};
+use crate::watch::{Whole, version};
 
 /// The forms of Operations that this process wrote last, until their watch has caught up.
 #[derive(Debug, Default)]
-pub(crate) struct Written(Mutex<HashMap<String, Arc<DynamicObject>>>);
+pub(crate) struct Written(Mutex<HashMap<String, Whole>>);
 
 impl Written {
     /// Keeps what a write gave back.
-    pub(crate) fn keep(&self, mut object: DynamicObject) -> Arc<DynamicObject> {
-        trim(&mut object);
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        let object = Arc::new(object);
-        self.lock().insert(uid, object.clone());
-        object
+    pub(crate) fn keep(&self, written: Whole) {
+        self.lock().insert(written.brief.uid.clone(), written);
     }
 
     /// The newer of what the watch has and what was written.
-    pub(crate) fn latest(&self, watched: Arc<DynamicObject>) -> Arc<DynamicObject> {
-        let Some(uid) = &watched.metadata.uid else { return watched };
+    pub(crate) fn latest(&self, watched: Whole) -> Whole {
+        let uid = &watched.brief.uid;
         let mut written = self.lock();
         match written.get(uid) {
-            Some(newer) if version(newer) > version(&watched) => newer.clone(),
+            Some(newer) if version(&newer.object) > version(&watched.object) => newer.clone(),
             Some(_) => {
                 written.remove(uid);
                 watched
@@ -43,7 +37,7 @@ impl Written {
         self.lock().remove(uid);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<DynamicObject>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Whole>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,20 +45,19 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::operation_resource;
 
-    fn form(version: &str) -> DynamicObject {
-        let mut object = DynamicObject::new("op", &operation_resource());
-        object.metadata.uid = Some("u".to_owned());
-        object.metadata.resource_version = Some(version.to_owned());
-        object
+    fn form(version: &str) -> Whole {
+        let text = format!(
+            r#"{{"metadata": {{"name": "op", "namespace": "org", "uid": "u", "resourceVersion": "{version}"}}}}"#
+        );
+        Whole::read(&text).unwrap()
     }
 
     #[test]
     fn what_was_written_counts_until_the_watch_has_it() {
         let written = Written::default();
         written.keep(form("10"));
-        let seen = |watched: &str| written.latest(Arc::new(form(watched))).metadata.resource_version.clone();
+        let seen = |watched: &str| written.latest(form(watched)).object.metadata.resource_version.clone();
         assert_eq!(seen("9").as_deref(), Some("10"), "longer digits are not later: numbers are compared");
         assert_eq!(seen("10").as_deref(), Some("10"));
         assert_eq!(seen("9").as_deref(), Some("9"), "the watch caught up, so nothing is kept");

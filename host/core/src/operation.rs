@@ -4,6 +4,7 @@
 //! wrong is said at once, each with its path, what was found and what is expected.
 
 mod read;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+pub use stored::{Stored, TooLarge};
 
 use crate::hook::{self, Hook};
 use crate::reason::Reason;
@@ -26,15 +28,25 @@ pub const KIND: &str = "Operation";
 /// The engine that this host is. Operations of other engines are not its own.
 pub const ENGINE: &str = "helmHookJob";
 
-/// Sizes of what is read. An Operation from the API server is below 1.5 MiB (etcd's limit); these bounds keep what is
-/// passed to policies and repeated in messages small.
+/// Annotation by which a person cancels an Operation, whatever its value but "false".
+pub const CANCEL: &str = "ops.vworkspace.io/cancel";
+
+/// Sizes of what is read. An Operation may be as large as etcd takes it (1.5 MiB), and its JSON takes up to ninety times as
+/// much memory once it is parsed; so each part is measured as text, before anything is made of it.
 pub mod limits {
-    /// Bytes of all labels.
-    pub const LABELS_BYTES: usize = 64 * 1024;
-    /// Bytes of all annotations: Kubernetes' own limit.
-    pub const ANNOTATIONS_BYTES: usize = 256 * 1024;
-    /// Bytes of spec.parameters as compact JSON.
+    /// Bytes of all labels and annotations together, without kubectl's copy of the object: policies get them, and each can
+    /// only read so many entries in its time. Kubernetes allows 256 KiB; those that people and tools write are a tenth of this.
+    pub const METADATA_BYTES: usize = 32 * 1024;
+    /// Bytes of spec.parameters: nine numbers, flags, names and paths.
     pub const PARAMETERS_BYTES: usize = 64 * 1024;
+    /// Bytes of spec.approvals and of spec.targetRef: four texts of [`TEXT_BYTES`].
+    pub const SPEC_PART_BYTES: usize = 16 * 1024;
+    /// Bytes of status.conditions: the six that hookhost writes, each with the longest message that Kubernetes takes.
+    pub const CONDITIONS_BYTES: usize = 6 * 33 * 1024;
+    /// Bytes of status.outputs: the decision, and a row for each hook of an event.
+    pub const OUTPUTS_BYTES: usize = 128 * 1024;
+    /// Values in status.outputs, with those inside others: each takes about 100 bytes of memory besides its text.
+    pub const OUTPUTS_VALUES: usize = 16 * 1024;
     /// Bytes of one text, for example a path: Linux' own limit for paths, and more than any name.
     pub const TEXT_BYTES: usize = 4096;
     /// Problems that are told at once; the rest is counted.
@@ -207,12 +219,14 @@ pub struct OperationError {
     pub problems: Vec<Problem>,
     /// How many more there are.
     pub more: usize,
+    /// Whether a part of it is larger than is read.
+    pub is_too_large: bool,
 }
 
 impl OperationError {
-    /// Always [`Reason::ValidationFailed`].
+    /// [`Reason::OperationTooLarge`] where a part is, else [`Reason::ValidationFailed`].
     pub fn reason(&self) -> Reason {
-        Reason::ValidationFailed
+        if self.is_too_large { Reason::OperationTooLarge } else { Reason::ValidationFailed }
     }
 }
 

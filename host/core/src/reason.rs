@@ -28,6 +28,8 @@ pub enum Reason {
     ReleaseRecordTooLarge,
     /// The Operation, or another document a person wrote, has a wrong field or type.
     ValidationFailed,
+    /// A part of the Operation is larger than hookhost reads.
+    OperationTooLarge,
     /// The API server, or a quota or webhook of it, refuses the Job.
     JobRejected,
     /// A policy denied the run.
@@ -120,6 +122,7 @@ impl Reason {
             Reason::ReleaseRecordInvalid => "ReleaseRecordInvalid",
             Reason::ReleaseRecordTooLarge => "ReleaseRecordTooLarge",
             Reason::ValidationFailed => "ValidationFailed",
+            Reason::OperationTooLarge => "OperationTooLarge",
             Reason::JobRejected => "JobRejected",
             Reason::PolicyDenied => "PolicyDenied",
             Reason::PolicyHeld => "PolicyHeld",

@@ -17,6 +17,7 @@ mod digest;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use digest::Pairs;
 use digest::Unset;
 pub use digest::{DigestError, digest};
 

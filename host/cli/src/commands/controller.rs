@@ -102,7 +102,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_CACHE", help_heading = "Policies")]
     policy_cache: Option<PathBuf>,
 
-    /// Operations that are looked at at once
+    /// Operations of one namespace that are looked at at once; of all namespaces twice as many
     #[arg(long, value_name = "N", env = "HOOKHOST_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
     concurrency: u16,

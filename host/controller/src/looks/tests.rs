@@ -84,6 +84,28 @@ async fn so_many_are_looked_at_at_once_and_the_others_in_the_order_in_which_they
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_with_more_looks_than_places_leaves_some_to_others() {
+    let stage = Stage::default();
+    let mut looks = stage.looks(16, Action::await_change());
+    // None of them ends.
+    for flood in ["flood-1", "flood-2", "flood-3"] {
+        for n in 0..1000 {
+            looks.ask(OperationKey::new(flood, format!("{flood}/{n}")));
+        }
+    }
+    stage.until_begun(&mut looks, 16 + 8 + 4).await;
+    assert_eq!(looks.running.len(), 28);
+    looks.ask(OperationKey::new("calm", "calm"));
+    stage.until_begun(&mut looks, 29).await;
+    assert_eq!(stage.begun().last().unwrap(), "calm");
+    // As soon as one ends, those that have fewer are next.
+    looks.ask(OperationKey::new("calm", "calm again"));
+    stage.0.may_end.add_permits(1);
+    stage.until_begun(&mut looks, 30).await;
+    assert!(stage.begun().contains(&"calm again".to_owned()), "{:?}", stage.begun());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_planned_look_comes_in_its_time_or_earlier_if_it_is_asked_for() {
     let stage = Stage::default();
     stage.0.may_end.add_permits(100);

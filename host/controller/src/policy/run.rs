@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -33,7 +33,7 @@ use super::wanted::{Component, Wanted};
 use crate::client::{self, Call, Connection, Verb, Writer};
 use crate::crd::HookPolicy;
 use crate::metrics::Metrics;
-use crate::watch::hold_init;
+use crate::watch::Selection;
 
 /// Modules that are read and compiled at once: each is a child process that fills a processor for up to a second, and a
 /// few MiB here.
@@ -139,10 +139,13 @@ impl Runner {
 
     /// Works until it is told to stop.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let api: Api<DynamicObject> = Api::all_with(self.connection.streams.clone(), &resource());
-        let watch = hold_init(watcher(api, watcher::Config::default()))
-            .default_backoff()
-            .modify(|policy| policy.metadata.managed_fields = None);
+        let read = |text: &str| {
+            let mut policy: DynamicObject = serde_json::from_str(text).ok()?;
+            policy.metadata.managed_fields = None;
+            Some(policy)
+        };
+        let all = Selection::new(self.connection.streams.clone(), &resource(), None);
+        let watch = all.stream(read).default_backoff();
         let mut watch = std::pin::pin!(watch);
         let mut is_broken = false;
         loop {

@@ -8,13 +8,13 @@
 //! it, so that `hookhost plan` shows the very Job that is made.
 
 use hookhost_core::clone::Step;
-use hookhost_core::conflict::{self, Other};
+use hookhost_core::conflict;
 use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
 use hookhost_core::loan::{Loan, Uncovered};
-use hookhost_core::operation::{ENGINE, Operation, TargetRef};
+use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
@@ -23,18 +23,17 @@ use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, TargetKind}
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request, status};
 use jiff::Timestamp;
-use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::ahead::{Ahead, Trail};
 use super::location::{Location, name_of, version_of};
 use super::needs::Needing;
 use super::start::awaited as awaited_object;
-use super::{Context, Subject, subject};
+use super::{Context, Subject};
 use crate::client;
 use crate::error::Error;
 use crate::read::Stored;
-use crate::watch::{Awaited, Job, Kind};
+use crate::watch::{Awaited, Brief, Job, Kind};
 
 /// Why nothing was prepared.
 pub(super) enum Stop {
@@ -103,6 +102,9 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         made: &[Arc<Job>],
     ) -> Result<Vec<Prepared>, Stop> {
+        if let Some(too_large) = &subject.too_large {
+            return Err(too_large.refusal().into());
+        }
         let operation = Operation::from_json(subject.to_json())?;
         let mut ahead = Ahead::default();
         let mut wanted = self.wanted(subject, &operation, awaited, &mut ahead, made).await;
@@ -422,21 +424,12 @@ impl Context {
     }
 
     fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
-        let rivals = self.operations.rivals(&subject.object);
+        let rivals = self.operations.rivals(&subject.brief);
         // One of our engine that nobody here serves would block for ever.
-        let counts = |other: &&DynamicObject| {
-            other.metadata.uid.as_deref() != Some(&subject.uid)
-                && (subject::engine(other) != Some(ENGINE) || self.is_ours(other))
-        };
+        let counts =
+            |other: &&Arc<Brief>| other.uid != subject.uid && (!other.is_of_engine() || self.is_ours(other));
         let others = rivals.iter().filter(counts);
-        let others = others.map(|other| {
-            let metadata = &other.metadata;
-            let uid = metadata.uid.as_deref().unwrap_or_default();
-            let created = metadata.creation_timestamp.as_ref();
-            let created = created.and_then(|time| Timestamp::from_second(time.0.as_second()).ok());
-            let name = metadata.name.as_deref().unwrap_or_default();
-            Other::of(name, uid, created, &other.data, !self.jobs.of(uid).is_empty())
-        });
+        let others = others.map(|other| other.other(!self.jobs.of(&other.uid).is_empty()));
         if let Some(refusal) = conflict::blocking(operation, others) {
             return Err(refusal);
         }

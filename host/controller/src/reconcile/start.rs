@@ -231,8 +231,7 @@ impl Context {
     /// been silent, while another hookhost ran the Operation to its end.
     pub(super) async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
         let now = self.reader.operation(&subject.key.namespace, &subject.key.name).await?;
-        let now = now.and_then(|object| Subject::new(Arc::new(object)));
-        Ok(now.is_some_and(|now| {
+        Ok(now.map(Subject::new).is_some_and(|now| {
             now.uid == subject.uid && !now.is_cancelled() && !status::is_finished(&now.status)
         }))
     }

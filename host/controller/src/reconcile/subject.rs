@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use hookhost_core::operation::{KIND, names_hook};
+use hookhost_core::operation::{CANCEL, KIND, TooLarge, names_hook};
 use hookhost_core::status::CancelledBy;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::wake::OperationKey;
-use crate::watch::to_json;
-
-/// Annotation by which a person cancels an Operation, whatever its value but "false".
-const CANCEL: &str = "ops.vworkspace.io/cancel";
+use crate::watch::{Brief, Whole, to_json};
 
 /// The Operation that is looked at.
 pub(crate) struct Subject {
     pub(crate) object: Arc<DynamicObject>,
+    /// The same in brief.
+    pub(crate) brief: Arc<Brief>,
+    /// A part of it that is larger than is read.
+    pub(crate) too_large: Option<TooLarge>,
     pub(crate) key: OperationKey,
     pub(crate) uid: String,
     pub(crate) generation: i64,
@@ -24,13 +25,12 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The Operation of an object; none for one that no API server gives: without a name or UID.
-    pub(crate) fn new(object: Arc<DynamicObject>) -> Option<Subject> {
-        let key = crate::watch::key(&object)?;
-        let uid = object.uid()?;
+    /// An Operation.
+    pub(crate) fn new(Whole { brief, object, too_large }: Whole) -> Subject {
+        let (key, uid) = (brief.key.clone(), brief.uid.clone());
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.data.get("status").cloned().unwrap_or_default();
-        Some(Subject { object, key, uid, generation, status })
+        Subject { object, brief, too_large, key, uid, generation, status }
     }
 
     /// The whole object, for the core.
@@ -70,15 +70,6 @@ impl Subject {
     }
 
     fn text(&self, path: &str) -> Option<&str> {
-        text(&self.object, path)
+        self.object.data.pointer(path).and_then(Value::as_str)
     }
-}
-
-/// The engine that an Operation names.
-pub(super) fn engine(operation: &DynamicObject) -> Option<&str> {
-    text(operation, "/spec/engine")
-}
-
-fn text<'o>(operation: &'o DynamicObject, path: &str) -> Option<&'o str> {
-    operation.data.pointer(path).and_then(Value::as_str)
 }

@@ -14,7 +14,7 @@ use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::reconcile::{Context, reconcile};
 use crate::wake::Wakes;
-use crate::watch::{self, Change, Jobs, Operations, is_finished, key};
+use crate::watch::{self, Change, Jobs, Operations};
 
 /// How long to wait for the HookPolicies before Operations are looked at: loading some takes a second or two, and each
 /// Operation that is looked at before has to say that it waits for them.
@@ -60,17 +60,17 @@ pub(super) async fn serve(
 /// What a change of an Operation means: for itself, a look; for its neighbours, one too.
 fn noticed(context: &Context, wakes: &Wakes, change: Change) {
     match change {
-        Change::Listed(object) => wakes.wake_all(key(&object)),
-        Change::Applied(object) => {
-            if is_finished(&object) {
+        Change::Listed(operation) => wakes.wake(operation.key.clone()),
+        Change::Applied(operation) => {
+            if operation.is_finished {
                 // One of them may have waited for this one.
-                wakes.wake_all(context.operations.keys_beside(&object));
+                wakes.wake_all(context.operations.keys_beside(&operation));
             }
-            wakes.wake_all(key(&object));
+            wakes.wake(operation.key.clone());
         }
-        Change::Deleted(object) => {
-            context.forget(&object);
-            wakes.wake_all(context.operations.keys_beside(&object));
+        Change::Deleted(operation) => {
+            context.forget(&operation);
+            wakes.wake_all(context.operations.keys_beside(&operation));
         }
     }
 }

@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{Stream, StreamExt, TryStream};
+use futures::{StreamExt, TryStream};
+use hookhost_core::Reason;
+use kube::ResourceExt;
 use kube::core::DynamicObject;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::Selection;
 
 /// Tasks by what they follow, at most one each; clones share them. All end with the token they were made with.
 #[derive(Clone, Debug)]
@@ -68,21 +71,28 @@ pub(crate) enum Seen {
     /// All objects there were have been applied; of the others that are known, those not named are gone.
     Listed(HashSet<String>),
     /// The API server does not answer, or says no, in these words; it is asked again.
-    Broken(String),
+    Broken {
+        /// The one word for programs.
+        reason: Reason,
+        why: String,
+    },
 }
 
-/// Watches objects of one kind and hands each change on, for ever. A watch that breaks is made again, with growing
-/// pauses; `what` names it in the log line.
+/// Watches objects and hands each change on, for ever. A watch that breaks is made again, with growing pauses; `what` names
+/// it in the log line.
 pub(crate) async fn follow(
-    api: Api<DynamicObject>,
-    config: watcher::Config,
+    selection: Selection,
     what: &str,
     namespace: &str,
-    trim: impl FnMut(&mut DynamicObject),
+    mut trim: impl FnMut(&mut DynamicObject) + Send,
     mut handle: impl FnMut(Seen),
 ) {
-    let stream = hold_init(watch(api, config)).default_backoff().modify(trim);
-    let mut stream = std::pin::pin!(stream);
+    let read = move |text: &str| {
+        let mut object = serde_json::from_str(text).ok()?;
+        trim(&mut object);
+        Some(object)
+    };
+    let mut stream = std::pin::pin!(selection.stream(read).default_backoff());
     let mut listed = HashSet::new();
     let mut is_broken = false;
     while let Some(event) = stream.next().await {
@@ -91,9 +101,9 @@ pub(crate) async fn follow(
             Err(error) => {
                 // Said once; that it works again is said too.
                 if !std::mem::replace(&mut is_broken, true) {
-                    let error = words(&error);
-                    tracing::warn!(namespace, watch = what, error, "a watch is broken; trying again");
-                    handle(Seen::Broken(error));
+                    let why = words(&error);
+                    tracing::warn!(namespace, watch = what, error = why, "a watch is broken; trying again");
+                    handle(Seen::Broken { reason: reason(&error), why });
                 }
                 continue;
             }
@@ -114,31 +124,19 @@ pub(crate) async fn follow(
     }
 }
 
-/// The events of a watch, but with its beginning held back until something follows it.
-///
-/// A watch begins again after each error, before it has asked anything. What takes that for a success would think that it
-/// works, and ask again at once.
-pub(crate) fn hold_init<K, S>(watch: S) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
-where
-    K: Send,
-    S: Stream<Item = watcher::Result<Event<K>>> + Send,
-{
-    let held = watch.scan(false, |is_held, next| {
-        let events = match next {
-            Ok(Event::Init) => {
-                *is_held = true;
-                vec![]
-            }
-            Ok(event) if std::mem::take(is_held) => vec![Ok(Event::Init), Ok(event)],
-            Ok(event) => vec![Ok(event)],
-            Err(error) => {
-                *is_held = false;
-                vec![Err(error)]
-            }
-        };
-        std::future::ready(Some(futures::stream::iter(events)))
-    });
-    held.flatten()
+/// Why a watch is broken.
+fn reason(error: &watcher::Error) -> Reason {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+            if matches!(status.code, 401 | 403) =>
+        {
+            Reason::AccessForbidden
+        }
+        _ => Reason::ClusterUnreachable,
+    }
 }
 
 /// What the API server says, once: kube repeats it with each of the error's causes.

@@ -7,12 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::{Reason, clone};
 pub(crate) use job::Job;
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Pods, job_resource, trim};
+use super::{Operations, Pods, Selection, job_resource, trim};
 use crate::orphan::Orphans;
 use crate::wake::Wakes;
 
@@ -50,8 +49,8 @@ struct Known {
     at_work: HashMap<HookOfRelease, BTreeSet<String>>,
     /// Hooks that an Operation waits for to be free.
     wanted: HashSet<HookOfRelease>,
-    /// Why the Jobs of a namespace are not known.
-    broken: HashMap<String, String>,
+    /// Why the Jobs of a namespace are not known, in one word and in more.
+    broken: HashMap<String, (Reason, String)>,
     /// Whether a Job that borrows was let go, or is gone, since waiting Operations were last woken for it.
     is_given_back: bool,
 }
@@ -75,11 +74,10 @@ impl Jobs {
         self.write().followed.insert(namespace.to_owned());
         let (jobs, namespace) = (self.clone(), namespace.to_owned());
         self.0.tasks.start(namespace.clone(), move || async move {
-            let api = Api::namespaced_with(jobs.0.client.clone(), &namespace, &job_resource());
             // Two labels: Jobs of other engines have the first one too.
-            let config =
-                watcher::Config::default().labels(&format!("{},{}", clone::OPERATION, clone::SOURCE_HOOK));
-            follow(api, config, "jobs", &namespace, trim, |seen| jobs.handle(&namespace, seen)).await;
+            let selection = Selection::new(jobs.0.client.clone(), &job_resource(), Some(&namespace))
+                .labels(&format!("{},{}", clone::OPERATION, clone::SOURCE_HOOK));
+            follow(selection, "jobs", &namespace, trim, |seen| jobs.handle(&namespace, seen)).await;
         });
     }
 
@@ -124,8 +122,8 @@ impl Jobs {
         Some(name)
     }
 
-    /// Why the Jobs of a namespace are not known, where the API server says no.
-    pub(crate) fn broken(&self, namespace: &str) -> Option<String> {
+    /// Why the Jobs of a namespace are not known, where the API server says no or nothing.
+    pub(crate) fn broken(&self, namespace: &str) -> Option<(Reason, String)> {
         self.read().broken.get(namespace).cloned()
     }
 
@@ -184,10 +182,10 @@ impl Jobs {
                 self.wake_waiting(namespace, !were_known && are_known);
                 Vec::new()
             }
-            Seen::Broken(why) => {
+            Seen::Broken { reason, why } => {
                 let mut known = self.write();
                 let (was_known, were_known) = (known.listed.contains(namespace), known.are_all_known());
-                known.broken.insert(namespace.to_owned(), why);
+                known.broken.insert(namespace.to_owned(), (reason, why));
                 let are_known = known.are_all_known();
                 drop(known);
                 if !was_known {

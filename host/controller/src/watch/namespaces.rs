@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
 use tokio::sync::watch as latest;
 
-use super::follow::hold_init;
+use super::{Selection, resource};
 
 /// Namespaces with their labels, as they are now; clones share them.
 #[derive(Clone, Debug)]
@@ -48,12 +47,15 @@ impl Namespaces {
         let namespaces = Namespaces { labels: Arc::default(), synced };
         let known = namespaces.labels.clone();
         let mut listed = HashSet::new();
-        let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
-        let stream = hold_init(watch(api, watcher::Config::default().labels(selector)))
+        let namespaces_of = Selection::new(client, &resource("", "v1", "Namespace", "namespaces"), None);
+        let stream = namespaces_of
+            .labels(selector)
+            .metadata()
+            .stream(|text| serde_json::from_str::<PartialObjectMeta>(text).ok())
             .default_backoff()
             .map_ok(move |event| {
                 let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-                let mut join = |namespace: &PartialObjectMeta<Namespace>| {
+                let mut join = |namespace: &PartialObjectMeta| {
                     known.insert(namespace.name_any(), namespace.labels().clone());
                     Change::Joined(namespace.name_any())
                 };
@@ -90,6 +92,11 @@ impl Namespaces {
     pub(crate) async fn synced(&self) {
         let mut synced = self.synced.clone();
         let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Whether all are known.
+    pub(crate) fn is_synced(&self) -> bool {
+        *self.synced.borrow()
     }
 
     /// Whether the namespace is one of them.

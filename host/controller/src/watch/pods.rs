@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::clone;
-use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Text, pod_resource, resource, to_json, trim};
+use super::{Operations, Selection, Text, pod_resource, resource, to_json, trim};
 use crate::wake::Wakes;
 
 /// Warnings that are kept of one namespace: one for each Job or pod that cannot go on; the oldest is dropped.
@@ -88,17 +87,16 @@ impl Pods {
         if !is_first {
             return;
         }
-        let start = |what: What, resource: ApiResource, config: watcher::Config, name: &'static str| {
+        let start = |what: What, selection: Selection, name: &'static str| {
             let (pods, namespace) = (self.clone(), namespace.to_owned());
             self.0.tasks.start((namespace.clone(), what), move || async move {
-                let api = Api::namespaced_with(pods.0.client.clone(), &namespace, &resource);
-                follow(api, config, name, &namespace, trim, |seen| pods.handle(&namespace, what, seen)).await;
+                follow(selection, name, &namespace, trim, |seen| pods.handle(&namespace, what, seen)).await;
             });
         };
-        let ours = watcher::Config::default().labels(clone::OPERATION);
-        start(What::Pods, pod_resource(), ours, "pods");
-        let warnings = watcher::Config::default().fields("type=Warning");
-        start(What::Warnings, resource("", "v1", "Event", "events"), warnings, "warnings");
+        let all = |resource| Selection::new(self.0.client.clone(), &resource, Some(namespace));
+        start(What::Pods, all(pod_resource()).labels(clone::OPERATION), "pods");
+        let events = resource("", "v1", "Event", "events");
+        start(What::Warnings, all(events).fields("type=Warning"), "warnings");
     }
 
     /// Follows the pods of a Job no more; the namespace, if it was the last one there.
@@ -170,7 +168,7 @@ impl Pods {
                 self.0.wakes.wake_all(keys);
                 None
             }
-            Seen::Broken(_) => None,
+            Seen::Broken { .. } => None,
         }
     }
 

@@ -4,13 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kube::ResourceExt;
 use kube::core::{ApiResource, PartialObjectMeta};
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::runtime::WatchStreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{Tasks, hold_init};
-use super::resource;
+use super::follow::Tasks;
+use super::{Selection, resource};
 use crate::wake::{OperationKey, Wakes};
 
 /// A kind of object that an Operation can wait for.
@@ -70,8 +70,8 @@ impl Targets {
         for (kind, namespace) in kinds {
             let (targets, of) = (self.clone(), namespace.clone());
             self.0.tasks.start((kind, namespace), move || async move {
-                let api = Api::namespaced_with(targets.0.client.clone(), &of, &kind.resource());
-                targets.follow(kind, &of, api).await;
+                let all = Selection::new(targets.0.client.clone(), &kind.resource(), Some(&of));
+                targets.follow(kind, &of, all).await;
             });
         }
         self.tidy();
@@ -84,14 +84,9 @@ impl Targets {
         }
     }
 
-    async fn follow(
-        &self,
-        kind: Kind,
-        namespace: &str,
-        api: Api<PartialObjectMeta<kube::core::DynamicObject>>,
-    ) {
-        use kube::runtime::WatchStreamExt;
-        let stream = hold_init(watcher(api, watcher::Config::default())).default_backoff().touched_objects();
+    async fn follow(&self, kind: Kind, namespace: &str, all: Selection) {
+        let read = |text: &str| serde_json::from_str::<PartialObjectMeta>(text).ok();
+        let stream = all.metadata().stream(read).default_backoff().touched_objects();
         super::follow::drive(stream, "targets", |object| {
             let changed = Awaited { kind, namespace: namespace.to_owned(), name: object.name_any() };
             let waiting = self.lock();

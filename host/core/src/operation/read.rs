@@ -15,7 +15,10 @@ use crate::request::{self, Numbers};
 use crate::text::quote;
 
 /// kubectl's copy of the whole object: it would only make every request twice as large.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What labels and annotations are called together.
+pub(super) const METADATA: &str = "metadata.labels and metadata.annotations";
 
 const SPEC_FIELDS: [&str; 5] = ["targetRef", "type", "engine", "parameters", "approvals"];
 const TARGET_FIELDS: [&str; 3] = ["apiVersion", "kind", "name"];
@@ -59,8 +62,8 @@ pub(super) fn operation(value: Value) -> Result<Operation, OperationError> {
     let name = reader.name(&metadata, "name", true, name::is_dns_subdomain, name::DNS_SUBDOMAIN_RULE);
     let namespace = reader.name(&metadata, "namespace", false, name::is_dns_label, name::DNS_LABEL_RULE);
     let uid = reader.name(&metadata, "uid", false, name::is_label_value, name::LABEL_VALUE_RULE);
-    let labels = reader.labels(&metadata);
-    let annotations = reader.annotations(&metadata);
+    let (labels, annotations) =
+        reader.labels_and_annotations(metadata.get("labels"), metadata.get("annotations"));
     let created = reader.timestamp(&metadata, "metadata", "creationTimestamp");
 
     reader.constant_at(&spec, "spec", "engine", ENGINE);
@@ -165,11 +168,12 @@ fn get<'v>(map: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
 struct Reader {
     problems: Vec<Problem>,
     more: usize,
+    is_too_large: bool,
 }
 
 impl Reader {
     fn into_error(self) -> OperationError {
-        OperationError { problems: self.problems, more: self.more }
+        OperationError { problems: self.problems, more: self.more, is_too_large: self.is_too_large }
     }
 
     fn problem(&mut self, path: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) {
@@ -183,6 +187,11 @@ impl Reader {
     fn wrong(&mut self, path: &str, found: &Value, expected: &str) {
         let path = if path.is_empty() { "the document" } else { path };
         self.problem(path, describe(found), expected);
+    }
+
+    fn too_large(&mut self, path: &str, found: usize, allowed: usize) {
+        self.is_too_large = true;
+        self.problem(path, format!("{found} bytes"), format!("at most {allowed} bytes"));
     }
 
     fn missing(&mut self, path: &str, expected: &str) {
@@ -305,8 +314,23 @@ impl Reader {
         type_of
     }
 
-    fn labels(&mut self, metadata: &Map<String, Value>) -> BTreeMap<String, String> {
-        let labels = self.entries(metadata, "labels", limits::LABELS_BYTES);
+    /// Labels and annotations. They are measured together: policies are given both.
+    fn labels_and_annotations(
+        &mut self,
+        labels: Option<&Value>,
+        annotations: Option<&Value>,
+    ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let bytes = |entries: Option<&Value>| -> usize {
+            let entries = entries.and_then(Value::as_object).into_iter().flatten();
+            let entries = entries.filter(|(key, _)| *key != LAST_APPLIED);
+            entries.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum()
+        };
+        let found = bytes(labels) + bytes(annotations);
+        if found > limits::METADATA_BYTES {
+            self.too_large(METADATA, found, limits::METADATA_BYTES);
+            return Default::default();
+        }
+        let labels = self.entries(labels, "metadata.labels");
         for (key, value) in &labels {
             if !name::is_label_value(value) {
                 self.problem(
@@ -316,40 +340,24 @@ impl Reader {
                 );
             }
         }
-        labels
-    }
-
-    fn annotations(&mut self, metadata: &Map<String, Value>) -> BTreeMap<String, String> {
-        let mut annotations = self.entries(metadata, "annotations", limits::ANNOTATIONS_BYTES);
+        let mut annotations = self.entries(annotations, "metadata.annotations");
         annotations.remove(LAST_APPLIED);
-        annotations
+        (labels, annotations)
     }
 
-    fn entries(
-        &mut self,
-        metadata: &Map<String, Value>,
-        key: &str,
-        most_bytes: usize,
-    ) -> BTreeMap<String, String> {
-        let path = join("metadata", key);
-        let map = match get(metadata, key) {
-            None => return BTreeMap::new(),
+    fn entries(&mut self, entries: Option<&Value>, path: &str) -> BTreeMap<String, String> {
+        let map = match entries {
+            None | Some(Value::Null) => return BTreeMap::new(),
             Some(Value::Object(map)) => map,
             Some(other) => {
-                self.wrong(&path, other, "a mapping from text to text");
+                self.wrong(path, other, "a mapping from text to text");
                 return BTreeMap::new();
             }
         };
-        let bytes: usize =
-            map.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
-        if bytes > most_bytes {
-            self.problem(path, format!("{bytes} bytes"), format!("at most {most_bytes} bytes in all"));
-            return BTreeMap::new();
-        }
         let mut entries = BTreeMap::new();
         for (key, value) in map {
             if !name::is_label_key(key) {
-                self.problem(path.clone(), quote(key), name::LABEL_KEY_RULE);
+                self.problem(path, quote(key), name::LABEL_KEY_RULE);
             }
             match value {
                 Value::String(text) => _ = entries.insert(key.clone(), text.clone()),
@@ -363,9 +371,9 @@ impl Reader {
 
     fn parameters(&mut self, map: &Map<String, Value>) -> Parameters {
         const BASE: &str = "spec.parameters";
-        let bytes = request::json_bytes(map, limits::PARAMETERS_BYTES);
+        let bytes = request::json_bytes(map, usize::MAX - 1);
         if bytes > limits::PARAMETERS_BYTES {
-            self.problem(BASE, "more than 65536 bytes of JSON", "at most 65536");
+            self.too_large(BASE, bytes, limits::PARAMETERS_BYTES);
             return Parameters::default();
         }
         for key in map.keys().filter(|key| !PARAMETERS.contains(&key.as_str())) {

@@ -141,14 +141,25 @@ fn a_name_that_is_yet_to_be_generated_is_refused() {
 
 #[test]
 fn sizes_are_bounded() {
-    let long = json!({"a": "x".repeat(limits::ANNOTATIONS_BYTES)});
-    assert!(problems(with("/metadata", "annotations", long))[0].contains("at most 262144 bytes"));
+    let too_large = |operation: Value| {
+        let error = Operation::from_json(operation).unwrap_err();
+        assert_eq!(error.reason(), Reason::OperationTooLarge);
+        error.problems.iter().map(Problem::to_string).collect::<Vec<_>>()
+    };
+    let long = json!({"a": "x".repeat(limits::METADATA_BYTES)});
+    assert_eq!(
+        too_large(with("/metadata", "annotations", long.clone())),
+        ["metadata.labels and metadata.annotations: found 32769 bytes, expected at most 32768 bytes"]
+    );
+    // kubectl's copy of the object is dropped, so it does not count.
+    let copy = json!({"kubectl.kubernetes.io/last-applied-configuration": long["a"]});
+    assert!(Operation::from_json(with("/metadata", "annotations", copy)).unwrap().annotations.is_empty());
     let long = problems(with("/spec/parameters", "hookPath", json!("x".repeat(limits::TEXT_BYTES + 1))));
     assert_eq!(long, ["spec.parameters.hookPath: found 4097 bytes, expected at most 4096 bytes"]);
     let long = problems(with("/spec/parameters", "hookName", json!("x".repeat(limits::TEXT_BYTES + 1))));
     assert_eq!(long.len(), 1, "{long:?}");
-    let huge = problems(with("/spec/parameters", "x", json!("x".repeat(limits::PARAMETERS_BYTES))));
-    assert!(huge[0].contains("at most 65536"));
+    let huge = too_large(with("/spec/parameters", "x", json!("x".repeat(limits::PARAMETERS_BYTES))));
+    assert!(huge[0].starts_with("spec.parameters: found 65") && huge[0].contains("at most 65536 bytes"));
     let mut many = spec_operation();
     for n in 0..1000 {
         many["spec"]["parameters"][format!("p{n}")] = json!(1);

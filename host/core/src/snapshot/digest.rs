@@ -202,7 +202,7 @@ fn shape(path: &'static str, what: &'static str) -> DigestError {
 struct Text<'j>(#[serde(borrow)] Cow<'j, str>);
 
 /// The keys and values of a JSON object, in their order.
-struct Pairs<'j>(Vec<(Cow<'j, str>, &'j RawValue)>);
+pub(crate) struct Pairs<'j>(pub(crate) Vec<(Cow<'j, str>, &'j RawValue)>);
 
 impl<'j> Deserialize<'j> for Pairs<'j> {
     fn deserialize<D: Deserializer<'j>>(from: D) -> Result<Pairs<'j>, D::Error> {

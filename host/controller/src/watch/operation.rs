@@ -1,0 +1,162 @@
+//! An Operation as it is kept: in brief, which is enough for telling whose it is and what is in its way; and whole, as far
+//! as it is read at all, for those that are looked at.
+
+use std::sync::Arc;
+
+use hookhost_core::clone::CLUSTER_ID;
+use hookhost_core::conflict::{self, Other, Progress};
+use hookhost_core::operation::{ENGINE, OperationType, Stored, TooLarge};
+use hookhost_core::{Reason, status};
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::wake::OperationKey;
+
+/// Bytes of a name that are kept; Kubernetes' names are no longer. What is cut off can only be wrong, and equals no name.
+const NAME_BYTES: usize = 254;
+/// Bytes of a word that are kept: an engine, a kind, a reason.
+const WORD_BYTES: usize = 64;
+
+/// An Operation of any engine, in brief. It takes some 500 bytes, whatever is in it: see the bounds of its texts.
+#[derive(Debug)]
+pub(crate) struct Brief {
+    pub(crate) key: OperationKey,
+    pub(crate) uid: String,
+    pub(crate) target: TargetKey,
+    /// spec.engine.
+    engine: Box<str>,
+    /// The cluster that its label names.
+    cluster: Option<Box<str>>,
+    created: Option<Timestamp>,
+    type_of: Option<OperationType>,
+    /// spec.parameters.hookName; empty where there is none.
+    hook: Box<str>,
+    /// Whether it names one hook, else it means all of an event.
+    names_hook: bool,
+    /// How far it is, without and with a Job of hookhost's.
+    progress: [Progress; 2],
+    /// The reason for which it is blocked.
+    blocked: Option<Box<str>>,
+    /// Whether it has ended.
+    pub(crate) is_finished: bool,
+    /// Whether it has ended and its status says so as it should, so that nothing is to be done but to let go of its Job.
+    pub(crate) is_settled: bool,
+}
+
+/// A target: namespace, kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TargetKey([Box<str>; 3]);
+
+/// An Operation, as far as it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Whole {
+    /// The same in brief.
+    pub(crate) brief: Arc<Brief>,
+    pub(crate) object: Arc<DynamicObject>,
+    pub(crate) too_large: Option<TooLarge>,
+}
+
+impl Whole {
+    /// From the API server's text; none if that is not an Operation's.
+    pub(crate) fn read(text: &str) -> Option<Whole> {
+        let stored = Stored::read(text)?;
+        Whole::of(Brief::of(&stored)?.into(), stored)
+    }
+
+    /// From what is read of one.
+    pub(crate) fn of(brief: Arc<Brief>, Stored { object, too_large }: Stored) -> Option<Whole> {
+        let object = serde_json::from_value::<DynamicObject>(object).ok()?.into();
+        Some(Whole { brief, object, too_large })
+    }
+}
+
+impl Brief {
+    /// In brief what is read of an Operation; none if no API server gives it: without a name, namespace or UID.
+    pub(crate) fn of(stored: &Stored) -> Option<Brief> {
+        let object = &stored.object;
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+        let required = |path: &str| text(path).filter(|text| !text.is_empty());
+        let namespace = required("/metadata/namespace")?;
+        let name = required("/metadata/name")?;
+        let uid = required("/metadata/uid")?;
+        let created = text("/metadata/creationTimestamp").and_then(|time| time.parse().ok());
+        let other = |has_job| Other::of(name, uid, created, object, has_job);
+        let (without_job, with_job) = (other(false), other(true));
+        let status = object.get("status").unwrap_or(&Value::Null);
+        let is_finished = status::is_finished(status);
+        Some(Brief {
+            key: OperationKey::new(namespace, name),
+            uid: uid.to_owned(),
+            target: TargetKey([
+                namespace.into(),
+                cut(without_job.target.0, WORD_BYTES),
+                cut(without_job.target.1, NAME_BYTES),
+            ]),
+            engine: cut(without_job.engine, WORD_BYTES),
+            cluster: object
+                .pointer("/metadata/labels")
+                .and_then(|labels| labels.get(CLUSTER_ID)?.as_str())
+                .map(|cluster| cut(cluster, NAME_BYTES)),
+            created,
+            type_of: without_job.type_of,
+            hook: cut(text("/spec/parameters/hookName").unwrap_or_default(), NAME_BYTES),
+            names_hook: hookhost_core::operation::names_hook(object),
+            progress: [without_job.progress, with_job.progress],
+            blocked: status::blocked_reason(status).map(|reason| cut(reason, WORD_BYTES)),
+            is_finished,
+            is_settled: is_finished
+                && !status::lacks_hook(status)
+                && status::restore(status, Timestamp::now()).is_none(),
+        })
+    }
+
+    /// Whether hookhost is its engine.
+    pub(crate) fn is_of_engine(&self) -> bool {
+        &*self.engine == ENGINE
+    }
+
+    /// Whether it is for the cluster of this id, or for any.
+    pub(crate) fn is_for_cluster(&self, id: &str) -> bool {
+        self.cluster.as_deref().is_none_or(|cluster| cluster == id)
+    }
+
+    /// Whether it is blocked for this reason.
+    pub(crate) fn waits_for(&self, reason: Reason) -> bool {
+        self.blocked.as_deref() == Some(reason.as_str())
+    }
+
+    /// Whether the two may conflict: on the same target, the same hook, or one that nothing may work beside.
+    pub(crate) fn may_conflict(&self, other: &Brief) -> bool {
+        self.target == other.target
+            && (self.is_exclusive() || other.is_exclusive() || self.hook == other.hook)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        // Without a hook's name all hooks of an event may be meant.
+        self.hook.is_empty() || self.type_of.is_some_and(conflict::is_exclusive)
+    }
+
+    /// As conflicts see it, with or without a Job of hookhost's.
+    pub(crate) fn other(&self, has_job: bool) -> Other<'_> {
+        let TargetKey([_, kind, name]) = &self.target;
+        Other {
+            name: &self.key.name,
+            uid: &self.uid,
+            created: self.created,
+            type_of: self.type_of,
+            engine: &self.engine,
+            target: (kind, name),
+            hook: Some(&*self.hook).filter(|_| self.is_of_engine() && self.names_hook),
+            progress: self.progress[usize::from(has_job)],
+            blocked: self
+                .blocked
+                .as_deref()
+                .filter(|reason| *reason != Reason::ConflictingOperation.as_str()),
+        }
+    }
+}
+
+fn cut(text: &str, most: usize) -> Box<str> {
+    text[..text.floor_char_boundary(most)].into()
+}
