@@ -28,8 +28,13 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// Where compiled policies are kept.
     pub policy_cache: Option<PathBuf>,
+    /// Whether HelmReleases may be targets by themselves, besides ApplicationInstances.
+    pub helm_release_targets: bool,
     /// Whether plain Helm releases (`helm.sh/v3`) may be targets. Needs the right to list Secrets.
     pub helm_releases: bool,
+    /// The service account as which Flux applies releases that name none: helm-controller's own `--default-service-account`,
+    /// which nobody can see from outside. None: with its own rights.
+    pub flux_service_account: Option<String>,
     /// Whether test hooks of Flux' releases may be run: Flux' digest does not cover them.
     pub unverified_test_hooks: bool,
     /// Whether what a hook needs, and Helm has deleted, may be made for a run. Needs the rights for it.
@@ -65,7 +70,9 @@ impl Default for Config {
             require_policy: false,
             policy_dir: None,
             policy_cache: None,
+            helm_release_targets: true,
             helm_releases: false,
+            flux_service_account: None,
             unverified_test_hooks: false,
             closure: false,
             cluster_objects: Vec::new(),

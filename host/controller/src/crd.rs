@@ -26,8 +26,8 @@ mod schema;
 mod tests;
 
 pub use hook_policy::{
-    Closure, ConfigMapKey, Describe, FailurePolicy, HookPolicy, HookPolicySpec, HookPolicyStatus, Limits,
-    Match, Mode, Module,
+    Closure, ClosureExisting, ConfigMapKey, Describe, FailurePolicy, HookPolicy, HookPolicySpec,
+    HookPolicyStatus, Limits, Match, Mode, Module,
 };
 pub use instance::{
     AppRef, ApplicationInstance, ApplicationInstanceSpec, ApplicationInstanceStatus, Chart, HelmReleaseRef,

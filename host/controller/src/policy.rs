@@ -54,7 +54,7 @@ use self::library::Library;
 use self::run::Runner;
 use self::set::{Member, State};
 use crate::client::{Connection, Writer};
-use crate::crd::{Closure, Mode};
+use crate::crd::{Closure, ClosureExisting, Mode};
 use crate::metrics::Metrics;
 
 /// What whoever installs hookhost decides about policies.
@@ -161,6 +161,24 @@ impl Policies {
             member.matcher.matches(request, scope).map(|_| (closure, member.name.clone()))
         });
         Ok(says.max_by_key(|(closure, _)| *closure == Closure::Forbid))
+    }
+
+    /// Whether a run that is given rights may use ConfigMaps and Secrets that are not what the chart has: a policy that matches, and
+    /// that selects the Job's namespace, allows it, and none that matches says otherwise.
+    ///
+    /// # Errors
+    /// As long as the HookPolicies are not known.
+    pub fn allows_existing(&self, request: &Request, scope: &Scope) -> Result<bool, Refusal> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let members = set.ok_or_else(unknown)?;
+        let enforced = || members.iter().filter(|member| member.mode == Mode::Enforce);
+        let says = |existing: ClosureExisting, scope: &Scope| {
+            enforced().any(|member| {
+                member.closure_existing == Some(existing) && member.matcher.matches(request, scope).is_some()
+            })
+        };
+        // What is relaxed for one namespace must not be had in another by making the Operation in the first.
+        Ok(says(ClosureExisting::Allow, &scope.of_job()) && !says(ClosureExisting::Match, scope))
     }
 
     fn publish(&self, members: Arc<[Member]>) {

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use hookhost_core::kind as needed;
 use hookhost_core::record::Record;
 use hookhost_core::snapshot::Verification;
-use hookhost_core::target::Snapshot;
+use hookhost_core::target::{Snapshot, ToCreate};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{GetParams, ListParams, LogParams, Request};
+use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
 use kube::core::DynamicObject;
 use kube::{Api, Resource};
 use serde_json::Value;
@@ -158,6 +161,23 @@ impl Reader {
         Ok(object.map(|object| object.metadata))
     }
 
+    /// A whole object that a pod needs, as it is now; none if there is none of that name.
+    pub(crate) async fn whole(
+        &self,
+        kind: needed::Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>> {
+        let resource = watch::needed_resource(kind);
+        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
+        let object = async {
+            let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+            self.client.request::<Value>(request).await
+        };
+        found(client::read(&call, object).await)
+    }
+
     /// The keys of a Secret or config map, none of what is in them; no keys of another kind's object, which need not be read
     /// whole. None if there is none of that name.
     pub(crate) async fn keys(
@@ -189,6 +209,32 @@ impl Reader {
             }
             kind => self.needed(kind, namespace, name, params).await?.map(|_| Keys::new()),
         })
+    }
+
+    /// Whether a user in these groups may create such an object, as the API server says now. Nothing is stored by asking.
+    pub(crate) async fn may_create(&self, user: &str, groups: &[String], what: &ToCreate) -> Result<bool> {
+        let attributes = ResourceAttributes {
+            verb: Some("create".to_owned()),
+            group: Some(what.group.clone()),
+            resource: Some(what.resource.clone()),
+            namespace: Some(what.namespace.clone()),
+            // No name: nor does who creates something ask for one.
+            ..ResourceAttributes::default()
+        };
+        let mut review = LocalSubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.to_owned()),
+                groups: Some(groups.to_vec()),
+                resource_attributes: Some(attributes),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..LocalSubjectAccessReview::default()
+        };
+        review.metadata.namespace = Some(what.namespace.clone());
+        let call = Call::new::<LocalSubjectAccessReview>(Verb::Create, Some(&what.namespace), "");
+        let api: Api<LocalSubjectAccessReview> = Api::namespaced(self.client.clone(), &what.namespace);
+        let answer = client::read(&call, api.create(&PostParams::default(), &review)).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
     /// A Job; none if there is none of that name.

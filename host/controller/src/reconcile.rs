@@ -19,12 +19,14 @@
 //! Nothing is remembered between two looks that a restart could not do without.
 
 mod ahead;
+mod applier;
 mod decide;
 mod event;
 mod finished;
 mod follow;
 mod location;
 mod needs;
+mod owner;
 mod prepare;
 mod quarrel;
 mod stage;

@@ -72,6 +72,8 @@ pub enum Reason {
     DependencyMissing,
     /// What the hook needs, and Helm has deleted, cannot be made for a run.
     ClosureRefused,
+    /// Flux applies the release as a service account that may not create what the run needs.
+    ApplierForbidden,
     /// The release record is not the one that Flux wrote.
     ReleaseTampered,
     /// The release is in another cluster than the Operation.
@@ -144,6 +146,7 @@ impl Reason {
             Reason::AwaitingApproval => "AwaitingApproval",
             Reason::DependencyMissing => "DependencyMissing",
             Reason::ClosureRefused => "ClosureRefused",
+            Reason::ApplierForbidden => "ApplierForbidden",
             Reason::ReleaseTampered => "ReleaseTampered",
             Reason::RemoteCluster => "RemoteCluster",
             Reason::NamespaceNotManaged => "NamespaceNotManaged",

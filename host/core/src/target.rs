@@ -13,9 +13,11 @@
 //! In many clusters the people of a namespace may write their HelmReleases' status. So a status that puts the release or
 //! its record into a namespace other than its spec does is not followed.
 
+mod applier;
 mod condition;
 mod helm_release;
 mod instance;
+mod owner;
 mod read;
 mod release;
 #[cfg(test)]
@@ -23,9 +25,11 @@ mod tests;
 
 use std::fmt;
 
+pub use applier::{Applier, ToCreate};
 pub use condition::Condition;
 pub use helm_release::{HelmRelease, MAX_HISTORY};
 pub use instance::{CAPABILITY_DOMAIN, Instance, capability_key};
+pub use owner::Owner;
 pub use read::TargetError;
 pub use release::{
     RETRY_SECONDS, RecordRef, check_record, check_verified, deployed_revision, no_helm_release, no_record,

@@ -65,9 +65,21 @@ pub(crate) struct Args {
         help_heading = "What is served"
     )]
     namespace_selector: Option<String>,
+    /// Serve no Operations whose target is a HelmRelease, only those on ApplicationInstances
+    #[arg(long, env = "HOOKHOST_NO_HELM_RELEASE_TARGETS", help_heading = "What is served")]
+    no_helm_release_targets: bool,
     /// Allow plain Helm releases as targets; needs the right to list Secrets
     #[arg(long, env = "HOOKHOST_HELM_RELEASES", help_heading = "What is served")]
     helm_releases: bool,
+    /// The service account as which Flux applies a release that names none: helm-controller's --default-service-account. Nothing
+    /// is created for such a release that the account could not create [default: none]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "HOOKHOST_FLUX_DEFAULT_SERVICE_ACCOUNT",
+        help_heading = "What is served"
+    )]
+    flux_default_service_account: Option<String>,
     /// Allow test hooks of Flux's releases, which Flux's digest does not cover
     #[arg(long, env = "HOOKHOST_ALLOW_UNVERIFIED_TEST_HOOKS", help_heading = "What is served")]
     allow_unverified_test_hooks: bool,
@@ -149,7 +161,9 @@ async fn resolve(args: Args) -> Result<Setup> {
         cluster_id,
         namespace_gate,
         namespace_selector,
+        no_helm_release_targets,
         helm_releases,
+        flux_default_service_account,
         allow_unverified_test_hooks,
         closure,
         closure_cluster_objects,
@@ -190,7 +204,9 @@ async fn resolve(args: Args) -> Result<Setup> {
         require_policy,
         policy_dir: given(policy_dir),
         policy_cache: given(policy_cache),
+        helm_release_targets: !no_helm_release_targets,
         helm_releases,
+        flux_service_account: given(flux_default_service_account),
         unverified_test_hooks: allow_unverified_test_hooks,
         closure,
         cluster_objects: closure_cluster_objects,
@@ -332,6 +348,7 @@ mod tests {
         assert_eq!(args.admin_address.to_string(), "0.0.0.0:8080");
         assert_eq!((args.concurrency, args.log_lines), (16, 20));
         assert!(!args.require_policy && !args.helm_releases && !args.allow_unverified_test_hooks);
+        assert!(!args.no_helm_release_targets && args.flux_default_service_account.is_none());
         assert!(!args.closure && args.closure_cluster_objects.is_empty());
     }
 

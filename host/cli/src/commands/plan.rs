@@ -31,8 +31,8 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
 ///
 /// With a file as --release no cluster is needed. With a release's name, or none, it is read from the cluster.
 ///
-/// What the pod refers to is not looked for, nor other Operations, nor what hookhost may make for the run: the controller does
-/// that before it makes the Job, and says what is missing.
+/// What the pod refers to is not looked for, nor other Operations, nor what hookhost may make for the run, nor what the service
+/// account may create as which Flux applies the release: the controller does that before it makes the Job, and says what is missing.
 ///
 /// Exits with 3 if a policy denies, 4 if one holds, 5 if the release has no such hook.
 #[derive(Debug, clap::Args)]

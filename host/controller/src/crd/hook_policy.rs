@@ -58,6 +58,12 @@ pub struct HookPolicySpec {
     /// not ask for it (Allow), or never (Forbid, which counts more). Left out: as the Operation says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Closure>,
+    /// Whether a run for which hookhost makes something that grants rights (a role, a binding, a service account, a Secret) may
+    /// use a ConfigMap or Secret of the chart's hooks that is in the cluster with other content than the chart has: yes (Allow), or
+    /// no (Match, which counts more and is what holds where no HookPolicy says anything). Allow counts only where the policy's
+    /// namespaceSelector selects the Job's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure_existing: Option<ClosureExisting>,
     /// What each evaluation may use.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
@@ -107,7 +113,7 @@ pub struct ConfigMapKey {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// Labels of the Operation's namespace.
+    /// Labels of the Operation's namespace or of the Job's, which may differ: one that fits is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
@@ -163,6 +169,15 @@ pub enum Closure {
     Allow,
     /// For none, whatever the Operation or another HookPolicy says.
     Forbid,
+}
+
+/// What a run that is given rights may use of what is in the cluster already.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ClosureExisting {
+    /// Whatever there is, as Kubernetes would: whoever may write ConfigMaps there may then choose what runs with these rights.
+    Allow,
+    /// What has the content that the chart has.
+    Match,
 }
 
 /// What each evaluation of a policy may use.

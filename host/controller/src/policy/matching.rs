@@ -9,11 +9,28 @@ use super::glob;
 use super::problem::Problem;
 use crate::crd::Match;
 
-/// What matching looks at besides the request.
+/// The namespaces of a run, as far as matching looks at them.
+///
+/// A policy protects a namespace only if it is asked about everything that runs there, from wherever that was requested. So a
+/// selector matches if it selects either of the two.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The labels of the Operation's namespace.
     pub namespace_labels: BTreeMap<String, String>,
+    /// The labels of the Job's namespace; none where it is the Operation's.
+    pub job_namespace_labels: Option<BTreeMap<String, String>>,
+}
+
+impl Scope {
+    /// The same for what a policy relaxes: only the namespace that the Job is in counts.
+    pub(super) fn of_job(&self) -> Scope {
+        Scope { namespace_labels: self.job_labels().clone(), job_namespace_labels: None }
+    }
+
+    /// The labels of the namespace that the Job is in.
+    fn job_labels(&self) -> &BTreeMap<String, String> {
+        self.job_namespace_labels.as_ref().unwrap_or(&self.namespace_labels)
+    }
 }
 
 /// Which requests a policy is asked about.
@@ -41,10 +58,14 @@ impl Matcher {
     pub(super) fn matches(&self, request: &Request, scope: &Scope) -> Option<Vec<String>> {
         let mut by = Vec::new();
         if !self.namespaces.selects_all() {
-            if !self.namespaces.matches(&scope.namespace_labels) {
+            let of_job = if self.namespaces.matches(&scope.namespace_labels) {
+                ""
+            } else if self.namespaces.matches(scope.job_labels()) {
+                " (the Job's namespace)"
+            } else {
                 return None;
-            }
-            by.push(format!("namespaceSelector {}", self.namespaces));
+            };
+            by.push(format!("namespaceSelector {}{of_job}", self.namespaces));
         }
         let (hook, chart) = (request.hook.name.as_str(), request.release.chart.as_str());
         let mut part = |what, given: &[String], fits: &dyn Fn(&str) -> bool| {
@@ -74,10 +95,17 @@ mod tests {
         request
     }
 
-    fn by(matches: Value) -> Option<Vec<String>> {
-        let labels = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
+    fn labels(tier: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([("tier".to_owned(), tier.to_owned())])
+    }
+
+    fn by_in(matches: Value, scope: &Scope) -> Option<Vec<String>> {
         let matcher = Matcher::new(serde_json::from_value(matches).unwrap()).unwrap();
-        matcher.matches(&request(), &Scope { namespace_labels: labels })
+        matcher.matches(&request(), scope)
+    }
+
+    fn by(matches: Value) -> Option<Vec<String>> {
+        by_in(matches, &Scope { namespace_labels: labels("gold"), job_namespace_labels: None })
     }
 
     #[test]
@@ -121,6 +149,25 @@ mod tests {
             matches[part] = other;
             assert_eq!(by(matches), None, "{part}");
         }
+    }
+
+    #[test]
+    fn a_selector_matches_by_the_operations_namespace_or_the_jobs() {
+        let across = Scope { namespace_labels: labels("tin"), job_namespace_labels: Some(labels("gold")) };
+        let tier = |tier: &str| json!({"namespaceSelector": {"matchLabels": {"tier": tier}}});
+        assert_eq!(by_in(tier("tin"), &across), Some(vec!["namespaceSelector tier=tin".to_owned()]));
+        let of_job = "namespaceSelector tier=gold (the Job's namespace)".to_owned();
+        assert_eq!(by_in(tier("gold"), &across), Some(vec![of_job]));
+        assert_eq!(by_in(tier("silver"), &across), None);
+        // A selector that is met by the absence of a label is met by either namespace, too.
+        let not_tin = json!({"namespaceSelector": {"matchExpressions": [
+            {"key": "tier", "operator": "NotIn", "values": ["tin"]},
+        ]}});
+        assert!(by_in(not_tin, &across).is_some());
+        // What else is given must match all the same.
+        let mut other = tier("gold");
+        other["hooks"] = json!(["migrate"]);
+        assert_eq!(by_in(other, &across), None);
     }
 
     #[test]

@@ -376,6 +376,7 @@ impl Runner {
             failure_policy: entry.wanted.failure_policy,
             mode: entry.wanted.mode,
             closure: entry.wanted.closure,
+            closure_existing: entry.wanted.closure_existing,
             state: entry.state.clone(),
             health: Arc::clone(&entry.health),
         };

@@ -8,7 +8,7 @@ use hookhost_core::Reason;
 use super::library::Loaded;
 use super::matching::Matcher;
 use super::problem::Problem;
-use crate::crd::{Closure, FailurePolicy, Mode};
+use crate::crd::{Closure, ClosureExisting, FailurePolicy, Mode};
 
 /// A HookPolicy, as far as deciding needs to know it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Member {
     pub(super) failure_policy: FailurePolicy,
     pub(super) mode: Mode,
     pub(super) closure: Option<Closure>,
+    pub(super) closure_existing: Option<ClosureExisting>,
     pub(super) state: State,
     pub(super) health: Arc<Health>,
 }

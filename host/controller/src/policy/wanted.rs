@@ -2,7 +2,8 @@
 //!
 //! The API server checks a HookPolicy by its schema, but an old object, or a schema that somebody changed, must not stop
 //! the others. A part that cannot be read makes this one policy not ready, and counts as the strictest there is: a broken
-//! match matches everything, a broken failurePolicy is Fail, a broken mode is Enforce, a broken closure is Forbid.
+//! match matches everything, a broken failurePolicy is Fail, a broken mode is Enforce, a broken closure is Forbid, a broken
+//! closureExisting is Match; and what a policy allows counts for nothing where its match is broken.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use super::limits;
 use super::matching::Matcher;
 use super::module::Source;
 use super::problem::Problem;
-use crate::crd::{Closure, FailurePolicy, Mode};
+use crate::crd::{Closure, ClosureExisting, FailurePolicy, Mode};
 
 /// The hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -31,6 +32,7 @@ pub(super) struct Wanted {
     pub(super) failure_policy: FailurePolicy,
     pub(super) mode: Mode,
     pub(super) closure: Option<Closure>,
+    pub(super) closure_existing: Option<ClosureExisting>,
     /// What is to be asked; or what of it, or of the rest, cannot be read.
     pub(super) component: Result<Component, Problem>,
 }
@@ -52,11 +54,17 @@ impl Wanted {
         let spec = &policy.data["spec"];
         let mut unreadable = None;
         let matcher = strict(part(spec, "match").and_then(Matcher::new), &mut unreadable);
+        // It matches everything, which must not have been allowed for one namespace.
+        let is_unmatched = unreadable.is_some();
         let failure_policy = strict(part(spec, "failurePolicy"), &mut unreadable);
         let mode = strict(part(spec, "mode"), &mut unreadable);
         let closure = part::<Option<Closure>>(spec, "closure").unwrap_or_else(|problem| {
             unreadable.get_or_insert(problem);
             Some(Closure::Forbid)
+        });
+        let existing = part::<Option<ClosureExisting>>(spec, "closureExisting").unwrap_or_else(|problem| {
+            unreadable.get_or_insert(problem);
+            Some(ClosureExisting::Match)
         });
         Wanted {
             uid: policy.metadata.uid.clone().unwrap_or_default(),
@@ -65,7 +73,9 @@ impl Wanted {
             matcher,
             failure_policy,
             mode,
-            closure,
+            closure: closure.filter(|closure| !is_unmatched || *closure != Closure::Allow),
+            closure_existing: existing
+                .filter(|existing| !is_unmatched || *existing != ClosureExisting::Allow),
             component: unreadable.map_or_else(|| component(spec), Err),
         }
     }

@@ -20,7 +20,7 @@ impl Context {
         request: &Request,
         staging: Staging,
     ) -> Result<Plan, Refusal> {
-        let scope = self.scope(subject);
+        let scope = self.scope(subject, request);
         let begun = Instant::now();
         // Computes for as long as the slowest policy may: nobody else should wait for this thread meanwhile.
         let decided = tokio::task::block_in_place(|| self.policies.decide(request, &scope));
@@ -37,9 +37,13 @@ impl Context {
         result
     }
 
-    /// What matching looks at besides the request.
-    pub(super) fn scope(&self, subject: &Subject) -> Scope {
-        Scope { namespace_labels: self.served.labels(&subject.key.namespace).unwrap_or_default() }
+    /// The namespaces that policies are matched by: the Operation's and the Job's.
+    pub(super) fn scope(&self, subject: &Subject, request: &Request) -> Scope {
+        let (own, job) = (&subject.key.namespace, &request.release.namespace);
+        Scope {
+            namespace_labels: self.served.labels(own).unwrap_or_default(),
+            job_namespace_labels: (own != job).then(|| self.gated.labels(job).unwrap_or_default()),
+        }
     }
 
     /// Counts the answers and writes the decision log's line.

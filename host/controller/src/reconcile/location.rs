@@ -1,7 +1,7 @@
 //! A *location* is where a release's record is, and what said so.
 
 use hookhost_core::snapshot::Snapshot;
-use hookhost_core::target::{ObjectName, RecordRef};
+use hookhost_core::target::{Applier, ObjectName, RecordRef};
 use serde_json::Value;
 
 use super::Context;
@@ -16,8 +16,8 @@ pub(super) struct Location {
     pub(super) snapshot: Option<Snapshot>,
     /// The HelmRelease that said so, in which form of it.
     pub(super) source: Option<(ObjectName, Value)>,
-    /// As which service account Flux installs the release, where it does so with that account's rights.
-    pub(super) applier: Option<String>,
+    /// As which service account Flux applies the release, where it does so with that account's rights.
+    pub(super) applier: Option<Applier>,
 }
 
 impl Location {

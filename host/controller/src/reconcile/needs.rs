@@ -10,7 +10,9 @@ use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::{Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, needed};
+use hookhost_core::loan::{
+    Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, needed, refuse_mismatches,
+};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
@@ -28,6 +30,15 @@ use crate::watch::Job;
 
 /// Objects of a closure that are asked for at once: it may have 256.
 const AT_ONCE: usize = 8;
+
+/// What a hook needs of hookhost.
+#[derive(Default)]
+pub(super) struct Needs {
+    /// What is made for the run.
+    pub(super) loans: Vec<Loan>,
+    /// What has to be the chart's when the run begins, where it is there.
+    pub(super) expected: Vec<Expected>,
+}
 
 /// A hook, and what is known of it when its needs are looked at.
 pub(super) struct Needing<'a> {
@@ -51,14 +62,14 @@ pub(super) struct Needing<'a> {
 
 impl Context {
     /// Makes sure that all is there, but for what is given back: that has to be lent.
-    pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Vec<Loan>, Stop> {
+    pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Needs, Stop> {
         let Needing { subject, operation, hook, hooks, request, references, uncovered, applier, step, made } =
             needing;
         let namespace = request.release.namespace.as_str();
         let workload = Workload::of(&hook.manifest);
         let event = operation.parameters.event.as_deref();
-        let closure = closure(workload, namespace, hooks).map_err(BuildError::from)?;
-        let closure = needed(hook, &closure, references, event);
+        let whole = closure(workload, namespace, hooks).map_err(BuildError::from)?;
+        let closure = needed(hook, &whole, references, event);
         let lending =
             if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
         let (existing, found) = futures::try_join!(
@@ -99,7 +110,7 @@ impl Context {
             return Err(refusal.into());
         }
         if lending != Lending::On {
-            return Ok(Vec::new());
+            return Ok(Needs::default());
         }
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
         let terms = Terms {
@@ -112,7 +123,30 @@ impl Context {
         };
         let loans =
             arrange(hook, &closure, &terms, |object| found.get(object).cloned().unwrap_or(Found::Kept))?;
-        Ok(loans)
+        let expected = if self.policies.allows_existing(request, &self.scope(subject, request))? {
+            Vec::new()
+        } else {
+            // Of the whole closure: the pod has what is there of another event, too, and what is optional.
+            expected(&whole, &loans, namespace, *uncovered)
+        };
+        self.check_content(&expected, &loans).await??;
+        Ok(Needs { loans, expected })
+    }
+
+    /// Whether what is there of these objects is what the chart has, for a run that is given `loans`.
+    pub(super) async fn check_content(
+        &self,
+        expected: &[Expected],
+        loans: &[Loan],
+    ) -> Result<Result<(), Refusal>, Error> {
+        let mut mismatches = Vec::new();
+        // One after the other: each may have 1 MiB, and more as it is parsed.
+        for one in expected {
+            let ObjectRef { kind, namespace, name } = &one.object;
+            let there = self.reader.whole(*kind, namespace, name).await?;
+            mismatches.extend(there.and_then(|there| one.mismatch(&there)));
+        }
+        Ok(refuse_mismatches(&mismatches, loans).map_or(Ok(()), Err))
     }
 
     /// Whether hookhost lends to this run.
@@ -125,7 +159,7 @@ impl Context {
         if !self.config.closure {
             return Ok(Lending::Off);
         }
-        Ok(match self.policies.closure(request, &self.scope(subject))? {
+        Ok(match self.policies.closure(request, &self.scope(subject, request))? {
             Some((Closure::Forbid, policy)) => Lending::Forbidden(policy),
             Some((Closure::Allow, _)) => Lending::On,
             None if operation.parameters.closure => Lending::On,

@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::{Loan, Uncovered};
+use hookhost_core::loan::{Expected, Loan, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot;
-use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, TargetKind};
+use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, TargetKind};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request, status};
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use super::ahead::{Ahead, Trail};
 use super::location::{Location, name_of, version_of};
-use super::needs::Needing;
+use super::needs::{Needing, Needs};
 use super::start::awaited as awaited_object;
 use super::{Context, Subject};
 use crate::client;
@@ -77,12 +77,17 @@ pub(super) struct Prepared {
     pub(super) job: Value,
     /// What has to be made before it may start.
     pub(super) loans: Vec<Loan>,
+    /// What has to be the chart's when it starts, where it is there.
+    pub(super) expected: Vec<Expected>,
 }
 
 /// A hook that may be run, as the policies are told of it.
 struct Wanted {
     request: Request,
     staging: Staging,
+    expected: Vec<Expected>,
+    /// As which service account Flux applies the release; the same for all hooks of an event.
+    applier: Option<Applier>,
 }
 
 /// What the Operation's target turned out to be.
@@ -112,9 +117,10 @@ impl Context {
             awaited.clear();
             wanted = self.wanted(subject, &operation, awaited, &mut Ahead::never(), made).await;
         }
-        let mut all = Vec::new();
+        let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
-        for Wanted { request, staging } in wanted? {
+        for Wanted { request, staging, expected, applier } in wanted? {
+            applied_by = applier;
             let step = staging.step;
             let name = hookhost_core::clone::job_name(&request, step);
             let plan = self
@@ -123,7 +129,16 @@ impl Context {
             let Some(job) = plan.job else {
                 return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
             };
-            all.push(Prepared { namespace: request.release.namespace, name, job, loans: plan.loans });
+            all.push(Prepared {
+                namespace: request.release.namespace,
+                name,
+                job,
+                loans: plan.loans,
+                expected,
+            });
+        }
+        if let Some(applier) = applied_by {
+            self.review(&applier, &all).await??;
         }
         if made.is_empty() {
             // All at once: a step may bind a role that is another's.
@@ -180,14 +195,14 @@ impl Context {
                         Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
                         Some(_) => Uncovered::None,
                     },
-                    applier: location.applier.as_deref(),
+                    applier: location.applier.as_ref().map(|applier| applier.account.name.as_str()),
                     step,
                     made,
                 };
-                let loans = self.needs(&needing, ahead).await?;
+                let Needs { loans, expected } = self.needs(&needing, ahead).await?;
                 self.remember(subject, operation, &location, &record.namespace, &references);
                 let staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
-                Ok(Wanted { request, staging })
+                Ok(Wanted { request, staging, expected, applier: location.applier.clone() })
             };
             let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;
             all.push(wanted);
@@ -259,6 +274,7 @@ impl Context {
         let namespace = &subject.key.namespace;
         let mut described =
             request::Target { kind: kind.clone(), name: name.clone(), ..request::Target::default() };
+        let mut named = None;
         let release = match TargetKind::of(&operation.target_ref)? {
             TargetKind::ApplicationInstance => {
                 awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
@@ -268,8 +284,16 @@ impl Context {
                 let instance = Instance::from_json(&object)?;
                 instance.check(operation.type_of)?;
                 self.check_turn(subject, operation)?;
-                (described.labels, described.annotations) = (instance.labels, instance.annotations);
-                instance.helm_release
+                described.labels.clone_from(&instance.labels);
+                described.annotations.clone_from(&instance.annotations);
+                let release = instance.helm_release.clone();
+                named = Some(instance);
+                release
+            }
+            TargetKind::HelmRelease if !self.config.helm_release_targets => {
+                let message = "HelmReleases are no targets here: whoever installed hookhost has switched that off with the Helm \
+                               value helmReleaseTargets. Name the ApplicationInstance that the HelmRelease is of";
+                return Err(Refusal::fail(Reason::ValidationFailed, message).into());
             }
             TargetKind::HelmRelease => {
                 self.check_turn(subject, operation)?;
@@ -297,6 +321,7 @@ impl Context {
             return Err(refusal.into());
         };
         let release = HelmRelease::from_json(&object)?;
+        self.check_owner(operation, &release, named.as_ref(), awaited).await?;
         let record = release.current()?;
         let location = Location {
             namespace: record.namespace.to_owned(),
@@ -304,7 +329,7 @@ impl Context {
             revision: record.revision,
             snapshot: record.snapshot.cloned(),
             source: Some((name_of(&object), version_of(&object))),
-            applier: release.service_account.clone(),
+            applier: release.applier(self.config.flux_service_account.as_deref()),
         };
         if kind == "HelmRelease" {
             (described.labels, described.annotations) = (release.labels, release.annotations);
@@ -314,6 +339,7 @@ impl Context {
 
     /// Where the record of a plain Helm release is: in its own namespace, which is the Operation's.
     async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
+        self.check_plain(namespace, name).await?;
         let revisions = self.reader.revisions(namespace, name).await?;
         let revision = target::deployed_revision(name, &revisions)?;
         Ok(Location {

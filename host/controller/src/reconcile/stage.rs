@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::clone::DECISION;
-use hookhost_core::loan::{Borrowed, Loan};
+use hookhost_core::loan::{Borrowed, Expected, Loan};
 use hookhost_core::outcome::entry;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
@@ -24,12 +24,24 @@ pub(super) const AGAIN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Makes what the Jobs borrow, then lets the first start. What cannot be made is told, and then nothing of the run is left.
-    pub(super) async fn open(&self, subject: &Subject, jobs: &[(Arc<Job>, Vec<Loan>)]) -> Result<Action> {
+    ///
+    /// `expected` must be the chart's in this very moment, what was made for the run included: it was looked at before, but others
+    /// may have written it since.
+    pub(super) async fn open(
+        &self,
+        subject: &Subject,
+        jobs: &[(Arc<Job>, Vec<Loan>)],
+        expected: &[Expected],
+    ) -> Result<Action> {
+        let made = || jobs.iter().map(|(job, _)| job.clone()).collect::<Vec<Arc<Job>>>();
         for (job, loans) in jobs {
             if let Some(refusal) = self.lend(subject, job, loans).await? {
-                let made: Vec<Arc<Job>> = jobs.iter().map(|(job, _)| job.clone()).collect();
-                return self.withdraw_all(subject, &made, Some(refusal)).await;
+                return self.withdraw_all(subject, &made(), Some(refusal)).await;
             }
+        }
+        let loans: Vec<Loan> = jobs.iter().flat_map(|(_, loans)| loans.iter().cloned()).collect();
+        if let Err(refusal) = self.check_content(expected, &loans).await? {
+            return self.withdraw_all(subject, &made(), Some(refusal)).await;
         }
         match jobs.first() {
             Some((first, _)) => self.let_start(first).await,
@@ -92,8 +104,10 @@ impl Context {
             return self.withdraw_all(subject, made, None).await;
         }
         let mut jobs: Vec<(Arc<Job>, Vec<Loan>)> = Vec::new();
+        let mut expected: Vec<Expected> = Vec::new();
         let mut all = made.to_vec();
         for one in prepared {
+            expected.extend(one.expected);
             if let Some(job) = made.iter().find(|job| job.name == one.name) {
                 jobs.push((job.clone(), one.loans));
                 continue;
@@ -120,7 +134,7 @@ impl Context {
                 }
             }
         }
-        self.open(subject, &jobs).await
+        self.open(subject, &jobs, &expected).await
     }
 
     /// Goes on where Jobs were made and none was let start, before a crash or an error, if they are still those that would be made

@@ -155,14 +155,14 @@ impl Context {
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
-        let Prepared { namespace, name, job, loans } = prepared;
+        let Prepared { namespace, name, job, loans, expected } = prepared;
         match self.try_create(subject, &namespace, job).await? {
             Created::New(created) => {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(*created) {
                     let job = self.jobs.insert(job);
                     if job.is_unopened() {
-                        return self.open(subject, &[(job, loans)]).await;
+                        return self.open(subject, &[(job, loans)], &expected).await;
                     }
                 }
                 // The watch tells of the first pod; this finds out if there is none.

@@ -7,13 +7,13 @@ use std::fmt;
 use serde_json::Value;
 
 use super::read::{Fields, annotations, metadata};
-use super::{Condition, RecordRef, TargetError};
+use super::{Applier, Condition, ObjectName, Owner, RecordRef, TargetError, TargetKind};
 use crate::reason::Reason;
 use crate::record::Status;
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use crate::text::printable;
-use crate::workload::{at, entries};
+use crate::workload::entries;
 
 /// Entries of a history that are read. Flux keeps at most five more than the last that worked.
 pub const MAX_HISTORY: usize = 100;
@@ -32,6 +32,8 @@ pub struct HelmRelease {
     pub name: String,
     /// metadata.namespace.
     pub namespace: String,
+    /// The ApplicationInstance that owns it; none where it was made by somebody else than vWorkspace's operator.
+    pub owner: Option<Owner>,
     /// metadata.labels.
     pub labels: BTreeMap<String, String>,
     /// metadata.annotations, without kubectl's copy of the object.
@@ -42,7 +44,7 @@ pub struct HelmRelease {
     pub suspended: bool,
     /// Whether the release is in another cluster (spec.kubeConfig).
     pub remote: bool,
-    /// As which service account Flux installs it (spec.serviceAccountName); none: with rights of its own.
+    /// As which service account Flux applies it by its own word (spec.serviceAccountName). See [`HelmRelease::applier`].
     pub service_account: Option<String>,
     /// Where spec wants the release: spec.targetNamespace, or its own namespace.
     pub target_namespace: String,
@@ -70,15 +72,13 @@ impl HelmRelease {
         let metadata = metadata(fields)?;
         let own = || metadata.namespace.clone();
         Ok(HelmRelease {
+            owner: Owner::of(object),
             labels: entries(object, "metadata.labels"),
             annotations: annotations(object),
             deleting: metadata.deleting,
             suspended: fields.flag("spec.suspend")?,
             remote: fields.get("spec.kubeConfig").is_some(),
-            service_account: at(object, "spec.serviceAccountName")
-                .and_then(Value::as_str)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned),
+            service_account: fields.text("spec.serviceAccountName")?.map(str::to_owned),
             target_namespace: fields.namespace("spec.targetNamespace")?.unwrap_or_else(own),
             wanted_storage_namespace: fields.namespace("spec.storageNamespace")?.unwrap_or_else(own),
             ready: Condition::find(object, "Ready"),
@@ -122,6 +122,39 @@ impl HelmRelease {
         self.check_latest(latest)?;
         self.check_place(namespace, latest)?;
         Ok(RecordRef { namespace, release: &latest.name, revision: latest.revision, snapshot: Some(latest) })
+    }
+
+    /// The service account as which Flux applies the release: the one that spec names, else `default`, the one that
+    /// helm-controller was told to take then. None: Flux does it with its own rights.
+    pub fn applier(&self, default: Option<&str>) -> Option<Applier> {
+        let named =
+            self.service_account.as_deref().map(|name| (name, "spec.serviceAccountName of its HelmRelease"));
+        let (name, from) = named.or(default.map(|name| (name, "Flux's default service account")))?;
+        Some(Applier {
+            account: ObjectName { namespace: self.namespace.clone(), name: name.to_owned() },
+            from,
+        })
+    }
+
+    /// Refuses a release of this name, whose records are in this namespace, as a target of its own if it is this HelmRelease's:
+    /// the digest and the rules of an owner hold for it only where the HelmRelease is asked.
+    ///
+    /// # Errors
+    /// It is, with what to write instead.
+    pub fn refuse_plain(&self, namespace: &str, release: &str) -> Result<(), Refusal> {
+        let is_stored_here = self.storage_namespace.as_deref() == Some(namespace);
+        if !is_stored_here || !self.history.iter().any(|snapshot| snapshot.name == release) {
+            return Ok(());
+        }
+        let target = TargetKind::HelmRelease;
+        let message = format!(
+            "the release {release} is Flux's, by {self}, so it is no plain Helm release: name that HelmRelease in spec.targetRef \
+             (apiVersion: {}, kind: {}, name: {}), or the ApplicationInstance that it belongs to",
+            target.api_version(),
+            target.kind(),
+            self.name
+        );
+        Err(Refusal::fail(Reason::ValidationFailed, message))
     }
 
     /// What Flux is doing to the release right now, in its own words.

@@ -29,6 +29,8 @@ pub struct Instance {
     pub name: String,
     /// metadata.namespace.
     pub namespace: String,
+    /// metadata.uid.
+    pub uid: String,
     /// metadata.labels.
     pub labels: BTreeMap<String, String>,
     /// metadata.annotations, without kubectl's copy of the object.
@@ -98,6 +100,7 @@ impl Instance {
             helm_release: reference,
             name: metadata.name,
             namespace: metadata.namespace,
+            uid: metadata.uid,
         })
     }
 

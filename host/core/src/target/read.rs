@@ -147,6 +147,7 @@ pub(super) fn annotations(object: &Value) -> BTreeMap<String, String> {
 pub(super) struct Metadata {
     pub(super) name: String,
     pub(super) namespace: String,
+    pub(super) uid: String,
     pub(super) generation: i64,
     pub(super) deleting: bool,
 }
@@ -159,6 +160,7 @@ pub(super) fn metadata(fields: Fields<'_>) -> Result<Metadata, TargetError> {
             fields.namespace("metadata.namespace")?,
             "a namespace",
         )?,
+        uid: fields.text("metadata.uid")?.unwrap_or_default().to_owned(),
         generation: fields.number("metadata.generation")?.unwrap_or_default(),
         deleting: fields.get("metadata.deletionTimestamp").is_some(),
     })

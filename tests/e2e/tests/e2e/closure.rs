@@ -225,6 +225,53 @@ fn an_account_that_was_there_before_is_used_and_left_untouched() {
 }
 
 #[test]
+fn rights_are_given_to_the_charts_own_content_only() {
+    let world = world();
+    let release = release("replaced", &json!({}));
+    let namespace = &release.namespace;
+    let settings = |value: &str| {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop-quick"},
+            "data": {"CHART_OF_SETTINGS": value}});
+        world.apply(namespace, &object)
+    };
+    // Who may create ConfigMaps puts one of their own where the chart has a hook that Helm has deleted.
+    settings("my own words");
+    let name = world.operation(&release, "quick", borrows());
+    let told = world.refused(namespace, &name, "ClosureRefused");
+    for word in [
+        "ConfigMap \"shop-quick\"",
+        "the key \"CHART_OF_SETTINGS\"",
+        "Role \"shop-quick\"",
+        "closureExisting",
+    ] {
+        assert!(told.contains(word), "{told}");
+    }
+    assert!(
+        !told.contains("my own words") && !told.contains("1.0.0"),
+        "keys are told, never what they hold: {told}"
+    );
+    assert_eq!(there(namespace, "quick"), ["configmap"]);
+
+    // The chart's own is used, whoever has made it, and stays.
+    let made = settings("1.0.0");
+    let name = world.operation(&release, "quick", borrows());
+    world.phase(namespace, &name, "Succeeded");
+    let is_alone = || (there(namespace, "quick") == ["configmap"]).then_some(());
+    ok(world.cluster.eventually("the rest is taken back", PATIENCE, is_alone));
+    let after = world.get(namespace, "configmap/shop-quick").unwrap();
+    assert_eq!(after["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+
+    // A HookPolicy can let it be, for those who know what they do.
+    settings("my own words");
+    let spec = json!({"match": {"hooks": ["shop-quick"]}, "closureExisting": "Allow"});
+    policy(namespace, "deadline-cap", spec);
+    let name = world.operation(&release, "quick", borrows());
+    let operation = world.phase(namespace, &name, "Succeeded");
+    let log = world.pod_log(namespace, operation["status"]["logsRef"]["name"].as_str().unwrap());
+    assert!(log.starts_with("settings of my own words"), "{log}");
+}
+
+#[test]
 fn whoever_cancels_or_deletes_a_run_leaves_nothing_of_what_it_borrowed() {
     let world = world();
     let release = release("cancelled", &json!({}));

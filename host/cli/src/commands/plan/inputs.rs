@@ -91,7 +91,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     } = args;
     let mut operation = read_operation(&operation)?;
     let given_target = target.map(|path| read_target(&path, &operation)).transpose()?;
-    let Found { target, record, is_verified } = match release {
+    let Found { target, record, is_verified, applier } = match release {
         Some(release) => read_release(&release, revision, place, &operation)?,
         None => find_release(place, &mut operation)?,
     };
@@ -114,6 +114,15 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         let message = format!("the approval by {} is taken as given", quote(approver));
         warnings.push(Warning { code: "ApprovalNotVerified", message });
     }
+    if let Some(applier) = &applier {
+        let message = format!(
+            "Flux applies the release as the service account {} ({}): hookhost creates nothing that this account could not \
+             create itself, and asks the API server for that before it does; this plan has not asked",
+            quote(&applier.account.to_string()),
+            applier.from
+        );
+        warnings.push(Warning { code: "ApplierNotAsked", message });
+    }
     let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
     let now = now.unwrap_or_else(Timestamp::now);
     let mut runs = Vec::new();
@@ -132,7 +141,8 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         .map_err(|error| {
             Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
         })?;
-        let loans = loans(&operation, &request, hook, &hooks, is_verified)?;
+        let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
+        let loans = loans(&operation, &request, hook, &hooks, is_verified, applier)?;
         let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
         let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
         runs.push(Run { request, staging });
@@ -147,6 +157,7 @@ fn loans(
     hook: &hook::Hook,
     hooks: &[hook::Hook],
     is_verified: bool,
+    applier: Option<&str>,
 ) -> Result<Vec<Loan>> {
     if !operation.parameters.closure {
         return Ok(Vec::new());
@@ -161,8 +172,7 @@ fn loans(
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
     let event = operation.parameters.event.as_deref();
     let closure = loan::needed(hook, &closure, &references(&hook.manifest), event);
-    let terms =
-        Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier: None, event, jobs: &[] };
+    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier, event, jobs: &[] };
     loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }
@@ -200,7 +210,12 @@ fn read_release(release: &Path, revision: Option<u32>, place: Place, operation: 
     let record = release.read(&Place { namespace, ..place }, revision)?;
     check_status(&record)?;
     let TargetRef { kind, name, .. } = operation.target_ref.clone();
-    Ok(Found { target: Target { kind, name, ..Target::default() }, record, is_verified: false })
+    Ok(Found {
+        target: Target { kind, name, ..Target::default() },
+        record,
+        is_verified: false,
+        applier: None,
+    })
 }
 
 /// The release that the Operation's target has in the cluster.

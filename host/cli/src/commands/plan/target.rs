@@ -5,7 +5,7 @@ use hookhost_controller::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::operation::Operation;
 use hookhost_core::record::Record;
 use hookhost_core::request::Target;
-use hookhost_core::target::{self, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
+use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
 use hookhost_core::{Reason, Refusal};
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) record: Record,
     /// Whether Flux's digest vouches for the record.
     pub(super) is_verified: bool,
+    /// As which service account Flux applies the release, where the HelmRelease names one.
+    pub(super) applier: Option<Applier>,
 }
 
 /// Finds the target and reads its release's record, with every check that the controller makes on the way.
@@ -31,15 +33,17 @@ pub(super) async fn resolve(
     let name = &operation.target_ref.name;
     let kind = TargetKind::of(&operation.target_ref).map_err(problem)?;
     let mut described = Target { kind: kind.kind().to_owned(), name: name.clone(), ..Target::default() };
+    let mut named = None;
     let release = match kind {
         TargetKind::ApplicationInstance => {
-            let resource = resource(kind, "applicationinstances");
-            let object = read(connection, &resource, namespace, name).await?;
-            let object = object.ok_or_else(|| missing(kind, namespace, name))?;
-            let instance = Instance::from_json(&object).map_err(|error| problem(error.into()))?;
+            let instance = instance(connection, namespace, name).await?;
+            let instance = instance.ok_or_else(|| missing(kind, namespace, name))?;
             instance.check(operation.type_of).map_err(problem)?;
-            (described.labels, described.annotations) = (instance.labels, instance.annotations);
-            instance.helm_release
+            described.labels.clone_from(&instance.labels);
+            described.annotations.clone_from(&instance.annotations);
+            let release = instance.helm_release.clone();
+            named = Some(instance);
+            release
         }
         TargetKind::HelmRelease => ObjectName { namespace: namespace.to_owned(), name: name.clone() },
         TargetKind::Release => {
@@ -50,6 +54,7 @@ pub(super) async fn resolve(
                 target: described,
                 record: record(connection, &at).await?,
                 is_verified: false,
+                applier: None,
             });
         }
     };
@@ -60,11 +65,20 @@ pub(super) async fn resolve(
         _ => problem(target::no_helm_release(&release)),
     })?;
     let release = HelmRelease::from_json(&object).map_err(|error| problem(error.into()))?;
+    match (&release.owner, &named) {
+        (Some(owner), Some(named)) => owner.check_is(&release, named).map_err(problem)?,
+        (Some(owner), None) => {
+            let instance = instance(connection, &release.namespace, &owner.name).await?;
+            owner.check(&release, instance.as_ref(), operation.type_of).map_err(problem)?;
+        }
+        (None, _) => {}
+    }
     let record = record(connection, &release.current().map_err(problem)?).await?;
+    let applier = release.applier(None);
     if kind == TargetKind::HelmRelease {
         (described.labels, described.annotations) = (release.labels, release.annotations);
     }
-    Ok(Found { target: described, record, is_verified: true })
+    Ok(Found { target: described, record, is_verified: true, applier })
 }
 
 /// The record, if it is the one that was meant.
@@ -89,6 +103,13 @@ async fn record(connection: &Connection, at: &RecordRef<'_>) -> Result<Record> {
         target::check_verified(at, &verification).map_err(problem)?;
     }
     Ok(record)
+}
+
+/// An ApplicationInstance; none if there is none of that name.
+async fn instance(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Instance>> {
+    let resource = resource(TargetKind::ApplicationInstance, "applicationinstances");
+    let object = read(connection, &resource, namespace, name).await?;
+    Ok(object.as_ref().map(Instance::from_json).transpose().map_err(|error| problem(error.into()))?)
 }
 
 /// The resource of a kind, by its plural.

@@ -59,8 +59,8 @@ pub(super) fn check(
         kind if kind.is_rbac() => {
             if let Some(account) = terms.applier {
                 return refuse(&format!(
-                    "Flux installs the release with the rights of the service account {} (spec.serviceAccountName), and hookhost \
-                     would give more than that account may. Make it part of the release proper",
+                    "Flux applies the release with the rights of the service account {}, and hookhost would give more than that \
+                     account may. Make it part of the release proper",
                     quote(account)
                 ));
             }

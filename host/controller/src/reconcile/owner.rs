@@ -1,0 +1,47 @@
+//! Whose rules hold for a HelmRelease: those of the ApplicationInstance that owns it, however the Operation names it.
+
+use hookhost_core::operation::Operation;
+use hookhost_core::refusal::Refusal;
+use hookhost_core::target::{HelmRelease, Instance};
+
+use super::Context;
+use super::prepare::Stop;
+use super::start::awaited as awaited_object;
+use crate::client;
+use crate::error::Error;
+use crate::watch::{Awaited, Kind};
+
+impl Context {
+    /// Asks the owner of a HelmRelease, where it has one. `named` is the instance that the Operation names, where it does; its own
+    /// rules have been asked.
+    pub(super) async fn check_owner(
+        &self,
+        operation: &Operation,
+        release: &HelmRelease,
+        named: Option<&Instance>,
+        awaited: &mut Vec<Awaited>,
+    ) -> Result<(), Stop> {
+        let Some(owner) = &release.owner else { return Ok(()) };
+        if let Some(named) = named {
+            return Ok(owner.check_is(release, named)?);
+        }
+        // Operators make a HelmRelease beside its instance, and Kubernetes knows no owner in another namespace.
+        awaited.push(awaited_object(Kind::ApplicationInstance, &release.namespace, &owner.name));
+        let object = self.reader.target(Kind::ApplicationInstance, &release.namespace, &owner.name).await?;
+        let instance = object.as_ref().map(Instance::from_json).transpose()?;
+        Ok(owner.check(release, instance.as_ref(), operation.type_of)?)
+    }
+
+    /// Whether a release that an Operation names as a plain Helm release is one, and not that of a HelmRelease of its name, which is
+    /// what both vWorkspace's operator and Flux call a release unless they are told otherwise.
+    pub(super) async fn check_plain(&self, namespace: &str, name: &str) -> Result<(), Stop> {
+        let object = match self.reader.target(Kind::HelmRelease, namespace, name).await {
+            Ok(Some(object)) => object,
+            // Where there is no Flux, nothing is Flux's.
+            Ok(None) | Err(Error::Api(client::Error::KindMissing { .. })) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let release = HelmRelease::from_json(&object).map_err(Refusal::from)?;
+        Ok(release.refuse_plain(namespace, name)?)
+    }
+}

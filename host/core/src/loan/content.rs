@@ -1,0 +1,292 @@
+//! The *content* of a ConfigMap or Secret is all that a pod can see of it: its keys with what they hold, its type, whether it may
+//! change. Metadata are no part of it.
+//!
+//! Rights are given to the chart's own content only. Whoever may write ConfigMaps in a namespace could else put a script of their
+//! own where the chart has one, and have it run with the rights that hookhost gives the hook. So where a run is given something
+//! that its namespace's people need not have ([`grants`]), each ConfigMap and Secret of the hook's closure that is in the cluster
+//! must have the content that the chart gives it ([`expected`]).
+//!
+//! Contents are compared by digests that never leave memory, and only keys are told: never what they hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{Loan, ObjectRef, Uncovered};
+use crate::closure::Member;
+use crate::kind::Kind;
+use crate::reason::Reason;
+use crate::refusal::Refusal;
+use crate::snapshot;
+use crate::text::{list, quote, shortlist};
+
+/// Keys, and objects, that a message names.
+const MAX_NAMED: usize = 8;
+
+/// The type that Kubernetes gives a Secret without one.
+const OPAQUE: &str = "Opaque";
+
+/// What a key holds: in which of a ConfigMap's two maps, and its digest.
+type Held = (Place, [u8; 32]);
+
+/// Which of the two maps of a ConfigMap an entry is in: variables of a container are read from the first only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Data,
+    Binary,
+}
+
+/// The content of a ConfigMap or Secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// A Secret's type.
+    type_of: Option<String>,
+    is_immutable: bool,
+    /// None for what no API server takes: it is the same as nothing.
+    entries: BTreeMap<String, Option<Held>>,
+}
+
+impl Content {
+    /// The content of an object, as a chart writes it or as the API server gives it.
+    pub fn of(kind: Kind, object: &Value) -> Content {
+        let map = |field: &str| object.get(field).and_then(Value::as_object).into_iter().flat_map(Map::iter);
+        let mut entries = BTreeMap::new();
+        let mut put = |map: Place, key: &String, bytes: Option<Vec<u8>>| {
+            let held = bytes.map(|bytes| (map, Sha256::digest(bytes).into()));
+            entries.insert(key.clone(), held);
+        };
+        if kind == Kind::Secret {
+            map("data").for_each(|(key, value)| put(Place::Data, key, decoded(value)));
+            // As the API server does: these count more.
+            map("stringData").for_each(|(key, value)| put(Place::Data, key, text(value)));
+        } else {
+            map("data").for_each(|(key, value)| put(Place::Data, key, text(value)));
+            map("binaryData").for_each(|(key, value)| put(Place::Binary, key, decoded(value)));
+        }
+        let type_of = object.get("type").and_then(Value::as_str).filter(|of| !of.is_empty());
+        Content {
+            type_of: (kind == Kind::Secret).then(|| type_of.unwrap_or(OPAQUE).to_owned()),
+            is_immutable: object.get("immutable") == Some(&Value::Bool(true)),
+            entries,
+        }
+    }
+
+    /// In what another content differs from this one: its keys, then its fields; empty where it is the same.
+    fn differences(&self, other: &Content) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.entries.keys().chain(other.entries.keys()).collect();
+        let is_same = |key: &String| matches!((self.entries.get(key), other.entries.get(key)), (Some(Some(a)), Some(Some(b))) if a == b);
+        let differing =
+            keys.into_iter().filter(|key| !is_same(key)).map(|key| format!("the key {}", quote(key)));
+        let mut all: Vec<String> = differing.collect();
+        all.extend((self.type_of != other.type_of).then(|| "its type".to_owned()));
+        all.extend((self.is_immutable != other.is_immutable).then(|| "whether it is immutable".to_owned()));
+        all
+    }
+}
+
+/// Names the keys; a digest would let whoever reads it try out what a Secret may hold.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content").field("keys", &self.entries.keys()).finish_non_exhaustive()
+    }
+}
+
+/// A text as Kubernetes reads it: a null is an empty one.
+fn text(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) => Some(text.clone().into_bytes()),
+        _ => None,
+    }
+}
+
+/// Bytes that are written in base64. Go's reader, by which Kubernetes reads them, passes over line ends.
+fn decoded(value: &Value) -> Option<Vec<u8>> {
+    let mut base64 = text(value)?;
+    base64.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+    STANDARD.decode(base64).ok()
+}
+
+/// Whether a run that is given these gets something by hookhost that whoever may write ConfigMaps and Operations in its namespace
+/// need not have: a role, an account that may have one already, what a Secret holds.
+pub fn grants(loans: &[Loan]) -> bool {
+    loans.iter().any(|loan| loan.object.kind.is_rbac() || is_trusted(loan.object.kind))
+}
+
+fn is_trusted(kind: Kind) -> bool {
+    matches!(kind, Kind::ServiceAccount | Kind::Secret)
+}
+
+/// What a ConfigMap or Secret has to be, where it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Which object.
+    pub object: ObjectRef,
+    /// The chart may have it once for each event: any of these is its own.
+    versions: Vec<Content>,
+}
+
+/// The ConfigMaps and Secrets of a whole closure, of a release in `namespace`, with the contents that the chart gives them, for a run
+/// that is given `loans`; nothing where it is given nothing that counts.
+pub fn expected(
+    closure: &[Member<'_>],
+    loans: &[Loan],
+    namespace: &str,
+    uncovered: Uncovered,
+) -> Vec<Expected> {
+    if !grants(loans) {
+        return Vec::new();
+    }
+    let is_only_covered = match uncovered {
+        Uncovered::None => true,
+        Uncovered::WithoutRights => loans.iter().any(|loan| loan.object.kind.is_rbac()),
+        Uncovered::All => false,
+    };
+    let mut all: BTreeMap<ObjectRef, Vec<Content>> = BTreeMap::new();
+    let has_content = |one: &&Member<'_>| matches!(one.kind, Kind::ConfigMap | Kind::Secret);
+    for member in closure.iter().filter(has_content).filter(|one| one.namespace == namespace) {
+        let versions = all.entry(ObjectRef::of(member)).or_default();
+        if !is_only_covered || snapshot::is_covered(member.hook) {
+            versions.push(Content::of(member.kind, &member.hook.manifest));
+        }
+    }
+    all.into_iter().map(|(object, versions)| Expected { object, versions }).collect()
+}
+
+/// An object that is not what the chart has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    object: ObjectRef,
+    /// In what it differs; empty where nothing tells what the chart has.
+    differences: Vec<String>,
+}
+
+impl Expected {
+    /// How the object that is there differs from what it has to be, if it does.
+    pub fn mismatch(&self, there: &Value) -> Option<Mismatch> {
+        let there = Content::of(self.object.kind, there);
+        let each = self.versions.iter().map(|version| version.differences(&there));
+        // Of several versions the one is told that it is next to.
+        let nearest = each.min_by_key(Vec::len);
+        match nearest {
+            Some(differences) if differences.is_empty() => None,
+            nearest => {
+                Some(Mismatch { object: self.object.clone(), differences: nearest.unwrap_or_default() })
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.differences.is_empty() {
+            return write!(f, "the {} is a test hook, which Flux's digest does not cover", self.object);
+        }
+        let differences = shortlist(self.differences.iter().cloned(), MAX_NAMED);
+        write!(f, "the {} differs from the chart's in {differences}", self.object)
+    }
+}
+
+/// Refuses a run of which some objects are not what the chart has; nothing where all are.
+pub fn refuse_mismatches(mismatches: &[Mismatch], loans: &[Loan]) -> Option<Refusal> {
+    if mismatches.is_empty() {
+        return None;
+    }
+    let granted = loans.iter().filter(|loan| loan.object.kind.is_rbac() || is_trusted(loan.object.kind));
+    let granted: Vec<String> = granted.take(MAX_NAMED).map(|loan| loan.object.to_string()).collect();
+    let message = format!(
+        "hookhost creates for this run what gives its pod more than others in the namespace need have ({}), and gives that to the \
+         chart's own content only, but {}. Delete what is not the chart's, so that the chart's is created for the run; or let a \
+         HookPolicy allow it (spec.closureExisting: Allow)",
+        list(&granted),
+        shortlist(mismatches.iter().map(ToString::to_string), MAX_NAMED)
+    );
+    Some(Refusal::fail(Reason::ClosureRefused, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn differences(kind: Kind, chart: &Value, there: &Value) -> Vec<String> {
+        let differences = Content::of(kind, chart).differences(&Content::of(kind, there));
+        assert_eq!(
+            differences.is_empty(),
+            Content::of(kind, there).differences(&Content::of(kind, chart)).is_empty()
+        );
+        differences
+    }
+
+    #[test]
+    fn what_kubernetes_reads_alike_is_the_same_content() {
+        let same = |kind, chart: Value, there: Value| {
+            assert_eq!(differences(kind, &chart, &there), [""; 0], "{chart} {there}");
+        };
+        // As a chart writes it, and as the API server gives it back.
+        same(
+            Kind::Secret,
+            json!({"stringData": {"a": "1"}, "data": {"a": "Mg==", "b": "MzM\nz"}}),
+            json!({"type": "Opaque", "data": {"a": "MQ==", "b": "MzMz"}, "metadata": {"uid": "x"}}),
+        );
+        same(
+            Kind::ConfigMap,
+            json!({"data": {"a": "1", "empty": null}, "binaryData": {"b": "AA=="}, "metadata": {"labels": {"a": "b"}}}),
+            json!({"data": {"a": "1", "empty": ""}, "binaryData": {"b": "AA=="}, "immutable": false}),
+        );
+        same(Kind::ConfigMap, json!({"data": {}}), json!({}));
+    }
+
+    #[test]
+    fn any_other_content_is_named_by_its_keys_and_fields() {
+        let chart = json!({"data": {"run.sh": "echo chart", "other": "1"}});
+        let of = |there: Value| differences(Kind::ConfigMap, &chart, &there);
+        assert_eq!(of(json!({"data": {"run.sh": "echo mine", "other": "1"}})), ["the key \"run.sh\""]);
+        assert_eq!(of(json!({"data": {"run.sh": "echo chart"}})), ["the key \"other\""]);
+        let more = json!({"data": {"run.sh": "echo chart", "other": "1", "BASH_ENV": "/x"}});
+        assert_eq!(
+            of(more),
+            ["the key \"BASH_ENV\""],
+            "an added key is a variable, or a file, that the chart has not"
+        );
+        let moved = json!({"data": {"run.sh": "echo chart"}, "binaryData": {"other": "MQ=="}});
+        assert_eq!(of(moved), ["the key \"other\""]);
+        let frozen = json!({"data": {"run.sh": "echo chart", "other": "1"}, "immutable": true});
+        assert_eq!(of(frozen), ["whether it is immutable"]);
+
+        let secret = |there: Value| differences(Kind::Secret, &json!({"data": {"a": "MQ=="}}), &there);
+        assert_eq!(secret(json!({"type": "kubernetes.io/tls", "data": {"a": "MQ=="}})), ["its type"]);
+        assert_eq!(secret(json!({"type": "Opaque", "data": {"a": "Mg=="}})), ["the key \"a\""]);
+    }
+
+    #[test]
+    fn what_no_api_server_takes_is_the_same_as_nothing() {
+        let broken = json!({"data": {"a": 1}});
+        assert_eq!(differences(Kind::ConfigMap, &broken, &broken), ["the key \"a\""]);
+        let broken = json!({"data": {"a": "not base64"}});
+        assert_eq!(differences(Kind::Secret, &broken, &broken), ["the key \"a\""]);
+    }
+
+    #[test]
+    fn debug_output_has_no_digest() {
+        let text = format!("{:?}", Content::of(Kind::Secret, &json!({"stringData": {"password": "pw"}})));
+        assert_eq!(text, "Content { keys: [\"password\"], .. }");
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_is_the_same_by_text_and_by_base64_and_no_changed_byte_goes_unseen(
+            bytes in "[ -~]{0,40}", other in "[ -~]{0,40}"
+        ) {
+            let chart = json!({"stringData": {"k": bytes}});
+            let there = |text: &str| json!({"data": {"k": STANDARD.encode(text)}});
+            prop_assert!(differences(Kind::Secret, &chart, &there(&bytes)).is_empty());
+            prop_assert_eq!(differences(Kind::Secret, &chart, &there(&other)).is_empty(), bytes == other);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Ways around a rule: another name for the same release, another namespace for the same hook, an account that Flux was told to
+//! take, content of one's own under the chart's name.
+
+use e2e::{GATE, Host, Release, World, message, says, world};
+use serde_json::{Value, json};
+
+use crate::releases::helm_release;
+
+/// An Operation on a hook by its HelmRelease; gives back its name.
+fn by_helm_release(world: &World, release: &Release, hook: &str) -> String {
+    let name = format!("{}-{hook}-{}", release.name, world.number());
+    let mut operation = world.operation_named(&name, release, hook, json!({}));
+    operation["spec"]["targetRef"] = target(release);
+    world.apply(&release.namespace, &operation);
+    name
+}
+
+/// The HelmRelease of a release, as a target.
+fn target(release: &Release) -> Value {
+    json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": release.name})
+}
+
+/// Makes the ApplicationInstance of a release the controller of its HelmRelease, as vWorkspace's operator does.
+fn own(world: &World, release: &Release) {
+    let instance =
+        world.get(&release.namespace, &format!("applicationinstance/{}", release.instance)).unwrap();
+    let owner = json!({"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": release.instance,
+        "uid": instance["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true});
+    let owned = json!({"metadata": {"ownerReferences": [owner]}});
+    world.patch(&release.namespace, &format!("helmrelease/{}", release.name), &owned);
+}
+
+/// A release whose HelmRelease belongs to its ApplicationInstance.
+fn owned(world: &World, prefix: &str) -> Release {
+    let release = world.release("shop", &world.namespace(prefix, &[GATE]), &json!({}));
+    own(world, &release);
+    release
+}
+
+#[test]
+fn a_helm_release_that_belongs_to_an_instance_follows_the_instances_rules() {
+    let world = world();
+    let release = owned(world, "owned");
+    let namespace = &release.namespace;
+    let instance = format!("applicationinstance/{}", release.instance);
+    let capability = |engine: Value| {
+        let annotations = json!({"metadata": {"annotations": {"ops.vworkspace.io/migration": engine}}});
+        world.patch(namespace, &instance, &annotations);
+    };
+    capability(Value::Null);
+    let name = by_helm_release(world, &release, "ok");
+    let told = world.refused(namespace, &name, "CapabilityMissing");
+    assert!(told.contains(&format!("ApplicationInstance {namespace}/shop")), "{told}");
+
+    capability(json!("helmHookJob"));
+    world.instance_status(&release, false);
+    let name = by_helm_release(world, &release, "ok");
+    world.blocked(namespace, &name, "TargetNotReady");
+    world.instance_status(&release, true);
+    world.phase(namespace, &name, "Succeeded");
+
+    // Nor does another instance that names the HelmRelease lead past its owner.
+    let other = world.apart(&release);
+    let name = world.operation(&other, "ok", json!({}));
+    let told = message(&world.blocked(namespace, &name, "TargetNotReady"), "Blocked");
+    assert!(
+        told.contains("belongs to the ApplicationInstance \"shop\": make the Operation for that one"),
+        "{told}"
+    );
+}
+
+#[test]
+fn where_helm_releases_are_switched_off_as_targets_only_instances_are_served() {
+    let world = world();
+    let gate = "e2e=no-helm-release-targets";
+    let release = world.release("shop", &world.namespace("switched-off", &[gate]), &json!({}));
+    let args = ["--namespace-gate", gate, "--no-helm-release-targets"];
+    let _host = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    let name = by_helm_release(world, &release, "ok");
+    let told = world.refused(&release.namespace, &name, "ValidationFailed");
+    assert!(told.contains("helmReleaseTargets"), "{told}");
+    let name = world.operation(&release, "ok", json!({}));
+    world.phase(&release.namespace, &name, "Succeeded");
+}
+
+#[test]
+fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_it() {
+    let world = world();
+    let namespace = world.namespace("applied-as", &[GATE]);
+    let release = Release::new(&namespace, "shop");
+    world.apply(
+        &namespace,
+        &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}}),
+    );
+    let role = |name: &str, group: &str, resources: &[&str]| {
+        let rules = json!([{"apiGroups": [group], "resources": resources, "verbs": ["*"]}]);
+        world.apply(
+            &namespace,
+            &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": name}, "rules": rules}),
+        );
+        world.apply(&namespace, &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": namespace}]}));
+    };
+    role("tenant", "", &["configmaps", "secrets", "serviceaccounts"]);
+    // Flux only stores a hook of pre-delete: that it is there does not say that the account may create it.
+    let hooks = json!({"ends": {"events": "pre-delete", "script": "echo ended"}});
+    helm_release(world, &release, json!({"serviceAccountName": "tenant", "values": {"hooks": hooks}}));
+    world.ready(&release);
+    let name = by_helm_release(world, &release, "ends");
+    let told = world.refused(&namespace, &name, "ApplierForbidden");
+    for word in [&format!("\"{namespace}/tenant\""), "may not create jobs.batch", "spec.serviceAccountName"] {
+        assert!(told.contains(word), "{told}");
+    }
+    assert!(world.list(&namespace, "jobs", "").is_empty());
+
+    role("tenant-jobs", "batch", &["jobs"]);
+    let name = by_helm_release(world, &release, "ends");
+    world.phase(&namespace, &name, "Succeeded");
+}
+
+#[test]
+fn a_policy_of_the_namespace_where_a_hook_runs_is_asked_wherever_its_operation_is() {
+    let world = world();
+    let labels = [GATE, "vworkspace.io/organisation=bypasses"];
+    let (home, prod) = (world.namespace("around-home", &labels), world.namespace("around-prod", &labels));
+    let release = Release::new(&home, "across");
+    helm_release(world, &release, json!({"targetNamespace": prod, "releaseName": "across"}));
+    world.ready(&release);
+    // Without its module it lets nothing run that it is asked about.
+    let policy = format!("guards-prod-{}", world.number());
+    let guards = json!({
+        "apiVersion": "policy.vworkspace.io/v1alpha1", "kind": "HookPolicy", "metadata": {"name": policy},
+        "spec": {
+            "module": {"configMap": {"namespace": prod, "name": "none", "key": "policy.wasm"}},
+            "match": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": prod}}},
+        },
+    });
+    world.apply("", &guards);
+    world.until_object("", &format!("hookpolicy/{policy}"), "known", |it| {
+        says(it, "Ready").starts_with("False")
+    });
+    let name = by_helm_release(world, &release, "ok");
+    let told = message(&world.blocked(&home, &name, "PolicyUnavailable"), "Blocked");
+    assert!(told.contains(&policy), "{told}");
+    assert!(world.list(&prod, "jobs", "").is_empty());
+    world.delete("", &format!("hookpolicy/{policy}"), None);
+    world.phase(&home, &name, "Succeeded");
+}
