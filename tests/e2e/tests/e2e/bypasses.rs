@@ -1,7 +1,7 @@
 //! Ways around a rule: another name for the same release, another namespace for the same hook, an account that Flux was told to
 //! take, content of one's own under the chart's name.
 
-use e2e::{GATE, Host, Release, World, message, says, world};
+use e2e::{GATE, MODULES, Release, World, message, says, world};
 use serde_json::{Value, json};
 
 use crate::releases::helm_release;
@@ -74,8 +74,7 @@ fn where_helm_releases_are_switched_off_as_targets_only_instances_are_served() {
     let world = world();
     let gate = "e2e=no-helm-release-targets";
     let release = world.release("shop", &world.namespace("switched-off", &[gate]), &json!({}));
-    let args = ["--namespace-gate", gate, "--no-helm-release-targets"];
-    let _host = Host::start(world.cluster, &world.cluster.kubeconfig(), &args);
+    let _host = world.host(json!({"namespaceGate": gate, "helmReleaseTargets": false})).start();
     let name = by_helm_release(world, &release, "ok");
     let told = world.refused(&release.namespace, &name, "ValidationFailed");
     assert!(told.contains("helmReleaseTargets"), "{told}");
@@ -133,7 +132,7 @@ fn a_policy_of_the_namespace_where_a_hook_runs_is_asked_wherever_its_operation_i
     let guards = json!({
         "apiVersion": "policy.vworkspace.io/v1alpha1", "kind": "HookPolicy", "metadata": {"name": policy},
         "spec": {
-            "module": {"configMap": {"namespace": prod, "name": "none", "key": "policy.wasm"}},
+            "module": {"configMap": {"namespace": MODULES, "name": "none", "key": "policy.wasm"}},
             "match": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": prod}}},
         },
     });
