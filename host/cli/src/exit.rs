@@ -115,7 +115,7 @@ fn print_json(error: &Error) {
     if let Some(advice) = advice(error) {
         body["advice"] = advice.into();
     }
-    output::message(&format!("{}\n", serde_json::json!({ "error": body })));
+    output::json_message(&serde_json::json!({ "error": body }));
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! *Output* is everything hookhost prints: results on stdout, the rest on stderr.
 //!
 //! A reader that goes away (`hookhost … | head`) is not an error. Strings that came from a record or a policy are
-//! [escaped](escape) before a terminal sees them, so that they can neither move the cursor nor hide text.
+//! [escaped](escape) before a terminal sees them, so that they can neither move the cursor nor hide text; in JSON they are
+//! escaped as JSON has it, so that a program reads them whole.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
-use hookhost_core::text::is_unprintable;
+use hookhost_core::text::{is_unprintable, terminal_safe_json};
 
 /// Prints a result on stdout. Colours in it reach terminals only.
 pub(crate) fn result(text: &str) -> Result<()> {
@@ -19,9 +20,13 @@ pub(crate) fn result(text: &str) -> Result<()> {
 
 /// Prints a value as JSON on stdout.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).context("cannot write the result as JSON")?;
-    text.push('\n');
-    result(&text)
+    let text = serde_json::to_string_pretty(value).context("cannot write the result as JSON")?;
+    result(&format!("{}\n", terminal_safe_json(text)))
+}
+
+/// Prints a value as JSON of one line on stderr.
+pub(crate) fn json_message(value: &serde_json::Value) {
+    message(&format!("{}\n", terminal_safe_json(value.to_string())));
 }
 
 /// Prints something for the person who waits on stderr. Colours in it reach terminals only. Where stderr is gone there

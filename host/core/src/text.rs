@@ -29,11 +29,37 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
-/// Control characters, and the format characters that reorder or hide text (bidirectional overrides, zero-width
-/// characters, line and paragraph separators).
+/// Control characters (C0, DEL and C1), and the format characters that reorder or hide text: all that Unicode calls
+/// bidirectional controls, zero-width characters, line and paragraph separators, annotation marks, and tags, which are
+/// letters that nobody sees.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// JSON text that means the same and that no terminal obeys: what [`is_unprintable`] becomes `\u` escapes.
+///
+/// `json` is what serde_json writes. There such characters stand in texts only, where an escape means the character; but
+/// for the line feeds between values, which stay.
+pub fn terminal_safe_json(json: String) -> String {
+    let is_escaped = |c: char| c != '\n' && is_unprintable(c);
+    // Nearly always.
+    if !json.chars().any(is_escaped) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if is_escaped(c) {
+            // JSON has no escape for a whole character beyond U+FFFF, only for the two halves of its UTF-16.
+            for half in c.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{half:04x}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -66,6 +92,9 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -78,6 +107,37 @@ mod tests {
     #[test]
     fn a_message_becomes_one_line() {
         assert_eq!(printable("a\nb\tc\u{2028}d é"), "a b c d é");
+    }
+
+    /// Unicode's Bidi_Control, which PropList.txt lists whole, and the separators beside them.
+    const DIRECTION_MARKS: &str = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{2028}\u{2029}";
+
+    #[test]
+    fn json_for_a_terminal_has_no_character_that_it_would_obey_and_means_the_same() {
+        let controls: String = (0..=0x9f_u8).map(char::from).filter(|c| c.is_control()).collect();
+        for hostile in [controls.as_str(), DIRECTION_MARKS, "\u{200b}\u{feff}\u{e0041}"] {
+            assert!(hostile.chars().all(is_unprintable));
+            let value = json!({ hostile: [hostile, {"nested": format!("a{hostile}b")}] });
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                let lines = text.matches('\n').count();
+                let safe = terminal_safe_json(text);
+                assert!(!safe.chars().any(|c| c != '\n' && is_unprintable(c)), "{safe:?}");
+                assert_eq!(safe.matches('\n').count(), lines);
+                assert_eq!(serde_json::from_str::<Value>(&safe).unwrap(), value);
+            }
+        }
+        assert_eq!(terminal_safe_json(json!("h\u{9b}2J").to_string()), r#""h\u009b2J""#);
+        assert_eq!(terminal_safe_json(json!("\u{e0041}").to_string()), r#""\udb40\udc41""#);
+        assert_eq!(terminal_safe_json(json!("äöü 漢字 😀").to_string()), "\"äöü 漢字 😀\"");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_through_json_for_a_terminal_whole(text in any::<String>()) {
+            let safe = terminal_safe_json(json!(text).to_string());
+            prop_assert!(!safe.chars().any(is_unprintable));
+            prop_assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use hookhost_core::text::is_unprintable;
+use hookhost_core::text::{is_unprintable, terminal_safe_json};
 use k8s_openapi::jiff::Timestamp;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -117,6 +117,8 @@ impl Head<'_> {
         let mut line = Vec::with_capacity(512);
         // Strings, numbers and JSON values into memory: none of it can fail, and a line cut short is better than none.
         let _ = self.write_json(&mut line, fields);
+        // A person may look at it in a terminal all the same.
+        let mut line = terminal_safe_json(String::from_utf8(line).unwrap_or_default()).into_bytes();
         line.push(b'\n');
         line
     }

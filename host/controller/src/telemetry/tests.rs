@@ -90,11 +90,12 @@ fn the_event_knows_better_than_the_span_around_it_and_no_name_is_there_twice() {
 
 #[test]
 fn hostile_text_forges_no_line_and_steers_no_terminal() {
-    let hostile = "a\n{\"level\":\"info\"}\u{1b}[2J\u{202e}\"";
+    let hostile = "a\n{\"level\":\"info\"}\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{61c}\"";
     let work = || tracing::warn!(reason = hostile, error = %hostile, "{hostile}");
     let lines = logged(Format::Json, "info", work);
     assert_eq!(lines.len(), 1);
     assert_eq!(serde_json::from_str::<Value>(&lines[0]).unwrap()["reason"], hostile);
+    assert!(!lines[0].chars().any(hookhost_core::text::is_unprintable), "{:?}", lines[0]);
     let lines = logged(Format::Text, "info", work);
     assert_eq!(lines.len(), 1);
     assert!(!lines[0].chars().any(hookhost_core::text::is_unprintable), "{:?}", lines[0]);

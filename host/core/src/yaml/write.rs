@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 
 use super::resolve::is_doubtful;
+use crate::text::is_unprintable;
 
 /// The order in which people expect an object's fields.
 const FIRST: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
@@ -184,9 +185,8 @@ fn double_quoted(out: &mut String, value: &str) {
 
 /// Characters that YAML does not print, that some reader takes for the end of a line, or that hide how a text reads.
 fn is_escaped(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{feff}' | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..)
+    is_unprintable(c)
+        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{202f}' | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..)
 }
 
 fn pad(out: &mut String, indent: usize) {
