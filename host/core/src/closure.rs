@@ -178,7 +178,17 @@ impl<'a> Index<'a> {
     fn add_roles(&self, mut roles: Vec<Key<'a>>, found: &mut BTreeSet<usize>) {
         // Read once, however many roles select by them.
         let mut labels = None;
+        let mut followed = BTreeSet::new();
         while let Some(key) = roles.pop() {
+            if let Some(collected) = collected_by_the_clusters(key)
+                && followed.insert(key.2)
+            {
+                let labels = labels.get_or_insert_with(|| self.cluster_role_labels());
+                let is_collected = |role: &&ClusterRole<'_>| {
+                    collected.iter().any(|label| role.labels.get(*label).is_some_and(|value| value == "true"))
+                };
+                roles.extend(labels.iter().filter(is_collected).map(|role| role.key));
+            }
             for position in self.positions(key) {
                 if found.len() <= MAX_OBJECTS && found.insert(position) {
                     let role = &self.hooks[position].manifest;
@@ -231,6 +241,20 @@ fn aggregated<'a>(selectors: &[Value], roles: &[ClusterRole<'a>], found: &BTreeS
 /// Whether a label selector may fit. Its matchExpressions are taken to fit: too much shown is safe, too little is not.
 fn may_select(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Kubernetes' own roles that collect the rules of other cluster roles, with the labels by which each does so, itself or by
+/// way of the next (bootstrappolicy/policy.go).
+const COLLECTING: [(&str, &[&str]); 3] =
+    [("admin", &[TO_ADMIN, TO_EDIT, TO_VIEW]), ("edit", &[TO_EDIT, TO_VIEW]), ("view", &[TO_VIEW])];
+const TO_ADMIN: &str = "rbac.authorization.k8s.io/aggregate-to-admin";
+const TO_EDIT: &str = "rbac.authorization.k8s.io/aggregate-to-edit";
+const TO_VIEW: &str = "rbac.authorization.k8s.io/aggregate-to-view";
+
+/// The labels by which a role of the cluster's own collects others; none for any other role.
+fn collected_by_the_clusters((kind, _, name): Key<'_>) -> Option<&'static [&'static str]> {
+    let (_, labels) = COLLECTING.iter().find(|(role, _)| kind == Kind::ClusterRole && *role == name)?;
+    Some(labels)
 }
 
 /// Whether a binding's subject is the service account: by its name, as a user, or by a group that it is in.

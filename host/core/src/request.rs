@@ -181,7 +181,8 @@ pub struct Subject {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// A service account's namespace, empty where the binding gives none.
+    /// A service account's namespace: the binding's own where it names none. Empty for others, and where a
+    /// ClusterRoleBinding names none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
 }

@@ -37,7 +37,7 @@ impl Room {
             Kind::Role | Kind::ClusterRole => object.rules = self.rules(&hook.manifest)?,
             Kind::RoleBinding | Kind::ClusterRoleBinding => {
                 object.role_ref = self.role_ref(&hook.manifest)?;
-                object.subjects = self.subjects(&hook.manifest)?;
+                object.subjects = self.subjects(&hook.manifest, namespace)?;
             }
             _ => {}
         }
@@ -45,6 +45,15 @@ impl Room {
     }
 
     fn rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureTooLarge> {
+        let mut rules = self.written_rules(role)?;
+        if collects(role) {
+            self.item()?;
+            rules.push(everything());
+        }
+        Ok(rules)
+    }
+
+    fn written_rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureTooLarge> {
         list(role, "rules")
             .map(|rule| {
                 self.item()?;
@@ -77,14 +86,20 @@ impl Room {
         Ok(Some(RoleRef { kind, name }))
     }
 
-    fn subjects(&mut self, binding: &Value) -> Result<Vec<Subject>, ClosureTooLarge> {
+    /// As Kubernetes reads them: a service account without a namespace is of the binding's, and of nobody else's subject
+    /// a namespace counts.
+    fn subjects(&mut self, binding: &Value, of: &str) -> Result<Vec<Subject>, ClosureTooLarge> {
         list(binding, "subjects")
             .map(|subject| {
                 self.item()?;
+                let namespace = match text(subject, "kind") {
+                    Some("ServiceAccount") => text(subject, "namespace").unwrap_or(of),
+                    _ => "",
+                };
                 Ok(Subject {
                     kind: self.field(subject, "kind")?,
                     name: self.field(subject, "name")?,
-                    namespace: self.field(subject, "namespace")?,
+                    namespace: self.text(namespace)?,
                 })
             })
             .collect()
@@ -104,6 +119,19 @@ impl Room {
         self.items = self.items.checked_sub(1).ok_or(ClosureTooLarge::Rbac)?;
         Ok(())
     }
+}
+
+/// Whether Kubernetes fills in the role's rules from other roles of the cluster. The chart has only some of those, or none.
+fn collects(role: &Value) -> bool {
+    let rule = role.get("aggregationRule").unwrap_or(&Value::Null);
+    list(rule, "clusterRoleSelectors").next().is_some()
+}
+
+/// What a role that [`collects`] has to be taken to grant: it may be all of this, and who judges it must not think that it
+/// is nothing.
+fn everything() -> RbacRule {
+    let all = || vec!["*".to_owned()];
+    RbacRule { api_groups: all(), resources: all(), verbs: all(), ..RbacRule::default() }
 }
 
 /// The entries of a list; none where it is not one.

@@ -149,6 +149,90 @@ fn roles_given_to_a_group_or_as_a_user_count_too() {
 }
 
 #[test]
+fn a_service_account_without_a_namespace_is_the_bindings() {
+    let binding = |kind: &str, metadata: Value, subject: Value| {
+        rbac(kind, metadata, json!({"subjects": [subject], "roleRef": {"kind": "ClusterRole", "name": "r"}}))
+    };
+    let account =
+        |namespace: Value| json!({"kind": "ServiceAccount", "name": "default", "namespace": namespace});
+    let hooks = [
+        binding(
+            "RoleBinding",
+            json!({"name": "absent"}),
+            json!({"kind": "ServiceAccount", "name": "default"}),
+        ),
+        binding("RoleBinding", json!({"name": "empty"}), account(json!(""))),
+        binding("RoleBinding", json!({"name": "null", "namespace": "shop"}), account(Value::Null)),
+        // Somebody else's, though it has the same name.
+        binding("RoleBinding", json!({"name": "there", "namespace": "other"}), account(json!(""))),
+        // Kubernetes refuses it: there is no namespace that could be meant.
+        binding("ClusterRoleBinding", json!({"name": "nowhere"}), account(json!(""))),
+    ];
+    let shown = of_default(&hooks).unwrap();
+    let names: Vec<&str> = shown.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!(names, ["absent", "empty", "null"]);
+    assert!(shown.iter().all(|object| object.subjects[0].namespace == "shop"), "{shown:?}");
+}
+
+#[test]
+fn what_the_roles_of_every_cluster_collect_by_a_label_is_found() {
+    let role = |name: &str, label: &str, value: &str| {
+        rbac("ClusterRole", json!({"name": name, "labels": {label: value}}), json!({"rules": []}))
+    };
+    let of = |bound: &str| {
+        let binding = rbac(
+            "RoleBinding",
+            json!({"name": "b"}),
+            json!({
+                "subjects": [{"kind": "ServiceAccount", "name": "default"}],
+                "roleRef": {"kind": "ClusterRole", "name": bound}
+            }),
+        );
+        let hooks = [
+            binding,
+            role("to-view", "rbac.authorization.k8s.io/aggregate-to-view", "true"),
+            role("to-edit", "rbac.authorization.k8s.io/aggregate-to-edit", "true"),
+            role("to-admin", "rbac.authorization.k8s.io/aggregate-to-admin", "true"),
+            role("not", "rbac.authorization.k8s.io/aggregate-to-view", "false"),
+        ];
+        let shown = reached(json!({}), &hooks);
+        shown.into_iter().filter(|name| name.starts_with("ClusterRole/")).collect::<Vec<_>>()
+    };
+    assert_eq!(of("view"), ["ClusterRole/to-view"]);
+    assert_eq!(of("edit"), ["ClusterRole/to-edit", "ClusterRole/to-view"]);
+    assert_eq!(of("admin"), ["ClusterRole/to-admin", "ClusterRole/to-edit", "ClusterRole/to-view"]);
+    assert!(of("another").is_empty());
+}
+
+#[test]
+fn a_role_that_collects_others_is_taken_to_grant_everything() {
+    let granted = |aggregation: Value| {
+        let hooks = [
+            rbac(
+                "RoleBinding",
+                json!({"name": "b"}),
+                json!({
+                    "subjects": [{"kind": "ServiceAccount", "name": "default"}],
+                    "roleRef": {"kind": "ClusterRole", "name": "r"}
+                }),
+            ),
+            rbac("ClusterRole", json!({"name": "r"}), json!({"rules": [], "aggregationRule": aggregation})),
+        ];
+        let shown = of_default(&hooks).unwrap();
+        shown[1].rules.clone()
+    };
+    let collected = granted(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}));
+    assert_eq!(collected.len(), 1);
+    assert_eq!(
+        (&collected[0].api_groups[..], &collected[0].resources[..], &collected[0].verbs[..]),
+        (&["*".to_owned()][..], &["*".to_owned()][..], &["*".to_owned()][..])
+    );
+    for nothing in [Value::Null, json!({}), json!({"clusterRoleSelectors": []})] {
+        assert!(granted(nothing.clone()).is_empty(), "{nothing}");
+    }
+}
+
+#[test]
 fn cluster_roles_that_collect_each_other_end() {
     let role = |name: &str, collects: &str| {
         rbac(
@@ -244,7 +328,7 @@ fn a_binding_is_shown_with_its_role_and_everyone_whom_it_is_given_to() {
                 "subjects": [
                     {"kind": "ServiceAccount", "name": "default", "namespace": "shop"},
                     {"kind": "ServiceAccount", "name": "other", "namespace": "elsewhere"},
-                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"},
+                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory", "namespace": "ignored"},
                     7,
                 ],
             }),
