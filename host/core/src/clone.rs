@@ -13,6 +13,7 @@
 mod annotation;
 mod step;
 mod strip;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::without_foreign_keys;
 pub use strip::{Place, STRIP, Strip};
+pub use taken::{NameTaken, check_name};
 
 use crate::hook::{self, NotRunnable};
 use crate::loan::{Borrowed, CLOSURE};

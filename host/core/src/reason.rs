@@ -88,7 +88,7 @@ pub enum Reason {
     PolicyDigestMismatch,
     /// Nothing runs without a policy here, and none answered.
     PolicyRequired,
-    /// Another Job has the name that the run's Job would have.
+    /// Another Job, or a hook of the chart, has the name that the run's Job would have.
     JobNameTaken,
     /// There is no cluster to connect to, or its configuration cannot be used.
     ClusterNotConfigured,

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::clone::Step;
+use crate::clone::{NameTaken, Step};
 use crate::hook::{EventError, FindError};
 use crate::operation::OperationError;
 use crate::plan::PlanError;
@@ -153,7 +153,7 @@ macro_rules! refusal_from {
         })+
     };
 }
-refusal_from!(FindError, EventError, PlanError, BuildError, OperationError, RecordError);
+refusal_from!(FindError, EventError, PlanError, BuildError, NameTaken, OperationError, RecordError);
 
 #[cfg(test)]
 mod tests {

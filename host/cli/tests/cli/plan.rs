@@ -23,6 +23,22 @@ fn the_yaml_is_the_job_alone() {
 }
 
 #[test]
+fn an_operation_that_is_called_as_a_hook_is_refused_with_another_name() {
+    let dir = Dir::with_release();
+    let operation = OPERATION.replace("name: migrate-now", "name: shop-migrate");
+    dir.write("op.yaml", &operation);
+    let run = plan(&dir, &["-o", "json"]).exits(1).prints_nothing();
+    let error = run.error();
+    assert_eq!(error["reason"], "JobNameTaken", "{run:#?}");
+    run.says(&["as a hook of the chart is", "shop-migrate-run"]);
+    dir.write(
+        "op.yaml",
+        operation.replace("name: shop-migrate\n  namespace", "name: shop-migrate-run\n  namespace"),
+    );
+    plan(&dir, &[]).exits(0).prints(&["  name: shop-migrate-run\n"]);
+}
+
+#[test]
 fn a_policy_brings_a_number_to_its_bound_and_the_explanation_names_it() {
     let dir = Dir::with_release();
     dir.write("cap.wasm", policy(&Does::Cap));

@@ -7,7 +7,7 @@
 //! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
-use hookhost_core::clone::Step;
+use hookhost_core::clone::{self, Step};
 use hookhost_core::conflict;
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ impl Context {
         for Wanted { request, staging, expected, applier } in wanted? {
             applied_by = applier;
             let step = staging.step;
-            let name = hookhost_core::clone::job_name(&request, step);
+            let name = clone::job_name(&request, step);
             let plan = self
                 .decide(subject, &request, staging)
                 .map_err(|refusal| refusal.of_step(&request.hook.name, step))?;
@@ -182,6 +182,7 @@ impl Context {
                     cluster_id: self.config.cluster_id.clone(),
                     now: Timestamp::now(),
                 })?;
+                clone::check_name(&request, step, &hooks)?;
                 let references = dependency::references(&request.hook.manifest);
                 let needing = Needing {
                     subject,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use hookhost_core::clone::Step;
+use hookhost_core::clone::{self, Step};
 use hookhost_core::closure::closure;
 use hookhost_core::dependency::references;
 use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
@@ -141,9 +141,13 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         .map_err(|error| {
             Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
         })?;
+        let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
+        clone::check_name(&request, step, &hooks).map_err(|error| {
+            let message = format!("the Operation {} cannot be run", quote(&operation.name));
+            Problem::new(error.reason(), message).with_source(error)
+        })?;
         let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
         let loans = loans(&operation, &request, hook, &hooks, is_verified, applier)?;
-        let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
         let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
         runs.push(Run { request, staging });
     }
