@@ -81,6 +81,12 @@ impl fmt::Display for Selector {
 pub struct AnyOf<T>(Vec<T>);
 
 impl<T> AnyOf<T> {
+    /// A list of these; none if there are none.
+    pub fn of(items: impl IntoIterator<Item = T>) -> Option<Self> {
+        let items: Vec<T> = items.into_iter().collect();
+        if items.is_empty() { None } else { Some(AnyOf(items)) }
+    }
+
     /// What is in it.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
@@ -106,13 +112,9 @@ impl<T: fmt::Display> fmt::Display for AnyOf<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyOf<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let items = Vec::deserialize(deserializer)?;
-        if items.is_empty() {
-            return Err(D::Error::custom(
-                "an empty list would match nothing; leave it out to match everything",
-            ));
-        }
-        Ok(AnyOf(items))
+        AnyOf::of(Vec::deserialize(deserializer)?).ok_or_else(|| {
+            D::Error::custom("an empty list would match nothing; leave it out to match everything")
+        })
     }
 }
 

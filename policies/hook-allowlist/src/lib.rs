@@ -1,12 +1,14 @@
 //! `hook-allowlist`: which hooks may run, and what the objects that they need may be.
 
 mod objects;
+mod table;
 
 use hook_policy::{AnyOf, Decision, Event, Policy, Request, Selector, SettingsError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use objects::Forbidden;
+use table::Name;
 
 /// Hooks that may run, and objects that none may need.
 #[derive(Deserialize, JsonSchema)]
@@ -15,12 +17,12 @@ pub struct Settings {
     /// A run must fit one of these. Left out: every hook may run, except those of destructive events.
     #[serde(default = "any_hook")]
     allow: AnyOf<Allowed>,
-    /// Objects that a hook may not need. Left out: cluster-wide roles and their bindings; what is in another namespace
-    /// than the release; permissions that amount to everything, to every secret or to more permissions; bindings to
-    /// cluster-admin, admin, edit or system:*; bindings that also grant somebody else something. An empty list forbids
-    /// nothing.
-    #[serde(default = "objects::dangerous")]
-    forbid: Vec<Forbidden>,
+    /// Objects that a hook may not need. Left out: what the table in the policy's README lists, which is what amounts to
+    /// all rights in the namespace or to more. An empty list forbids nothing.
+    forbid: Option<Vec<Forbidden>>,
+    /// Rows of that table that do not apply, by their names. Not together with forbid.
+    #[serde(default)]
+    permit: Vec<Name>,
 }
 
 /// Hooks that may run.
@@ -67,22 +69,36 @@ impl Policy for HookAllowlist {
                 ),
             );
         }
-        let mut found = settings.forbid.iter().flat_map(|forbidden| forbidden.find(request));
-        match found.next() {
+        let by_default;
+        let forbid = match &settings.forbid {
+            Some(forbid) => forbid,
+            None => {
+                by_default = table::forbidden(&settings.permit);
+                &by_default
+            }
+        };
+        let found = forbid.iter().find_map(|forbidden| forbidden.find(request));
+        match found {
             Some(found) => Decision::deny("ObjectNotAllowed", format!("{} needs {found}", who(request))),
             None => Decision::allow(),
         }
     }
 
     fn validate(settings: &Settings) -> Vec<SettingsError> {
-        let impossible = settings.forbid.iter().enumerate().filter(|(_, forbidden)| !forbidden.is_possible());
-        impossible
+        let forbid = settings.forbid.iter().flatten().enumerate();
+        let mut errors: Vec<SettingsError> = forbid
+            .filter(|(_, forbidden)| !forbidden.is_possible())
             .map(|(at, _)| {
                 let message =
                     "grants is for roles and binds for bindings, and no object is both; make it two entries";
                 SettingsError::at(format!("forbid[{at}]"), message)
             })
-            .collect()
+            .collect();
+        if settings.forbid.is_some() && !settings.permit.is_empty() {
+            let message = "forbid replaces the table whose rows permit names; give one of them";
+            errors.push(SettingsError::at("permit", message));
+        }
+        errors
     }
 }
 

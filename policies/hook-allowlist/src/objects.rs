@@ -11,75 +11,47 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Forbidden {
     /// The object's kind: one of these.
-    kinds: Option<AnyOf<Glob>>,
+    pub(crate) kinds: Option<AnyOf<Glob>>,
     /// The object's name: one of these.
-    names: Option<AnyOf<Glob>>,
+    pub(crate) names: Option<AnyOf<Glob>>,
     /// Whether only objects are meant that are in another namespace than the release.
-    elsewhere: bool,
+    pub(crate) elsewhere: bool,
     /// What one of its RBAC rules grants; only a Role or ClusterRole has any.
-    grants: Option<Grants>,
+    pub(crate) grants: Option<Grants>,
     /// What role it grants, and to whom; only a RoleBinding or ClusterRoleBinding does.
-    binds: Option<Binds>,
+    pub(crate) binds: Option<Binds>,
+    /// Why, for the message.
+    pub(crate) why: Option<String>,
 }
 
 /// What an RBAC rule grants: at least one of each list that is given, wildcards and all.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Grants {
+pub(crate) struct Grants {
     /// API groups; "" is the core group.
-    api_groups: Option<AnyOf<String>>,
+    pub(crate) api_groups: Option<AnyOf<String>>,
     /// Resources, such as secrets or pods/exec. "*" stands for RBAC's own wildcard: only a rule that says it.
-    resources: Option<AnyOf<String>>,
+    pub(crate) resources: Option<AnyOf<String>>,
     /// Verbs. "*" stands for RBAC's own wildcard: only a rule that says it.
-    verbs: Option<AnyOf<String>>,
+    pub(crate) verbs: Option<AnyOf<String>>,
+    /// Paths that are no resources, such as /metrics. "*" stands for RBAC's own wildcard: only a rule that says it.
+    #[serde(rename = "nonResourceURLs")]
+    pub(crate) non_resource_urls: Option<AnyOf<String>>,
     /// Whether a rule that is limited to resourceNames is left alone.
-    except_named: bool,
+    pub(crate) except_named: bool,
 }
 
 /// The role that a binding refers to, and whom it is granted to: all that is given must fit.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Binds {
+pub(crate) struct Binds {
     /// The role's kind, Role or ClusterRole: one of these.
-    kinds: Option<AnyOf<Glob>>,
+    pub(crate) kinds: Option<AnyOf<Glob>>,
     /// The role's name: one of these. It need not be the chart's own: cluster-admin is every cluster's.
-    names: Option<AnyOf<Glob>>,
+    pub(crate) names: Option<AnyOf<Glob>>,
     /// Whether only bindings are meant that grant the role to others too: to anyone but a service account of the
     /// release's namespace.
-    to_others: bool,
-}
-
-/// Roles of every cluster that grant everything, everything in a namespace, every Secret of one, or what only the
-/// cluster's own parts should have. Whether the chart has a role of that name as well does not matter: what counts is
-/// the cluster's.
-const POWERFUL: [&str; 4] = ["cluster-admin", "admin", "edit", "system:*"];
-
-/// What is forbidden unless settings say otherwise.
-pub(crate) fn dangerous() -> Vec<Forbidden> {
-    fn any<const N: usize>(items: [&str; N]) -> Option<AnyOf<String>> {
-        Some(AnyOf::from(items.map(String::from)))
-    }
-    let kinds = Some(AnyOf::from(["ClusterRole", "ClusterRoleBinding"].map(Glob::new)));
-    let everything = Grants { resources: any(["*"]), verbs: any(["*"]), ..Grants::default() };
-    let (core, reading) = (any([""]), any(["list", "watch"]));
-    let secrets =
-        Grants { api_groups: core, resources: any(["secrets"]), verbs: reading, ..Grants::default() };
-    let escalation = Grants { verbs: any(["escalate", "bind", "impersonate"]), ..Grants::default() };
-    let cluster_roles = Some(AnyOf::from(["ClusterRole"].map(Glob::new)));
-    let powerful =
-        Binds { kinds: cluster_roles, names: Some(AnyOf::from(POWERFUL.map(Glob::new))), to_others: false };
-    let others = Binds { to_others: true, ..Binds::default() };
-    let grants = |grants| Forbidden { grants: Some(grants), ..Forbidden::default() };
-    let binds = |binds| Forbidden { binds: Some(binds), ..Forbidden::default() };
-    vec![
-        Forbidden { kinds, ..Forbidden::default() },
-        Forbidden { elsewhere: true, ..Forbidden::default() },
-        grants(everything),
-        grants(secrets),
-        grants(escalation),
-        binds(powerful),
-        binds(others),
-    ]
+    pub(crate) to_others: bool,
 }
 
 impl Forbidden {
@@ -88,9 +60,9 @@ impl Forbidden {
         self.grants.is_none() || self.binds.is_none()
     }
 
-    /// What of the hook's closure is forbidden, in words that also say what would be allowed.
-    pub(crate) fn find<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = String> + 'a {
-        request.hook.closure.iter().filter_map(|object| self.fits(object, &request.release.namespace))
+    /// The first of the hook's closure that is forbidden, in words that also say what would be allowed.
+    pub(crate) fn find(&self, request: &Request) -> Option<String> {
+        request.hook.closure.iter().find_map(|object| self.fits(object, &request.release.namespace))
     }
 
     fn fits(&self, object: &ClosureObject, namespace: &str) -> Option<String> {
@@ -105,14 +77,15 @@ impl Forbidden {
         if is_elsewhere {
             what.push_str(&format!(" in the namespace {:?}", object.namespace));
         }
-        let why = match (&self.grants, &self.binds) {
-            (None, None) => format!("is not allowed; allowed are {}", self.others()),
-            (Some(grants), None) => grants.fits(object)?,
-            (None, Some(binds)) => binds.fits(object, namespace)?,
+        let (found, others) = match (&self.grants, &self.binds) {
+            (None, None) => ("is not allowed".to_owned(), self.others()),
+            (Some(grants), None) => (grants.fits(object)?, grants.others()),
+            (None, Some(binds)) => (binds.fits(object, namespace)?, binds.others()),
             // No object is a role and a binding; settings that ask for one are refused.
             (Some(_), Some(_)) => return None,
         };
-        Some(format!("{what}, which {why}"))
+        let why = self.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        Some(format!("{what}, which {found}{why}; allowed are {others}"))
     }
 
     fn others(&self) -> String {
@@ -142,14 +115,19 @@ impl Binds {
         if !fits(&self.kinds, kind) || !fits(&self.names, name) {
             return None;
         }
+        // As Kubernetes reads it: without a namespace an account is of the binding's.
+        let is_near = |found: &str| {
+            found == namespace
+                || (found.is_empty() && !namespace.is_empty() && binding.namespace == namespace)
+        };
         let is_other =
-            |subject: &&Subject| subject.service_account().is_none_or(|(found, _)| found != namespace);
+            |subject: &&Subject| subject.service_account().is_none_or(|(found, _)| !is_near(found));
         let to = match binding.subjects.iter().find(is_other) {
             Some(other) if self.to_others => format!(" to {} {:?}", other.kind, other.name),
             None if self.to_others => return None,
             _ => String::new(),
         };
-        Some(format!("grants {kind} {name:?}{to}; allowed are {}", self.others()))
+        Some(format!("grants {kind} {name:?}{to}"))
     }
 
     fn others(&self) -> String {
@@ -177,12 +155,8 @@ impl Grants {
     /// What of a role is this, in words.
     fn fits(&self, role: &ClosureObject) -> Option<String> {
         let rule = role.rules.iter().find(|rule| self.overlap(rule))?;
-        Some(format!(
-            "grants {} on {}: more than is allowed; allowed are roles that do not grant {}",
-            rule.verbs.join(", "),
-            if rule.resources.is_empty() { &rule.non_resource_urls } else { &rule.resources }.join(", "),
-            self.words()
-        ))
+        let on = if rule.resources.is_empty() { &rule.non_resource_urls } else { &rule.resources };
+        Some(format!("grants {} on {}", rule.verbs.join(", "), on.join(", ")))
     }
 
     /// Whether a rule grants any of this.
@@ -197,15 +171,20 @@ impl Grants {
                 matches!((found.strip_prefix("*/"), wanted.split_once('/')), (Some(a), Some((_, b))) if a == b)
             })
             && granted(&self.verbs, &rule.verbs, |_, _| false)
+            && granted(&self.non_resource_urls, &rule.non_resource_urls, |wanted, found| {
+                // `/logs/*` grants all below it.
+                found.ends_with('*') && wanted.starts_with(found.trim_end_matches('*'))
+            })
     }
 
-    fn words(&self) -> String {
-        let list = |items: &Option<AnyOf<String>>, any: &str| {
-            items.as_ref().map_or(any.to_owned(), |items| {
-                items.iter().map(String::as_str).collect::<Vec<_>>().join(" or ")
-            })
+    fn others(&self) -> String {
+        let list = |items: &AnyOf<String>| items.iter().map(String::as_str).collect::<Vec<_>>().join(" or ");
+        let verbs = self.verbs.as_ref().map_or("anything".to_owned(), list);
+        let on = match (&self.resources, &self.non_resource_urls) {
+            (Some(on), _) | (None, Some(on)) => list(on),
+            (None, None) => "any resource".to_owned(),
         };
-        format!("{} on {}", list(&self.verbs, "anything"), list(&self.resources, "any resource"))
+        format!("roles that do not grant {verbs} on {on}")
     }
 }
 

@@ -66,19 +66,129 @@ fn by_default_cluster_wide_and_all_powerful_objects_are_refused() {
             ],
         ),
         ("Role", vec![rbac_rule([""], ["*"], ["watch"])]),
+        // All but the verbs that are looked for elsewhere.
+        ("Role", vec![rbac_rule([""], ["*"], ["get", "create", "update", "patch", "delete"])]),
         ("Role", vec![rbac_rule(["rbac.authorization.k8s.io"], ["roles"], ["escalate"])]),
     ] {
         let (reason, message) = denial(request().needs(kind, "wide", rules.clone()), json!({}));
         assert_eq!(reason, "ObjectNotAllowed", "{kind} {rules:?}");
         assert!(message.contains(&format!("needs {kind} \"wide\"")), "{message}");
     }
-    for rules in
-        [rbac_rule([""], ["secrets"], ["get"]), rbac_rule(["apps"], ["deployments"], ["list", "patch"])]
-    {
-        assert!(decide(request().needs("Role", "narrow", vec![rules]), json!({})).is_allow());
+    for rules in [
+        // As the hooks of many public charts have them, to make and keep a certificate.
+        rbac_rule([""], ["secrets"], ["get", "create", "update", "patch"]),
+        rbac_rule([""], ["configmaps"], ["get", "list", "watch", "create", "update", "patch", "delete"]),
+        rbac_rule([""], ["pods"], ["get", "list", "watch", "delete"]),
+        rbac_rule(["apps"], ["deployments"], ["get", "list", "watch"]),
+        rbac_rule(["apps"], ["deployments/scale"], ["get", "patch"]),
+        rbac_rule(["cert-manager.io"], ["certificaterequests"], ["create"]),
+        // The figures of pods, not pods.
+        rbac_rule(["metrics.k8s.io"], ["pods"], ["get", "list", "create"]),
+    ] {
+        let request = request().needs("Role", "narrow", vec![rules.clone()]);
+        assert!(decide(request, json!({})).is_allow(), "{rules:?}");
     }
     let harmless = request().needs("ServiceAccount", "shop", vec![]).needs("ConfigMap", "shop", vec![]);
     assert!(decide(harmless, json!({})).is_allow());
+}
+
+#[test]
+fn every_equivalent_of_full_rights_is_refused_by_default_with_its_reason_until_it_is_permitted() {
+    for (name, group, resource, verb) in [
+        ("everything", "apps", "*", "get"),
+        ("everything", "*", "*", "delete"),
+        ("read-secrets", "", "secrets", "list"),
+        ("read-secrets", "*", "secrets", "*"),
+        ("enter-pods", "", "pods/exec", "create"),
+        // By WebSocket, Kubernetes up to 1.34 takes it for reading.
+        ("enter-pods", "", "pods/exec", "get"),
+        ("enter-pods", "", "*/exec", "create"),
+        ("enter-pods", "", "pods/attach", "create"),
+        ("enter-pods", "", "pods/portforward", "create"),
+        ("enter-pods", "", "pods/ephemeralcontainers", "patch"),
+        ("enter-pods", "", "services/proxy", "get"),
+        ("make-pods", "", "pods", "create"),
+        ("make-pods", "", "pods", "*"),
+        ("make-pods", "batch", "jobs", "create"),
+        ("make-pods", "batch", "cronjobs", "patch"),
+        ("make-pods", "apps", "deployments", "update"),
+        ("make-pods", "*", "daemonsets", "patch"),
+        ("deploy", "helm.toolkit.fluxcd.io", "helmreleases", "create"),
+        ("deploy", "kustomize.toolkit.fluxcd.io", "kustomizations", "patch"),
+        ("deploy", "argoproj.io", "applications", "create"),
+        ("tokens", "", "serviceaccounts/token", "create"),
+        ("tokens", "", "*/token", "create"),
+        ("every-verb", "", "configmaps", "*"),
+        ("impersonate", "", "serviceaccounts", "impersonate"),
+        ("impersonate", "", "users", "impersonate"),
+        ("escalate", "rbac.authorization.k8s.io", "roles", "bind"),
+        ("escalate", "rbac.authorization.k8s.io", "roles", "escalate"),
+        ("write-rbac", "rbac.authorization.k8s.io", "rolebindings", "create"),
+        ("certificates", "certificates.k8s.io", "certificatesigningrequests/approval", "update"),
+        ("certificates", "certificates.k8s.io", "signers", "sign"),
+        ("nodes", "", "nodes/proxy", "get"),
+        ("volumes", "", "persistentvolumes", "create"),
+        ("namespaces", "", "namespaces", "patch"),
+        ("admission", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "create"),
+        ("admission", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "update"),
+        ("admission", "policy.vworkspace.io", "hookpolicies", "delete"),
+        ("extend-api", "apiregistration.k8s.io", "apiservices", "create"),
+        ("extend-api", "apiextensions.k8s.io", "customresourcedefinitions", "patch"),
+    ] {
+        let needs = |kind: &str| request().needs(kind, "r", vec![rbac_rule([group], [resource], [verb])]);
+        let (_, message) = denial(needs("Role"), json!({}));
+        assert!(message.contains(&format!("which grants {verb} on {resource}: ")), "{message}");
+        assert!(message.contains("permit: ["), "{message}");
+        // Where cluster roles are permitted, what they may grant is not.
+        let (_, message) = denial(needs("ClusterRole"), json!({"permit": ["cluster-wide"]}));
+        assert!(message.contains(&format!("which grants {verb} on {resource}: ")), "{message}");
+        // Unless another row forbids it too.
+        if !["*", "*/exec", "*/token"].contains(&resource) && (verb != "*" || name == "every-verb") {
+            assert!(message.contains(&format!("(settings may say permit: [{name}])")), "{name}: {message}");
+            assert!(decide(needs("Role"), json!({"permit": [name]})).is_allow(), "{name}");
+        }
+    }
+    let mut paths = rbac_rule([], [], ["get"]);
+    paths.non_resource_urls.push("*".into());
+    let needs = |rule| request().needs("ClusterRole", "r", vec![rule]);
+    let (_, message) = denial(needs(paths.clone()), json!({"permit": ["cluster-wide"]}));
+    assert!(message.contains("which grants get on *: "), "{message}");
+    assert!(decide(needs(paths.clone()), json!({"permit": ["cluster-wide", "every-path"]})).is_allow());
+    paths.non_resource_urls = vec!["/healthz".into()];
+    assert!(decide(needs(paths), json!({"permit": ["cluster-wide"]})).is_allow());
+}
+
+#[test]
+fn the_readme_has_the_table() {
+    let readme = include_str!("../README.md");
+    let (_, table) = readme.split_once("| `permit` | what | why |\n|---|---|---|\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let expected: Vec<String> = super::table::TABLE.iter().map(ToString::to_string).collect();
+    assert_eq!(table.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_permitted_row_has_the_name_that_the_table_shows() {
+    for row in &super::table::TABLE {
+        let name = row.name.to_string();
+        assert!(testing::validate::<HookAllowlist>(json!({"permit": [name]})).is_ok(), "{name}");
+    }
+    assert!(testing::validate::<HookAllowlist>(json!({"permit": ["all"]})).is_err());
+    let errors = testing::validate::<HookAllowlist>(json!({"permit": ["tokens"], "forbid": []})).unwrap_err();
+    assert_eq!(errors[0].path, "permit");
+}
+
+#[test]
+fn an_account_without_a_namespace_is_of_the_bindings() {
+    let unnamed = || subject("ServiceAccount", "shop", "");
+    let role = ("Role", "r");
+    assert!(decide(request().binds("RoleBinding", "b", role, [unnamed()]), json!({})).is_allow());
+    let settings = json!({"forbid": [{"binds": {"toOthers": true}}]});
+    let cluster_wide = request().binds("ClusterRoleBinding", "b", ("ClusterRole", "r"), [unnamed()]);
+    assert!(!decide(cluster_wide, settings.clone()).is_allow());
+    let mut request = request().binds("RoleBinding", "b", role, [unnamed()]).build();
+    request.hook.closure[0].namespace = "elsewhere".into();
+    assert!(!testing::evaluate::<HookAllowlist>(&request, settings).is_allow());
 }
 
 /// The hook's own service account, in the release's namespace.
@@ -93,7 +203,7 @@ fn by_default_powerful_roles_of_the_cluster_are_refused_however_they_are_bound()
         let (reason, message) = denial(bound.clone(), json!({}));
         assert_eq!(reason, "ObjectNotAllowed");
         assert!(
-            message.contains(&format!("needs RoleBinding \"b\", which grants ClusterRole {role:?};")),
+            message.contains(&format!("needs RoleBinding \"b\", which grants ClusterRole {role:?}: ")),
             "{message}"
         );
         // A role of the chart's own with that name and no rules hides nothing: the cluster's is the one that counts.
@@ -118,13 +228,10 @@ fn by_default_a_binding_may_not_grant_somebody_else_something() {
     ] {
         let (kind, name) = (other.kind.clone(), other.name.clone());
         let (_, message) = denial(request().binds("RoleBinding", "b", role, [own(), other]), json!({}));
-        assert!(
-            message.ends_with(&format!(
-                "needs RoleBinding \"b\", which grants ClusterRole \"view\" to {kind} {name:?}; allowed are bindings of \
-                 service accounts of the release's namespace alone"
-            )),
-            "{message}"
-        );
+        let found =
+            format!("needs RoleBinding \"b\", which grants ClusterRole \"view\" to {kind} {name:?}: ");
+        let allowed = "; allowed are bindings of service accounts of the release's namespace alone";
+        assert!(message.contains(&found) && message.ends_with(allowed), "{message}");
     }
     let accounts = [
         own(),
@@ -143,13 +250,9 @@ fn by_default_nothing_is_needed_in_another_namespace_than_the_release() {
     else {
         panic!("not denied");
     };
-    assert!(
-        message.ends_with(
-            "needs RoleBinding \"b\" in the namespace \"kube-system\", which is not allowed; allowed are objects in the \
-             release's namespace"
-        ),
-        "{message}"
-    );
+    let found = "needs RoleBinding \"b\" in the namespace \"kube-system\", which is not allowed: ";
+    let allowed = "; allowed are objects in the release's namespace";
+    assert!(message.contains(found) && message.ends_with(allowed), "{message}");
 }
 
 #[test]
