@@ -1,11 +1,13 @@
 //! A *compiler* turns the Wasm of a policy into code, in a child process with hard limits of its own.
 //!
 //! The scan refuses every bomb that we know of; the child is for those that we do not. It is a program that answers
-//! with [`compile_child_main`]: `hookhost` itself, under its hidden subcommand [`SUBCOMMAND`].
+//! with [`compile_child_main`]: `hookhost` itself, under its hidden subcommand [`SUBCOMMAND`]. Before it reads the Wasm it
+//! gives up every system call that a compiler does not need.
 //! Wasm goes in by stdin, sealed code comes out by stdout, words for people by stderr. Exit code 0 means compiled,
 //! [`REFUSED`] that the Wasm is malformed.
 
 mod child;
+mod confine;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -153,6 +155,7 @@ impl Output {
             Some(Signal::ABORT | Signal::SEGV | Signal::BUS) => {
                 return Err(Error::CompileOutOfMemory { limit: CHILD_MEMORY });
             }
+            Some(Signal::SYS) => return Err(Error::CompilerEscaped),
             _ => {}
         }
         match status.code() {

@@ -58,6 +58,9 @@ pub enum Error {
         /// How it ended, and its last words.
         problem: String,
     },
+    /// The compiler child was ended because it made a system call that no compiler needs.
+    #[error("compiling this policy made a system call that no compiler needs, and was ended")]
+    CompilerEscaped,
     /// The component was compiled, but its instances do not fit the sandbox's slots.
     #[error("this policy does not fit the sandbox: {problem}")]
     DoesNotFit {
@@ -211,6 +214,7 @@ impl Error {
             | Error::CompileTimedOut { .. }
             | Error::CompileOutOfMemory { .. }
             | Error::CompilerCrashed { .. }
+            | Error::CompilerEscaped
             | Error::DoesNotFit { .. } => Reason::PolicyInvalid,
             Error::Incompatible { .. }
             | Error::ForbiddenImport { .. }
@@ -250,6 +254,12 @@ impl Error {
             Error::CompilerCrashed { .. } => {
                 "Nothing on this machine was harmed. Build the policy again; if that does not help, report it to \
                  hookhost with the file."
+                    .into()
+            }
+            Error::CompilerEscaped => {
+                "Nothing on this machine was harmed. If it is so with this policy alone, do not use it, and report it to \
+                 hookhost with the file: it may be meant to take over the compiler. If it is so with every policy, this image's \
+                 C library is not the one that hookhost is built with."
                     .into()
             }
             Error::Incompatible { .. } => format!(

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
+use super::confine::confine;
 use super::{CHILD_CPU, CHILD_FILES, CHILD_MEMORY, METERED, REFUSED};
 use crate::code::{Key, Sealed, WasmDigest};
 use crate::engine::{Allocation, Metering, engine};
 use crate::scan::SMALL;
 
-/// Compiles one policy from stdin to stdout, under limits that this process first sets for itself. Call it at the very
+/// Compiles one policy from stdin to stdout, under limits that this process first sets for itself, and without any system
+/// call that a compiler does not need. Call it at the very
 /// start of a program that was given [`SUBCOMMAND`](crate::SUBCOMMAND), before any thread is started; the process must
 /// end with the exit code that it gives.
 pub fn compile_child_main() -> ExitCode {
@@ -54,11 +56,13 @@ fn limit_this_process() -> std::io::Result<()> {
 }
 
 fn compile(metering: Metering) -> Result<(), Failure> {
+    let engine = engine(Allocation::OnDemand, metering)
+        .map_err(|e| Failure::Host(std::io::Error::other(format!("{e:#}"))))?;
+    // Up to here nothing was read that came from outside.
+    confine().map_err(|e| Failure::Host(std::io::Error::other(e)))?;
     let mut wasm = Vec::new();
     // One byte more than allowed would be refused by the parent's scan.
     std::io::stdin().take(SMALL.bytes).read_to_end(&mut wasm).map_err(Failure::Host)?;
-    let engine = engine(Allocation::OnDemand, metering)
-        .map_err(|e| Failure::Host(std::io::Error::other(format!("{e:#}"))))?;
     let code = engine.precompile_component(&wasm).map_err(|e| Failure::Malformed(format!("{e:#}")))?;
     let sealed = Sealed::seal(Key::new(WasmDigest::of(&wasm), &engine), &code);
     std::io::stdout().write_all(sealed.bytes()).map_err(Failure::Host)

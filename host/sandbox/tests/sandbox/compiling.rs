@@ -49,6 +49,30 @@ fn damaged_wasm_is_refused_by_the_child_with_words() {
 }
 
 #[test]
+fn before_it_reads_anything_the_child_has_given_up_what_no_compiler_needs() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hookhost-compile-policy"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    // It waits for its input, which never comes.
+    let is_confined = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        ["Seccomp:\t2", "NoNewPrivs:\t1", "Threads:\t1"]
+            .iter()
+            .all(|line| status.lines().any(|is| is == *line))
+    };
+    while !is_confined() {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn each_way_a_child_can_end_is_an_error_of_its_own() {
     let error = error_with("echo 'bad section' >&2; exit 3");
     assert!(matches!(&error, Error::Malformed { problem } if problem == "bad section"), "{error}");
@@ -56,6 +80,9 @@ fn each_way_a_child_can_end_is_an_error_of_its_own() {
     assert!(matches!(error, Error::CompileOutOfMemory { .. }), "{error}");
     let error = error_with("kill -XCPU $$");
     assert!(matches!(error, Error::CompileTimedOut { .. }), "{error}");
+    let error = error_with("kill -SYS $$");
+    assert!(matches!(error, Error::CompilerEscaped), "{error}");
+    assert!(error.advice().contains("report it"), "{}", error.advice());
     let error = error_with("exit 101");
     assert!(matches!(error, Error::CompilerCrashed { .. }), "{error}");
     assert_eq!(error.reason(), Reason::PolicyInvalid);
