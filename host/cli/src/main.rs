@@ -5,6 +5,7 @@
 //! was typed), what the arguments resolve to (files read, values checked), and the doing. stdout carries the result and
 //! nothing else; everything said on the way goes to stderr.
 
+mod argument;
 mod cargo;
 mod cases;
 mod cluster;

@@ -73,6 +73,70 @@ fn the_schema_has_every_value_and_no_other() {
     }
 }
 
+/// Parts of Kubernetes' own objects that the chart passes on as they are: the API server checks them, and says where.
+const KUBERNETES_OWN: [&str; 16] = [
+    "affinity.nodeAffinity",
+    "affinity.podAffinity",
+    "affinity.podAntiAffinity",
+    "metricsFrom[].ipBlock",
+    "metricsFrom[].namespaceSelector",
+    "metricsFrom[].podSelector",
+    "podSecurityContext.appArmorProfile",
+    "podSecurityContext.seLinuxOptions",
+    "podSecurityContext.sysctls",
+    "podSecurityContext.windowsOptions",
+    "volume.configMap",
+    "volume.csi",
+    "volume.image",
+    "volume.persistentVolumeClaim",
+    "volume.projected",
+    "global",
+];
+
+/// Every schema in this one, with the end of its path.
+fn schemas(path: &str, schema: &Value, all: &mut Vec<(String, Value)>) {
+    all.push((path.to_owned(), schema.clone()));
+    for part in ["properties", "definitions"] {
+        for (name, property) in schema[part].as_object().into_iter().flatten() {
+            schemas(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, property, all);
+        }
+    }
+    for part in ["items", "additionalProperties"] {
+        if schema[part].is_object() {
+            schemas(&format!("{path}[]"), &schema[part], all);
+        }
+    }
+    for choice in schema["anyOf"].as_array().into_iter().flatten() {
+        schemas(path, choice, all);
+    }
+}
+
+#[test]
+fn no_value_may_be_just_anything() {
+    let mut all = Vec::new();
+    schemas("", &schema(), &mut all);
+    let all = all.into_iter().filter(|(path, _)| !KUBERNETES_OWN.iter().any(|own| path.ends_with(own)));
+    for (path, schema) in all {
+        let is = |word: &str| {
+            schema["type"] == word || schema["type"].as_array().is_some_and(|of| of.contains(&word.into()))
+        };
+        let says = |words: &[&str]| words.iter().any(|word| schema.get(word).is_some());
+        if is("object") {
+            assert!(says(&["additionalProperties"]), "{path} takes any key");
+        } else if is("array") {
+            assert!(says(&["items"]), "{path} takes anything");
+        } else if is("string") {
+            let is_text = path.ends_with("annotations[]") || path.ends_with("localhostProfile");
+            assert!(is_text || says(&["pattern", "enum", "maxLength"]), "{path} takes any text");
+        } else if is("integer") {
+            assert!(says(&["minimum"]) || path.ends_with("tolerationSeconds"), "{path} takes any number");
+        } else {
+            let is_known = ["boolean", "number", "null"].into_iter().any(is);
+            assert!(is_known || says(&["$ref", "enum", "anyOf"]), "{path} has no type: {schema}");
+        }
+    }
+}
+
 #[test]
 fn every_value_is_described_and_used() {
     let templates: String = templates().into_iter().map(|(_, text)| text).collect();

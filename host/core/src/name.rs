@@ -20,6 +20,8 @@ pub const LABEL_KEY_RULE: &str = "a label key: optional DNS prefix and \"/\", th
 /// What [`is_label_value`] wants, for messages.
 pub const LABEL_VALUE_RULE: &str =
     "a label value: at most 63 of [A-Za-z0-9-_.], a letter or digit at both ends, or empty";
+/// What [`is_label_selector`] wants, for messages.
+pub const LABEL_SELECTOR_RULE: &str = "a label selector: one or more of KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (VALUE,…) and KEY notin (VALUE,…), with commas between";
 /// What [`is_dns_subdomain`] wants, for messages.
 pub const DNS_SUBDOMAIN_RULE: &str =
     "a name: at most 253 of [a-z0-9-.], a letter or digit at both ends of each part";
@@ -54,6 +56,40 @@ pub fn is_label_value(value: &str) -> bool {
     let edge = |b: u8| b.is_ascii_alphanumeric();
     let inner = |b: u8| edge(b) || matches!(b, b'-' | b'_' | b'.');
     value.is_empty() || (value.len() <= DNS_LABEL_BYTES && has_shape(value, edge, inner))
+}
+
+/// Whether a text is a label selector, as kubectl and the API take it in one line. An empty one, which would select
+/// everything, is none; nor is one that compares numbers.
+pub fn is_label_selector(text: &str) -> bool {
+    let mut depth = 0_u32;
+    let mut requirements = text.split(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    requirements.all(|requirement| is_requirement(requirement.trim_matches(' ')))
+}
+
+/// Whether a text is one requirement of a label selector.
+fn is_requirement(text: &str) -> bool {
+    let trim = |text: &'_ str| text.trim_matches(' ').to_owned();
+    if let Some(key) = text.strip_prefix('!') {
+        return is_label_key(&trim(key));
+    }
+    if let Some((head, values)) = text.split_once('(') {
+        let words: Vec<&str> = head.split(' ').filter(|word| !word.is_empty()).collect();
+        let Some(values) = values.strip_suffix(')') else { return false };
+        return matches!(words[..], [key, "in" | "notin"] if is_label_key(key))
+            && values.split(',').all(|value| is_label_value(&trim(value)));
+    }
+    let equation = ["!=", "==", "="].iter().find_map(|sign| text.split_once(sign));
+    match equation {
+        Some((key, value)) => is_label_key(&trim(key)) && is_label_value(&trim(value)),
+        None => is_label_key(text),
+    }
 }
 
 /// Whether `text` is not empty, starts and ends with an `edge` byte and has only `inner` bytes.
@@ -131,6 +167,41 @@ mod tests {
         let (long, long_prefix) = ("k".repeat(64), format!("{}/a", "p".repeat(254)));
         for bad in ["", "-a", "a-", "a b", "/a", "a/", "a/b/c", "Example.com/a", "é", &long, &long_prefix] {
             assert!(!is_label_key(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn label_selectors_follow_kubernetes() {
+        for good in [
+            "managed-by=vworkspace",
+            "a",
+            "!a",
+            "! example.com/a",
+            "a=",
+            "a==b",
+            "a != b , c",
+            "x.y/z notin (a, b),c in (d)",
+            "a in ()",
+        ] {
+            assert!(is_label_selector(good), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "=a",
+            "a,",
+            ",a",
+            "a b",
+            "a=b c",
+            "a in b",
+            "a in (b",
+            "a in (b),",
+            "a in (b)c",
+            "a>1",
+            "A_/x",
+            "é=a",
+        ] {
+            assert!(!is_label_selector(bad), "{bad}");
         }
     }
 

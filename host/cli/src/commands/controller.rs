@@ -14,6 +14,7 @@ use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::loan::ClusterObject;
 use tokio_util::sync::CancellationToken;
 
+use crate::argument;
 use crate::cluster;
 use crate::exit::Outcome;
 use crate::file;
@@ -25,6 +26,10 @@ const KEY_BYTES: u64 = 8192;
 
 /// Lines of a failed container's log that a condition can take: more would not fit into its 32 KiB.
 const MAX_LOG_LINES: i64 = 1000;
+
+/// Operations that can be looked at at once: each may wait for an answer of the API server meanwhile, which more would only
+/// slow down. The chart's schema says the same.
+const MAX_CONCURRENCY: i64 = 1024;
 
 /// Where health and metrics are served, unless told otherwise: where a pod's probes and Prometheus reach it.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -51,19 +56,15 @@ pub(crate) struct Args {
         default_value = "",
         hide_default_value = true
     )]
-    #[arg(help_heading = "What is served")]
+    #[arg(value_parser = argument::label_value, help_heading = "What is served")]
     cluster_id: String,
     /// Label selector of the namespaces in which hookhost may act at all
     #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_GATE", default_value = DEFAULT_NAMESPACE_GATE)]
-    #[arg(help_heading = "What is served")]
+    #[arg(value_parser = argument::selector, help_heading = "What is served")]
     namespace_gate: String,
     /// Label selector of those of them whose Operations this hookhost serves, for sharding [default: all]
-    #[arg(
-        long,
-        value_name = "SELECTOR",
-        env = "HOOKHOST_NAMESPACE_SELECTOR",
-        help_heading = "What is served"
-    )]
+    #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR")]
+    #[arg(value_parser = argument::optional_selector, help_heading = "What is served")]
     namespace_selector: Option<String>,
     /// Serve no Operations whose target is a HelmRelease, only those on ApplicationInstances
     #[arg(long, env = "HOOKHOST_NO_HELM_RELEASE_TARGETS", help_heading = "What is served")]
@@ -102,7 +103,7 @@ pub(crate) struct Args {
 
     /// Label of a namespace that names its organisation [default: the namespace's name is it]
     #[arg(long, value_name = "KEY", env = "HOOKHOST_ORGANISATION_LABEL", alias = "organization-label")]
-    #[arg(help_heading = "Policies")]
+    #[arg(value_parser = argument::optional_label_key, help_heading = "Policies")]
     organisation_label: Option<String>,
     /// Refuse Operations that no HookPolicy matches
     #[arg(long, env = "HOOKHOST_REQUIRE_POLICY", help_heading = "Policies")]
@@ -116,7 +117,7 @@ pub(crate) struct Args {
 
     /// Operations of one namespace that are looked at at once; of all namespaces twice as many
     #[arg(long, value_name = "N", env = "HOOKHOST_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY), help_heading = "How it runs")]
     concurrency: u16,
     /// Lines of a failed container's log in an Operation's status; 0 for none
     #[arg(long, value_name = "N", env = "HOOKHOST_LOG_LINES", default_value_t = DEFAULT_LOG_LINES)]
@@ -128,10 +129,11 @@ pub(crate) struct Args {
     admin_address: SocketAddr,
     /// Lease by which one of several hookhosts is chosen
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
-    #[arg(help_heading = "How it runs")]
+    #[arg(value_parser = argument::object_name, help_heading = "How it runs")]
     lease_name: String,
     /// Namespace of the Lease [default: the pod's, else the context's]
-    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE", help_heading = "How it runs")]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE")]
+    #[arg(value_parser = argument::optional_namespace, help_heading = "How it runs")]
     lease_namespace: Option<String>,
     /// Work without a Lease: at most one hookhost may run
     #[arg(long, env = "HOOKHOST_NO_LEASE", help_heading = "How it runs")]
@@ -361,8 +363,56 @@ mod tests {
         assert!(
             Typed::try_parse_from(["hookhost", "--closure", "--closure-cluster-objects", "Role/a"]).is_err()
         );
-        for typed in [["--concurrency", "0"], ["--log-lines", "1001"], ["--admin-address", "8080"]] {
+        for typed in [
+            ["--concurrency", "0"],
+            ["--concurrency", "1025"],
+            ["--log-lines", "1001"],
+            ["--admin-address", "8080"],
+        ] {
             assert!(Typed::try_parse_from([&["hookhost"][..], &typed].concat()).is_err(), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_in_kubernetes_is_checked_when_it_is_typed() {
+        for typed in [
+            ["--namespace-gate", "managed-by"],
+            ["--namespace-gate", "a in (b, c),!d"],
+            ["--namespace-selector", ""],
+            ["--cluster-id", "eu-1"],
+            ["--organisation-label", "example.com/organisation"],
+            ["--lease-namespace", ""],
+        ] {
+            parsed(&typed);
+        }
+        for typed in [
+            // It would be every namespace.
+            ["--namespace-gate", ""],
+            ["--namespace-gate", "managed-by=vworkspace,"],
+            ["--namespace-gate", "a=b c"],
+            ["--namespace-selector", "shard=a,,"],
+            ["--cluster-id", "eu 1"],
+            ["--organisation-label", "a/b/c"],
+            ["--lease-name", "Hookhost"],
+            ["--lease-namespace", "a.b"],
+        ] {
+            let refused = Typed::try_parse_from([&["hookhost"][..], &typed].concat());
+            assert!(refused.is_err_and(|error| error.to_string().contains(typed[0])), "{typed:?}");
+        }
+        for objects in ["acme/ClusterRoleBinding/ClusterRole", "ClusterRole/ClusterRoleBinding"] {
+            let typed = ["--closure", "--closure-cluster-objects", objects];
+            assert_eq!(parsed(&typed).closure_cluster_objects[0].to_string(), objects);
+        }
+        for objects in [
+            "acme/ClusterRole",
+            "acme/Role/a",
+            "a/acme/ClusterRole/b",
+            "ClusterRole/",
+            "/ClusterRole/a",
+            "ClusterRole/*",
+        ] {
+            let typed = ["hookhost", "--closure", "--closure-cluster-objects", objects];
+            assert!(Typed::try_parse_from(typed).is_err(), "{objects}");
         }
     }
 

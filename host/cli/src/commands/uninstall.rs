@@ -6,6 +6,7 @@ use hookhost_core::loan::ObjectRef;
 use hookhost_core::text::shortlist;
 
 use super::controller::{given, host};
+use crate::argument;
 use crate::cluster;
 use crate::exit::Outcome;
 use crate::logging::Logging;
@@ -28,14 +29,15 @@ pub(crate) struct Args {
 
     /// Label selector of the namespaces that are cleaned, where several hookhosts share a cluster [default: all]
     #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR")]
-    #[arg(help_heading = "What is cleaned")]
+    #[arg(value_parser = argument::optional_selector, help_heading = "What is cleaned")]
     namespace_selector: Option<String>,
     /// Lease of the controllers that are to stop
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
-    #[arg(help_heading = "What is cleaned")]
+    #[arg(value_parser = argument::object_name, help_heading = "What is cleaned")]
     lease_name: String,
     /// Namespace of the Lease [default: the pod's, else the context's]
-    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE", help_heading = "What is cleaned")]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE")]
+    #[arg(value_parser = argument::optional_namespace, help_heading = "What is cleaned")]
     lease_namespace: Option<String>,
 
     #[command(flatten)]

@@ -17,3 +17,4 @@ mod policies;
 mod preconditions;
 mod releases;
 mod spec;
+mod values;
