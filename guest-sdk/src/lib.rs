@@ -130,7 +130,8 @@
 //!
 //! [`log`] has `debug`, `info`, `warn` and `error`; `hookhost policy test` and `policy eval` show the lines. A panic's
 //! message is logged, and the run is refused or the policy skipped, as the HookPolicy's `failurePolicy` says: so deny
-//! what you cannot understand, rather than panic.
+//! what you cannot understand, rather than panic. The request is written by those whom the policy judges: where it is a
+//! rule, its HookPolicy must not say `Ignore`, for they could make it run out of time.
 //!
 //! # Limits
 //!

@@ -47,8 +47,10 @@ pub struct HookPolicySpec {
     /// Which Operations the policy is asked about. All that is given must match; nothing given matches all.
     #[serde(default, rename = "match", skip_serializing_if = "Match::is_empty")]
     pub matches: Match,
-    /// What becomes of an Operation that matches while the policy cannot be asked: it waits (Fail), or runs without the
-    /// policy (Ignore).
+    /// What becomes of an Operation that matches while the policy gives no answer, because it is not ready, failed, or used
+    /// up its time or memory: it does not run (Fail), or runs without the policy (Ignore). Ignore is for policies that add
+    /// something, such as labels, not for rules: whoever writes the Operation or the chart can make its evaluation too large
+    /// or too slow for the policy.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
     /// Whether the policy's answer counts (Enforce) or is only recorded (Audit).
@@ -148,7 +150,7 @@ pub enum FailurePolicy {
     /// It waits.
     #[default]
     Fail,
-    /// It runs without that policy.
+    /// It runs without that policy. Not for rules.
     Ignore,
 }
 
