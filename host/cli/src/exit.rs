@@ -87,7 +87,7 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
         | Reason::NamespaceNotManaged
         | Reason::PolicyUnavailable => 4,
         Reason::HookNotFound | Reason::HookRequiresRelease | Reason::TargetNotFound => 5,
-        Reason::PolicyTimedOut => 6,
+        Reason::PolicyTimedOut | Reason::WaitTimeout => 6,
         _ => 1,
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hookhost_core::loan::ClusterObject;
+use hookhost_core::wait;
 
 /// What whoever installs hookhost decides.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Config {
     pub approval_key: Option<Vec<u8>>,
     /// Lines of a failed container's log in an Operation's status; 0 for none.
     pub log_lines: u32,
+    /// How long an Operation that says nothing of that itself may wait from its creation until its Job is made.
+    pub wait_timeout: Duration,
     /// Operations of one namespace that are looked at at once; of all namespaces twice as many.
     pub concurrency: u16,
     /// Whether an Operation that no HookPolicy matches is refused.
@@ -66,6 +70,7 @@ impl Default for Config {
             organisation_label: None,
             approval_key: None,
             log_lines: DEFAULT_LOG_LINES,
+            wait_timeout: wait::DEFAULT_TIMEOUT,
             concurrency: DEFAULT_CONCURRENCY,
             require_policy: false,
             policy_dir: None,

@@ -25,6 +25,7 @@ mod event;
 mod finished;
 mod follow;
 mod location;
+mod lookup;
 mod needs;
 mod owner;
 mod prepare;
@@ -32,13 +33,14 @@ mod quarrel;
 mod stage;
 mod start;
 mod subject;
+mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hookhost_core::Reason;
 use hookhost_core::refusal::{Refusal, Then};
 use hookhost_core::status::{self, Run, State};
+use hookhost_core::{Reason, wait};
 use jiff::Timestamp;
 use serde_json::Value;
 use tracing::Instrument;
@@ -61,8 +63,10 @@ use crate::watch::{Brief, Job, Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
 pub(crate) use ahead::Trails;
+pub(crate) use lookup::Lookups;
 pub(crate) use quarrel::Quarrels;
 pub(crate) use subject::Subject;
+pub(crate) use turn::Turns;
 
 /// What a look at an Operation works with; one for all.
 pub(crate) struct Context {
@@ -80,10 +84,13 @@ pub(crate) struct Context {
     pub(crate) reader: Reader,
     /// Where things were found the last time.
     pub(crate) trails: Trails,
+    /// Which hooks targets have for which Operations wait.
+    pub(crate) lookups: Lookups,
     pub(crate) writes: Writes,
     pub(crate) lender: Lender,
     pub(crate) written: Written,
     pub(crate) claims: Claims,
+    pub(crate) turns: Turns,
     /// Pauses after errors.
     pub(crate) errors: Backoff,
     /// Pauses of Operations that wait for what is not watched.
@@ -206,6 +213,7 @@ impl Context {
         let uid = &operation.uid;
         self.targets.forget(&operation.key);
         self.claims.release(uid);
+        self.turns.leave(uid);
         self.in_flight.forget(uid, &self.metrics);
         self.errors.forget(uid);
         self.waits.forget(uid);
@@ -303,6 +311,7 @@ impl Context {
     /// may get.
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
+        self.turns.leave(&subject.uid);
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);
         self.quarrels.settle(&subject.uid);
@@ -314,6 +323,13 @@ impl Context {
     /// Says why the Operation does not run, and when it is looked at again.
     async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
         self.claims.release(&subject.uid);
+        let (timeout, rest) = self.wait(subject);
+        let refusal = match rest {
+            None if !refusal.is_final() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
+            _ => refusal,
+        };
+        // However it is woken: its wait ends then.
+        let rest = rest.filter(|_| !refusal.is_final());
         if status::blocked_reason(&subject.status) != Some(refusal.reason.as_str()) {
             // It waits for something else now.
             self.waits.forget(&subject.uid);
@@ -329,13 +345,31 @@ impl Context {
                     matches!(refusal.reason, Reason::ConflictingOperation | Reason::DependencyMissing);
                 // A run may take hours to give back what this one cannot share; mostly its Job tells when.
                 let grows = is_loan && pause >= LONG;
+                if is_loan {
+                    self.jobs.want_loans(&subject.uid);
+                }
                 Some(if grows { self.waits.slow(&subject.uid).min(LONGEST) } else { pause })
             }
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,
         };
         let written = self.write(subject, &State::Refused(refusal), None).await?;
-        Ok(pause.map_or(written, |pause| written.or_sooner(pause)))
+        Ok([pause, rest].into_iter().flatten().fold(written, Action::or_sooner))
+    }
+
+    /// How long the Operation may wait for its run, and how much of that is left.
+    fn wait(&self, subject: &Subject) -> (wait::Timeout, Option<Duration>) {
+        let timeout = wait::Timeout::of(&subject.object.data, self.config.wait_timeout);
+        let rest = timeout.rest(subject.created(), Timestamp::now());
+        (timeout, rest)
+    }
+
+    /// Why the Operation does not run any more, if its wait is over.
+    fn overdue(&self, subject: &Subject) -> Option<Refusal> {
+        let (timeout, rest) = self.wait(subject);
+        let waited_for = status::blocked_reason(&subject.status)
+            .map(|reason| (reason, status::message(&subject.status).unwrap_or_default()));
+        rest.is_none().then(|| timeout.refusal(waited_for))
     }
 
     /// The organisation of a namespace: its label's value, else its name.

@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
-use crate::reconcile::{Context, Quarrels, Trails};
+use crate::reconcile::{Context, Lookups, Quarrels, Trails, Turns};
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
 use crate::write::Writes;
@@ -178,10 +178,12 @@ pub async fn run(
         policies: policies.clone(),
         reader,
         trails: Trails::default(),
+        lookups: Lookups::default(),
         writes,
         lender,
         written: Written::default(),
         claims: Claims::default(),
+        turns: Turns::new(wakes.clone()),
         errors: Backoff::default(),
         waits: Backoff::default(),
         withdrawals: Backoff::default(),

@@ -1,7 +1,7 @@
-//! A *conflict* is another Operation on the same target that must end before this one may start.
+//! A *conflict* is another Operation on the same release that must end before this one may start.
 //!
 //! vWorkspace's own matrix knows conflicts between upgrades, restores and backups only. Chart hooks need more: no hook runs
-//! while one of those is in flight, nor twice at once. So an Operation waits for another one on its target
+//! while one of those is in flight, nor twice at once. So an Operation waits for another one on its release
 //! - that is an Upgrade, a Restore or a Backup, whatever its engine;
 //! - that runs any hook, or is a Migration, if it is itself one of the three;
 //! - that runs the same hook;
@@ -9,27 +9,37 @@
 //!
 //! # Who goes first
 //! Operations of this engine that wait for each other have one order: started ones first, then by creation, then by UID.
-//! So of those that conflict exactly one goes first, whoever looks at them and when: none waits for a younger one that
-//! waits too, and no two start. An older one that waits for something else, say an approval, is still waited for, as
-//! vWorkspace does; its name is told, and deleting it ends the wait.
+//! So of those that conflict exactly one goes first, whoever reconciles them and when: none waits for a younger one that
+//! waits too, and no two start.
+//!
+//! # Overtaking
+//! An older Operation that is *stuck* (it waits for something else, say an approval, or it waits for one that is stuck) still
+//! goes first where both run the same hook, or where one of them is an Upgrade, a Restore or a Backup. Other Operations may
+//! overtake it. Whether an event has the hook of the other one the release tells: see [`Overtaken::shares`].
 //!
 //! Operations of other engines know nothing of this order. They count once they are in flight and not blocked: a blocked
 //! one may be waiting for this very Operation.
 
 #[cfg(test)]
 mod tests;
+mod waiting;
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::operation::{ENGINE, Operation, OperationType, names_hook};
+use crate::hook::{Hook, canonical_event};
+use crate::operation::{ENGINE, Operation, OperationType};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::status::blocked_reason;
 use crate::text::{printable, quote};
 use crate::workload::at;
 
-/// Another Operation of the namespace, as far as conflicts go. It may be of any engine and need not be valid.
+pub use waiting::{Standing, Waiting};
+
+/// Another Operation on the same release, as far as conflicts go. It may be of any engine and need not be valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Other<'a> {
     /// metadata.name.
@@ -42,15 +52,25 @@ pub struct Other<'a> {
     pub type_of: Option<OperationType>,
     /// spec.engine.
     pub engine: &'a str,
-    /// Kind and name of spec.targetRef.
-    pub target: (&'a str, &'a str),
-    /// spec.parameters.hookName, if it is of this engine; empty where a template tells the hook, none where all hooks of an event
-    /// are meant.
-    pub hook: Option<&'a str>,
+    /// Which hooks it runs.
+    pub runs: Runs<'a>,
     /// How far it is.
     pub progress: Progress,
     /// What it waits for itself, where that is not another Operation.
     pub blocked: Option<&'a str>,
+}
+
+/// Which hooks an Operation runs, by its parameters alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs<'a> {
+    /// None: it is another engine's.
+    Nothing,
+    /// The hook of this name.
+    Hook(&'a str),
+    /// The hook of this template, whole or its last parts; the release tells the name.
+    Template(&'a str),
+    /// All hooks of this event.
+    Event(&'a str),
 }
 
 /// How far an Operation is.
@@ -62,6 +82,65 @@ pub enum Progress {
     Waiting,
     /// It has ended, or, of another engine, is not in flight.
     Over,
+}
+
+/// Why two Operations may not be at work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// One of them is an Upgrade, a Restore or a Backup.
+    Exclusive,
+    /// Both run the same hook.
+    SameHook,
+    /// One of them runs all hooks of an event. Whether that has the other's hook the release tells.
+    Event,
+}
+
+impl Relation {
+    fn words(self) -> &'static str {
+        match self {
+            Relation::Exclusive => "on the same release",
+            Relation::SameHook => "for the same hook of the same release",
+            Relation::Event => "with hooks of the same release",
+        }
+    }
+}
+
+impl<'a> Runs<'a> {
+    /// Of parameters as the API server has them: the texts of hookName, hookPath and event, empty where there is none.
+    pub fn of_parameters(hook_name: &'a str, hook_path: &'a str, event: &'a str) -> Runs<'a> {
+        match (hook_name, hook_path) {
+            ("", "") => Runs::Event(event),
+            ("", path) => Runs::Template(path),
+            (name, _) => Runs::Hook(name),
+        }
+    }
+
+    fn of_operation(operation: &Operation) -> Runs<'_> {
+        let parameters = &operation.parameters;
+        Runs::of_parameters(
+            &parameters.hook_name,
+            parameters.hook_path.as_deref().unwrap_or_default(),
+            parameters.event.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// Whether it is surely the same hook. A template and a name may be the same one; then the Job that runs tells.
+    fn is_same_hook(self, other: Runs<'_>) -> bool {
+        match (self, other) {
+            (Runs::Hook(one), Runs::Hook(two)) => one == two,
+            (Runs::Template(one), Runs::Template(two)) => is_end_of(one, two) || is_end_of(two, one),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a template's path may be the end of another.
+fn is_end_of(end: &str, path: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('/'))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 impl<'a> Other<'a> {
@@ -76,16 +155,19 @@ impl<'a> Other<'a> {
     ) -> Other<'a> {
         let text = |path: &str| at(operation, path).and_then(Value::as_str).unwrap_or_default();
         let engine = text("spec.engine");
-        let hook = text("spec.parameters.hookName");
         let type_of = text("spec.type");
+        let parameter = |name: &str| text(&format!("spec.parameters.{name}"));
+        let runs = match engine {
+            ENGINE => Runs::of_parameters(parameter("hookName"), parameter("hookPath"), parameter("event")),
+            _ => Runs::Nothing,
+        };
         Other {
             name,
             uid,
             created,
             type_of: OperationType::ALL.into_iter().find(|known| known.as_str() == type_of),
             engine,
-            target: (text("spec.targetRef.kind"), text("spec.targetRef.name")),
-            hook: Some(hook).filter(|_| engine == ENGINE && names_hook(operation)),
+            runs,
             progress: progress(operation, engine == ENGINE, has_job),
             blocked: at(operation, "status")
                 .and_then(blocked_reason)
@@ -97,24 +179,27 @@ impl<'a> Other<'a> {
         self.engine == ENGINE
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.type_of.is_some_and(is_exclusive)
+    }
+
     /// Whether the two may never be at work at once, and why.
-    fn conflicts(&self, this: &Operation) -> Option<&'static str> {
-        let target = (this.target_ref.kind.as_str(), this.target_ref.name.as_str());
-        if self.target != target || Some(self.uid) == this.uid.as_deref() {
+    pub fn relation(&self, this: &Operation) -> Option<Relation> {
+        if Some(self.uid) == this.uid.as_deref() {
             return None;
         }
-        let is_whole_event = self.is_ours() && self.hook.is_none();
-        if is_whole_event || (self.is_ours() && this.parameters.whole_event().is_some()) {
-            return Some("with hooks of the same target");
-        }
-        if self.hook == Some(this.parameters.hook_name.as_str()) {
-            return Some("for the same hook of the same target");
-        }
-        let type_of = self.type_of?;
+        let type_of = self.type_of;
         // Commands and runbooks of other engines are safe beside everything, as vWorkspace has it; a hook is not.
-        let conflicts = is_exclusive(type_of)
-            || (is_exclusive(this.type_of) && (self.is_ours() || type_of == OperationType::Migration));
-        conflicts.then_some("on the same target")
+        let is_work = self.is_ours() || type_of == Some(OperationType::Migration);
+        if self.is_exclusive() || (is_exclusive(this.type_of) && is_work) {
+            return Some(Relation::Exclusive);
+        }
+        let runs = Runs::of_operation(this);
+        if self.runs.is_same_hook(runs) {
+            return Some(Relation::SameHook);
+        }
+        let has_event = matches!(self.runs, Runs::Event(_)) || matches!(runs, Runs::Event(_));
+        (self.is_ours() && has_event).then_some(Relation::Event)
     }
 
     /// Whether it goes before an Operation that has not started.
@@ -129,6 +214,15 @@ impl<'a> Other<'a> {
                 (Some(created), Some(uid)) => (self.created, self.uid) < (Some(created), uid),
                 _ => true,
             },
+        }
+    }
+
+    /// What of it decides whether others wait for it.
+    pub fn standing(&self) -> Standing {
+        match (self.progress, self.blocked) {
+            (Progress::Over, _) => Standing::Over,
+            (Progress::Waiting, Some(reason)) if self.is_ours() => Standing::Blocked(reason.to_owned()),
+            _ => Standing::Alive,
         }
     }
 }
@@ -165,26 +259,155 @@ fn is_true(operation: &Value, type_of: &str) -> bool {
         .any(|condition| text(condition, "type", type_of) && text(condition, "status", "True"))
 }
 
-/// Lets the Operation, which has not started, wait for the last of those that it conflicts with and that go before it.
-/// `others` are of its namespace; itself among them does not count.
-///
-/// The last, not the first: in a line each names the one before it, and that stays so, and stays written, while the line
-/// moves up.
-pub fn blocking<'a>(this: &Operation, others: impl Iterator<Item = Other<'a>>) -> Option<Refusal> {
-    let before = others.filter(|other| other.precedes(this));
-    let conflicts = before.filter_map(|other| Some((other.conflicts(this)?, other)));
-    let (why, other) = conflicts.max_by_key(|(_, other)| (other.progress, other.created, other.uid))?;
-    let waits = match other.blocked {
-        Some(reason) if other.progress == Progress::Waiting => {
-            format!(", and is blocked itself ({})", printable(reason))
+/// Whose turn it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn<'a> {
+    /// The Operation waits for another one.
+    Wait(Before<'a>),
+    /// It may start, past these.
+    Go(Vec<Overtaken>),
+}
+
+/// The Operation that another one waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Before<'a> {
+    /// It.
+    pub other: Other<'a>,
+    /// Why the two may not be at work at once.
+    pub relation: Relation,
+}
+
+impl Before<'_> {
+    /// What the one that waits is told.
+    pub fn refusal(&self) -> Refusal {
+        let other = &self.other;
+        let blocked = other.blocked.filter(|_| other.progress == Progress::Waiting);
+        refuse(other.name, other.type_of, other.engine, self.relation, blocked)
+    }
+}
+
+/// An older Operation that is stuck, and may be overtaken where the two do not run the same hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overtaken {
+    /// metadata.uid.
+    pub uid: String,
+    name: String,
+    type_of: Option<OperationType>,
+    /// The name of its hook; none where it runs all of the event.
+    hook: Option<String>,
+    event: String,
+    blocked: Option<String>,
+}
+
+impl Overtaken {
+    fn of(other: &Other<'_>) -> Overtaken {
+        let (hook, event) = match other.runs {
+            Runs::Hook(name) => (Some(name), ""),
+            Runs::Event(event) => (None, event),
+            // Its hook's name is not known here: none that another one has.
+            Runs::Template(_) | Runs::Nothing => (Some(""), ""),
+        };
+        Overtaken {
+            uid: other.uid.to_owned(),
+            name: other.name.to_owned(),
+            type_of: other.type_of,
+            hook: hook.map(str::to_owned),
+            event: event.to_owned(),
+            blocked: other.blocked.map(str::to_owned),
         }
-        _ => String::new(),
-    };
-    let kind = other.type_of.map_or("an Operation".to_owned(), |type_of| type_of.to_string());
+    }
+
+    /// Whether it runs one of these hooks. Of a hook that its template alone tells that is not known, so it counts as one.
+    pub fn shares(&self, hooks: &[&Hook]) -> bool {
+        match self.hook.as_deref() {
+            Some("") => true,
+            Some(name) => hooks.iter().any(|hook| hook.name == name),
+            None => {
+                let event = canonical_event(&self.event);
+                hooks.iter().any(|hook| hook.events.iter().any(|of| canonical_event(of) == event))
+            }
+        }
+    }
+
+    /// What the Operation is told that cannot overtake it.
+    pub fn refusal(&self) -> Refusal {
+        refuse(&self.name, self.type_of, ENGINE, Relation::SameHook, self.blocked.as_deref())
+    }
+}
+
+fn refuse(
+    name: &str,
+    type_of: Option<OperationType>,
+    engine: &str,
+    relation: Relation,
+    blocked: Option<&str>,
+) -> Refusal {
+    let waits =
+        blocked.map(|reason| format!(", and is blocked itself ({})", printable(reason))).unwrap_or_default();
+    let kind = type_of.map_or("an Operation".to_owned(), |type_of| type_of.to_string());
     let message = format!(
-        "the Operation {} ({kind}, engine {}) goes first, {why}{waits}: this one starts when that has ended, or is deleted",
-        quote(other.name),
-        printable(other.engine)
+        "the Operation {} ({kind}, engine {}) goes first, {}{waits}: this one starts when that has ended, or is deleted",
+        quote(name),
+        printable(engine),
+        relation.words()
     );
-    Some(Refusal::wait(Reason::ConflictingOperation, message))
+    Refusal::wait(Reason::ConflictingOperation, message)
+}
+
+/// Whether it is the turn of an Operation that has not started. `others` are those on its release; itself among them does
+/// not count.
+///
+/// It waits for the last of those that it conflicts with and that go before it. The last, not the first: in a line each names
+/// the one before it, and that stays so, and stays written, while the line moves up.
+pub fn turn<'a>(this: &Operation, others: impl Iterator<Item = Other<'a>>) -> Turn<'a> {
+    let is_before = |other: &Other<'_>| Some(other.uid) != this.uid.as_deref() && other.precedes(this);
+    let mut line: Vec<Other<'a>> = others.filter(is_before).collect();
+    line.sort_unstable_by_key(|other| (other.progress, other.created, other.uid));
+    let (mut stuck, mut before, mut overtaken) = (Stuck::default(), None, Vec::new());
+    for other in line {
+        let is_stuck = stuck.is(&other);
+        match other.relation(this) {
+            None => {}
+            Some(Relation::Event) if is_stuck => overtaken.push(Overtaken::of(&other)),
+            Some(relation) => before = Some(Before { other, relation }),
+        }
+    }
+    before.map_or(Turn::Go(overtaken), Turn::Wait)
+}
+
+/// Which Operations are stuck, of those of a line in their order: they wait for something else than their turn, or for one
+/// that is stuck and that they may not overtake whatever the release says.
+#[derive(Default)]
+struct Stuck<'a> {
+    any: bool,
+    exclusive: bool,
+    hooks: HashSet<&'a str>,
+    /// File names of templates: those whose paths may be the same have the same one.
+    templates: HashSet<&'a str>,
+}
+
+impl<'a> Stuck<'a> {
+    /// Whether the next of the line is.
+    fn is(&mut self, next: &Other<'a>) -> bool {
+        if next.progress != Progress::Waiting || !next.is_ours() {
+            return false;
+        }
+        let is_behind = match next.runs {
+            Runs::Hook(name) => self.hooks.contains(name),
+            Runs::Template(path) => self.templates.contains(file_name(path)),
+            Runs::Event(_) | Runs::Nothing => false,
+        };
+        let is_stuck =
+            next.blocked.is_some() || self.exclusive || (self.any && next.is_exclusive()) || is_behind;
+        if is_stuck {
+            self.any = true;
+            self.exclusive |= next.is_exclusive();
+            match next.runs {
+                Runs::Hook(name) => _ = self.hooks.insert(name),
+                Runs::Template(path) => _ = self.templates.insert(file_name(path)),
+                Runs::Event(_) | Runs::Nothing => {}
+            }
+        }
+        is_stuck
+    }
 }

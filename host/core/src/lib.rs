@@ -14,6 +14,7 @@ pub mod closure;
 pub mod conflict;
 pub mod decision;
 pub mod dependency;
+pub mod duration;
 pub mod hook;
 pub mod kind;
 pub mod loan;
@@ -32,6 +33,7 @@ pub mod target;
 mod testing;
 pub mod text;
 pub mod verdict;
+pub mod wait;
 pub mod workload;
 pub mod yaml;
 

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -112,6 +113,9 @@ pub struct Parameters {
     pub wait_for_hook: bool,
     /// Make what the hook needs and Helm has deleted, for as long as it runs.
     pub closure: bool,
+    /// How long it may wait from its creation until its Job is made, at most [`crate::wait::MAX_TIMEOUT`]; none: as long as the
+    /// host lets it.
+    pub wait_timeout: Option<Duration>,
 }
 
 impl Parameters {

@@ -66,6 +66,8 @@ pub enum Reason {
     CapabilityMissing,
     /// Another Operation on the same target must end first.
     ConflictingOperation,
+    /// The Operation has not come to run within its wait timeout.
+    WaitTimeout,
     /// The Operation needs an approval that it does not have, or whose proof is not valid.
     AwaitingApproval,
     /// Something that the hook's pod refers to is not in the cluster.
@@ -143,6 +145,7 @@ impl Reason {
             Reason::TargetNotReady => "TargetNotReady",
             Reason::CapabilityMissing => "CapabilityMissing",
             Reason::ConflictingOperation => "ConflictingOperation",
+            Reason::WaitTimeout => "WaitTimeout",
             Reason::AwaitingApproval => "AwaitingApproval",
             Reason::DependencyMissing => "DependencyMissing",
             Reason::ClosureRefused => "ClosureRefused",

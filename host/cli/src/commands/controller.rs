@@ -3,15 +3,16 @@
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hookhost_controller::client::Connection;
 use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
 use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::{RunError, telemetry};
-use hookhost_core::Reason;
 use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::loan::ClusterObject;
+use hookhost_core::{Reason, wait};
 use tokio_util::sync::CancellationToken;
 
 use crate::argument;
@@ -30,6 +31,9 @@ const MAX_LOG_LINES: i64 = 1000;
 /// Operations that can be looked at at once: each may wait for an answer of the API server meanwhile, which more would only
 /// slow down. The chart's schema says the same.
 const MAX_CONCURRENCY: i64 = 1024;
+
+/// [`wait::DEFAULT_TIMEOUT`], as it is typed.
+const DEFAULT_WAIT_TIMEOUT: &str = "7d";
 
 /// Where health and metrics are served, unless told otherwise: where a pod's probes and Prometheus reach it.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -115,6 +119,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_CACHE", help_heading = "Policies")]
     policy_cache: Option<PathBuf>,
 
+    /// Time that an Operation may wait, from its creation until its Job is made, before it fails: as in 12h or 7d, at most 365d;
+    /// its own parameters.waitTimeout counts before this
+    #[arg(long, value_name = "TIME", env = "HOOKHOST_WAIT_TIMEOUT", default_value = DEFAULT_WAIT_TIMEOUT)]
+    #[arg(value_parser = wait::parse_timeout, help_heading = "How it runs")]
+    wait_timeout: Duration,
     /// Operations of one namespace that are looked at at once; of all namespaces twice as many
     #[arg(long, value_name = "N", env = "HOOKHOST_CONCURRENCY", default_value_t = DEFAULT_CONCURRENCY)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY), help_heading = "How it runs")]
@@ -174,6 +183,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         require_policy,
         policy_dir,
         policy_cache,
+        wait_timeout,
         concurrency,
         log_lines,
         admin_address,
@@ -202,6 +212,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         organisation_label: given(organisation_label),
         approval_key,
         log_lines,
+        wait_timeout,
         concurrency,
         require_policy,
         policy_dir: given(policy_dir),
@@ -349,6 +360,7 @@ mod tests {
         assert_eq!((args.lease_name.as_str(), args.no_lease), ("hookhost", false));
         assert_eq!(args.admin_address.to_string(), "0.0.0.0:8080");
         assert_eq!((args.concurrency, args.log_lines), (16, 20));
+        assert_eq!(args.wait_timeout, wait::DEFAULT_TIMEOUT);
         assert!(!args.require_policy && !args.helm_releases && !args.allow_unverified_test_hooks);
         assert!(!args.no_helm_release_targets && args.flux_default_service_account.is_none());
         assert!(!args.closure && args.closure_cluster_objects.is_empty());
@@ -368,6 +380,8 @@ mod tests {
             ["--concurrency", "1025"],
             ["--log-lines", "1001"],
             ["--admin-address", "8080"],
+            ["--wait-timeout", "0"],
+            ["--wait-timeout", "366d"],
         ] {
             assert!(Typed::try_parse_from([&["hookhost"][..], &typed].concat()).is_err(), "{typed:?}");
         }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hookhost_controller::client::{Call, Connection, Error, Verb};
 use hookhost_core::operation::OperationType;
-use hookhost_core::{Reason, status, yaml};
+use hookhost_core::{Reason, status, wait, yaml};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
@@ -98,6 +98,10 @@ pub(crate) struct Args {
     /// Make, for as long as it runs, what the hook needs and Helm has deleted: its service account, rights, config maps, secrets
     #[arg(long, help_heading = "How it runs")]
     closure: bool,
+    /// Time that it may wait, from now until its Job is made, before it fails, as in 30m or 7d [default: as long as hookhost
+    /// lets it, a week]
+    #[arg(long, value_name = "TIME", value_parser = wait::parse_timeout, help_heading = "How it runs")]
+    wait_timeout: Option<Duration>,
     /// Name of the Operation [default: made of target, hook and time]
     #[arg(long, value_name = "NAME", help_heading = "How it runs")]
     name: Option<String>,
@@ -153,6 +157,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         ttl,
         wait_for_hook,
         closure,
+        wait_timeout,
         name,
         dry_run,
         no_follow,
@@ -174,6 +179,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         event,
         wait_for_hook,
         closure,
+        wait_timeout,
     };
     cluster::block_on(async move {
         let connection = place.connect().await?;

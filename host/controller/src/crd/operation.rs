@@ -47,8 +47,9 @@ pub struct OperationSpec {
     pub engine: String,
     /// What the engine needs to know. For helmHookJob one of hookName (the hook's metadata.name in the rendered release), hookPath
     /// (its template, where the name changes with each revision) and event (all hooks of it, one after the other); optionally
-    /// hookKind, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, and closure (have made for the run
-    /// what the hook needs and Helm has deleted). Cannot be changed.
+    /// hookKind, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, closure (have made for the run
+    /// what the hook needs and Helm has deleted), and waitTimeout (how long it may wait, such as 30m or 7d, from its creation until
+    /// its Job is made). Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::open_object")]
     pub parameters: Option<Map<String, Value>>,

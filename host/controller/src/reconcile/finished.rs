@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookhost_core::Reason;
-use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, State};
+use hookhost_core::wait;
 use jiff::Timestamp;
 
-use super::prepare::Stop;
+use super::lookup::{Found, Looked};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -46,31 +45,31 @@ impl Context {
         Ok(Action::await_change())
     }
 
-    /// Says so when the chart has the hook that the Operation failed for want of. It is not run: the person who asked may
-    /// long have done something else.
+    /// Says so when the chart has the hook that the Operation failed for want of, for as long as that is told. It is not run: the
+    /// person who asked may long have done something else.
     async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
-        // Each change of the HelmRelease asks for this, and each look reads a whole record.
-        if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
-            return Ok(Action::requeue(rest));
-        }
+        let Some(rest) = wait::hook_is_awaited_for(&subject.status, Timestamp::now()) else {
+            self.targets.forget(&subject.key);
+            return Ok(Action::await_change());
+        };
+        let Ok(operation) = subject.operation() else {
+            return Ok(Action::await_change());
+        };
         let mut awaited = Vec::new();
-        let found = self.find_hook(subject, &mut awaited).await;
+        let looked = self.look_up(subject, &operation, &mut awaited).await?;
         self.targets.wait(&subject.key, awaited);
-        match found {
-            Ok(revision) => {
+        match looked {
+            Looked::Found(Ok(Found { hooks, revision, .. })) if operation.choose(&hooks).is_ok() => {
+                // Another controller may write over it, again and again.
+                if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
+                    return Ok(Action::requeue(rest));
+                }
                 self.write(subject, &State::HookAvailable { revision }, None).await?;
             }
-            Err(Stop::Refused(Refusal { reason: Reason::HookNotFound, .. })) => {}
-            Err(Stop::Refused(refusal)) => {
-                tracing::debug!(
-                    operation_id = subject.uid,
-                    reason = refusal.reason.as_str(),
-                    "still no hook"
-                );
-            }
-            Err(Stop::Failed(error)) => return Err(error),
+            Looked::Later(pause) => return Ok(Action::requeue(pause)),
+            Looked::Found(_) => {}
         }
-        Ok(Action::await_change())
+        Ok(Action::requeue(rest))
     }
 }
 

@@ -1,14 +1,15 @@
 //! To *prepare* a run is to make sure that it is allowed and possible, and to plan its Job.
 //!
 //! ```text
-//! target ─► ready ─► capability ─► conflicts ─► approval ─► release ─► hook ─► needs ─► policies ─► plan
+//! target ─► ready ─► capability ─► approval ─► release ─► hook ─► needs ─► policies ─► plan
 //! ```
 //!
-//! The order is vWorkspace's. Everything that decides is a pure function of the core; here is only the reading that feeds
+//! The order is vWorkspace's, but for its conflicts: whether it is the Operation's turn is known without asking anybody, so that
+//! comes before all of this. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
 use hookhost_core::clone::{self, Step};
-use hookhost_core::conflict;
+use hookhost_core::conflict::Overtaken;
 use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
@@ -21,7 +22,7 @@ use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot;
 use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, TargetKind};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, Request, approval, request, status};
+use hookhost_core::{Reason, Request, approval, request};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ use super::{Context, Subject};
 use crate::client;
 use crate::error::Error;
 use crate::read::Stored;
-use crate::watch::{Awaited, Brief, Job, Kind};
+use crate::watch::{Awaited, Job, Kind};
 
 /// Why nothing was prepared.
 pub(super) enum Stop {
@@ -104,18 +105,16 @@ impl Context {
     pub(super) async fn prepare(
         &self,
         subject: &Subject,
+        operation: &Operation,
+        overtaken: &[Overtaken],
         awaited: &mut Vec<Awaited>,
         made: &[Arc<Job>],
     ) -> Result<Vec<Prepared>, Stop> {
-        if let Some(too_large) = &subject.too_large {
-            return Err(too_large.refusal().into());
-        }
-        let operation = Operation::from_json(subject.to_json())?;
         let mut ahead = Ahead::default();
-        let mut wanted = self.wanted(subject, &operation, awaited, &mut ahead, made).await;
+        let mut wanted = self.wanted(subject, operation, overtaken, awaited, &mut ahead, made).await;
         if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            wanted = self.wanted(subject, &operation, awaited, &mut Ahead::never(), made).await;
+            wanted = self.wanted(subject, operation, overtaken, awaited, &mut Ahead::never(), made).await;
         }
         let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
@@ -153,6 +152,7 @@ impl Context {
         &self,
         subject: &Subject,
         operation: &Operation,
+        overtaken: &[Overtaken],
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
         made: &[Arc<Job>],
@@ -160,6 +160,7 @@ impl Context {
         let Resolved { target, record, location } = self.resolve(subject, operation, awaited, ahead).await?;
         let hooks = record.hooks();
         let found = find(operation, &hooks)?;
+        self.check_overtaken(subject, overtaken, &found)?;
         let is_event = operation.parameters.whole_event().is_some();
         self.check_namespace(&record.namespace)?;
         self.check_organisation(subject, &record.namespace)?;
@@ -237,16 +238,6 @@ impl Context {
         self.trails.keep(instance, release.clone(), trail);
     }
 
-    /// Only looks whether the release has the hook; gives back the release's revision.
-    pub(super) async fn find_hook(&self, subject: &Subject, awaited: &mut Vec<Awaited>) -> Result<u32, Stop> {
-        let operation = Operation::from_json(subject.to_json())?;
-        let mut in_order = Ahead::never();
-        let (_, location) = self.target(subject, &operation, awaited, &mut in_order).await?;
-        let record = self.record(&location, &mut in_order).await?;
-        find(&operation, &record.hooks())?;
-        Ok(record.revision)
-    }
-
     /// From the Operation to the release's record, with every check on the way.
     async fn resolve(
         &self,
@@ -264,7 +255,7 @@ impl Context {
     }
 
     /// The target, once it is ready, and where its release is.
-    async fn target(
+    pub(super) async fn target(
         &self,
         subject: &Subject,
         operation: &Operation,
@@ -284,7 +275,7 @@ impl Context {
                 let Some(object) = object else { return Err(no_target(kind, namespace, name).into()) };
                 let instance = Instance::from_json(&object)?;
                 instance.check(operation.type_of)?;
-                self.check_turn(subject, operation)?;
+                self.approved_by(operation)?;
                 described.labels.clone_from(&instance.labels);
                 described.annotations.clone_from(&instance.annotations);
                 let release = instance.helm_release.clone();
@@ -297,11 +288,11 @@ impl Context {
                 return Err(Refusal::fail(Reason::ValidationFailed, message).into());
             }
             TargetKind::HelmRelease => {
-                self.check_turn(subject, operation)?;
+                self.approved_by(operation)?;
                 ObjectName { namespace: namespace.clone(), name: name.clone() }
             }
             TargetKind::Release if self.config.helm_releases => {
-                self.check_turn(subject, operation)?;
+                self.approved_by(operation)?;
                 return Ok((described, self.plain_release(namespace, name).await?));
             }
             TargetKind::Release => {
@@ -354,7 +345,7 @@ impl Context {
     }
 
     /// The record, if it is the one that Flux wrote and Helm is not at work.
-    async fn record(&self, location: &Location, ahead: &mut Ahead) -> Result<Record, Stop> {
+    pub(super) async fn record(&self, location: &Location, ahead: &mut Ahead) -> Result<Record, Stop> {
         self.check_namespace(&location.namespace)?;
         let at = location.record();
         // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
@@ -450,29 +441,6 @@ impl Context {
         Err(Refusal::retry_after(1, Reason::ConflictingOperation, message))
     }
 
-    fn check_conflicts(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
-        let rivals = self.operations.rivals(&subject.brief);
-        // One of our engine that nobody here serves would block for ever.
-        let counts =
-            |other: &&Arc<Brief>| other.uid != subject.uid && (!other.is_of_engine() || self.is_ours(other));
-        let others = rivals.iter().filter(counts);
-        let others = others.map(|other| other.other(!self.jobs.of(&other.uid).is_empty()));
-        if let Some(refusal) = conflict::blocking(operation, others) {
-            return Err(refusal);
-        }
-        Ok(())
-    }
-
-    /// What is asked once the target is known to be ready, before its release is looked at.
-    fn check_turn(&self, subject: &Subject, operation: &Operation) -> Result<(), Refusal> {
-        if status::is_finished(&subject.status) {
-            // It only wants to know whether the hook is there.
-            return Ok(());
-        }
-        self.check_conflicts(subject, operation)?;
-        self.approved_by(operation).map(drop)
-    }
-
     fn approved_by(&self, operation: &Operation) -> Result<Option<String>, Refusal> {
         let key = self.config.approval_key.as_deref();
         approval::check(&operation.approvals, key, &operation.name, Timestamp::now())
@@ -480,7 +448,7 @@ impl Context {
 }
 
 /// The hook, or all of the event; an Operation that says so waits until there is one.
-fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
+pub(super) fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
     operation.choose(hooks).map_err(|refusal| {
         let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
         if waits { refusal.waiting() } else { refusal }

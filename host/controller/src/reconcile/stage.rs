@@ -13,6 +13,7 @@ use hookhost_core::status::State;
 
 use super::prepare::{Prepared, Stop};
 use super::start::{PENDING_AFTER, rejected, taken};
+use super::turn::Asked;
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -159,8 +160,23 @@ impl Context {
         if jobs.iter().any(|job| job.is_deleted()) {
             return self.withdraw_all(subject, jobs, None).await;
         }
+        if let Some(refusal) = self.overdue(subject) {
+            return self.withdraw_all(subject, jobs, Some(refusal)).await;
+        }
+        let operation = match subject.operation() {
+            Ok(operation) => operation,
+            Err(refusal) => return self.withdraw_all(subject, jobs, Some(refusal)).await,
+        };
+        let turn = match self.ask_for_turn(subject, &operation) {
+            Asked::Begun(turn) => turn,
+            Asked::Later => return Ok(Action::await_change()),
+            Asked::Refused(refusal) => {
+                self.targets.forget(&subject.key);
+                return self.withdraw_all(subject, jobs, Some(refusal)).await;
+            }
+        };
         let mut awaited = Vec::new();
-        match self.prepare(subject, &mut awaited, jobs).await {
+        match self.prepare(subject, &operation, &turn.overtaken, &mut awaited, jobs).await {
             Ok(prepared) => self.stage(subject, jobs, prepared).await,
             Err(Stop::Refused(refusal)) => {
                 self.await_targets(subject, &refusal, awaited);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
-use hookhost_core::operation::KIND;
+use hookhost_core::operation::{KIND, Operation};
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, State};
 use jiff::Timestamp;
@@ -12,7 +12,9 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::prepare::{Prepared, Stop};
+use super::lookup::Looked;
+use super::prepare::{Prepared, Stop, find};
+use super::turn::Asked;
 use super::{Context, Subject};
 use crate::client;
 use crate::error::{Error, Result};
@@ -85,13 +87,33 @@ impl Context {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
         }
+        if let Some(refusal) = self.overdue(subject) {
+            return self.refuse(subject, refusal).await;
+        }
         if let Some(rest) = self.withdrawals.rest(&subject.uid) {
             return Ok(Action::requeue(rest));
         }
+        let operation = match subject.operation() {
+            Ok(operation) => operation,
+            Err(refusal) => return self.refuse(subject, refusal).await,
+        };
+        let turn = match self.ask_for_turn(subject, &operation) {
+            Asked::Begun(turn) => turn,
+            Asked::Later => return Ok(Action::await_change()),
+            Asked::Refused(refusal) => {
+                self.targets.forget(&subject.key);
+                return self.refuse(subject, refusal).await;
+            }
+        };
+        if let Some(still) = self.still_waits(subject, &operation).await? {
+            return Ok(still);
+        }
         let mut awaited = Vec::new();
         let asked = Instant::now();
-        let (prepared, is_wanted) =
-            futures::join!(self.prepare(subject, &mut awaited, &[]), self.is_still_wanted(subject));
+        let (prepared, is_wanted) = futures::join!(
+            self.prepare(subject, &operation, &turn.overtaken, &mut awaited, &[]),
+            self.is_still_wanted(subject)
+        );
         match prepared {
             Ok(prepared) => {
                 self.targets.forget(&subject.key);
@@ -118,10 +140,37 @@ impl Context {
         }
     }
 
+    /// What follows if what the Operation waits for has not come: the target, or the hook, as one lookup for all that wait for
+    /// them tells. Nothing if it may have come, so that the Operation has to be looked at by itself.
+    async fn still_waits(&self, subject: &Subject, operation: &Operation) -> Result<Option<Action>> {
+        const SHARED: [Reason; 2] = [Reason::HookNotFound, Reason::TargetNotReady];
+        let told = status::blocked_reason(&subject.status);
+        let Some(reason) = SHARED.into_iter().find(|reason| told == Some(reason.as_str())) else {
+            return Ok(None);
+        };
+        let mut awaited = Vec::new();
+        let refusal = match self.look_up(subject, operation, &mut awaited).await? {
+            Looked::Found(Ok(found)) => find(operation, &found.hooks).err(),
+            Looked::Found(Err(refusal)) => Some(refusal),
+            Looked::Later(pause) => return Ok(Some(Action::requeue(pause))),
+        };
+        match refusal.filter(|refusal| refusal.reason == reason && !refusal.is_final()) {
+            Some(refusal) => {
+                self.await_targets(subject, &refusal, awaited);
+                self.refuse(subject, refusal).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Has the Operation looked at again when what it waits for changes.
     pub(super) fn await_targets(&self, subject: &Subject, refusal: &Refusal, awaited: Vec<Awaited>) {
-        if !refusal.is_final() || refusal.reason == Reason::HookNotFound {
-            self.targets.wait(&subject.key, awaited);
+        match refusal.reason {
+            // No change of the target ends that.
+            Reason::ConflictingOperation | Reason::AwaitingApproval => self.targets.forget(&subject.key),
+            Reason::HookNotFound => self.targets.wait(&subject.key, awaited),
+            _ if !refusal.is_final() => self.targets.wait(&subject.key, awaited),
+            _ => {}
         }
     }
 

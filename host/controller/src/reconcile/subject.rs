@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use hookhost_core::operation::{CANCEL, KIND, TooLarge, names_hook};
+use hookhost_core::operation::{CANCEL, KIND, Operation, TooLarge, names_hook};
+use hookhost_core::refusal::Refusal;
 use hookhost_core::status::CancelledBy;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -33,8 +35,22 @@ impl Subject {
         Subject { object, brief, too_large, key, uid, generation, status }
     }
 
+    /// When it was made.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        let created = self.object.metadata.creation_timestamp.as_ref()?;
+        Timestamp::from_second(created.0.as_second()).ok()
+    }
+
+    /// What it asks for, checked.
+    pub(super) fn operation(&self) -> Result<Operation, Refusal> {
+        if let Some(too_large) = &self.too_large {
+            return Err(too_large.refusal());
+        }
+        Ok(Operation::from_json(self.to_json())?)
+    }
+
     /// The whole object, for the core.
-    pub(crate) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let mut json = to_json(&self.object);
         // A watch's objects do not repeat what they are.
         json["apiVersion"] = hookhost_core::operation::API_VERSION.into();

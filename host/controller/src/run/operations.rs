@@ -57,20 +57,16 @@ pub(super) async fn serve(
     looks.finish().await;
 }
 
-/// What a change of an Operation means: for itself, a look; for its neighbours, one too.
+/// What a change of an Operation means: it is reconciled, and so is whoever waits for it, if that is what has changed.
 fn noticed(context: &Context, wakes: &Wakes, change: Change) {
     match change {
-        Change::Listed(operation) => wakes.wake(operation.key.clone()),
-        Change::Applied(operation) => {
-            if operation.is_finished {
-                // One of them may have waited for this one.
-                wakes.wake_all(context.operations.keys_beside(&operation));
-            }
+        Change::Listed(operation) | Change::Applied(operation) => {
+            context.note_operation(&operation);
             wakes.wake(operation.key.clone());
         }
         Change::Deleted(operation) => {
             context.forget(&operation);
-            wakes.wake_all(context.operations.keys_beside(&operation));
+            context.note_deletion(&operation);
         }
     }
 }

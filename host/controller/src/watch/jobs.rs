@@ -47,8 +47,10 @@ struct Known {
     gone: VecDeque<String>,
     /// Names of the Jobs that run a hook.
     at_work: HashMap<HookOfRelease, BTreeSet<String>>,
-    /// Hooks that an Operation waits for to be free.
-    wanted: HashSet<HookOfRelease>,
+    /// UIDs of the Operations that wait for a hook to be free.
+    wanted: HashMap<HookOfRelease, HashSet<String>>,
+    /// UIDs of the Operations that wait for what another run was lent.
+    want_loans: HashSet<String>,
     /// Why the Jobs of a namespace are not known, in one word and in more.
     broken: HashMap<String, (Reason, String)>,
     /// Whether a Job that borrows was let go, or is gone, since waiting Operations were last woken for it.
@@ -118,8 +120,13 @@ impl Jobs {
                 .is_some_and(|uid| uid != operation_uid)
         };
         let name = names.iter().find(is_others)?.clone();
-        known.wanted.insert(hook.clone());
+        known.wanted.entry(hook.clone()).or_default().insert(operation_uid.to_owned());
         Some(name)
+    }
+
+    /// Has the Operation reconciled once a run has given back what it was lent.
+    pub(crate) fn want_loans(&self, operation_uid: &str) {
+        self.write().want_loans.insert(operation_uid.to_owned());
     }
 
     /// Why the Jobs of a namespace are not known, where the API server says no or nothing.
@@ -212,14 +219,14 @@ impl Jobs {
     /// What waited for a hook that nobody runs any more, or for what another run was lent and has given back.
     fn wake_for_what_is_free(&self) {
         let mut known = self.write();
-        let Known { wanted, at_work, is_given_back, .. } = &mut *known;
-        let before = wanted.len();
-        wanted.retain(|hook| at_work.contains_key(hook));
-        let is_free = std::mem::take(is_given_back) || wanted.len() < before;
-        drop(known);
-        if is_free {
-            self.0.wakes.wake_all(self.0.operations.waiting_for(Reason::ConflictingOperation));
+        let Known { wanted, want_loans, at_work, is_given_back, .. } = &mut *known;
+        let free = wanted.extract_if(|hook, _| !at_work.contains_key(hook));
+        let mut concerned: HashSet<String> = free.flat_map(|(_, uids)| uids).collect();
+        if std::mem::take(is_given_back) {
+            concerned.extend(want_loans.drain());
         }
+        drop(known);
+        self.0.wakes.wake_all(concerned.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -241,7 +248,8 @@ impl Known {
             listed: HashSet::new(),
             gone: VecDeque::new(),
             at_work: HashMap::new(),
-            wanted: HashSet::new(),
+            wanted: HashMap::new(),
+            want_loans: HashSet::new(),
             broken: HashMap::new(),
             is_given_back: false,
         }

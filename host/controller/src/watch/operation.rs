@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hookhost_core::clone::CLUSTER_ID;
-use hookhost_core::conflict::{self, Other, Progress};
+use hookhost_core::conflict::{self, Other, Progress, Runs};
 use hookhost_core::operation::{ENGINE, OperationType, Stored, TooLarge};
 use hookhost_core::{Reason, status};
 use jiff::Timestamp;
@@ -32,8 +32,10 @@ pub(crate) struct Brief {
     type_of: Option<OperationType>,
     /// spec.parameters.hookName; empty where there is none.
     hook: Box<str>,
-    /// Whether it names one hook, else it means all of an event.
-    names_hook: bool,
+    /// The end of spec.parameters.hookPath; empty where there is none.
+    path: Box<str>,
+    /// spec.parameters.event; empty where there is none.
+    event: Box<str>,
     /// How far it is, without and with a Job of hookhost's.
     progress: [Progress; 2],
     /// The reason for which it is blocked.
@@ -90,8 +92,8 @@ impl Brief {
             uid: uid.to_owned(),
             target: TargetKey([
                 namespace.into(),
-                cut(without_job.target.0, WORD_BYTES),
-                cut(without_job.target.1, NAME_BYTES),
+                cut(text("/spec/targetRef/kind").unwrap_or_default(), WORD_BYTES),
+                cut(text("/spec/targetRef/name").unwrap_or_default(), NAME_BYTES),
             ]),
             engine: cut(without_job.engine, WORD_BYTES),
             cluster: object
@@ -101,7 +103,8 @@ impl Brief {
             created,
             type_of: without_job.type_of,
             hook: cut(text("/spec/parameters/hookName").unwrap_or_default(), NAME_BYTES),
-            names_hook: hookhost_core::operation::names_hook(object),
+            path: end(text("/spec/parameters/hookPath").unwrap_or_default(), NAME_BYTES),
+            event: cut(text("/spec/parameters/event").unwrap_or_default(), WORD_BYTES),
             progress: [without_job.progress, with_job.progress],
             blocked: status::blocked_reason(status).map(|reason| cut(reason, WORD_BYTES)),
             is_finished,
@@ -139,15 +142,17 @@ impl Brief {
 
     /// As conflicts see it, with or without a Job of hookhost's.
     pub(crate) fn other(&self, has_job: bool) -> Other<'_> {
-        let TargetKey([_, kind, name]) = &self.target;
         Other {
             name: &self.key.name,
             uid: &self.uid,
             created: self.created,
             type_of: self.type_of,
             engine: &self.engine,
-            target: (kind, name),
-            hook: Some(&*self.hook).filter(|_| self.is_of_engine() && self.names_hook),
+            runs: if self.is_of_engine() {
+                Runs::of_parameters(&self.hook, &self.path, &self.event)
+            } else {
+                Runs::Nothing
+            },
             progress: self.progress[usize::from(has_job)],
             blocked: self
                 .blocked
@@ -159,4 +164,8 @@ impl Brief {
 
 fn cut(text: &str, most: usize) -> Box<str> {
     text[..text.floor_char_boundary(most)].into()
+}
+
+fn end(text: &str, most: usize) -> Box<str> {
+    text[text.ceil_char_boundary(text.len().saturating_sub(most))..].into()
 }

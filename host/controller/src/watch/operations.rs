@@ -159,11 +159,6 @@ impl Operations {
         self.keys_where(|brief| brief.waits_for(reason))
     }
 
-    /// Where those are that are on the target of this one and not finished; it may be one of them.
-    pub(crate) fn keys_beside(&self, operation: &Brief) -> Vec<OperationKey> {
-        self.known().unfinished_beside(operation).map(|brief| brief.key.clone()).collect()
-    }
-
     /// Those on the target of this one that are not finished and may have to go before it, or after; it is one of them.
     pub(crate) fn rivals(&self, operation: &Brief) -> Vec<Arc<Brief>> {
         let known = self.known();

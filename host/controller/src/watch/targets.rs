@@ -41,6 +41,10 @@ pub(crate) struct Awaited {
     pub(crate) name: String,
 }
 
+/// Objects of a namespace whose last change is known. Beyond, none is, until each changes again: what was found out about them
+/// is then found out once more.
+const MAX_TOUCHED: usize = 4096;
+
 /// Which Operations wait for which objects; clones share it.
 #[derive(Clone)]
 pub(crate) struct Targets(Arc<Inner>);
@@ -48,13 +52,64 @@ pub(crate) struct Targets(Arc<Inner>);
 struct Inner {
     client: kube::Client,
     tasks: Tasks<(Kind, String)>,
-    waiting: Mutex<HashMap<OperationKey, HashSet<Awaited>>>,
+    known: Mutex<Known>,
     wakes: Wakes,
+}
+
+#[derive(Default)]
+struct Known {
+    waiting: HashMap<OperationKey, HashSet<Awaited>>,
+    followed: HashMap<(Kind, String), Followed>,
+    /// Counts what happens.
+    clock: u64,
+}
+
+/// One kind of object in one namespace, as long as somebody waits for one.
+struct Followed {
+    /// From when on all changes are known.
+    since: u64,
+    /// When each object was changed last, by name.
+    touched: HashMap<String, u64>,
+}
+
+impl Known {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn touch(&mut self, object: &Awaited) {
+        let now = self.tick();
+        let Some(followed) = self.followed.get_mut(&(object.kind, object.namespace.clone())) else { return };
+        if followed.touched.len() >= MAX_TOUCHED && !followed.touched.contains_key(&object.name) {
+            followed.touched.clear();
+            followed.since = now;
+        }
+        followed.touched.insert(object.name.clone(), now);
+    }
+
+    fn is_unchanged(&self, object: &Awaited, since: u64) -> bool {
+        let followed = self.followed.get(&(object.kind, object.namespace.clone()));
+        followed.is_some_and(|followed| {
+            followed.since <= since && followed.touched.get(&object.name).is_none_or(|at| *at <= since)
+        })
+    }
 }
 
 impl Targets {
     pub(crate) fn new(client: kube::Client, wakes: Wakes, shutdown: CancellationToken) -> Targets {
-        Targets(Arc::new(Inner { client, tasks: Tasks::new(shutdown), waiting: Mutex::default(), wakes }))
+        Targets(Arc::new(Inner { client, tasks: Tasks::new(shutdown), known: Mutex::default(), wakes }))
+    }
+
+    /// The time now, for [`Targets::are_unchanged`].
+    pub(crate) fn now(&self) -> u64 {
+        self.lock().clock
+    }
+
+    /// Whether these objects are watched, and have not changed since that time, as far as their watches tell.
+    pub(crate) fn are_unchanged(&self, objects: &[Awaited], since: u64) -> bool {
+        let known = self.lock();
+        objects.iter().all(|object| known.is_unchanged(object, since))
     }
 
     /// Wakes the Operation when one of these objects changes, until told otherwise; and once now, if it has not waited for
@@ -62,7 +117,15 @@ impl Targets {
     pub(crate) fn wait(&self, operation: &OperationKey, objects: impl IntoIterator<Item = Awaited>) {
         let objects: HashSet<Awaited> = objects.into_iter().collect();
         let kinds: Vec<(Kind, String)> = objects.iter().map(|of| (of.kind, of.namespace.clone())).collect();
-        let before = self.lock().insert(operation.clone(), objects.clone());
+        let mut known = self.lock();
+        for kind in &kinds {
+            if !known.followed.contains_key(kind) {
+                let since = known.tick();
+                known.followed.insert(kind.clone(), Followed { since, touched: HashMap::new() });
+            }
+        }
+        let before = known.waiting.insert(operation.clone(), objects.clone());
+        drop(known);
         if before.as_ref() != Some(&objects) {
             // A watch that runs already may have told of a change after the Operation was looked at and before now.
             self.0.wakes.wake(operation.clone());
@@ -79,7 +142,7 @@ impl Targets {
 
     /// The Operation waits no more.
     pub(crate) fn forget(&self, operation: &OperationKey) {
-        if self.lock().remove(operation).is_some() {
+        if self.lock().waiting.remove(operation).is_some() {
             self.tidy();
         }
     }
@@ -89,8 +152,9 @@ impl Targets {
         let stream = all.metadata().stream(read).default_backoff().touched_objects();
         super::follow::drive(stream, "targets", |object| {
             let changed = Awaited { kind, namespace: namespace.to_owned(), name: object.name_any() };
-            let waiting = self.lock();
-            let concerned = waiting.iter().filter(|(_, awaited)| awaited.contains(&changed));
+            let mut known = self.lock();
+            known.touch(&changed);
+            let concerned = known.waiting.iter().filter(|(_, awaited)| awaited.contains(&changed));
             self.0.wakes.wake_all(concerned.map(|(key, _)| key.clone()));
         })
         .await;
@@ -98,13 +162,45 @@ impl Targets {
 
     /// Ends the watches that nobody waits for.
     fn tidy(&self) {
-        let waiting = self.lock();
-        let needed: HashSet<(Kind, &str)> =
-            waiting.values().flatten().map(|of| (of.kind, of.namespace.as_str())).collect();
-        self.0.tasks.keep(|(kind, namespace)| needed.contains(&(*kind, namespace.as_str())));
+        let mut known = self.lock();
+        let needed: HashSet<(Kind, String)> =
+            known.waiting.values().flatten().map(|of| (of.kind, of.namespace.clone())).collect();
+        known.followed.retain(|key, _| needed.contains(key));
+        self.0.tasks.keep(|key| needed.contains(key));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OperationKey, HashSet<Awaited>>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_unchanged_as_long_as_its_watch_has_told_of_no_change() {
+        let release = |name: &str| Awaited {
+            kind: Kind::HelmRelease,
+            namespace: "org".to_owned(),
+            name: name.to_owned(),
+        };
+        let (shop, wiki) = (release("shop"), release("wiki"));
+        let mut known = Known::default();
+        assert!(!known.is_unchanged(&shop, known.clock), "it is not watched");
+        let since = known.tick();
+        known
+            .followed
+            .insert((Kind::HelmRelease, "org".to_owned()), Followed { since, touched: HashMap::new() });
+        assert!(!known.is_unchanged(&shop, since - 1), "it was not watched yet");
+        assert!(known.is_unchanged(&shop, since));
+        known.touch(&wiki);
+        assert!(known.is_unchanged(&shop, since) && !known.is_unchanged(&wiki, since));
+        let now = known.clock;
+        for n in 0..MAX_TOUCHED {
+            known.touch(&release(&n.to_string()));
+        }
+        assert!(!known.is_unchanged(&shop, now), "too many have changed to know");
+        assert!(known.is_unchanged(&shop, known.clock));
     }
 }

@@ -1,6 +1,7 @@
 //! Reading an Operation: every field is looked at, and every problem is kept.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use crate::hook::canonical_event;
 use crate::name;
 use crate::request::{self, Numbers};
 use crate::text::quote;
+use crate::wait;
 
 /// kubectl's copy of the whole object: it would only make every request twice as large.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -23,7 +25,7 @@ pub(super) const METADATA: &str = "metadata.labels and metadata.annotations";
 const SPEC_FIELDS: [&str; 5] = ["targetRef", "type", "engine", "parameters", "approvals"];
 const TARGET_FIELDS: [&str; 3] = ["apiVersion", "kind", "name"];
 const APPROVAL_FIELDS: [&str; 4] = ["required", "claim", "approvedBy", "approvedAt"];
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "hookName",
     "hookKind",
     "hookPath",
@@ -33,6 +35,7 @@ const PARAMETERS: [&str; 9] = [
     "ttlSecondsAfterFinished",
     "waitForHook",
     "closure",
+    "waitTimeout",
 ];
 /// Helm's events, with the old spelling of "test" that charts still use.
 const EVENTS: [&str; 10] = [
@@ -294,6 +297,21 @@ impl Reader {
         number
     }
 
+    fn wait_timeout(&mut self, map: &Map<String, Value>) -> Option<Duration> {
+        const KEY: &str = "waitTimeout";
+        let value = get(map, KEY)?;
+        let timeout = match value {
+            Value::String(text) => wait::parse_timeout(text),
+            Value::Number(seconds) => wait::parse_timeout(&seconds.to_string()),
+            _ => Err(String::new()),
+        };
+        if timeout.is_err() {
+            let expected = "a time from 1s to 365d such as 30m, 12h or 7d, or a number of seconds";
+            self.wrong(&join("spec.parameters", KEY), value, expected);
+        }
+        timeout.ok()
+    }
+
     fn timestamp(&mut self, map: &Map<String, Value>, base: &str, key: &str) -> Option<Timestamp> {
         let value = get(map, key)?;
         let time = value.as_str().and_then(|text| text.parse().ok());
@@ -392,6 +410,7 @@ impl Reader {
             },
             wait_for_hook: self.flag(map, BASE, "waitForHook"),
             closure: self.flag(map, BASE, "closure"),
+            wait_timeout: self.wait_timeout(map),
         }
     }
 

@@ -91,6 +91,22 @@ fn numbers_are_whole_and_within_what_kubernetes_can_count() {
 }
 
 #[test]
+fn a_wait_timeout_is_a_time_of_a_second_to_a_year() {
+    for (good, seconds) in [(json!("30m"), 1800), (json!("7d"), 604_800), (json!(90), 90), (json!("90"), 90)]
+    {
+        let operation = Operation::from_json(with("/spec/parameters", "waitTimeout", good)).unwrap();
+        assert_eq!(operation.parameters.wait_timeout, Some(Duration::from_secs(seconds)));
+    }
+    for bad in
+        [json!("never"), json!("0"), json!(0), json!(-1), json!(1.5), json!("366d"), json!(true), json!({})]
+    {
+        let problems = problems(with("/spec/parameters", "waitTimeout", bad.clone()));
+        let is_told = problems.len() == 1 && problems[0].starts_with("spec.parameters.waitTimeout: found ");
+        assert!(is_told && problems[0].contains("from 1s to 365d"), "{bad}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_null_is_as_good_as_absent() {
     let operation = Operation::from_json(with("/spec/parameters", "backoffLimit", Value::Null)).unwrap();
     assert_eq!(operation.parameters.numbers.backoff_limit, None);

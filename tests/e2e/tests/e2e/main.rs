@@ -15,6 +15,7 @@ mod leaks;
 mod lifecycle;
 mod policies;
 mod preconditions;
+mod queue;
 mod releases;
 mod spec;
 mod values;

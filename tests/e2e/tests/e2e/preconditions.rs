@@ -430,7 +430,7 @@ fn a_chart_that_flux_upgrades_while_operations_wait() {
 }
 
 /// Pushes version 2.0.0 of the chart, which has a hook more.
-fn push_second_version() {
+pub(crate) fn push_second_version() {
     let world = world();
     let chart = world.cluster.logs().join("chart-2");
     let first = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("chart");

@@ -52,6 +52,7 @@ pub(super) struct Wish {
     pub(super) event: Option<String>,
     pub(super) wait_for_hook: bool,
     pub(super) closure: bool,
+    pub(super) wait_timeout: Option<Duration>,
 }
 
 impl Wish {
@@ -76,6 +77,7 @@ impl Wish {
             ("ttlSecondsAfterFinished", self.ttl.map(seconds)),
             ("waitForHook", self.wait_for_hook.then_some(Value::Bool(true))),
             ("closure", self.closure.then_some(Value::Bool(true))),
+            ("waitTimeout", self.wait_timeout.map(|timeout| json!(format!("{}s", timeout.as_secs())))),
         ];
         parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let target = self.target_kind.target();
@@ -145,6 +147,7 @@ mod tests {
             event: None,
             wait_for_hook: false,
             closure: false,
+            wait_timeout: None,
         }
     }
 
@@ -192,6 +195,7 @@ mod tests {
             event: Some("pre-upgrade".into()),
             wait_for_hook: true,
             closure: true,
+            wait_timeout: Some(Duration::from_secs(7200)),
             ..wish()
         };
         let object = all.object("run-1", "acme").unwrap();
@@ -201,7 +205,7 @@ mod tests {
             json!({
                 "hookName": "shop-migrate", "hookKind": "Job", "hookPath": "templates/a.yaml", "event": "pre-upgrade",
                 "activeDeadlineSeconds": 1800, "backoffLimit": 0, "ttlSecondsAfterFinished": 60, "waitForHook": true,
-                "closure": true,
+                "closure": true, "waitTimeout": "7200s",
             })
         );
     }

@@ -1,0 +1,179 @@
+//! An Operation's *turn* comes when none that goes before it, on its release, is left: see [`hookhost_core::conflict`]. It is found
+//! out from what the watches know, before anything is asked of the API server, so that an Operation that waits in line costs no
+//! request, however long the line is.
+//!
+//! Who waits is reconciled again when the one that it waits for ends or is blocked itself, not when any other does.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Waiting};
+use hookhost_core::hook::Hook;
+use hookhost_core::operation::Operation;
+use hookhost_core::refusal::Refusal;
+
+use super::{Context, Subject};
+use crate::wake::{OperationKey, Wakes};
+use crate::watch::Brief;
+
+/// Whose turn it is; one for all.
+pub(crate) struct Turns {
+    known: Mutex<Known>,
+    wakes: Wakes,
+}
+
+#[derive(Default)]
+struct Known {
+    waiting: Waiting,
+    /// Where those are that wait, by UID.
+    keys: HashMap<String, OperationKey>,
+    /// UIDs of those that are about to make their Jobs, and who is reconciled again once they have, or have not.
+    starting: HashMap<String, Vec<OperationKey>>,
+}
+
+/// What comes of asking for a turn.
+pub(super) enum Asked<'c> {
+    /// It is the Operation's turn, as long as this is kept.
+    Begun(Begun<'c>),
+    /// It waits for another Operation.
+    Refused(Refusal),
+    /// Another one that it conflicts with is about to make its Jobs. Whether it does is known in a moment, and then this one is
+    /// reconciled again: nothing is written for that.
+    Later,
+}
+
+/// The turn of an Operation that is about to make its Jobs.
+pub(super) struct Begun<'c> {
+    turns: &'c Turns,
+    uid: String,
+    /// Older ones that are stuck, and that it may overtake if they do not run its hooks.
+    pub(super) overtaken: Vec<Overtaken>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let later = self.turns.lock().starting.remove(&self.uid);
+        self.turns.wakes.wake_all(later.into_iter().flatten());
+    }
+}
+
+impl Turns {
+    pub(crate) fn new(wakes: Wakes) -> Turns {
+        Turns { known: Mutex::default(), wakes }
+    }
+
+    /// The Operation waits for no other one any more.
+    pub(crate) fn leave(&self, uid: &str) {
+        self.lock().leave(uid);
+    }
+
+    /// How an Operation stands now: whoever waits for it is reconciled if that has changed.
+    fn note(&self, uid: &str, standing: Standing) {
+        let mut known = self.lock();
+        let concerned = known.waiting.note(uid, standing);
+        self.wake(&known, &concerned);
+    }
+
+    fn wake(&self, known: &Known, uids: &[String]) {
+        self.wakes.wake_all(uids.iter().filter_map(|uid| known.keys.get(uid).cloned()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn wait(
+        &mut self,
+        subject: &Subject,
+        before: &str,
+        relation: Relation,
+        standing: Standing,
+    ) -> Vec<String> {
+        self.keys.insert(subject.uid.clone(), subject.key.clone());
+        self.waiting.wait(&subject.uid, before, relation, standing)
+    }
+
+    fn leave(&mut self, uid: &str) {
+        self.waiting.leave(uid);
+        self.keys.remove(uid);
+    }
+}
+
+impl Context {
+    /// Whether it is the turn of an Operation whose Jobs are not started.
+    pub(super) fn ask_for_turn(&self, subject: &Subject, operation: &Operation) -> Asked<'_> {
+        // Held while the others are looked at: so whatever becomes of one of them after that finds this one waiting, and no two
+        // begin that conflict.
+        let mut known = self.turns.lock();
+        let rivals = self.operations.rivals(&subject.brief);
+        let others: Vec<Other<'_>> =
+            rivals.iter().filter(|other| self.counts(other)).map(|other| self.other(other)).collect();
+        match conflict::turn(operation, others.iter().cloned()) {
+            Turn::Wait(before) => {
+                let standing = before.other.standing();
+                let concerned = known.wait(subject, before.other.uid, before.relation, standing);
+                self.turns.wake(&known, &concerned);
+                Asked::Refused(before.refusal())
+            }
+            Turn::Go(overtaken) => {
+                let conflicts = |other: &&Other<'_>| {
+                    known.starting.contains_key(other.uid) && other.relation(operation).is_some()
+                };
+                let starting = others.iter().find(conflicts).map(|other| other.uid);
+                if let Some(later) = starting.and_then(|uid| known.starting.get_mut(uid)) {
+                    later.push(subject.key.clone());
+                    return Asked::Later;
+                }
+                known.leave(&subject.uid);
+                known.starting.entry(subject.uid.clone()).or_default();
+                Asked::Begun(Begun { turns: &self.turns, uid: subject.uid.clone(), overtaken })
+            }
+        }
+    }
+
+    /// Makes sure that none of those runs one of these hooks that the Operation would overtake.
+    pub(super) fn check_overtaken(
+        &self,
+        subject: &Subject,
+        overtaken: &[Overtaken],
+        hooks: &[&Hook],
+    ) -> Result<(), Refusal> {
+        let Some(before) = overtaken.iter().rfind(|before| before.shares(hooks)) else { return Ok(()) };
+        let mut known = self.turns.lock();
+        let now = self.operations.by_uid(&before.uid).and_then(|key| self.operations.get(&key));
+        let standing = now.map_or(Standing::Over, |now| self.standing(&now));
+        if standing == Standing::Over {
+            // It has ended since: the next time it is not in the way.
+            self.turns.wakes.wake(subject.key.clone());
+        } else {
+            let concerned = known.wait(subject, &before.uid, Relation::SameHook, standing);
+            self.turns.wake(&known, &concerned);
+        }
+        Err(before.refusal())
+    }
+
+    /// An Operation was made or changed.
+    pub(crate) fn note_operation(&self, operation: &Brief) {
+        self.turns.note(&operation.uid, self.standing(operation));
+    }
+
+    /// An Operation is gone.
+    pub(crate) fn note_deletion(&self, operation: &Brief) {
+        self.turns.note(&operation.uid, Standing::Over);
+    }
+
+    fn standing(&self, operation: &Brief) -> Standing {
+        if self.counts(operation) { self.other(operation).standing() } else { Standing::Over }
+    }
+
+    /// Whether others may have to wait for it. One of our engine that nobody here serves would block for ever.
+    fn counts(&self, operation: &Brief) -> bool {
+        !operation.is_of_engine() || self.is_ours(operation)
+    }
+
+    fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {
+        operation.other(!self.jobs.of(&operation.uid).is_empty())
+    }
+}

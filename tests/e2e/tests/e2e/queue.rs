@@ -1,0 +1,146 @@
+//! What Operations cost that wait, in requests, and how long they may.
+
+use e2e::{GATE, Release, WAITS, condition, message, says, world};
+use serde_json::{Value, json};
+
+use crate::preconditions::push_second_version;
+use crate::releases::{special, special_operation};
+
+/// The requests of hookhost about a namespace, reads and writes.
+fn count(namespace: &str) -> (usize, usize) {
+    let requests = world().requests(namespace);
+    let is_read = |request: &&String| request.starts_with("get ") || request.starts_with("list ");
+    let reads = requests.iter().filter(is_read).count();
+    (reads, requests.len() - reads)
+}
+
+fn records_read(namespace: &str) -> usize {
+    let is_record = |request: &&String| request.starts_with("get secrets/sh.helm.release.v1.");
+    world().requests(namespace).iter().filter(is_record).count()
+}
+
+#[test]
+fn a_queue_for_one_hook_costs_requests_in_proportion_to_its_length() {
+    let world = world();
+    let queue = |length: usize| {
+        let release = world.release("line", &world.namespace(&format!("line-{length}"), &[GATE]), &json!({}));
+        let names: Vec<String> = (0..length).map(|_| world.operation(&release, "ok", json!({}))).collect();
+        (release, names)
+    };
+    // Both at once: they are in nobody's way.
+    let queues = [queue(10), queue(40)];
+    let [(short_reads, short_writes), (long_reads, long_writes)] = queues.map(|(release, names)| {
+        let mut times: Vec<(String, String)> = Vec::new();
+        for name in &names {
+            let status = world.phase(&release.namespace, name, "Succeeded")["status"].clone();
+            let time = |field: &str| status[field].as_str().unwrap().to_owned();
+            times.push((time("startedAt"), time("finishedAt")));
+        }
+        times.sort();
+        assert!(times.windows(2).all(|pair| pair[0].1 <= pair[1].0), "no two at once: {times:?}");
+        count(&release.namespace)
+    });
+    // A run by itself takes some ten reads and six writes; whoever waits says so once, and goes when it is its turn.
+    assert!(short_reads <= 10 * 20 && long_reads <= 40 * 20, "{short_reads} and {long_reads} reads");
+    assert!(short_writes <= 10 * 9 && long_writes <= 40 * 9, "{short_writes} and {long_writes} writes");
+    assert!(long_reads <= short_reads * 5, "it grows faster than the queue: {short_reads}, {long_reads}");
+}
+
+#[test]
+fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() {
+    const COUNT: usize = 24;
+    let world = world();
+    let release = world.release("lacking", &world.namespace("lacking", &[GATE]), &json!({}));
+    let (namespace, helm_release) = (&release.namespace, format!("helmrelease/{}", release.name));
+    let names: Vec<String> = (0..COUNT).map(|_| world.operation(&release, "new", json!({}))).collect();
+    for name in &names {
+        world.refused(namespace, name, "HookNotFound");
+    }
+    let asked = format!("get helmreleases/{}", release.name);
+    let touch = |number: usize| {
+        let times = || world.requests(namespace).iter().filter(|request| **request == asked).count();
+        let before = times();
+        let annotation = json!({"metadata": {"annotations": {"e2e/touched": number.to_string()}}});
+        world.patch(namespace, &helm_release, &annotation);
+        world
+            .cluster
+            .eventually("the change is noticed", e2e::PATIENCE, || (times() > before).then_some(()))
+            .unwrap();
+    };
+    // What each found out for itself, and its watch has told since, is over once a change has been noticed and another after it.
+    (0..3).for_each(touch);
+    let (records, (reads, _)) = (records_read(namespace), count(namespace));
+    (3..6).for_each(touch);
+    assert_eq!(records_read(namespace), records, "a change of metadata is no other revision");
+    let (now, _) = count(namespace);
+    assert!(now - reads <= 3 * 6, "{} reads for three changes", now - reads);
+
+    push_second_version();
+    let source = format!("ocirepository/{}", release.name);
+    world.patch(namespace, &source, &json!({"spec": {"ref": {"tag": "2.0.0"}}}));
+    for name in &names {
+        let told = |it: &Value| says(it, "Blocked") == "False/HookAvailable";
+        let operation = world.until(namespace, name, "told that the hook is there", told);
+        assert_eq!(operation["status"]["phase"], "Failed");
+    }
+    let found = records_read(namespace) - records;
+    assert!(found <= 2 * 4, "{COUNT} Operations read the record {found} times, its successor among them");
+}
+
+#[test]
+fn an_operation_that_waits_for_too_long_fails_and_says_for_what() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    world.instance_status(&shop, false);
+    let name = world.operation(&shop, &world.spare("ok"), json!({"waitTimeout": "3s"}));
+    let failed = world.refused(&shop.namespace, &name, "WaitTimeout");
+    for part in ["waited 3s", "parameters.waitTimeout", "TargetNotReady", "as the test says"] {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    let operation = world.get(&shop.namespace, &format!("operation/{name}")).unwrap();
+    assert_ne!(condition(&operation, "Blocked")["status"], "True", "{operation:#}");
+}
+
+#[test]
+fn who_gives_up_waiting_in_a_line_holds_nobody_up() {
+    let world = world();
+    let hooks = json!({"hooks": {"waits": {"script": WAITS}}});
+    let release: Release = world.release("impatient", &world.namespace("impatient", &[GATE]), &hooks);
+    let namespace = &release.namespace;
+    let first = world.operation(&release, "waits", json!({}));
+    let pod = world.started(namespace, &first);
+    let second = world.operation(&release, "waits", json!({"waitTimeout": "4s"}));
+    let third = world.operation(&release, "waits", json!({}));
+    let operation = world.blocked(namespace, &third, "ConflictingOperation");
+    assert!(
+        message(&operation, "Blocked").contains(&first) || message(&operation, "Blocked").contains(&second)
+    );
+    let failed = world.refused(namespace, &second, "WaitTimeout");
+    assert!(failed.contains("ConflictingOperation") && failed.contains(&first), "{failed}");
+    // The one behind it now says whom it waits for, and goes when that has ended.
+    let is_told = |it: &Value| message(it, "Blocked").contains(&first);
+    world.until(namespace, &third, "waiting for the first", is_told);
+    world.go(namespace, &pod);
+    world.phase(namespace, &first, "Succeeded");
+    let pod = world.started(namespace, &third);
+    world.go(namespace, &pod);
+    world.phase(namespace, &third, "Succeeded");
+}
+
+#[test]
+fn an_operation_overtakes_a_blocked_event_unless_that_has_its_hook() {
+    let world = world();
+    let special = world.apart(special());
+    let approvals = json!({"required": true});
+    let spec = json!({"parameters": {"event": "test"}, "approvals": approvals});
+    let event = special_operation(world, &special, "event", spec);
+    world.blocked(&special.namespace, &event, "AwaitingApproval");
+    let other = special_operation(world, &special, "ok-2", json!({}));
+    world.phase(&special.namespace, &other, "Succeeded");
+    let same = special_operation(world, &special, "check", json!({}));
+    let operation = world.blocked(&special.namespace, &same, "ConflictingOperation");
+    let told = message(&operation, "Blocked");
+    assert!(told.contains(&event) && told.contains("AwaitingApproval"), "{told}");
+    world.delete(&special.namespace, &format!("operation/{event}"), None);
+    world.phase(&special.namespace, &same, "Succeeded");
+}
