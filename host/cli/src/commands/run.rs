@@ -43,7 +43,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// without a terminal it cancels. Whatever becomes of this command, the Operation goes on in the cluster.
 ///
 /// Exits with 0 if the hook succeeded, 1 if it failed or was cancelled, 3 if a policy denied it, 4 if it is still blocked
-/// when --timeout or --no-follow ends the waiting, 5 if there is no such hook, release or target, 6 if --timeout ends it.
+/// when --timeout or --no-follow ends the waiting, 5 if there is no such hook, release or target, 6 if --timeout ends it, or the
+/// Operation has waited for too long.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hookhost_core::Reason;
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::{Approvals, Operation, OperationType};
 use hookhost_core::refusal::Refusal;
@@ -72,9 +73,15 @@ pub(super) enum Looked {
 }
 
 impl Lookup {
-    fn is_small(&self) -> bool {
-        let Ok(found) = &self.found else { return true };
-        found.hooks.iter().map(bytes).sum::<usize>() <= MAX_BYTES
+    /// Whether it is small enough, and nothing changes it but what is awaited: not the gate of a namespace, nor rights.
+    fn may_be_kept(&self) -> bool {
+        match &self.found {
+            Ok(found) => found.hooks.iter().map(bytes).sum::<usize>() <= MAX_BYTES,
+            Err(refusal) => !matches!(
+                refusal.reason,
+                Reason::NamespaceNotManaged | Reason::AccessForbidden | Reason::CrdMissing
+            ),
+        }
     }
 }
 
@@ -116,7 +123,7 @@ impl Context {
                 let now = self.look_up_now(subject, operation, kept.last.as_ref()).await;
                 kept.failed = now.is_err().then(Instant::now);
                 let now = now?;
-                kept.last = Some(now.clone()).filter(Lookup::is_small);
+                kept.last = Some(now.clone()).filter(Lookup::may_be_kept);
                 now
             }
         };

@@ -102,6 +102,8 @@ pub(super) fn outcome(status: &Value) -> Outcome {
         Outcome::Denied
     } else if is(&[Reason::HookNotFound, Reason::HookRequiresRelease, Reason::TargetNotFound]) {
         Outcome::NotFound
+    } else if is(&[Reason::WaitTimeout]) {
+        Outcome::TimedOut
     } else {
         Outcome::Failed
     }
