@@ -141,6 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn a_release_of_flux_is_no_plain_helm_release() {
+        let mut object = json!({"metadata": {"name": "shop", "namespace": "acme"}});
+        let refuse = |object: &Value, release: &str| {
+            HelmRelease::from_json(object).unwrap().refuse_plain("acme", release)
+        };
+        assert_eq!(refuse(&object, "shop"), Ok(()), "it has no release yet");
+        object["status"] = json!({"storageNamespace": "acme", "history": [{"name": "shop", "namespace": "acme", "version": 1}]});
+        let refusal = refuse(&object, "shop").unwrap_err();
+        assert_eq!((refusal.reason, refusal.then), (Reason::ValidationFailed, Then::Fail));
+        assert!(refusal.message.contains("kind: HelmRelease, name: shop"), "{}", refusal.message);
+        assert_eq!(refuse(&object, "other"), Ok(()));
+        object["status"]["storageNamespace"] = json!("elsewhere");
+        assert_eq!(refuse(&object, "shop"), Ok(()));
+    }
+
+    #[test]
     fn an_instance_does_not_lead_to_the_helm_release_of_another() {
         let release = release(json!([reference("a", true)]));
         let owner = release.owner.clone().unwrap();

@@ -4,7 +4,7 @@
 use e2e::{GATE, MODULES, Release, World, message, says, world};
 use serde_json::{Value, json};
 
-use crate::releases::helm_release;
+use crate::releases::{helm_release, upgrade};
 
 /// An Operation on a hook by its HelmRelease; gives back its name.
 fn by_helm_release(world: &World, release: &Release, hook: &str) -> String {
@@ -67,6 +67,35 @@ fn a_helm_release_that_belongs_to_an_instance_follows_the_instances_rules() {
         told.contains("belongs to the ApplicationInstance \"shop\": make the Operation for that one"),
         "{told}"
     );
+}
+
+#[test]
+fn operations_that_conflict_on_a_release_wait_for_each_other_however_each_names_it() {
+    let world = world();
+    let release = owned(world, "names");
+    let namespace = &release.namespace;
+    // vWorkspace's operator at work on the instance: of another engine, so hookhost never resolves its target.
+    let upgraded = upgrade(world, &release, "Running");
+    let name = by_helm_release(world, &release, "ok");
+    let told = message(&world.blocked(namespace, &name, "ConflictingOperation"), "Blocked");
+    assert!(told.contains(&upgraded), "{told}");
+    world.patch_status(namespace, &format!("operation/{upgraded}"), &json!({"phase": "Succeeded"}));
+    world.phase(namespace, &name, "Succeeded");
+
+    // And the other way round: one of this engine that nothing may work beside, by the HelmRelease.
+    let backup = format!("shop-backup-{}", world.number());
+    let mut operation = world.operation_named(&backup, &release, "slow", json!({}));
+    operation["spec"]["targetRef"] = target(&release);
+    operation["spec"]["type"] = json!("Backup");
+    let capable = json!({"metadata": {"annotations": {"ops.vworkspace.io/backup": "helmHookJob"}}});
+    world.patch(namespace, &format!("applicationinstance/{}", release.instance), &capable);
+    world.apply(namespace, &operation);
+    world.phase(namespace, &backup, "Running");
+    let name = world.operation(&release, "ok", json!({}));
+    let told = message(&world.blocked(namespace, &name, "ConflictingOperation"), "Blocked");
+    assert!(told.contains(&backup), "{told}");
+    world.delete(namespace, &format!("operation/{backup}"), None);
+    world.phase(namespace, &name, "Succeeded");
 }
 
 #[test]
