@@ -29,7 +29,7 @@ use serde_json::Value;
 pub(crate) use follow::drive;
 pub(crate) use jobs::{HookOfRelease, Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
-pub(crate) use operation::{Brief, Whole};
+pub(crate) use operation::{Brief, TargetKey, Whole};
 pub(crate) use operations::{Change, Operations};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};
 pub(crate) use stream::Selection;

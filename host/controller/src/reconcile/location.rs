@@ -1,12 +1,12 @@
 //! A *location* is where a release's record is, and what said so.
 
 use hookhost_core::snapshot::Snapshot;
-use hookhost_core::target::{Applier, ObjectName, RecordRef};
+use hookhost_core::target::{Applier, ObjectName, RecordRef, TargetKind};
 use serde_json::Value;
 
 use super::Context;
 use crate::error::Error;
-use crate::watch::Kind;
+use crate::watch::{Kind, TargetKey};
 
 /// Where a release's record is, and what said so.
 pub(super) struct Location {
@@ -16,11 +16,26 @@ pub(super) struct Location {
     pub(super) snapshot: Option<Snapshot>,
     /// The HelmRelease that said so, in which form of it.
     pub(super) source: Option<(ObjectName, Value)>,
+    /// The ApplicationInstance that the HelmRelease belongs to.
+    pub(super) owner: Option<String>,
     /// As which service account Flux applies the release, where it does so with that account's rights.
     pub(super) applier: Option<Applier>,
 }
 
 impl Location {
+    /// Under which names Operations may name the release.
+    pub(super) fn names(&self) -> Vec<TargetKey> {
+        let mut names = vec![TargetKey::new(&self.namespace, TargetKind::Release.kind(), &self.release)];
+        if let Some((ObjectName { namespace, name }, _)) = &self.source {
+            names.push(TargetKey::new(namespace, TargetKind::HelmRelease.kind(), name));
+            let owner = self.owner.iter();
+            names.extend(
+                owner.map(|name| TargetKey::new(namespace, TargetKind::ApplicationInstance.kind(), name)),
+            );
+        }
+        names
+    }
+
     pub(super) fn record(&self) -> RecordRef<'_> {
         RecordRef {
             namespace: &self.namespace,

@@ -96,6 +96,8 @@ struct Resolved {
     target: request::Target,
     record: Record,
     location: Location,
+    /// Older Operations on the release that are stuck, and that this one may overtake if they do not run its hooks.
+    overtaken: Vec<Overtaken>,
 }
 
 impl Context {
@@ -106,15 +108,14 @@ impl Context {
         &self,
         subject: &Subject,
         operation: &Operation,
-        overtaken: &[Overtaken],
         awaited: &mut Vec<Awaited>,
         made: &[Arc<Job>],
     ) -> Result<Vec<Prepared>, Stop> {
         let mut ahead = Ahead::default();
-        let mut wanted = self.wanted(subject, operation, overtaken, awaited, &mut ahead, made).await;
+        let mut wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
         if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            wanted = self.wanted(subject, operation, overtaken, awaited, &mut Ahead::never(), made).await;
+            wanted = self.wanted(subject, operation, awaited, &mut Ahead::never(), made).await;
         }
         let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
@@ -152,15 +153,15 @@ impl Context {
         &self,
         subject: &Subject,
         operation: &Operation,
-        overtaken: &[Overtaken],
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
         made: &[Arc<Job>],
     ) -> Result<Vec<Wanted>, Stop> {
-        let Resolved { target, record, location } = self.resolve(subject, operation, awaited, ahead).await?;
+        let Resolved { target, record, location, overtaken } =
+            self.resolve(subject, operation, awaited, ahead).await?;
         let hooks = record.hooks();
         let found = find(operation, &hooks)?;
-        self.check_overtaken(subject, overtaken, &found)?;
+        self.check_overtaken(subject, &overtaken, &found)?;
         let is_event = operation.parameters.whole_event().is_some();
         self.check_namespace(&record.namespace)?;
         self.check_organisation(subject, &record.namespace)?;
@@ -247,11 +248,12 @@ impl Context {
         ahead: &mut Ahead,
     ) -> Result<Resolved, Stop> {
         let (target, location) = self.target(subject, operation, awaited, ahead).await?;
+        let overtaken = self.ask_by_names(subject, operation, location.names())?;
         // The organisation of a namespace without the gate is not known.
         self.check_namespace(&location.namespace)?;
         self.check_organisation(subject, &location.namespace)?;
         let record = self.record(&location, ahead).await?;
-        Ok(Resolved { target, record, location })
+        Ok(Resolved { target, record, location, overtaken })
     }
 
     /// The target, once it is ready, and where its release is.
@@ -321,6 +323,7 @@ impl Context {
             revision: record.revision,
             snapshot: record.snapshot.cloned(),
             source: Some((name_of(&object), version_of(&object))),
+            owner: release.owner.as_ref().map(|owner| owner.name.clone()),
             applier: release.applier(self.config.flux_service_account.as_deref()),
         };
         if kind == "HelmRelease" {
@@ -340,6 +343,7 @@ impl Context {
             revision,
             snapshot: None,
             source: None,
+            owner: None,
             applier: None,
         })
     }

@@ -167,7 +167,7 @@ impl Context {
             Ok(operation) => operation,
             Err(refusal) => return self.withdraw_all(subject, jobs, Some(refusal)).await,
         };
-        let turn = match self.ask_for_turn(subject, &operation) {
+        let _turn = match self.ask_for_turn(subject, &operation) {
             Asked::Begun(turn) => turn,
             Asked::Later => return Ok(Action::await_change()),
             Asked::Refused(refusal) => {
@@ -176,7 +176,7 @@ impl Context {
             }
         };
         let mut awaited = Vec::new();
-        match self.prepare(subject, &operation, &turn.overtaken, &mut awaited, jobs).await {
+        match self.prepare(subject, &operation, &mut awaited, jobs).await {
             Ok(prepared) => self.stage(subject, jobs, prepared).await,
             Err(Stop::Refused(refusal)) => {
                 self.await_targets(subject, &refusal, awaited);

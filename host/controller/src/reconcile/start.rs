@@ -97,7 +97,7 @@ impl Context {
             Ok(operation) => operation,
             Err(refusal) => return self.refuse(subject, refusal).await,
         };
-        let turn = match self.ask_for_turn(subject, &operation) {
+        let _turn = match self.ask_for_turn(subject, &operation) {
             Asked::Begun(turn) => turn,
             Asked::Later => return Ok(Action::await_change()),
             Asked::Refused(refusal) => {
@@ -111,7 +111,7 @@ impl Context {
         let mut awaited = Vec::new();
         let asked = Instant::now();
         let (prepared, is_wanted) = futures::join!(
-            self.prepare(subject, &operation, &turn.overtaken, &mut awaited, &[]),
+            self.prepare(subject, &operation, &mut awaited, &[]),
             self.is_still_wanted(subject)
         );
         match prepared {

@@ -5,8 +5,9 @@
 //! Who waits is reconciled again when the one that it waits for ends or is blocked itself, not when any other does.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hookhost_core::Reason;
 use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Waiting};
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
@@ -14,7 +15,7 @@ use hookhost_core::refusal::Refusal;
 
 use super::{Context, Subject};
 use crate::wake::{OperationKey, Wakes};
-use crate::watch::Brief;
+use crate::watch::{Brief, TargetKey};
 
 /// Whose turn it is; one for all.
 pub(crate) struct Turns {
@@ -46,8 +47,6 @@ pub(super) enum Asked<'c> {
 pub(super) struct Begun<'c> {
     turns: &'c Turns,
     uid: String,
-    /// Older ones that are stuck, and that it may overtake if they do not run its hooks.
-    pub(super) overtaken: Vec<Overtaken>,
 }
 
 impl Drop for Begun<'_> {
@@ -108,29 +107,62 @@ impl Context {
         // begin that conflict.
         let mut known = self.turns.lock();
         let rivals = self.operations.rivals(&subject.brief);
-        let others: Vec<Other<'_>> =
-            rivals.iter().filter(|other| self.counts(other)).map(|other| self.other(other)).collect();
+        let others = self.others(&rivals);
+        if let Err(refusal) = self.whose_turn(&mut known, subject, operation, &others) {
+            return Asked::Refused(refusal);
+        }
+        if let Some(later) = starting(&known, operation, &others).and_then(|uid| known.starting.get_mut(&uid))
+        {
+            later.push(subject.key.clone());
+            return Asked::Later;
+        }
+        known.leave(&subject.uid);
+        known.starting.entry(subject.uid.clone()).or_default();
+        Asked::Begun(Begun { turns: &self.turns, uid: subject.uid.clone() })
+    }
+
+    /// Asks again, now that the target was resolved and it is known under which other names others may have named its release.
+    /// Gives back the older ones that are stuck, and that the Operation may overtake if they do not run its hooks.
+    pub(super) fn ask_by_names(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        names: Vec<TargetKey>,
+    ) -> Result<Vec<Overtaken>, Refusal> {
+        let mut known = self.turns.lock();
+        self.operations.note_names(&subject.uid, names);
+        let rivals = self.operations.rivals(&subject.brief);
+        let others = self.others(&rivals);
+        let overtaken = self.whose_turn(&mut known, subject, operation, &others)?;
+        if starting(&known, operation, &others).is_some() {
+            // It may make its Jobs before it knows of this one.
+            let message = "another Operation on this release starts in this very moment";
+            return Err(Refusal::retry_after(1, Reason::ConflictingOperation, message));
+        }
+        Ok(overtaken)
+    }
+
+    /// Whom the Operation overtakes; or whom it waits for, which is noted.
+    fn whose_turn(
+        &self,
+        known: &mut Known,
+        subject: &Subject,
+        operation: &Operation,
+        others: &[Other<'_>],
+    ) -> Result<Vec<Overtaken>, Refusal> {
         match conflict::turn(operation, others.iter().cloned()) {
             Turn::Wait(before) => {
                 let standing = before.other.standing();
                 let concerned = known.wait(subject, before.other.uid, before.relation, standing);
-                self.turns.wake(&known, &concerned);
-                Asked::Refused(before.refusal())
+                self.turns.wake(known, &concerned);
+                Err(before.refusal())
             }
-            Turn::Go(overtaken) => {
-                let conflicts = |other: &&Other<'_>| {
-                    known.starting.contains_key(other.uid) && other.relation(operation).is_some()
-                };
-                let starting = others.iter().find(conflicts).map(|other| other.uid);
-                if let Some(later) = starting.and_then(|uid| known.starting.get_mut(uid)) {
-                    later.push(subject.key.clone());
-                    return Asked::Later;
-                }
-                known.leave(&subject.uid);
-                known.starting.entry(subject.uid.clone()).or_default();
-                Asked::Begun(Begun { turns: &self.turns, uid: subject.uid.clone(), overtaken })
-            }
+            Turn::Go(overtaken) => Ok(overtaken),
         }
+    }
+
+    fn others<'o>(&self, rivals: &'o [Arc<Brief>]) -> Vec<Other<'o>> {
+        rivals.iter().filter(|other| self.counts(other)).map(|other| self.other(other)).collect()
     }
 
     /// Makes sure that none of those runs one of these hooks that the Operation would overtake.
@@ -176,4 +208,14 @@ impl Context {
     fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {
         operation.other(!self.jobs.of(&operation.uid).is_empty())
     }
+}
+
+/// The UID of one that conflicts with the Operation and is about to make its Jobs.
+fn starting(known: &Known, operation: &Operation, others: &[Other<'_>]) -> Option<String> {
+    let is_starting = |other: &&Other<'_>| {
+        known.starting.contains_key(other.uid)
+            && Some(other.uid) != operation.uid.as_deref()
+            && other.relation(operation).is_some()
+    };
+    others.iter().find(is_starting).map(|other| other.uid.to_owned())
 }

@@ -50,6 +50,12 @@ pub(crate) struct Brief {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TargetKey([Box<str>; 3]);
 
+impl TargetKey {
+    pub(crate) fn new(namespace: &str, kind: &str, name: &str) -> TargetKey {
+        TargetKey([namespace.into(), kind.into(), name.into()])
+    }
+}
+
 /// An Operation, as far as it is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
@@ -129,10 +135,9 @@ impl Brief {
         self.blocked.as_deref() == Some(reason.as_str())
     }
 
-    /// Whether the two may conflict: on the same target, the same hook, or one that nothing may work beside.
+    /// Whether two on one release may conflict: of the same hook, or one that nothing may work beside.
     pub(crate) fn may_conflict(&self, other: &Brief) -> bool {
-        self.target == other.target
-            && (self.is_exclusive() || other.is_exclusive() || self.hook == other.hook)
+        self.is_exclusive() || other.is_exclusive() || self.hook == other.hook
     }
 
     fn is_exclusive(&self) -> bool {

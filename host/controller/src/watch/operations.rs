@@ -31,8 +31,10 @@ pub(crate) struct Operations {
 struct Known {
     by_uid: HashMap<String, Arc<Brief>>,
     uids: HashMap<OperationKey, String>,
-    /// UIDs of those that are not finished.
+    /// UIDs of those that are not finished, by each name that the release of theirs is known under.
     unfinished: HashMap<TargetKey, BTreeSet<String>>,
+    /// Under which other names than their own targets these releases are known, by the UIDs of those that were resolved.
+    also: HashMap<String, Vec<TargetKey>>,
     /// UIDs that the watch has named since it began to name all.
     listed: HashSet<String>,
     texts: Texts,
@@ -159,11 +161,24 @@ impl Operations {
         self.keys_where(|brief| brief.waits_for(reason))
     }
 
-    /// Those on the target of this one that are not finished and may have to go before it, or after; it is one of them.
+    /// Those on the release of this one that are not finished and may have to go before it, or after; it is one of them.
     pub(crate) fn rivals(&self, operation: &Brief) -> Vec<Arc<Brief>> {
         let known = self.known();
         let rivals = known.unfinished_beside(operation).filter(|other| other.may_conflict(operation));
         rivals.cloned().collect()
+    }
+
+    /// Notes other names for the release that an Operation is on, now that its target was resolved: so it is found by those, and
+    /// finds the Operations on those.
+    pub(crate) fn note_names(&self, uid: &str, names: Vec<TargetKey>) {
+        let mut known = self.known();
+        if known.by_uid.get(uid).is_some_and(|brief| !brief.is_finished)
+            && known.also.get(uid) != Some(&names)
+        {
+            known.unlist(uid);
+            known.also.insert(uid.to_owned(), names);
+            known.list(uid);
+        }
     }
 
     fn keys_where(&self, wanted: impl Fn(&Brief) -> bool) -> Vec<OperationKey> {
@@ -178,37 +193,61 @@ impl Operations {
 impl Known {
     /// Keeps the Operation as it is now.
     fn insert(&mut self, Seen { brief, text }: Seen) -> Arc<Brief> {
+        let also = self.also.get(&brief.uid).filter(|_| !brief.is_finished).cloned();
         self.remove(&brief.uid);
-        if !brief.is_finished {
-            self.unfinished.entry(brief.target.clone()).or_default().insert(brief.uid.clone());
-        }
         if let Some(text) = text {
             self.texts.insert(&brief.uid, text);
         }
         self.uids.insert(brief.key.clone(), brief.uid.clone());
         self.by_uid.insert(brief.uid.clone(), brief.clone());
+        self.also.extend(also.map(|also| (brief.uid.clone(), also)));
+        if !brief.is_finished {
+            self.list(&brief.uid);
+        }
         brief
     }
 
     fn remove(&mut self, uid: &str) -> Option<Arc<Brief>> {
+        self.unlist(uid);
+        self.also.remove(uid);
         let brief = self.by_uid.remove(uid)?;
         self.texts.remove(uid);
         // Another one may have its name by now.
         if self.uids.get(&brief.key).is_some_and(|of| of == uid) {
             self.uids.remove(&brief.key);
         }
-        if let Some(uids) = self.unfinished.get_mut(&brief.target) {
-            uids.remove(uid);
-            if uids.is_empty() {
-                self.unfinished.remove(&brief.target);
-            }
-        }
         Some(brief)
     }
 
+    /// Under which names the release of an Operation is known.
+    fn names(&self, uid: &str) -> Vec<TargetKey> {
+        let own = self.by_uid.get(uid).map(|brief| brief.target.clone());
+        own.into_iter().chain(self.also.get(uid).into_iter().flatten().cloned()).collect()
+    }
+
+    fn list(&mut self, uid: &str) {
+        for name in self.names(uid) {
+            self.unfinished.entry(name).or_default().insert(uid.to_owned());
+        }
+    }
+
+    fn unlist(&mut self, uid: &str) {
+        for name in self.names(uid) {
+            if let Some(uids) = self.unfinished.get_mut(&name) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    self.unfinished.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// Those that are not finished, on the release of this one, each once.
     fn unfinished_beside(&self, operation: &Brief) -> impl Iterator<Item = &Arc<Brief>> {
-        let uids = self.unfinished.get(&operation.target);
-        uids.into_iter().flatten().filter_map(|uid| self.by_uid.get(uid))
+        let also = self.also.get(&operation.uid).into_iter().flatten();
+        let names = std::iter::once(&operation.target).chain(also);
+        let uids: BTreeSet<&String> = names.filter_map(|name| self.unfinished.get(name)).flatten().collect();
+        uids.into_iter().filter_map(|uid| self.by_uid.get(uid))
     }
 }
 
@@ -263,6 +302,41 @@ mod tests {
         assert_eq!(all.known().unfinished.len(), 1, "nothing is left behind");
         assert!(all.whole("a").is_none() && all.whole("c").is_some());
         assert_eq!(all.keys(), [OperationKey::new("org", "op")]);
+    }
+
+    #[test]
+    fn those_on_one_release_find_each_other_by_whichever_of_its_names() {
+        let on = |kind: &str, uid: &str| {
+            let mut object = named(uid, operation(uid, "shop", None));
+            object["spec"]["targetRef"]["kind"] = kind.into();
+            object
+        };
+        let key = |kind: &str| TargetKey::new("org", kind, "shop");
+        let beside = |all: &Operations, of: &str| {
+            let brief = all.get(&OperationKey::new("org", of)).unwrap();
+            all.rivals(&brief).iter().map(|brief| brief.uid.clone()).collect::<Vec<_>>()
+        };
+        let (instance, release) = (on("ApplicationInstance", "a"), on("HelmRelease", "r"));
+        let all = operations([Event::Apply(seen(&instance)), Event::Apply(seen(&release))]);
+        assert_eq!((beside(&all, "a"), beside(&all, "r")), (vec!["a".into()], vec!["r".into()]));
+        // One of the two was resolved: both find the other.
+        let names = vec![key("ApplicationInstance"), key("Release")];
+        all.note_names("r", names);
+        assert_eq!(
+            (beside(&all, "a"), beside(&all, "r")),
+            (vec!["a".into(), "r".into()], vec!["a".into(), "r".into()])
+        );
+        // It is the same one after a change of it; finished or gone, it counts under none of its names.
+        all.note(Event::Apply(seen(&release)));
+        assert_eq!(beside(&all, "a"), ["a", "r"]);
+        let mut finished = release;
+        finished["status"] = json!({"finishedAt": "2026-05-28T14:00:00Z"});
+        all.note(Event::Apply(seen(&finished)));
+        assert_eq!(beside(&all, "a"), ["a"]);
+        all.note_names("r", vec![key("ApplicationInstance")]);
+        assert_eq!(beside(&all, "a"), ["a"], "nobody waits for what is finished");
+        all.note(Event::Delete(seen(&instance)));
+        assert!(all.known().unfinished.is_empty() && all.known().also.is_empty(), "nothing is left behind");
     }
 
     #[test]
