@@ -7,18 +7,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use hookhost_controller::client::{Call, Connection, ConnectionOptions, Error, WRITE_TIMEOUT};
+use hookhost_controller::memory;
 
 pub(crate) use release::{exists, newest, record, revisions, stored};
 
 use crate::problem::Problem;
 
-/// Threads that wait for the cluster. What is waited for takes no time on a processor, so two keep each other from
-/// standing still.
-const WORKERS: usize = 2;
-
 /// Threads for what blocks: records decoded, policies evaluated and compiled, an answer typed. As many as a controller
-/// looks at Operations at once.
-const BLOCKING_THREADS: usize = 16;
+/// reconciles Operations at once, and some for what else blocks.
+const BLOCKING_THREADS: usize = 40;
 
 /// Which cluster.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -78,7 +75,7 @@ async fn connect(which: &Which, namespace: Option<String>) -> Result<Connection>
 /// keep the process.
 pub(crate) fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(memory::WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()

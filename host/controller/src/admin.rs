@@ -2,8 +2,8 @@
 //!
 //! | Path | Answer |
 //! | --- | --- |
-//! | `/healthz` | 200 while all tasks run; 503, naming it, when one has ended. |
-//! | `/readyz` | 200 once watches and policies are loaded, leader or not; 503 before. |
+//! | `/healthz` | 200 while all tasks run; 503 when one has ended, which is named, or when the threads that work are stuck. |
+//! | `/readyz` | 200 once watches and policies are loaded, leader or not; 503 before, naming what is not. |
 //! | `/metrics` | [`Metrics`], as OpenMetrics text. |
 //!
 //! It tells nothing that is secret and changes nothing, and whoever can reach it can do no more than read: one request a
@@ -13,6 +13,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,11 +28,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::{self, Metrics};
 
+/// How often those who work show that they do.
+pub const BEAT: Duration = Duration::from_secs(5);
+/// Time without such a sign after which the process is of no use any more: far longer than all that input can cost.
+pub const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// Connections at once: a kubelet, two Prometheus servers and a person are four.
 pub const MAX_CONNECTIONS: usize = 32;
 /// Time for a whole connection, from accepting it to the last byte of the answer: as long as Prometheus waits for a
@@ -45,24 +51,33 @@ const MAX_HEADERS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How this process is, as its tasks say. Cheap to clone; clones are the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    ready: bool,
+    /// What is not loaded yet.
+    awaited: BTreeSet<&'static str>,
     ended: Option<&'static str>,
+    /// When work last showed that it goes on.
+    beat: Instant,
 }
 
 impl Health {
-    /// Alive, and not ready yet.
-    pub fn new() -> Health {
-        Health::default()
+    /// Alive, and not ready before all this is loaded.
+    pub fn new(awaited: impl IntoIterator<Item = &'static str>) -> Health {
+        let awaited = awaited.into_iter().collect();
+        Health(Arc::new(Mutex::new(State { awaited, ended: None, beat: Instant::now() })))
     }
 
-    /// Whether everything that serving needs is loaded.
-    pub fn set_ready(&self, ready: bool) {
-        self.lock().ready = ready;
+    /// This is loaded now.
+    pub fn loaded(&self, what: &'static str) {
+        self.lock().awaited.remove(what);
+    }
+
+    /// The threads that work do so; to be said each [`BEAT`].
+    pub fn beat(&self) {
+        self.lock().beat = Instant::now();
     }
 
     /// A task without which this process is of no use has ended; there is no way back.
@@ -75,21 +90,36 @@ impl Health {
     }
 
     fn alive(&self) -> (StatusCode, String) {
-        match self.lock().ended {
+        match self.lock().defect() {
             None => (StatusCode::OK, "ok\n".into()),
-            Some(task) => (StatusCode::SERVICE_UNAVAILABLE, format!("{task} has ended\n")),
+            Some(defect) => (StatusCode::SERVICE_UNAVAILABLE, defect),
         }
     }
 
     fn ready(&self) -> (StatusCode, String) {
         let state = self.lock();
-        match state.ended {
-            Some(task) => (StatusCode::SERVICE_UNAVAILABLE, format!("{task} has ended\n")),
-            None if state.ready => (StatusCode::OK, "ok\n".into()),
-            None => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "watches or policies are not loaded yet; see the log\n".into(),
-            ),
+        match state.defect() {
+            Some(defect) => (StatusCode::SERVICE_UNAVAILABLE, defect),
+            None if state.awaited.is_empty() => (StatusCode::OK, "ok\n".into()),
+            None => {
+                let awaited = state.awaited.iter().copied().collect::<Vec<_>>().join(", ");
+                (StatusCode::SERVICE_UNAVAILABLE, format!("not loaded yet: {awaited}; see the log\n"))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Why this process is of no use any more.
+    fn defect(&self) -> Option<String> {
+        let silent = self.beat.elapsed();
+        match self.ended {
+            Some(task) => Some(format!("{task} has ended\n")),
+            None if silent > STUCK_AFTER => Some(format!(
+                "nothing was done for {} s: the threads that work are stuck\n",
+                silent.as_secs()
+            )),
+            None => None,
         }
     }
 }

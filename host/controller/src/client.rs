@@ -48,6 +48,8 @@ pub struct Connection {
     pub namespace: String,
     /// The API server's address, for messages.
     pub server: String,
+    /// What `requests` was made of; none for clients that were made elsewhere.
+    config: Option<Config>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -73,8 +75,29 @@ impl Connection {
         config.write_timeout = Some(WRITE_TIMEOUT);
         // Else the time that a connection lay idle in the pool would count as waiting for an answer.
         config.reset_reader_on_write = true;
-        let requests = client(config, &server)?;
-        Ok(Connection { requests, streams, namespace, server })
+        let requests = client(config.clone(), &server)?;
+        Ok(Connection { requests, streams, namespace, server, config: Some(config) })
+    }
+
+    /// A connection by a client that is there already, for tests: all requests go through it.
+    pub fn of_client(client: Client, namespace: impl Into<String>) -> Connection {
+        let (requests, streams) = (client.clone(), client);
+        Connection {
+            requests,
+            streams,
+            namespace: namespace.into(),
+            server: "https://test".into(),
+            config: None,
+        }
+    }
+
+    /// Another client for requests that end, which shares nothing with the first: its connections are served by the runtime
+    /// that it is made in and used from.
+    pub fn anew(&self) -> Result<Client, Error> {
+        match &self.config {
+            Some(config) => client(config.clone(), &self.server),
+            None => Ok(self.requests.clone()),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod in_flight;
 pub mod lease;
 mod lender;
 mod looks;
+pub mod memory;
 pub mod metrics;
 mod orphan;
 pub mod policy;

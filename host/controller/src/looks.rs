@@ -51,7 +51,7 @@ impl Action {
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// Places for looks, for each that one namespace may have: it may have half of all.
-const PLACES_PER_SHARE: usize = 2;
+pub(crate) const PLACES_PER_SHARE: usize = 2;
 
 type Look = Arc<dyn Fn(OperationKey) -> Pin<Box<dyn Future<Output = Action> + Send>> + Send + Sync>;
 

@@ -27,6 +27,7 @@
 //! is not ready. They are never listed or watched: a new component under an old name is picked up once sha256 is changed
 //! to it, or any annotation.
 
+mod budget;
 mod decide;
 mod glob;
 mod library;
@@ -42,14 +43,17 @@ mod wanted;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub use budget::EVALUATIONS_BYTES;
 pub use decide::{Decided, DecisionRecord, Effect, Outcome, Undecided};
 use hookhost_core::{Reason, Refusal, Request};
 use hookhost_sandbox::Sandbox;
 pub use matching::Scope;
 pub use problem::Problem;
+pub(crate) use run::LOADS;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::budget::Budget;
 use self::library::Library;
 use self::run::Runner;
 use self::set::{Member, State};
@@ -81,6 +85,7 @@ pub const WAITED_FOR: [Reason; 7] = [
 pub struct Policies {
     options: Options,
     library: Library,
+    budget: Budget,
     /// None until all HookPolicies have been listed.
     set: RwLock<Option<Arc<[Member]>>>,
     changed: watch::Sender<u64>,
@@ -95,6 +100,7 @@ impl Policies {
         Policies {
             options,
             library: Library::new(sandbox),
+            budget: Budget::new(EVALUATIONS_BYTES),
             set: RwLock::default(),
             changed: watch::Sender::new(0),
             is_ready: watch::Sender::new(false),
@@ -133,10 +139,10 @@ impl Policies {
 
     /// Asks every policy that matches.
     ///
-    /// This computes and does not wait for anything: some 20 µs a policy, at most the policy's time limit (10 s, 50 ms
+    /// This computes, and waits for nothing but other policies: some 20 µs a policy, at most the policy's time limit (10 s, 50 ms
     /// unless its HookPolicy says otherwise). From async code call it within [`tokio::task::block_in_place`], so that a slow
-    /// policy holds up nobody but its own Operation; as many run at once as Operations are looked at, and no more than the
-    /// sandbox's slots.
+    /// policy holds up nobody but its own Operation; as many run at once as have room in [`EVALUATIONS_BYTES`], and the others
+    /// wait for them.
     ///
     /// # Errors
     /// [`Undecided`] where a policy that must be asked cannot be, or where none answered and one is required.
@@ -145,7 +151,8 @@ impl Policies {
         let Some(set) = set else {
             return Err(Undecided { refusal: unknown(), records: Vec::new() });
         };
-        decide::decide(&set, self.options.require_policy, request, scope, || self.news.notify_one())
+        let asking = decide::Asking { require_policy: self.options.require_policy, budget: &self.budget };
+        decide::decide(&set, asking, request, scope, || self.news.notify_one())
     }
 
     /// What the policies that match say of lending, and which of them; none where none says anything. One that forbids

@@ -6,9 +6,12 @@
 //! Operations ─► reconcile ─► Events   policies ─► changed: what waits for one is looked at
 //! ```
 //!
+//! The lease, health and metrics are on a thread of their own: whatever input costs the others, they go on.
+//!
 //! All end by one token, in an order in which nothing is lost: first no Operation is looked at any more, then the last
 //! Events are sent, then the lease is given back. A task that ends before it is told to ends the process, by name.
 
+mod isolated;
 mod operations;
 
 use std::sync::Arc;
@@ -17,8 +20,10 @@ use futures::FutureExt;
 use hookhost_core::Reason;
 use hookhost_sandbox::{Cache, Compiler, Sandbox};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::isolated::Isolated;
 use crate::admin::{self, Health};
 use crate::backoff::Backoff;
 use crate::claims::Claims;
@@ -47,6 +52,12 @@ pub enum RunError {
     /// The sandbox for policies cannot be made.
     #[error("policies cannot be run here")]
     Sandbox(#[from] hookhost_sandbox::Error),
+    /// The thread for the lease and health cannot be started.
+    #[error("cannot start the thread that holds the lease and serves health")]
+    Isolated(#[source] std::io::Error),
+    /// The client for the lease cannot be made.
+    #[error("cannot use the cluster for the lease")]
+    Client(#[from] crate::client::Error),
     /// The lease's times cannot keep its promises.
     #[error(transparent)]
     Lease(#[from] InvalidTiming),
@@ -67,7 +78,8 @@ impl RunError {
         match self {
             RunError::Sandbox(error) => error.reason(),
             RunError::Lease(_) => Reason::UsageInvalid,
-            RunError::Ended { .. } => Reason::HostFailed,
+            RunError::Client(error) => error.reason(),
+            RunError::Isolated(_) | RunError::Ended { .. } => Reason::HostFailed,
         }
     }
 }
@@ -88,10 +100,14 @@ pub async fn run(
     // What works ends first; what the work still needs ends after it.
     let (work, support) = (shutdown.child_token(), CancellationToken::new());
     let mut tasks = Tasks { set: JoinSet::new() };
-    let health = Health::new();
+    let health = Health::new(["Operations", "namespaces", "this shard's namespaces", "HookPolicies"]);
 
+    let isolated = Isolated::new().map_err(RunError::Isolated)?;
     let lease = match &config.lease {
-        Some(params) => Some(Lease::new(reads.clone(), params.clone(), metrics.clone())?),
+        Some(params) => {
+            let client = isolated.make(|| connection.anew())?;
+            Some(Lease::new(client, params.clone(), metrics.clone())?)
+        }
         None => None,
     };
     let claim = lease.as_ref().map_or_else(Claim::without_lease, Lease::claim);
@@ -218,20 +234,33 @@ pub async fn run(
     }
     if let Some(address) = config.admin {
         let serve = admin::serve(address, health.clone(), metrics, support.clone());
-        tasks.spawn("serving health and metrics", serve);
+        tasks.isolated("serving health and metrics", &isolated, serve);
     }
     tasks.endless("noticing readiness", work.clone(), {
         let (operations, policies, health) = (operations.clone(), policies.clone(), health.clone());
         async move {
-            tokio::join!(operations.synced(), gated.synced(), served.synced(), policies.ready());
-            health.set_ready(true);
+            tokio::join!(
+                operations.synced().map(|()| health.loaded("Operations")),
+                gated.synced().map(|()| health.loaded("namespaces")),
+                served.synced().map(|()| health.loaded("this shard's namespaces")),
+                policies.ready().map(|_| health.loaded("HookPolicies")),
+            );
             tracing::info!("ready");
             std::future::pending::<()>().await;
         }
     });
+    tasks.endless("showing that work goes on", work.clone(), {
+        let health = health.clone();
+        async move {
+            loop {
+                health.beat();
+                sleep(admin::BEAT).await;
+            }
+        }
+    });
     let lease_token = CancellationToken::new();
     if let Some(lease) = lease {
-        tasks.spawn("holding the lease", lease.run(lease_token.clone()));
+        tasks.isolated("holding the lease", &isolated, lease.run(lease_token.clone()));
     }
     let events_token = CancellationToken::new();
     let event_task = tokio::spawn(event_task.run(events_token.clone()));
@@ -279,6 +308,16 @@ impl Tasks {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         self.set.spawn(task.map(move |result| (name, result.map_err(Into::into))));
+    }
+
+    /// The same, but isolated from whatever input costs.
+    fn isolated<E: Into<Cause>>(
+        &mut self,
+        name: &'static str,
+        isolated: &Isolated,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        isolated.spawn(&mut self.set, task.map(move |result| (name, result.map_err(Into::into))));
     }
 
     /// A task that would never end, until the token says so.

@@ -27,6 +27,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
 pub(crate) use follow::drive;
+pub(crate) use items::OBJECT_BYTES;
 pub(crate) use jobs::{HookOfRelease, Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operation::{Brief, TargetKey, Whole};
@@ -34,6 +35,7 @@ pub(crate) use operations::{Change, Operations};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};
 pub(crate) use stream::Selection;
 pub(crate) use targets::{Awaited, Kind, Targets};
+pub(crate) use texts::TEXTS_BYTES;
 
 /// Operations, as the API has them.
 pub(crate) fn operation_resource() -> ApiResource {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hookhost_controller::memory;
 use hookhost_core::yaml;
 use serde_json::Value;
 
@@ -198,6 +199,23 @@ fn the_example_of_the_notes_is_an_operation() {
     let example = yaml::read_one(&chart("files/operation.yaml")).unwrap();
     let operation = hookhost_core::operation::Operation::from_json(example).unwrap();
     assert!(!operation.parameters.hook_name.is_empty());
+}
+
+#[test]
+fn the_memory_limit_is_the_sum_of_what_can_be_in_use_at_worst() {
+    const MIB: usize = 1 << 20;
+    let values = yaml::read_one(&chart("values.yaml")).unwrap();
+    let limit = values["resources"]["limits"]["memory"].as_str().unwrap();
+    let limit: usize = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+    let sum: usize = memory::PARTS.iter().map(|part| part.bytes).sum();
+    assert_eq!((limit * MIB, memory::TOTAL_BYTES), (sum, sum), "{:#?}", memory::PARTS);
+
+    let readme = chart("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| Memory for |")).skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    let parts = memory::PARTS.map(|part| format!("| {} | {} MiB |", part.name, part.bytes / MIB));
+    assert!(memory::PARTS.iter().all(|part| part.bytes % MIB == 0));
+    assert_eq!(rows, parts);
 }
 
 /// One right: where, API group, resource, verb.

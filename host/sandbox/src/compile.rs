@@ -35,6 +35,8 @@ const REFUSED: u8 = 3;
 
 /// The child's address space, in bytes: the compiler, 12 MB, and room for the largest policy that passes the scan.
 const CHILD_MEMORY: u64 = 1 << 30;
+/// Bytes of memory that compiling takes at worst, in a process of its own.
+pub const COMPILER_BYTES: usize = CHILD_MEMORY as usize;
 /// The child's processor time, whole seconds: what passes the scan takes under one.
 const CHILD_CPU: Duration = Duration::from_secs(5);
 /// The child's time by the wall clock: on a machine so loaded that it gets a quarter of a processor.

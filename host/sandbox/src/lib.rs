@@ -54,7 +54,7 @@ mod wit;
 
 pub use answer::{Description, SettingsError};
 pub use cache::Cache;
-pub use compile::{Compiler, SUBCOMMAND, compile_child_main};
+pub use compile::{COMPILER_BYTES, Compiler, SUBCOMMAND, compile_child_main};
 pub use error::{Error, Source};
 pub use guest::Cost;
 pub use limits::Limits;

@@ -35,6 +35,8 @@ pub const NAME_CHARS: usize = 128;
 /// string is small in the guest and huge here; 256 KiB is four times the largest answer that the contract allows
 /// through, and bounds the worst case to 27 MB and 7 ms (measured).
 pub(crate) const HOSTCALL_FUEL: usize = 256 << 10;
+/// Bytes that reading one answer may take on the host for a moment, at worst: with [`HOSTCALL_FUEL`] it is 27 MB.
+pub const ANSWER_BYTES: usize = 32 << 20;
 /// Bytes of the guest's call stack (and of a host frame under it).
 pub(crate) const STACK: usize = 256 << 10;
 /// Entries of one table of a guest.

@@ -15,7 +15,7 @@ struct Server {
 async fn server() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (health, shutdown) = (Health::new(), CancellationToken::new());
+    let (health, shutdown) = (Health::new(["policies", "watches"]), CancellationToken::new());
     let task = tokio::spawn(serve_on(listener, health.clone(), Metrics::new(), shutdown.clone()));
     Server { address, health, shutdown, task }
 }
@@ -43,19 +43,31 @@ impl Server {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_threads_are_stuck_for_long_is_not_healthy() {
+    let health = Health::new([]);
+    tokio::time::advance(STUCK_AFTER).await;
+    assert_eq!(health.alive().0, 200);
+    health.beat();
+    tokio::time::advance(STUCK_AFTER + BEAT).await;
+    let (status, body) = health.alive();
+    assert!(status == 503 && body.contains("nothing was done for 185 s"), "{body}");
+    assert_eq!(health.ready().0, 503);
+    health.beat();
+    assert_eq!((health.alive().0, health.ready().0), (StatusCode::OK, StatusCode::OK));
+}
+
 #[tokio::test]
 async fn it_is_healthy_until_a_task_ends_and_ready_once_all_is_loaded() {
     let server = server().await;
     assert_eq!(server.get("/healthz").await, (200, "ok\n".into()));
     let (status, body) = server.get("/readyz").await;
-    assert!(status == 503 && body.contains("not loaded yet"), "{body}");
-
-    server.health.set_ready(true);
+    assert_eq!((status, &*body), (503, "not loaded yet: policies, watches; see the log\n"));
+    server.health.loaded("policies");
+    assert_eq!(server.get("/readyz").await.1, "not loaded yet: watches; see the log\n");
+    server.health.loaded("watches");
     assert_eq!(server.get("/readyz").await, (200, "ok\n".into()));
-    server.health.set_ready(false);
-    assert_eq!(server.get("/readyz").await.0, 503);
 
-    server.health.set_ready(true);
     server.health.set_ended("watching namespaces");
     server.health.set_ended("a later one");
     for path in ["/healthz", "/readyz"] {
@@ -137,7 +149,7 @@ async fn shutting_down_finishes_what_is_under_way_and_then_listens_no_more() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let server = server().await;
-    let again = serve(server.address, Health::new(), Metrics::new(), CancellationToken::new());
+    let again = serve(server.address, Health::new([]), Metrics::new(), CancellationToken::new());
     let error = again.await.unwrap_err().to_string();
     assert!(error.contains(&server.address.to_string()) && error.contains("in use"), "{error}");
 }

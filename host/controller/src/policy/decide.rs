@@ -9,6 +9,7 @@ use hookhost_core::{Decision, Reason, Refusal, Request};
 use hookhost_sandbox::{Error, Evaluation, Level, LogLine, PreparedRequest};
 use serde::{Serialize, Serializer};
 
+use super::budget::Budget;
 use super::library::Loaded;
 use super::matching::Scope;
 use super::problem::Problem;
@@ -119,10 +120,17 @@ enum Again {
     Never,
 }
 
+/// What asking goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) require_policy: bool,
+    pub(super) budget: &'a Budget,
+}
+
 /// Asks all that match. `is_news` is called when how a policy does has changed.
 pub(super) fn decide(
     members: &[Member],
-    require_policy: bool,
+    asking: Asking<'_>,
     request: &Request,
     scope: &Scope,
     is_news: impl Fn(),
@@ -136,7 +144,10 @@ pub(super) fn decide(
         let begun = Instant::now();
         let asked = match &member.state {
             State::Ready(loaded) => match prepared.get_or_insert_with(|| prepare(request)) {
-                Ok(prepared) => ask(member, loaded, prepared, request, &is_news),
+                Ok(prepared) => {
+                    let _share = asking.budget.take(loaded.policy.limits().memory());
+                    ask(member, loaded, prepared, request, &is_news)
+                }
                 Err(failure) => Err(Failure { problem: failure.problem.clone(), then: failure.then }),
             },
             State::Loading => Err(unavailable("it is being loaded".into())),
@@ -180,7 +191,7 @@ pub(super) fn decide(
             peak_memory,
         });
     }
-    conclude(decided, &failures, require_policy)
+    conclude(decided, &failures, asking.require_policy)
 }
 
 fn conclude(

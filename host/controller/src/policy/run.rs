@@ -35,9 +35,9 @@ use crate::crd::HookPolicy;
 use crate::metrics::Metrics;
 use crate::watch::Selection;
 
-/// Modules that are read and compiled at once: each is a child process that fills a processor for up to a second, and a
-/// few MiB here.
-const LOADS: usize = 2;
+/// Modules that are read and compiled at once: each is a child process that fills a processor for up to a second, and may
+/// take as much memory as all the rest together.
+pub(crate) const LOADS: usize = 1;
 /// The pause before a module that is missing or broken is read again; each further one is twice as long. Short, because
 /// most often the ConfigMap is created right after the HookPolicy.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

@@ -151,13 +151,7 @@ fn connection(server: &Shared) -> Connection {
             )
         }
     });
-    let client = kube::Client::new(service, "default");
-    Connection {
-        requests: client.clone(),
-        streams: client,
-        namespace: "default".into(),
-        server: "test".into(),
-    }
+    Connection::of_client(kube::Client::new(service, "default"), "default")
 }
 
 async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {

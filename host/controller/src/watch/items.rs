@@ -3,7 +3,7 @@
 
 /// Bytes of one object. etcd takes 1.5 MiB unless told otherwise, and what it keeps in a shorter form is a few times as long
 /// in JSON.
-pub(super) const OBJECT_BYTES: usize = 16 << 20;
+pub(crate) const OBJECT_BYTES: usize = 16 << 20;
 /// Bytes of a list without its items: its kind, its version, and where to go on.
 const FRAME_BYTES: usize = 64 << 10;
 

@@ -55,9 +55,7 @@ impl Cluster {
             let cluster = Arc::clone(&cluster);
             async move { Ok::<_, Infallible>(cluster.answer(request).await) }
         });
-        let client = kube::Client::new(service, "default");
-        let (requests, streams) = (client.clone(), client);
-        Connection { requests, streams, namespace: "default".into(), server: "https://test".into() }
+        Connection::of_client(kube::Client::new(service, "default"), "default")
     }
 
     pub(crate) fn put_module(&self, key: &str, wasm: Vec<u8>) {
