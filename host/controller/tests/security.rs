@@ -13,8 +13,9 @@ fn functions(folder: &Path, names: &mut BTreeSet<String>) {
             functions(&path, names);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let named =
-                text.lines().filter_map(|line| line.trim_start().strip_prefix("fn ")?.split_once('('));
+            let lines = text.lines().map(str::trim_start);
+            let lines = lines.map(|line| line.strip_prefix("async ").unwrap_or(line));
+            let named = lines.filter_map(|line| line.strip_prefix("fn ")?.split_once('('));
             names.extend(named.map(|(name, _)| name.to_owned()));
         }
     }

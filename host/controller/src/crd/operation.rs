@@ -51,7 +51,7 @@ pub struct OperationSpec {
     /// what the hook needs and Helm has deleted), and waitTimeout (how long it may wait, such as 30m or 7d, from its creation until
     /// its Job is made). Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::open_object")]
+    #[schemars(schema_with = "schema::parameters")]
     pub parameters: Option<Map<String, Value>>,
     /// Whether and by whom it is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,12 +82,15 @@ pub struct Approvals {
     pub required: Option<bool>,
     /// The signed approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
     pub claim: Option<String>,
     /// Who approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub approved_by: Option<String>,
     /// When it was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub approved_at: Option<String>,
 }
 

@@ -8,6 +8,13 @@ pub(super) fn open_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
+/// Parameters of an engine: any, but not any number of them. (Bytes the API server cannot count; hookhost does.)
+pub(super) fn parameters(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = open_object(generator);
+    schema.insert("maxProperties".to_owned(), 64.into());
+    schema
+}
+
 /// Helm's events, in the spelling in which release records are read.
 const EVENTS: [&str; 9] = [
     "pre-install",

@@ -83,6 +83,15 @@ fn an_operation_may_hold_any_parameters_and_outputs() {
 }
 
 #[test]
+fn an_operation_has_a_bounded_number_of_parameters() {
+    let (_, schema) = schemas(Crd::Operations)
+        .into_iter()
+        .find(|(there, _)| there == "operations.spec.parameters")
+        .unwrap();
+    assert_eq!(schema["maxProperties"], 64);
+}
+
+#[test]
 fn the_engine_and_the_types_are_those_that_hookhost_knows() {
     let of = |path: &str| {
         schemas(Crd::Operations).into_iter().find(|(there, _)| there == path).unwrap().1["enum"].clone()

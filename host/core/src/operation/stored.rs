@@ -54,8 +54,8 @@ impl TooLarge {
     pub fn refusal(&self) -> Refusal {
         let TooLarge { part, found, allowed } = self;
         let message = format!(
-            "the Operation is too large: {part} has {found} bytes, and at most {allowed} are allowed. Make a new Operation \
-             with less"
+            "the Operation is too large: {part} has {found} bytes, and at most {allowed} are allowed. Make a new Operation with \
+             less"
         );
         Refusal::fail(Reason::OperationTooLarge, message)
     }

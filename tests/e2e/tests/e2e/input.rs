@@ -18,7 +18,6 @@ fn a_wrong_parameter_is_refused_by_its_name() {
     let world = world();
     // Parameters are read before the target is asked for, so there is none.
     let nobody = Release::new(&world.namespace("wrong", &[GATE]), "shop");
-    let long = "x".repeat(70_000);
     let cases = [
         (json!({"hookName": 7}), "spec.parameters.hookName: found 7"),
         (json!({"hookName": null}), "spec.parameters.hookName"),
@@ -38,7 +37,6 @@ fn a_wrong_parameter_is_refused_by_its_name() {
         (json!({"waitForHook": "yes"}), "spec.parameters.waitForHook"),
         (json!({"hook-name": "shop-ok"}), "did you mean hookName?"),
         (json!({"image": "evil:latest"}), "spec.parameters.image"),
-        (json!({"more": long}), "more than 65536 bytes"),
         (json!({"\u{1b}[31mred": 1}), "\\u{1b}[31mred"),
     ];
     let names: Vec<String> =
@@ -52,14 +50,34 @@ fn a_wrong_parameter_is_refused_by_its_name() {
 }
 
 #[test]
-fn an_operation_as_large_as_the_api_server_takes_runs_like_any_other() {
+fn an_operation_that_is_too_large_fails_alone_and_says_how_large_it_is_and_may_be() {
     let world = world();
     let shop = world.shop();
-    let name = format!("large-{}", world.number());
-    let mut large = world.operation_named(&name, shop, &world.spare("ok"), json!({}));
-    large["metadata"]["annotations"] = json!({"example.com/notes": "n".repeat(250 << 10)});
-    world.apply(&shop.namespace, &large);
-    world.phase(&shop.namespace, &name, "Succeeded");
+    let named = |parameters: Value| {
+        let name = format!("large-{}", world.number());
+        (name.clone(), world.operation_named(&name, shop, &world.spare("ok"), parameters))
+    };
+    let nested = vec![json!({"a": 1}); 100 << 10];
+    let (parameters, object) = named(json!({"nested": nested}));
+    world.apply(&shop.namespace, &object);
+    let (annotations, mut object) = named(json!({}));
+    object["metadata"]["annotations"] = json!({"example.com/notes": "n".repeat(200 << 10)});
+    world.apply(&shop.namespace, &object);
+    // What kubectl keeps of the object does not count.
+    let (usual, mut object) = named(json!({}));
+    object["metadata"]["annotations"] = json!({
+        "example.com/notes": "n".repeat(31 << 10),
+        "kubectl.kubernetes.io/last-applied-configuration": "x".repeat(200 << 10),
+    });
+    world.apply(&shop.namespace, &object);
+
+    let message = world.refused(&shop.namespace, &parameters, "OperationTooLarge");
+    assert!(message.contains("spec.parameters has 819"), "{message}");
+    assert!(message.contains("at most 65536 are allowed"), "{message}");
+    let message = world.refused(&shop.namespace, &annotations, "OperationTooLarge");
+    assert!(message.contains("metadata.labels and metadata.annotations has 204"), "{message}");
+    assert!(message.contains("at most 32768 are allowed"), "{message}");
+    world.phase(&shop.namespace, &usual, "Succeeded");
 }
 
 #[test]
