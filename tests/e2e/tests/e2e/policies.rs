@@ -69,7 +69,7 @@ fn start(gate: &str, require: bool) -> Host {
         "namespaceGate": gate, "clusterId": "cluster-of-policies", "requirePolicy": require,
         "organisationLabel": "vworkspace.io/organisation",
         // Whatever the volume is, the stock policies are in it.
-        "policies": {"volume": {"emptyDir": {}}},
+        "policies": {"volume": {"configMap": {"name": "policies"}}},
     });
     world().host(values).mount("/policies", &policies()).start()
 }
