@@ -23,6 +23,7 @@
 
 mod api;
 mod host;
+pub mod hostile;
 mod installation;
 mod proxy;
 mod waits;

@@ -45,8 +45,13 @@ impl fmt::Display for Line {
 type Bench = fn() -> Result<Vec<Line>>;
 
 /// The benches, by the name that `cargo xtask bench NAME` takes.
-const BENCHES: [(&str, Bench); 4] =
-    [("decision", decision), ("record", record), ("plan", plan), ("controller", controller)];
+const BENCHES: [(&str, Bench); 5] = [
+    ("decision", decision),
+    ("record", record),
+    ("plan", plan),
+    ("controller", controller),
+    ("hostile", hostile),
+];
 
 /// Measures one bench, or all.
 #[expect(clippy::print_stdout, reason = "the lines are this task's result")]
@@ -104,11 +109,26 @@ fn parse(line: &str) -> Result<Line> {
 
 /// The controller on a real cluster: how soon it acts, what it writes, what it holds, and that it is quiet when idle.
 fn controller() -> Result<Vec<Line>> {
-    policies::build(Profile::Release)?;
     crate::cluster::programs_for(crate::cluster::whole())?;
-    say("── measure the controller (minutes)");
+    of_cluster("measure the controller (minutes)", "controller")
+}
+
+/// The controller under what hostile users and charts can do, within the chart's limits. Needs root, for the limits.
+fn hostile() -> Result<Vec<Line>> {
+    if !testbed::is_root() {
+        say("without root a process cannot be held to limits, so hostile loads are not measured");
+        return Ok(Vec::new());
+    }
+    crate::cluster::programs_for(testbed::Options::controllers())?;
+    of_cluster("put hostile loads on the controller (minutes)", "hostile")
+}
+
+/// A bench program of the end-to-end tests, with the hookhost of the same profile.
+fn of_cluster(what: &str, name: &str) -> Result<Vec<Line>> {
+    policies::build(Profile::Release)?;
+    say(&format!("── {what}"));
     let mut bench = cargo();
-    bench.args(["bench", "--quiet", "--package", "e2e", "--bench", "controller"]);
+    bench.args(["bench", "--quiet", "--package", "e2e", "--bench", name]);
     let printed = output(bench.stderr(Stdio::inherit()))?;
     printed.lines().filter(|line| line.starts_with('{')).map(parse).collect()
 }

@@ -58,7 +58,7 @@ enum Task {
     },
     /// Measure, and print a line per target: name, measured, target, ok or short
     Bench {
-        /// decision, record, plan or controller; all if left out
+        /// decision, record, plan, controller or hostile; all if left out
         name: Option<String>,
     },
     /// Build the stock policies into target/policies
