@@ -18,6 +18,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Keeps a RoleBinding until hookhost has taken its finalizer off the Jobs there; hookhost, or the Job that uninstalls it, takes
+this one off last. Not where nothing would: without that Job. */}}
+{{- define "hookhost.rightsFinalizer" -}}
+{{- if .Values.uninstall.releaseJobs -}}
+finalizers: [hookhost.vworkspace.io/rights]
+{{- end -}}
+{{- end -}}
+
 {{- define "hookhost.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -33,6 +41,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.namespaceSelector }}
 - --namespace-selector={{ . }}
 {{- end }}
+- --role-bindings={{ include "hookhost.name" . }},{{ include "hookhost.name" . }}-by-hand
+- --closure-role-bindings={{ include "hookhost.name" . }}-closure,{{ include "hookhost.name" . }}-closure-roles
 - --log-format={{ .Values.logFormat }}
 - --log-level={{ .Values.logLevel }}
 {{- end -}}

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hookhost_core::loan::ClusterObject;
 use hookhost_core::wait;
 
+use crate::bindings::For;
+
 /// What whoever installs hookhost decides.
 #[derive(Clone)]
 pub struct Config {
@@ -45,6 +47,11 @@ pub struct Config {
     pub closure: bool,
     /// What of that acts on the whole cluster and may be made, for releases of one namespace or of any.
     pub cluster_objects: Vec<ClusterObject>,
+    /// Names of the RoleBindings that give hookhost its rights in the namespaces of their own; they carry its finalizer, which
+    /// hookhost takes off last.
+    pub role_bindings: Vec<String>,
+    /// The same of those that give it the rights for temporary objects.
+    pub closure_role_bindings: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served; none for nowhere.
     pub admin: Option<SocketAddr>,
     /// The Lease by which one of several hookhosts is chosen; none to work without one.
@@ -60,6 +67,16 @@ pub const DEFAULT_LOG_LINES: u32 = 20;
 
 /// The gate of vWorkspace's namespaces.
 pub const DEFAULT_NAMESPACE_GATE: &str = "managed-by=vworkspace";
+
+impl Config {
+    /// The names of the RoleBindings that are watched, and what each gives its rights for.
+    pub(crate) fn bindings(&self) -> Vec<(String, For)> {
+        let of = |names: &[String], what: For| -> Vec<_> {
+            names.iter().map(|name| (name.clone(), what)).collect()
+        };
+        [of(&self.role_bindings, For::Runs), of(&self.closure_role_bindings, For::Closures)].concat()
+    }
+}
 
 impl Default for Config {
     fn default() -> Config {
@@ -81,6 +98,8 @@ impl Default for Config {
             unverified_test_hooks: false,
             closure: false,
             cluster_objects: Vec::new(),
+            role_bindings: Vec::new(),
+            closure_role_bindings: Vec::new(),
             admin: None,
             lease: None,
         }

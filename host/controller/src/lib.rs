@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod backoff;
+mod bindings;
 mod claims;
 pub mod client;
 pub mod config;
@@ -22,6 +23,7 @@ mod fair;
 mod in_flight;
 pub mod lease;
 mod lender;
+mod lists;
 mod looks;
 pub mod memory;
 pub mod metrics;
@@ -30,6 +32,7 @@ pub mod policy;
 mod read;
 mod reconcile;
 mod run;
+mod stop;
 pub mod telemetry;
 pub mod uninstall;
 mod wake;

@@ -9,16 +9,20 @@ use hookhost_core::loan::ClusterObject;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::backoff::Backoff;
 use crate::error::{Result, chain};
 use crate::lender::Lender;
 use crate::read::Reader;
+use crate::stop::{Orphaned, Stopper};
 use crate::wake::Wakes;
-use crate::watch::{Job, Operations};
+use crate::watch::{Job, Jobs, Namespaces, Operations};
 use crate::write::{Writes, is_conflict};
 
-/// Pause after a suspect could not be looked at. Others are looked at meanwhile: one that never can be is no reason to leave
-/// them.
+/// The shortest pause after a suspect could not be looked at.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// How often a Job whose pods are being stopped is looked at again: nothing tells when they have ended.
+const UNTIL_PODS_END: Duration = Duration::from_secs(2);
 
 /// Jobs that may be orphans, by namespace and name, each once; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +67,14 @@ impl Orphans {
     }
 }
 
+/// What is left to do for a suspect.
+enum Left {
+    /// Nothing.
+    Nothing,
+    /// To see its pods end.
+    Pods,
+}
+
 /// Looks at suspects, one at a time.
 pub(crate) struct Warden {
     pub(crate) orphans: Orphans,
@@ -70,6 +82,9 @@ pub(crate) struct Warden {
     pub(crate) reader: Reader,
     pub(crate) writes: Writes,
     pub(crate) lender: Lender,
+    pub(crate) stopper: Stopper,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) jobs: Jobs,
     /// What may be lent that acts on the whole cluster.
     pub(crate) cluster_objects: Vec<ClusterObject>,
     pub(crate) wakes: Wakes,
@@ -82,6 +97,7 @@ impl Warden {
         self.operations.synced().await;
         // Those to be looked at again, in the order of their time.
         let mut later: VecDeque<(Instant, (String, String))> = VecDeque::new();
+        let pauses = Backoff::default();
         loop {
             let due = async {
                 match later.front() {
@@ -102,15 +118,36 @@ impl Warden {
                     continue;
                 }
             };
-            let Err(error) = self.look(&namespace, &job).await else { continue };
-            // Changed by somebody in between: its newer form is asked for at once.
-            if is_conflict(&error) {
-                self.orphans.suspect(&namespace, &job);
-            } else {
-                let error = chain(&error);
-                tracing::debug!(namespace, job, error, "cannot look at a Job without an Operation");
-                later.push_back((Instant::now() + AFTER_ERROR, (namespace, job)));
-            }
+            let place = format!("{namespace}/{job}");
+            let pause = match self.look(&namespace, &job).await {
+                Ok(Left::Nothing) => {
+                    pauses.forget(&place);
+                    continue;
+                }
+                Ok(Left::Pods) => UNTIL_PODS_END,
+                // Changed by somebody in between: its newer form is asked for at once.
+                Err(error) if is_conflict(&error) => {
+                    self.orphans.suspect(&namespace, &job);
+                    continue;
+                }
+                Err(error) => {
+                    // Others are looked at meanwhile: one that never can be is no reason to leave them.
+                    let pause = pauses.next(&place).max(AFTER_ERROR);
+                    tracing::warn!(
+                        namespace,
+                        job,
+                        reason = error.reason().as_str(),
+                        error = chain(&error),
+                        again_in_s = pause.as_secs(),
+                        "cannot remove a Job whose Operation is gone; as long as hookhost's finalizer is on it, neither the Job nor its \
+                         namespace can be deleted"
+                    );
+                    pause
+                }
+            };
+            let at = Instant::now() + pause;
+            let place = later.partition_point(|(other, _)| *other <= at);
+            later.insert(place, (at, (namespace, job)));
         }
     }
 
@@ -124,14 +161,14 @@ impl Warden {
         }
     }
 
-    async fn look(&self, namespace: &str, name: &str) -> Result<()> {
+    async fn look(&self, namespace: &str, name: &str) -> Result<Left> {
         let Some(job) = self.reader.job(namespace, name).await?.and_then(Job::new).filter(Job::is_held)
         else {
-            return Ok(());
+            return Ok(Left::Nothing);
         };
         if let Some(key) = self.operations.by_uid(&job.operation) {
             self.wakes.wake(key);
-            return Ok(());
+            return Ok(Left::Nothing);
         }
         // The watch may be behind: asked by name, the API server knows.
         if let Some(key) = job.origin().cloned()
@@ -139,20 +176,29 @@ impl Warden {
             && operation.brief.uid == job.operation
         {
             self.wakes.wake(key);
-            return Ok(());
+            return Ok(Left::Nothing);
         }
-        if !job.is_deleted() {
-            self.writes.delete_job(&job).await?;
+        // A namespace that is being deleted takes with it what is in it.
+        if !self.namespaces.is_terminating(namespace) {
+            if !job.is_finished() && !self.stopper.stop(&job, Orphaned::Deleted).await? {
+                return Ok(Left::Pods);
+            }
+            if !job.is_deleted() {
+                self.writes.delete_job(&job).await?;
+            }
         }
         self.lender.take_back(&job).await?;
-        self.writes.release_job(&job).await?;
+        match self.writes.release_job(&job).await?.and_then(Job::new) {
+            Some(job) => drop(self.jobs.insert(job)),
+            None => self.jobs.remove(namespace, name),
+        }
         tracing::info!(
             namespace,
             job = name,
             operation_id = job.operation,
             "removed the Job of a deleted Operation"
         );
-        Ok(())
+        Ok(Left::Nothing)
     }
 }
 

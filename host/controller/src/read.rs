@@ -13,7 +13,7 @@ use hookhost_core::{Reason, clone, refusal::Refusal};
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
 use kube::core::DynamicObject;
@@ -256,6 +256,14 @@ impl Reader {
         };
         let text = found(client::read(&call, text).await)?;
         Ok(text.and_then(|text| Whole::read(&text)))
+    }
+
+    /// A namespace's metadata; none if there is none of that name.
+    pub(crate) async fn namespace(&self, name: &str) -> Result<Option<ObjectMeta>> {
+        let call = Call::new::<Namespace>(Verb::Get, None, name);
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = found(client::read(&call, api.get_metadata(name)).await)?;
+        Ok(namespace.map(|namespace| namespace.metadata))
     }
 
     /// The pods of an Operation.

@@ -46,7 +46,9 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use crate::backoff::Backoff;
+use crate::bindings::Bindings;
 use crate::claims::Claims;
+use crate::client;
 use crate::config::Config;
 use crate::error::{Error, Result, chain};
 use crate::event::Events;
@@ -57,6 +59,7 @@ use crate::metrics::Metrics;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::read::Reader;
+use crate::stop::Stopper;
 use crate::telemetry;
 use crate::wake::OperationKey;
 use crate::watch::{Brief, Job, Jobs, Namespaces, Operations, Pods, Targets};
@@ -79,6 +82,9 @@ pub(crate) struct Context {
     pub(crate) jobs: Jobs,
     pub(crate) pods: Pods,
     pub(crate) orphans: Orphans,
+    /// Where hookhost is losing its rights.
+    pub(crate) bindings: Bindings,
+    pub(crate) stopper: Stopper,
     pub(crate) targets: Targets,
     pub(crate) policies: Arc<Policies>,
     pub(crate) reader: Reader,
@@ -179,21 +185,34 @@ impl Context {
         Action::requeue(pause)
     }
 
-    /// Says on the Operation what keeps hookhost from going on with it, where it has for long. A run that is under way says what it
-    /// does.
+    /// Says on the Operation what keeps hookhost from going on with it: at once where an administrator must help, else where it
+    /// has for long.
     async fn explain_failure(&self, subject: &Subject, error: &Error) {
         const WHAT: &str = "hookhost cannot go on with it, and tries again";
+        let is_forbidden = matches!(error, Error::Api(client::Error::Forbidden { .. }));
         // Once: an error has other words each time, and what is written makes for a look at once.
-        let is_told = status::blocked_reason(&subject.status) == Some(error.reason().as_str())
-            && status::message(&subject.status).is_some_and(|told| told.starts_with(WHAT));
-        if is_told || self.errors.times(&subject.uid) < TELL_AFTER {
+        let is_told = status::blocked_reason(&subject.status) == Some(error.reason().as_str());
+        if is_told || (!is_forbidden && self.errors.times(&subject.uid) < TELL_AFTER) {
             return;
         }
-        let message = format!("{WHAT}: {}", chain(error));
-        let blocked = State::Refused(Refusal::wait(error.reason(), message));
-        if let Err(error) = self.write(subject, &blocked, None).await {
+        let advice = match error {
+            Error::Api(error) if is_forbidden => format!(". {}", error.advice()),
+            _ => String::new(),
+        };
+        let message = format!("{WHAT}: {}{advice}", chain(error));
+        if let Err(error) = self.obstruct(subject, error.reason(), message).await {
             tracing::debug!(error = chain(&error), "cannot say so on the Operation");
         }
+    }
+
+    /// Says on the Operation what keeps hookhost from it. A run that is under way, or its result, stays as it was told.
+    async fn obstruct(&self, subject: &Subject, reason: Reason, message: String) -> Result<Action> {
+        let has_run = status::job_ref(&subject.status).is_some();
+        let state = match has_run || status::is_finished(&subject.status) {
+            true => State::Obstructed { reason, message },
+            false => State::Refused(Refusal::wait(reason, message)),
+        };
+        self.write(subject, &state, None).await
     }
 
     /// Whether the Operation is for this engine, this cluster and this hookhost.
@@ -239,6 +258,9 @@ impl Context {
         if status::is_finished(&subject.status) {
             return self.finished(subject, &jobs).await;
         }
+        if let Some(action) = self.explain_blindness(subject, &jobs).await? {
+            return Ok(action);
+        }
         match &jobs[..] {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
@@ -265,15 +287,22 @@ impl Context {
     async fn explain_delay(&self, subject: &Subject) -> Result<Action> {
         let namespace = &subject.key.namespace;
         let Some((reason, why)) = self.jobs.broken(namespace) else { return Ok(Action::await_change()) };
-        let advice = match reason {
-            Reason::AccessForbidden => {
-                ". If it is RBAC, bind hookhost's role there: its Helm chart does so for the namespaces in its value \
-                 `namespaces`"
+        self.obstruct(subject, reason, cannot_see(namespace, reason, &why)).await
+    }
+
+    /// A run is under way where hookhost may not see its Job any more: what it last saw is not what is there now.
+    async fn explain_blindness(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Option<Action>> {
+        for job in jobs {
+            if let Some((reason @ Reason::AccessForbidden, why)) = self.jobs.broken(&job.namespace) {
+                let message = format!(
+                    "{}. The Job {} goes on, and its result is told here once hookhost may see it",
+                    cannot_see(&job.namespace, reason, &why),
+                    job.name
+                );
+                return self.obstruct(subject, reason, message).await.map(Some);
             }
-            _ => ". hookhost asks again until it can",
-        };
-        let message = format!("hookhost cannot see the Jobs of the namespace {namespace}: {why}{advice}");
-        self.write(subject, &State::Refused(Refusal::wait(reason, message)), None).await
+        }
+        Ok(None)
     }
 
     /// Writes the state to the Operation, if that changes anything, with its events. A result is written at once; what
@@ -378,6 +407,17 @@ impl Context {
         let label = self.config.organisation_label.as_ref().and_then(|key| labels.get(key));
         label.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| namespace.to_owned())
     }
+}
+
+/// What is wrong where the Jobs of a namespace are not known, and what to do.
+fn cannot_see(namespace: &str, reason: Reason, why: &str) -> String {
+    let advice = match reason {
+        Reason::AccessForbidden => {
+            "If it is RBAC, bind hookhost's role there: its Helm chart does so for the namespaces in its value `namespaces`"
+        }
+        _ => "hookhost asks again until it can",
+    };
+    format!("hookhost cannot see the Jobs of the namespace {namespace}: {why}. {advice}")
 }
 
 /// Whether what the Operation waits for may change without a watch that tells: then a timer asks again, ever more

@@ -2,6 +2,7 @@
 //! and what ends them.
 //!
 //! ```text
+//! RoleBindings ─► what is held there
 //! namespaces ─► Jobs ─► pods          lease ────► leads: every Operation is looked at anew
 //! Operations ─► reconcile ─► Events   policies ─► changed: what waits for one is looked at
 //! ```
@@ -16,7 +17,7 @@ mod operations;
 
 use std::sync::Arc;
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_sandbox::{Cache, Compiler, Sandbox};
 use tokio::task::{JoinError, JoinSet};
@@ -26,18 +27,22 @@ use tokio_util::sync::CancellationToken;
 use self::isolated::Isolated;
 use crate::admin::{self, Health};
 use crate::backoff::Backoff;
+use crate::bindings::{Bindings, Keeper};
 use crate::claims::Claims;
-use crate::client::{Connection, Writer};
+use crate::client::{self, Connection, Writer};
 use crate::config::Config;
+use crate::error::chain;
 use crate::event::Events;
 use crate::in_flight::InFlight;
 use crate::lease::{Claim, InvalidTiming, Lease};
 use crate::lender::Lender;
+use crate::lists::{self, Lists};
 use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
 use crate::reconcile::{Context, Lookups, Quarrels, Trails, Turns};
+use crate::stop::Stopper;
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
 use crate::write::Writes;
@@ -124,7 +129,7 @@ pub async fn run(
     let policies = Arc::new(Policies::new(Arc::new(sandbox), options));
     let (events, event_task) = Events::new(reads.clone(), writer.clone(), metrics.clone());
 
-    let (wakes, orphans) = (Wakes::default(), Orphans::default());
+    let (wakes, orphans, bindings) = (Wakes::default(), Orphans::default(), Bindings::default());
     let (gated, gate_changes) = Namespaces::watch(streams.clone(), &config.namespace_gate);
     let (operations, operation_changes) = Operations::watch(streams.clone(), gated.clone());
     let pods = Pods::new(streams.clone(), operations.clone(), wakes.clone(), work.clone());
@@ -134,6 +139,7 @@ pub async fn run(
         pods.clone(),
         wakes.clone(),
         orphans.clone(),
+        bindings.clone(),
         work.clone(),
     );
     let served = match &config.namespace_selector {
@@ -152,14 +158,19 @@ pub async fn run(
         }
     };
     tasks.endless("watching namespaces", work.clone(), {
-        let (jobs, operations, wakes) = (jobs.clone(), operations.clone(), wakes.clone());
+        let (jobs, bindings) = (jobs.clone(), bindings.clone());
+        let (operations, wakes) = (operations.clone(), wakes.clone());
         watch::drive(gate_changes, "namespaces", move |changes| {
             for change in changes {
                 match &change {
                     NamespaceChange::Joined(namespace) => jobs.follow(namespace),
-                    // A run that is under way there is followed to its end.
-                    NamespaceChange::Left(namespace) if jobs.has_held(namespace) => {}
-                    NamespaceChange::Left(namespace) => jobs.forget(namespace),
+                    NamespaceChange::Left(namespace) => jobs.leave(namespace),
+                    NamespaceChange::Terminating(namespace) => {
+                        // What is left of a run there, nobody may be able to remove in a moment.
+                        jobs.follow_to_the_end(namespace);
+                        jobs.wake(namespace);
+                        bindings.terminate(namespace);
+                    }
                 }
                 // Also those that wait for the namespace of their release.
                 wakes.wake_all(operations.keys_of(change.namespace()));
@@ -169,7 +180,9 @@ pub async fn run(
     });
 
     let reader = Reader::new(reads.clone());
-    let writes = Writes::new(reads, writer.clone());
+    let writes = Writes::new(reads.clone(), writer.clone());
+    let stopper = Stopper { reader: reader.clone(), writes: writes.clone() };
+    let lists = Lists::new(reads);
     let lender = Lender { reader: reader.clone(), writes: writes.clone() };
     let warden = Warden {
         orphans: orphans.clone(),
@@ -177,12 +190,28 @@ pub async fn run(
         reader: reader.clone(),
         writes: writes.clone(),
         lender: lender.clone(),
+        stopper: stopper.clone(),
+        namespaces: gated.clone(),
+        jobs: jobs.clone(),
         cluster_objects: config.cluster_objects.clone(),
         wakes: wakes.clone(),
     };
     // What an earlier hookhost may have left.
     orphans.sweep();
     tasks.endless("looking after orphans", work.clone(), warden.run());
+    let keeper = Keeper {
+        bindings: bindings.clone(),
+        jobs: jobs.clone(),
+        namespaces: gated.clone(),
+        reader: reader.clone(),
+        lists: lists.clone(),
+        writes: writes.clone(),
+    };
+    let watch_bindings = keeper.clone().watch(streams.clone(), config.bindings());
+    tasks.endless("watching RoleBindings", work.clone(), watch_bindings);
+    tasks.endless("keeping RoleBindings", work.clone(), keeper.run());
+    let search = search(jobs.clone(), gated.clone(), lists, config.namespace_selector.clone());
+    tasks.endless("searching for runs in namespaces that are not managed", work.clone(), search);
     let context = Arc::new(Context {
         operations: operations.clone(),
         served: served.clone(),
@@ -190,6 +219,8 @@ pub async fn run(
         jobs: jobs.clone(),
         pods,
         orphans: orphans.clone(),
+        bindings: bindings.clone(),
+        stopper,
         targets: Targets::new(streams.clone(), wakes.clone(), work.clone()),
         policies: policies.clone(),
         reader,
@@ -228,6 +259,7 @@ pub async fn run(
             operations.clone(),
             jobs.clone(),
             orphans,
+            bindings,
             wakes.clone(),
         );
         tasks.endless("waiting for the lease", work.clone(), wake);
@@ -293,6 +325,47 @@ pub async fn run(
     tasks.join().await;
     tracing::info!("ended");
     result
+}
+
+/// Looks once for runs in namespaces that are not managed any more, and has them followed to their end: they were taken out of
+/// the gate while they ran, and then hookhost was started anew.
+async fn search(jobs: Jobs, gated: Namespaces, lists: Lists, selector: Option<String>) {
+    gated.synced().await;
+    let found = async {
+        let mut namespaces = lists.namespaces(selector.as_deref()).await?;
+        namespaces.retain(|namespace| !gated.contains(namespace));
+        let looks = namespaces.into_iter().map(|namespace| {
+            let lists = lists.clone();
+            async move { (lists.jobs(Some(&namespace)).await, namespace) }
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(lists::AT_ONCE);
+        while let Some((found, namespace)) = looks.next().await {
+            match found {
+                Ok(found) if found.iter().any(lists::is_owed) => {
+                    tracing::info!(
+                        namespace,
+                        "a run is under way in a namespace that is not managed: it is followed to its end"
+                    );
+                    jobs.follow_to_the_end(&namespace);
+                }
+                // hookhost has no rights there, or not any more; or the namespace has just gone.
+                Ok(_) | Err(client::Error::Forbidden { .. } | client::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(namespace, error, "cannot search a namespace for runs that are under way");
+                }
+            }
+        }
+        Ok::<(), client::Error>(())
+    };
+    if let Err(error) = found.await {
+        tracing::warn!(
+            error = chain(&error),
+            "cannot search namespaces that are not managed for runs that are under way: such Jobs keep hookhost's finalizer"
+        );
+    }
+    jobs.searched();
+    std::future::pending::<()>().await;
 }
 
 /// The tasks of a run.

@@ -1,6 +1,9 @@
 //! To *uninstall* is to leave no Job behind that nobody could delete any more: hookhost's finalizer is taken off all of
 //! its Jobs, after whoever puts it on has stopped.
 //!
+//! The same is done for the RoleBindings that give hookhost its rights: they carry a finalizer of their own, and nobody would take
+//! it off them either.
+//!
 //! Nothing else is changed. Jobs run on, Operations stay as they are, and a hookhost that is installed again finds both. But what
 //! Jobs borrow is taken back where they do not run: nobody else would. A Job that waits for its loans goes with them, and so do the
 //! steps of an event of which none has begun. What a Job borrows that runs on, or an event that has begun, is told: it stays.
@@ -10,20 +13,20 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::{FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
+use hookhost_core::clone::{FINALIZER, OPENED, OPERATION, STEP};
 use hookhost_core::loan::{CLOSURE, ObjectRef};
 use hookhost_core::text::printable;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Resource, ResourceExt};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::bindings::RIGHTS;
 use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT, Writer};
 use crate::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
 use crate::lender::{Lender, UNATTENDED};
+use crate::lists::{AT_ONCE, Lists, Meta, PAUSE, is_held};
 use crate::metrics::Metrics;
 use crate::read::Reader;
 use crate::watch;
@@ -39,15 +42,6 @@ pub const HOLD: Duration = Duration::from_secs(300);
 /// installed again waits for it.
 pub const LEAVE: Duration = Duration::from_secs(60);
 
-/// Objects a page: a few hundred KiB of metadata.
-const PAGE: u32 = 500;
-
-/// Namespaces that are looked at at once, and Jobs of one that are written at once: a polite guest of the API server.
-const AT_ONCE: usize = 8;
-
-/// Pause before what the API server could not do is tried again; how often is bounded by [`LIMIT`].
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// Whose Jobs.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -55,6 +49,8 @@ pub struct Params {
     pub lease: LeaseParams,
     /// Label selector of the namespaces that they served; none for all.
     pub namespace_selector: Option<String>,
+    /// Names of the RoleBindings that carry hookhost's finalizer, in any namespace.
+    pub role_bindings: Vec<String>,
 }
 
 impl Params {
@@ -64,10 +60,11 @@ impl Params {
         lease_name: &str,
         host: &str,
         namespace_selector: Option<String>,
+        role_bindings: Vec<String>,
     ) -> Params {
         let identity = format!("{}_uninstall", LeaseParams::identity(host));
         let lease = LeaseParams { duration: HOLD, ..LeaseParams::new(lease_namespace, lease_name, identity) };
-        Params { lease, namespace_selector }
+        Params { lease, namespace_selector, role_bindings }
     }
 }
 
@@ -78,6 +75,8 @@ pub struct Report {
     pub released: BTreeSet<(String, String)>,
     /// What those of them borrow that run on, or are steps of an event that has begun.
     pub lent: BTreeMap<(String, String), Vec<ObjectRef>>,
+    /// Namespace and name of the RoleBindings whose finalizer was taken off.
+    pub bindings: BTreeSet<(String, String)>,
     /// Namespaces whose Jobs may not be listed: hookhost had no rights there, or has them no more.
     pub not_looked_at: BTreeSet<String>,
 }
@@ -93,10 +92,10 @@ pub enum UninstallError {
     #[error(transparent)]
     Lease(#[from] NotSeized),
     /// The API server refuses, or could not be asked.
-    #[error("not all Jobs are released")]
+    #[error("not all Jobs and RoleBindings are released")]
     Api(#[from] Error),
     /// It took too long.
-    #[error("not all Jobs are released after {} s", LIMIT.as_secs())]
+    #[error("not all Jobs and RoleBindings are released after {} s", LIMIT.as_secs())]
     TimedOut,
 }
 
@@ -142,7 +141,11 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
     }
     let work = async {
         lease.quiet().await;
-        Releaser::new(connection.requests.clone()).release_all(params.namespace_selector.as_deref()).await
+        let releaser = Releaser::new(connection.requests.clone());
+        let mut report = releaser.release_all(params.namespace_selector.as_deref()).await?;
+        // Last: as long as Jobs are held, the rights are needed.
+        report.bindings = releaser.release_bindings(&params.role_bindings).await?;
+        Ok::<_, Error>(report)
     };
     let result = tokio::time::timeout(LIMIT, work).await;
     let report = result.map_err(|_| UninstallError::TimedOut)??;
@@ -152,31 +155,30 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
 
 struct Releaser {
     client: kube::Client,
+    lists: Lists,
     lender: Lender,
 }
-
-type Meta<K> = PartialObjectMeta<K>;
 
 impl Releaser {
     fn new(client: kube::Client) -> Releaser {
         // The lease is held, by this process alone and for longer than all of it takes.
         let writer = Writer::new(Claim::without_lease(), Metrics::new());
         let (reader, writes) = (Reader::new(client.clone()), Writes::new(client.clone(), writer));
-        Releaser { client, lender: Lender { reader, writes } }
+        Releaser { lists: Lists::new(client.clone()), client, lender: Lender { reader, writes } }
     }
 
     async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
         if namespace_selector.is_none() {
-            match self.jobs(None).await {
+            match self.lists.jobs(None).await {
                 Ok(jobs) => return self.release(jobs).await,
                 // The usual: the rights are given in each namespace.
                 Err(Error::Forbidden { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let namespaces = self.namespaces(namespace_selector).await?;
+        let namespaces = self.lists.namespaces(namespace_selector).await?;
         let looks = namespaces.into_iter().map(|namespace| async move {
-            match self.jobs(Some(&namespace)).await {
+            match self.lists.jobs(Some(&namespace)).await {
                 Ok(jobs) => Ok((namespace, Some(self.release(jobs).await?))),
                 Err(Error::Forbidden { .. }) => Ok((namespace, None)),
                 Err(error) => Err(error),
@@ -198,48 +200,36 @@ impl Releaser {
         failure.map_or(Ok(report), Err)
     }
 
-    async fn namespaces(&self, selector: Option<&str>) -> Result<Vec<String>, Error> {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let call = Call::new::<Namespace>(Verb::List, None, "");
-        let all = self.list(&call, &api, selector.unwrap_or_default()).await?;
-        Ok(all.into_iter().map(|namespace| namespace.name_any()).collect())
-    }
-
-    /// All of hookhost's Jobs, in one namespace or in all.
-    async fn jobs(&self, namespace: Option<&str>) -> Result<Vec<Meta<Job>>, Error> {
-        let api: Api<Job> = match namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        let call = Call::new::<Job>(Verb::List, namespace, "");
-        // Both labels, as the controller looks for them.
-        self.list(&call, &api, &format!("{OPERATION},{SOURCE_HOOK}")).await
-    }
-
-    /// All pages of a list.
-    async fn list<K>(&self, call: &Call, api: &Api<K>, selector: &str) -> Result<Vec<Meta<K>>, Error>
-    where
-        K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
-        let (mut all, mut params) = (Vec::new(), ListParams::default().labels(selector).limit(PAGE));
-        loop {
-            let page = match client::read(call, api.list_metadata(&params)).await {
-                Ok(page) => page,
-                Err(error) if error.is_transient() => {
-                    // From the start: the place in the list may be too old.
-                    params.continue_token = None;
-                    all.clear();
-                    sleep(PAUSE).await;
-                    continue;
-                }
+    /// Takes the finalizer off the RoleBindings of these names.
+    async fn release_bindings(&self, names: &[String]) -> Result<BTreeSet<(String, String)>, Error> {
+        let mut released = BTreeSet::new();
+        for name in names {
+            let bindings = match self.lists.role_bindings(name).await {
+                Ok(bindings) => bindings,
+                // A chart that gave them no finalizer gave no right to look for it either.
+                Err(Error::Forbidden { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            all.extend(page.items);
-            if params.continue_token.is_none() {
-                return Ok(all);
+            let held =
+                bindings.into_iter().filter(|binding| binding.finalizers().iter().any(|one| one == RIGHTS));
+            let writes = held.map(|binding| async move {
+                let namespace = binding.namespace().unwrap_or_default();
+                loop {
+                    match self.lender.writes.release_binding(&namespace, name).await {
+                        Ok(()) => return Ok((namespace, name.clone())),
+                        Err(crate::error::Error::Api(error)) if error.is_transient() => sleep(PAUSE).await,
+                        Err(crate::error::Error::Api(error)) => return Err(error),
+                        // Nothing but the API server can fail here.
+                        Err(_) => return Ok((namespace, name.clone())),
+                    }
+                }
+            });
+            let written: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+            for binding in written {
+                released.insert(binding?);
             }
         }
+        Ok(released)
     }
 
     async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<Report, Error> {
@@ -355,11 +345,6 @@ fn operation(job: &Meta<Job>) -> Option<String> {
 /// Whether it is one of an event's, and was let start.
 fn is_begun_step(job: &Meta<Job>) -> bool {
     [STEP, OPENED].iter().all(|key| job.annotations().contains_key(*key))
-}
-
-/// Whether hookhost's finalizer is on a Job.
-fn is_held(job: &Meta<Job>) -> bool {
-    job.finalizers().iter().any(|one| one == FINALIZER)
 }
 
 #[cfg(test)]

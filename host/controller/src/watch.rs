@@ -6,6 +6,8 @@
 //! | Operations | all namespaces | always |
 //! | namespaces | those that are gated | always |
 //! | Jobs of hookhost | each gated namespace | always |
+//! | the same | a namespace that is gated no more | until the runs in it are over |
+//! | hookhost's own RoleBindings, by name | all namespaces | always |
 //! | their pods, and warnings about both | a namespace with an unfinished Job | until it is finished |
 //! | targets, HelmReleases (metadata) | a namespace with an Operation that waits | as long as it waits |
 //!
@@ -26,7 +28,7 @@ use hookhost_core::kind as needed;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
-pub(crate) use follow::drive;
+pub(crate) use follow::{Seen, drive, follow};
 pub(crate) use items::OBJECT_BYTES;
 pub(crate) use jobs::{HookOfRelease, Job, Jobs};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
@@ -50,6 +52,11 @@ pub(crate) fn job_resource() -> ApiResource {
 /// Pods.
 pub(crate) fn pod_resource() -> ApiResource {
     resource("", "v1", "Pod", "pods")
+}
+
+/// RoleBindings.
+pub(crate) fn binding_resource() -> ApiResource {
+    resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 }
 
 /// What a hook's pod can need.

@@ -1,5 +1,5 @@
 //! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, what it borrows, the
-//! Operation's status. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
+//! Operation's status; pods that a cancelled run has left; its finalizer on the RoleBindings. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
 
 use hookhost_core::clone::{FINALIZER, OPENED};
 use hookhost_core::loan::ObjectRef;
@@ -11,10 +11,13 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Req
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
+use crate::bindings::RIGHTS;
 use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
 use crate::lender::UNATTENDED;
-use crate::watch::{Job, Whole, job_resource, needed_resource, operation_resource};
+use crate::watch::{
+    Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
+};
 
 /// Who the API server notes as the writer of a field.
 const MANAGER: &str = "hookhost";
@@ -96,6 +99,33 @@ impl Writes {
         let jobs = self.jobs(&job.namespace);
         match self.writer.send(&call, jobs.delete(&job.name, &params)).await {
             Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a pod, if it is still this very pod.
+    pub(crate) async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
+        let resource = pod_resource();
+        let call = Call::of_resource(Verb::Delete, &resource, Some(namespace), name);
+        let uid = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let (params, pods) =
+            (DeleteParams::default().preconditions(uid), self.api(&resource, Some(namespace)));
+        match self.writer.send(&call, pods.delete(name, &params)).await {
+            Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes hookhost's finalizer off a RoleBinding.
+    pub(crate) async fn release_binding(&self, namespace: &str, name: &str) -> Result<()> {
+        let resource = binding_resource();
+        let call = Call::of_resource(Verb::Patch, &resource, Some(namespace), name);
+        // The one entry of the list, whatever else is in it. An empty patch of what has none of it changes nothing.
+        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS]}});
+        let (bindings, params) = (self.api(&resource, Some(namespace)), params());
+        match self.writer.send(&call, bindings.patch_metadata(name, &params, &Patch::Strategic(&patch))).await
+        {
+            Ok(_) | Err(client::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

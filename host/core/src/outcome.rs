@@ -7,6 +7,8 @@
 //! - Only the Job's conditions Complete and Failed end a run; SuccessCriteriaMet and FailureTarget come before them.
 //! - A Job that is being deleted gets no condition any more (the Job controller has stopped): then what the controller had
 //!   decided before, and what the pods show, is all that will ever be known.
+//! - A pod that still runs is the run: it is not over before its pods have ended, even where the Job was deleted without them
+//!   (`kubectl delete job --cascade=orphan`). What a pod does after its Job was deleted does not make the run a success.
 //! - A container that cannot start is told at once, not when the deadline has passed.
 
 mod culprit;
@@ -28,6 +30,9 @@ use crate::text::printable;
 /// Bytes of one text that Kubernetes gives: a condition's or an event's message, a container's reason. The longest of them that
 /// a person needs, a scheduler's list of what each kind of node lacks, is a few hundred.
 pub(crate) const WORDS_BYTES: usize = 1024;
+
+/// Bytes of a name: Kubernetes' longest.
+const NAME_BYTES: usize = 253;
 
 /// How a run goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +68,14 @@ pub enum Outcome {
         /// When.
         finished: Option<Timestamp>,
     },
-    /// The Job is being deleted and had not ended. Nothing more will be known than this.
+    /// The Job was deleted before it had ended, and none of its pods runs any more. Nothing more will be known than this.
     Deleted {
         /// The culprit's pod, else the newest that is left.
         pod: Option<PodRef>,
-        /// Whether a pod was still at work.
+        /// Whether a pod was still at work when the Job was deleted.
         running: bool,
+        /// A pod that went on without its Job and succeeded. The Job had not: nobody counted it.
+        went_on: Option<PodRef>,
         /// The container or pod that had failed, if one had.
         culprit: Option<Culprit>,
     },
@@ -83,7 +90,7 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing more will come: the run has ended, or its Job is being deleted.
+    /// Whether nothing more will come: the run has ended, or its Job was deleted and its pods have ended.
     pub fn is_over(&self) -> bool {
         match self {
             Outcome::Succeeded { .. } | Outcome::Failed { .. } | Outcome::Deleted { .. } => true,
@@ -113,7 +120,8 @@ pub struct Warnings<'a> {
 
 /// How the run of `job` goes.
 ///
-/// Of `pods` only those count that the Job controls; others that merely have its labels do not.
+/// Of `pods` only those count that the Job controls. A pod that merely has the Job's label may be one whose owner was taken
+/// away with the Job, or anybody's: as long as it runs, a Job that was deleted is not over; it is no evidence of a result.
 pub fn observe(job: &Value, pods: &[&Value], warnings: Warnings<'_>) -> Outcome {
     let pods = Pods::of(job, pods);
     if let Some(condition) = job::condition(job, "Failed") {
@@ -151,6 +159,14 @@ fn failed(job: &Value, condition: &Value, pods: &Pods<'_>) -> Outcome {
 }
 
 fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
+    if let Some(pod) = pods.newest_at_work().or_else(|| pods.stray_at_work()) {
+        let does = if is_deleting(pod.0) { "is being stopped and has" } else { "has" };
+        let name = clean(pod.name(), NAME_BYTES);
+        let waiting =
+            format!("the Job was deleted, but its pod {name} {does} not ended: the run is not over before");
+        let shown = pods.newest_at_work().or_else(|| pods.newest()).map(Pod::to_ref);
+        return Outcome::Running { pod: shown, waiting: Some(waiting) };
+    }
     if let Some(condition) = job::condition(job, "FailureTarget") {
         return failed(job, condition, pods);
     }
@@ -158,13 +174,25 @@ fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
     if job::condition(job, "SuccessCriteriaMet").is_some() || pods.have_completed(job) {
         return Outcome::Succeeded { completed: pods.last_success(), pod: pods.newest_succeeded() };
     }
-    let at_work = pods.newest_at_work();
     let culprit = pods.culprit(None);
-    let pod = match &culprit {
-        Some(culprit) => Some(culprit.pod.clone()),
-        None => at_work.or_else(|| pods.newest()).map(Pod::to_ref),
-    };
-    Outcome::Deleted { pod, running: at_work.is_some(), culprit }
+    let pod = culprit.as_ref().map(|culprit| culprit.pod.clone()).or_else(|| pods.newest().map(Pod::to_ref));
+    let went_on = pods.newest_that_went_on(job).map(Pod::to_ref);
+    Outcome::Deleted { pod, running: pods.were_at_work(job), went_on, culprit }
+}
+
+/// Whether a pod's containers have all ended for good.
+pub fn pod_has_ended(pod: &Value) -> bool {
+    Pod(pod).has_ended()
+}
+
+/// Whether a Job, or something else, controls a pod. Deleting a Job without its pods takes that away.
+pub fn is_controlled(pod: &Value) -> bool {
+    Pod(pod).is_controlled()
+}
+
+/// The UID of a pod's controller; where it has none, of the Job that its label names.
+pub fn job_uid_of_pod(pod: &Value) -> Option<&str> {
+    Pod(pod).job_uid()
 }
 
 /// `text` on one line, without what steers a terminal, at most `max` bytes.

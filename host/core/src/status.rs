@@ -33,6 +33,7 @@ use serde_json::Value;
 pub use write::next;
 
 use crate::outcome::{Culprit, Outcome, PodRef};
+use crate::reason::Reason;
 use crate::refusal::Refusal;
 
 /// Bytes of a condition's message. Kubernetes takes so many characters.
@@ -81,17 +82,29 @@ pub enum State {
     },
     /// It was cancelled, and nothing of it runs any more.
     Cancelled(CancelledBy),
+    /// Something that an administrator must repair keeps hookhost from following its run, or from finishing what is left to do
+    /// after it. What was known of the run stays.
+    Obstructed {
+        /// The word for programs.
+        reason: Reason,
+        /// What is wrong, where, and what to do.
+        message: String,
+    },
     /// Somebody else has deleted its Job before it ended.
     ExternallyDeleted {
         /// The culprit's pod, else the newest that was left.
         pod: Option<PodRef>,
-        /// Whether a pod was still at work.
+        /// Whether a pod was still at work then.
         running: bool,
+        /// A pod that went on without the Job and succeeded.
+        went_on: Option<PodRef>,
         /// The container or pod that had failed, if one had.
         culprit: Option<Culprit>,
         /// The last lines of the culprit's log. May be empty.
         log: String,
     },
+    /// The namespace of its Job is being deleted, and the Job had not ended.
+    NamespaceDeleted,
     /// It has failed because the chart did not have the hook, and now a revision of the release has it.
     HookAvailable {
         /// That revision.
@@ -109,8 +122,8 @@ impl State {
             Outcome::Failed { why, culprit, pod, finished } => {
                 State::Failed { why, culprit, pod, finished, log }
             }
-            Outcome::Deleted { pod, running, culprit } => {
-                State::ExternallyDeleted { pod, running, culprit, log }
+            Outcome::Deleted { pod, running, went_on, culprit } => {
+                State::ExternallyDeleted { pod, running, went_on, culprit, log }
             }
         }
     }

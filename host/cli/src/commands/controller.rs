@@ -101,6 +101,15 @@ pub(crate) struct Args {
     )]
     #[arg(requires = "closure", help_heading = "What is served")]
     closure_cluster_objects: Vec<ClusterObject>,
+    /// Names of the RoleBindings that give hookhost its rights in a namespace and carry its finalizer, in any namespace [default:
+    /// none]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_ROLE_BINDINGS", value_delimiter = ',')]
+    #[arg(help_heading = "What is served")]
+    role_bindings: Vec<String>,
+    /// The same of those that give it the rights for temporary objects [default: none]
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_CLOSURE_ROLE_BINDINGS", value_delimiter = ',')]
+    #[arg(help_heading = "What is served")]
+    closure_role_bindings: Vec<String>,
     /// File with the key of the approvals' signatures; a line end at its end is not part of it
     #[arg(long, value_name = "FILE", env = "HOOKHOST_APPROVAL_KEY_FILE", help_heading = "What is served")]
     approval_key_file: Option<PathBuf>,
@@ -178,6 +187,8 @@ async fn resolve(args: Args) -> Result<Setup> {
         allow_unverified_test_hooks,
         closure,
         closure_cluster_objects,
+        role_bindings,
+        closure_role_bindings,
         approval_key_file,
         organisation_label,
         require_policy,
@@ -223,6 +234,8 @@ async fn resolve(args: Args) -> Result<Setup> {
         unverified_test_hooks: allow_unverified_test_hooks,
         closure,
         cluster_objects: closure_cluster_objects,
+        role_bindings,
+        closure_role_bindings,
         admin: Some(admin_address),
         lease,
     };

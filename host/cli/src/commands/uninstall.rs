@@ -13,10 +13,10 @@ use crate::logging::Logging;
 use crate::output;
 use crate::problem::Problem;
 
-/// Take hookhost's finalizer off its Jobs, so that they can be deleted without hookhost
+/// Take hookhost's finalizers off its Jobs and RoleBindings, so that they can be deleted without hookhost
 ///
 /// The Helm chart runs it before it is uninstalled. It takes the Lease, so that every controller ends, waits until none can
-/// write any more (15 seconds), and changes nothing but that finalizer: Jobs run on, and a hookhost that is installed
+/// write any more (15 seconds), and changes nothing but those finalizers: Jobs run on, and a hookhost that is installed
 /// again tells their results. Controllers that are not removed then work again after some minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,6 +31,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SELECTOR", env = "HOOKHOST_NAMESPACE_SELECTOR")]
     #[arg(value_parser = argument::optional_selector, help_heading = "What is cleaned")]
     namespace_selector: Option<String>,
+    /// Names of the RoleBindings that carry hookhost's finalizer, in any namespace
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_ROLE_BINDINGS", value_delimiter = ',')]
+    #[arg(help_heading = "What is cleaned")]
+    role_bindings: Vec<String>,
+    /// The same of those for temporary objects
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_CLOSURE_ROLE_BINDINGS", value_delimiter = ',')]
+    #[arg(help_heading = "What is cleaned")]
+    closure_role_bindings: Vec<String>,
     /// Lease of the controllers that are to stop
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
     #[arg(value_parser = argument::object_name, help_heading = "What is cleaned")]
@@ -46,12 +54,22 @@ pub(crate) struct Args {
 
 /// Cleans up, and says what was done.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
-    let Args { which, namespace_selector, lease_name, lease_namespace, logging } = args;
+    let Args {
+        which,
+        namespace_selector,
+        role_bindings,
+        closure_role_bindings,
+        lease_name,
+        lease_namespace,
+        logging,
+    } = args;
     logging.init()?;
     let report = cluster::block_on(async {
         let connection = which.connect().await?;
         let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
-        let params = Params::new(&namespace, &lease_name, &host(), given(namespace_selector));
+        // Those that only add rights first: the others are needed to see whether Jobs are left.
+        let bindings = [closure_role_bindings, role_bindings].concat();
+        let params = Params::new(&namespace, &lease_name, &host(), given(namespace_selector), bindings);
         Ok(uninstall::uninstall(&connection, params).await.map_err(problem)?)
     })?;
     output::result(&told(&report))?;
@@ -63,18 +81,23 @@ const NAMED: usize = 8;
 
 fn problem(error: UninstallError) -> Problem {
     let (reason, advice) = (error.reason(), error.advice());
-    Problem::new(reason, "hookhost's Jobs are not all released").with_source(error).with_advice(advice)
+    Problem::new(reason, "hookhost's Jobs and RoleBindings are not all released")
+        .with_source(error)
+        .with_advice(advice)
 }
 
 /// What was done, one thing a line.
 fn told(report: &Report) -> String {
-    let Report { released, lent, not_looked_at } = report;
+    let Report { released, lent, bindings, not_looked_at } = report;
     let mut text = String::new();
     for (namespace, job) in released {
         text.push_str(&format!("released {namespace}/{job}\n"));
     }
     let jobs = |count: usize| if count == 1 { "1 Job".to_owned() } else { format!("{count} Jobs") };
     text.push_str(&format!("{} released: no finalizer of hookhost is left on them\n", jobs(released.len())));
+    for (namespace, binding) in bindings {
+        text.push_str(&format!("released the RoleBinding {namespace}/{binding}\n"));
+    }
     for ((namespace, job), objects) in lent {
         let names = shortlist(objects.iter().map(ObjectRef::kind_and_name), NAMED);
         text.push_str(&format!(
@@ -110,6 +133,7 @@ mod tests {
         let mut report = Report::default();
         assert_eq!(told(&report), "0 Jobs released: no finalizer of hookhost is left on them\n");
         report.released.insert(job("acme", "migrate"));
+        report.bindings.insert(job("acme", "hookhost"));
         let lent = |kind, name: &str| ObjectRef { kind, namespace: String::new(), name: name.to_owned() };
         let objects = vec![lent(Kind::Role, "migrate"), lent(Kind::ClusterRoleBinding, "wide")];
         report.lent.insert(job("acme", "migrate"), objects);
@@ -117,7 +141,7 @@ mod tests {
         assert_eq!(
             told(&report),
             "released acme/migrate\n1 Job released: no finalizer of hookhost is left on them\n\
-             acme/migrate keeps what was made for it: Role/migrate and ClusterRoleBinding/wide. A hookhost that is installed \
+             released the RoleBinding acme/hookhost\nacme/migrate keeps what was made for it: Role/migrate and ClusterRoleBinding/wide. A hookhost that is installed \
              again takes it back when the Job is over, or its event; without one it goes with the Job; but not what has no \
              namespace: kubectl delete ClusterRoleBinding/wide\n\
              without the right to list Jobs, not looked at: namespace default and 1 more\n"

@@ -101,6 +101,13 @@ impl Context {
                 continue;
             }
             let run = self.run(subject, jobs, current, Some(&outcome));
+            if !outcome.is_over() && self.gated.is_terminating(&job.namespace) {
+                let written = self.write(subject, &State::NamespaceDeleted, run.as_ref()).await?;
+                for job in jobs {
+                    self.let_go(job).await?;
+                }
+                return Ok(written);
+            }
             return self.mirror(subject, job, outcome, run.as_ref()).await;
         }
         Ok(Action::await_change())

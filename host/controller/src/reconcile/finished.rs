@@ -7,24 +7,33 @@ use hookhost_core::status::{self, State};
 use hookhost_core::wait;
 use jiff::Timestamp;
 
+use super::follow::UNTIL_PODS_END;
 use super::lookup::{Found, Looked};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
+use crate::stop::Orphaned;
 use crate::watch::Job;
 
 impl Context {
     /// Does what is left to do for a finished Operation.
     pub(super) async fn finished(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
         self.settle(subject, &subject.status);
+        let mut is_left = false;
         for job in jobs {
-            // The Operation has ended with a step, or because one is lost: no other may run on.
-            let is_left = job.step.is_some() || !is_result_of(&subject.status, job);
-            if is_left && !job.is_over {
-                // Finished without it, for example refused before a crash could be told from none: it must not run on.
-                self.writes.delete_job(job).await?;
+            // The Operation has ended with a step, or because one is lost, or without the Job, for example refused before a crash
+            // could be told from none: it must not run on.
+            let is_in_the_way = (job.step.is_some() || !is_result_of(&subject.status, job))
+                && !job.is_finished()
+                && !self.gated.is_terminating(&job.namespace);
+            if is_in_the_way && !self.stopper.stop(job, Orphaned::Deleted).await? {
+                is_left = true;
+                continue;
             }
             self.let_go(job).await?;
+        }
+        if is_left {
+            return Ok(Action::requeue(UNTIL_PODS_END));
         }
         if let Some(restored) = status::restore(&subject.status, Timestamp::now()) {
             match self.quarrels.turn(&subject.uid, Instant::now()) {
@@ -32,9 +41,7 @@ impl Context {
                 Ok(()) => {
                     let written = self.writes.status(&subject.object, &restored).await?;
                     self.written.keep(written);
-                    tracing::info!(
-                        "another controller had written over the result of a finished Operation; it is restored"
-                    );
+                    tracing::info!("restored the conditions of a finished Operation");
                     return Ok(Action::await_change());
                 }
             }

@@ -11,6 +11,7 @@ use super::start::PENDING_AFTER;
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
+use crate::stop::Orphaned;
 use crate::watch::Job;
 
 impl Context {
@@ -23,11 +24,30 @@ impl Context {
         }
         let outcome = self.observe(subject, job, &object).await?;
         let is_over = outcome.is_over();
+        if !is_over && let Some(lost) = self.lost_with_namespace(subject, job, run.as_ref()).await? {
+            return Ok(lost);
+        }
         let written = self.mirror(subject, job, outcome, run.as_ref()).await?;
         if is_over {
             self.let_go(job).await?;
         }
         Ok(written)
+    }
+
+    /// Gives up a run whose namespace is being deleted, while hookhost still has its rights there: everything in it goes, and
+    /// nobody could take the finalizer off the Job later.
+    pub(super) async fn lost_with_namespace(
+        &self,
+        subject: &Subject,
+        job: &Job,
+        run: Option<&Run>,
+    ) -> Result<Option<Action>> {
+        if !self.gated.is_terminating(&job.namespace) {
+            return Ok(None);
+        }
+        let written = self.write(subject, &State::NamespaceDeleted, run).await?;
+        self.let_go(job).await?;
+        Ok(Some(written))
     }
 
     /// How the Job goes; `object` is what it says.
@@ -54,6 +74,12 @@ impl Context {
         if is_about_to_tell && job.known_since.elapsed() < PENDING_AFTER {
             return Ok(Action::requeue(PENDING_AFTER));
         }
+        if job.is_deleted() && !outcome.is_over() {
+            // Somebody deleted it in the background, which ends its pods only once hookhost lets it go.
+            self.stopper.stop(job, Orphaned::RunOn).await?;
+            let written = self.write(subject, &State::of(outcome, String::new()), run).await?;
+            return Ok(written.or_sooner(UNTIL_PODS_END));
+        }
         let log = match outcome.culprit() {
             Some(culprit) => self.log(culprit).await,
             None => String::new(),
@@ -68,19 +94,15 @@ impl Context {
         job: &Arc<Job>,
         run: Option<&Run>,
     ) -> Result<Action> {
-        if !job.is_deleted() {
-            // The watch tells when it is on its way.
-            self.writes.delete_job(job).await?;
-            tracing::info!(
-                job_namespace = job.namespace,
-                job = job.name,
-                "deleted the Job of a cancelled Operation"
-            );
-            return Ok(Action::await_change());
-        }
-        let pods = self.reader.pods(&job.namespace, &subject.uid).await?;
-        if pods.iter().any(|pod| is_at_work(pod)) {
-            // The watch tells when they have ended; should it not, this does.
+        if !self.gated.is_terminating(&job.namespace) && !self.stopper.stop(job, Orphaned::Deleted).await? {
+            if !job.is_deleted() {
+                tracing::info!(
+                    job_namespace = job.namespace,
+                    job = job.name,
+                    "deleted the Job of a cancelled Operation"
+                );
+            }
+            // The watches tell when the Job is on its way and its pods have ended; should they not, this does.
             return Ok(Action::requeue(UNTIL_PODS_END));
         }
         self.write(subject, &State::Cancelled(subject.cancelled_by()), run).await?;
@@ -115,7 +137,7 @@ impl Context {
             return Ok(watched.unwrap_or_default());
         }
         match self.reader.pods(&job.namespace, &subject.uid).await {
-            Ok(pods) => Ok(pods),
+            Ok(pods) => Ok(self.pods.with_owners(&job.namespace, &subject.uid, pods)),
             Err(error) => watched.filter(|pods| !pods.is_empty()).ok_or(error),
         }
     }
@@ -144,14 +166,8 @@ impl Context {
     }
 }
 
-/// How long to wait for the pods of a cancelled run before they are asked for again.
-const UNTIL_PODS_END: Duration = Duration::from_secs(5);
-
-/// Whether a pod's containers may still run.
-fn is_at_work(pod: &Value) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
-    !matches!(phase, Some("Succeeded" | "Failed"))
-}
+/// How long to wait for the pods of a run whose Job is deleted before they are asked for again.
+pub(super) const UNTIL_PODS_END: Duration = Duration::from_secs(5);
 
 /// What the cluster last warned of.
 struct Warned {

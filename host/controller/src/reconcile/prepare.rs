@@ -400,6 +400,13 @@ impl Context {
 
     /// Jobs are made, and records are read, in gated namespaces only.
     fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+        if self.gated.is_terminating(namespace) {
+            let message = format!("the release is in the namespace {namespace}, which is being deleted");
+            return Err(Refusal::wait(Reason::NamespaceNotManaged, message));
+        }
+        if self.bindings.leaving(namespace).is_some() {
+            return Err(Refusal::wait(Reason::AccessForbidden, self.losing_rights(namespace)));
+        }
         if self.gated.contains(namespace) {
             return Ok(());
         }
@@ -408,6 +415,15 @@ impl Context {
             "the release is in the namespace {namespace}, where hookhost does not act: label it {gate}, if that is meant"
         );
         Err(Refusal::wait(Reason::NamespaceNotManaged, message))
+    }
+
+    /// Why nothing is started in a namespace though it is managed.
+    pub(super) fn losing_rights(&self, namespace: &str) -> String {
+        let binding = self.bindings.leaving(namespace).unwrap_or_default();
+        format!(
+            "the RoleBinding {namespace}/{binding}, which gives hookhost its rights, is being deleted: hookhost starts nothing new \
+             there. If it is to, add the namespace to its Helm chart's value `namespaces` again once the RoleBinding is gone"
+        )
     }
 
     /// A HelmRelease may name any namespace as its target, and who writes one need not have a say there: the release must be of

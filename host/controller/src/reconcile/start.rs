@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::follow::UNTIL_PODS_END;
 use super::lookup::Looked;
 use super::prepare::{Prepared, Stop, find};
 use super::turn::Asked;
@@ -56,7 +57,7 @@ fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
 
 /// A Job was there and is no more, and nobody knows how it went.
 pub(super) fn nothing_left() -> State {
-    State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() }
+    State::ExternallyDeleted { pod: None, running: false, went_on: None, culprit: None, log: String::new() }
 }
 
 /// Somebody else has a Job of the name.
@@ -81,11 +82,11 @@ pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: boo
 impl Context {
     /// Starts the run, once everything allows it.
     pub(super) async fn start(&self, subject: &Subject) -> Result<Action> {
-        if subject.is_cancelled() {
-            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
-        }
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
+        }
+        if subject.is_cancelled() {
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
         if let Some(refusal) = self.overdue(subject) {
             return self.refuse(subject, refusal).await;
@@ -199,7 +200,21 @@ impl Context {
             // Somebody took a label off it, so that its watch tells nothing of it.
             return Ok(Action::requeue(UNWATCHED));
         }
-        // Somebody took our finalizer off and deleted it.
+        // Somebody took our finalizer off and deleted it; its pods may have been left.
+        if subject.is_cancelled() {
+            if !self.stopper.stop_remains(namespace, &subject.uid).await? {
+                return Ok(Action::requeue(UNTIL_PODS_END));
+            }
+            return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
+        }
+        let remains = self.stopper.remains(namespace, &subject.uid).await?;
+        if let Some(pod) = remains.first() {
+            let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            let waiting =
+                format!("the Job is gone, but its pod {name} has not ended: the run is not over before");
+            let running = State::Running { pod: None, waiting: Some(waiting) };
+            return Ok(self.write(subject, &running, None).await?.or_sooner(UNTIL_PODS_END));
+        }
         self.write(subject, &nothing_left(), None).await
     }
 
@@ -226,6 +241,10 @@ impl Context {
 
     /// Creates a Job.
     pub(super) async fn try_create(&self, subject: &Subject, namespace: &str, job: Value) -> Result<Created> {
+        // From here until its Job is known, hookhost keeps its rights in the namespace.
+        let Some(_creating) = self.bindings.begin(namespace) else {
+            return Ok(Created::Refused { message: self.losing_rights(namespace), is_final: false });
+        };
         let created = self.writes.create_job(namespace, job).await;
         self.or_refused(subject, created, |error| Created::Refused {
             message: error.to_string(),

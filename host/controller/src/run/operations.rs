@@ -8,6 +8,7 @@ use kube::runtime::watcher;
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
+use crate::bindings::Bindings;
 use crate::lease::Leadership;
 use crate::looks::Looks;
 use crate::orphan::Orphans;
@@ -77,6 +78,7 @@ pub(super) async fn wake_when_leading(
     operations: Operations,
     jobs: Jobs,
     orphans: Orphans,
+    bindings: Bindings,
     wakes: Wakes,
 ) {
     let leads = |state: &Leadership| matches!(state, Leadership::Leading { .. });
@@ -87,6 +89,7 @@ pub(super) async fn wake_when_leading(
             orphans.suspect(&namespace, &name);
         }
         orphans.sweep();
+        bindings.look_again();
     }
     std::future::pending::<()>().await;
 }

@@ -29,6 +29,9 @@ struct Server {
     patched_at: Vec<Instant>,
     /// Roles by name, and their owner's UID.
     roles: BTreeMap<String, String>,
+    /// RoleBindings, and what was patched of them, each with the Jobs that were held then.
+    bindings: Vec<Value>,
+    unbound: Vec<(String, Value, usize)>,
 }
 
 type Shared = Arc<Mutex<Server>>;
@@ -51,6 +54,16 @@ impl Server {
             ("GET", ["api", "v1", "namespaces"]) => {
                 let names = ["a", "b", "c"].map(|name| json!({"metadata": {"name": name}}));
                 (200, list(names.into()))
+            }
+            ("GET", [.., "v1", "rolebindings"]) => (200, list(self.bindings.clone())),
+            ("PATCH", [.., "rolebindings", name]) => {
+                let is_held = |job: &&Value| job["metadata"]["finalizers"].to_string().contains(FINALIZER);
+                let held = self.jobs.values().filter(is_held).count();
+                self.unbound.push(((*name).to_owned(), body.clone(), held));
+                (
+                    200,
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name}}),
+                )
             }
             ("GET", ["apis", "batch", "v1", "jobs"]) if self.allowed.is_none() => {
                 (200, list(self.jobs.values().cloned().collect()))
@@ -155,7 +168,11 @@ fn connection(server: &Shared) -> Connection {
 }
 
 async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
-    uninstall(&connection(server), Params::new("hookhost", "hookhost", "pod", None)).await
+    uninstall(
+        &connection(server),
+        Params::new("hookhost", "hookhost", "pod", None, vec!["hookhost".to_owned()]),
+    )
+    .await
 }
 
 /// Makes a Job a step of an Operation's event, suspended, that borrows a Role.
@@ -188,6 +205,21 @@ async fn every_job_is_released_and_other_finalizers_stay() {
     assert_eq!(report.released, pairs(&[("a", "one"), ("b", "two")]));
     assert_eq!(finalizers(&server, "b", "two"), json!(["x/y"]));
     assert_eq!(server.lock().unwrap().patched_at.len(), 2, "nothing else is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_finalizer_is_taken_off_the_role_bindings_after_the_last_job() {
+    let server = server(&[("a", "one", &[FINALIZER])]);
+    let binding = |namespace: &str, finalizers: &[&str]| {
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"namespace": namespace, "name": "hookhost", "finalizers": finalizers}})
+    };
+    server.lock().unwrap().bindings = vec![binding("a", &["x/y", RIGHTS]), binding("b", &["x/y"])];
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.bindings, pairs(&[("a", "hookhost")]));
+    let unbound = server.lock().unwrap().unbound.clone();
+    let only_ours = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS]}});
+    assert_eq!(unbound, [("hookhost".to_owned(), only_ours, 0)]);
 }
 
 #[tokio::test(start_paused = true)]

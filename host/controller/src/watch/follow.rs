@@ -94,16 +94,18 @@ pub(crate) async fn follow(
     };
     let mut stream = std::pin::pin!(selection.stream(read).default_backoff());
     let mut listed = HashSet::new();
-    let mut is_broken = false;
+    let (mut is_broken, mut because) = (false, None);
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                // Said once; that it works again is said too.
-                if !std::mem::replace(&mut is_broken, true) {
+                // Said once for each reason; that it works again is said too.
+                let reason = reason(&error);
+                let before = because.replace(reason);
+                if !std::mem::replace(&mut is_broken, true) || before != Some(reason) {
                     let why = words(&error);
                     tracing::warn!(namespace, watch = what, error = why, "a watch is broken; trying again");
-                    handle(Seen::Broken { reason: reason(&error), why });
+                    handle(Seen::Broken { reason, why });
                 }
                 continue;
             }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Pods, Selection, job_resource, trim};
+use crate::bindings::Bindings;
 use crate::orphan::Orphans;
 use crate::wake::Wakes;
 
@@ -32,6 +33,7 @@ struct Inner {
     operations: Operations,
     wakes: Wakes,
     orphans: Orphans,
+    bindings: Bindings,
 }
 
 struct Known {
@@ -43,6 +45,10 @@ struct Known {
     /// The namespaces that are followed, and those of them whose Jobs are known.
     followed: HashSet<String>,
     listed: HashSet<String>,
+    /// Those that are followed only until no Job in them has hookhost's finalizer any more: they are not managed any more.
+    left: HashSet<String>,
+    /// Whether namespaces that are not managed have been searched for such Jobs.
+    is_searched: bool,
     /// UIDs of the Jobs that went last.
     gone: VecDeque<String>,
     /// Names of the Jobs that run a hook.
@@ -64,15 +70,59 @@ impl Jobs {
         pods: Pods,
         wakes: Wakes,
         orphans: Orphans,
+        bindings: Bindings,
         shutdown: CancellationToken,
     ) -> Jobs {
         let tasks = Tasks::new(shutdown);
         let known = RwLock::new(Known::new(pods));
-        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, orphans }))
+        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, orphans, bindings }))
     }
 
     /// Follows a namespace from now on.
     pub(crate) fn follow(&self, namespace: &str) {
+        self.write().left.remove(namespace);
+        self.start(namespace);
+    }
+
+    /// Follows a namespace that is not managed as long as a Job in it has hookhost's finalizer.
+    pub(crate) fn follow_to_the_end(&self, namespace: &str) {
+        let mut known = self.write();
+        if !known.followed.contains(namespace) {
+            known.left.insert(namespace.to_owned());
+        }
+        drop(known);
+        self.start(namespace);
+    }
+
+    /// The namespace is not managed any more: runs that are under way there are followed to their end, then it is forgotten.
+    pub(crate) fn leave(&self, namespace: &str) {
+        self.write().left.insert(namespace.to_owned());
+        self.forget_left(namespace);
+    }
+
+    /// Forgets a namespace that was left, once its Jobs are known and none has hookhost's finalizer.
+    fn forget_left(&self, namespace: &str) {
+        let known = self.read();
+        // Where hookhost may not see them, it cannot do anything for them either.
+        let is_seen = known.listed.contains(namespace)
+            || known.broken.get(namespace).is_some_and(|(reason, _)| *reason == Reason::AccessForbidden)
+            || !known.followed.contains(namespace);
+        let is_done = known.left.contains(namespace) && is_seen && known.held(namespace).next().is_none();
+        drop(known);
+        if is_done {
+            self.forget(namespace);
+        }
+    }
+
+    /// All namespaces in which a run may be under way though they are not managed are followed now.
+    pub(crate) fn searched(&self) {
+        self.write().is_searched = true;
+        if self.are_all_known() {
+            self.0.wakes.wake_all(self.0.operations.keys());
+        }
+    }
+
+    fn start(&self, namespace: &str) {
         self.write().followed.insert(namespace.to_owned());
         let (jobs, namespace) = (self.clone(), namespace.to_owned());
         self.0.tasks.start(namespace.clone(), move || async move {
@@ -90,6 +140,7 @@ impl Jobs {
         known.followed.remove(namespace);
         known.listed.remove(namespace);
         known.broken.remove(namespace);
+        known.left.remove(namespace);
         known.retain(namespace, |_| false);
     }
 
@@ -103,9 +154,24 @@ impl Jobs {
         self.read().are_all_known()
     }
 
-    /// Whether a Job in this namespace is held by hookhost.
-    pub(crate) fn has_held(&self, namespace: &str) -> bool {
-        self.read().of_namespace(namespace).any(|job| job.is_held())
+    /// How many Jobs in this namespace have hookhost's finalizer.
+    pub(crate) fn held(&self, namespace: &str) -> usize {
+        self.read().held(namespace).count()
+    }
+
+    /// Has everything looked at that has a Job with hookhost's finalizer in this namespace.
+    pub(crate) fn wake(&self, namespace: &str) {
+        let held: Vec<Arc<Job>> = self.read().held(namespace).collect();
+        for job in held {
+            self.concern(namespace, &job.operation, &job.name);
+        }
+    }
+
+    fn concern(&self, namespace: &str, operation: &str, name: &str) {
+        match self.0.operations.by_uid(operation) {
+            Some(key) => self.0.wakes.wake(key),
+            None => self.0.orphans.suspect(namespace, name),
+        }
     }
 
     /// The name of a Job, not of this Operation, that runs the hook or has pods that still do. Whoever asks is woken when
@@ -129,7 +195,7 @@ impl Jobs {
         self.write().want_loans.insert(operation_uid.to_owned());
     }
 
-    /// Why the Jobs of a namespace are not known, where the API server says no or nothing.
+    /// Why the Jobs of a namespace are not known, or not followed any more, where the API server says no or nothing.
     pub(crate) fn broken(&self, namespace: &str) -> Option<(Reason, String)> {
         self.read().broken.get(namespace).cloned()
     }
@@ -151,13 +217,21 @@ impl Jobs {
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
         let job = self.write().insert(job);
         self.wake_for_what_is_free();
+        self.after_change(&job.namespace);
         job
+    }
+
+    /// A Job of the namespace may have lost hookhost's finalizer.
+    fn after_change(&self, namespace: &str) {
+        self.forget_left(namespace);
+        self.0.bindings.look_again();
     }
 
     /// Takes note that a Job is not there any more.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
         self.write().remove(namespace, name);
         self.wake_for_what_is_free();
+        self.after_change(namespace);
     }
 
     fn handle(&self, namespace: &str, seen: Seen) {
@@ -198,16 +272,18 @@ impl Jobs {
                 if !was_known {
                     self.wake_waiting(namespace, !were_known && are_known);
                 }
+                if reason == Reason::AccessForbidden {
+                    // Runs there can be followed no more, which their Operations are to say.
+                    self.wake(namespace);
+                }
                 Vec::new()
             }
         };
         self.wake_for_what_is_free();
         for (operation, name) in concerned {
-            match self.0.operations.by_uid(&operation) {
-                Some(key) => self.0.wakes.wake(key),
-                None => self.0.orphans.suspect(namespace, &name),
-            }
+            self.concern(namespace, &operation, &name);
         }
+        self.after_change(namespace);
     }
 
     /// Everything that waited for this namespace, or for the last of all, to be known.
@@ -246,6 +322,8 @@ impl Known {
             operation_of: BTreeMap::new(),
             followed: HashSet::new(),
             listed: HashSet::new(),
+            left: HashSet::new(),
+            is_searched: false,
             gone: VecDeque::new(),
             at_work: HashMap::new(),
             wanted: HashMap::new(),
@@ -294,7 +372,8 @@ impl Known {
     }
 
     fn are_all_known(&self) -> bool {
-        self.followed.iter().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
+        self.is_searched
+            && self.followed.iter().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
     }
 
     fn get(&self, place: &(String, String)) -> Option<Arc<Job>> {
@@ -351,6 +430,11 @@ impl Known {
         let from = (namespace.to_owned(), String::new());
         let here = self.operation_of.range(from..).map(|((of, name), _)| (of.as_str(), name.as_str()));
         here.take_while(move |(of, _)| *of == namespace).map(|(_, name)| name)
+    }
+
+    /// The Jobs of a namespace for which hookhost has still something to do: they have its finalizer, or what was made for them.
+    fn held<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = Arc<Job>> + 'k {
+        self.of_namespace(namespace).filter(|job| job.is_indebted())
     }
 
     fn of_namespace<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = Arc<Job>> + 'k {

@@ -16,6 +16,8 @@ use super::{Selection, resource};
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
     labels: Arc<RwLock<HashMap<String, BTreeMap<String, String>>>>,
+    /// Those that are being deleted: nothing can be created in them any more, and all that is in them goes.
+    terminating: Arc<RwLock<HashSet<String>>>,
     synced: latest::Receiver<bool>,
 }
 
@@ -26,13 +28,15 @@ pub(crate) enum Change {
     Joined(String),
     /// It is not selected any more, or gone.
     Left(String),
+    /// It is being deleted, with all that is in it.
+    Terminating(String),
 }
 
 impl Change {
     /// Which namespace.
     pub(crate) fn namespace(&self) -> &str {
         match self {
-            Change::Joined(namespace) | Change::Left(namespace) => namespace,
+            Change::Joined(namespace) | Change::Left(namespace) | Change::Terminating(namespace) => namespace,
         }
     }
 }
@@ -44,8 +48,8 @@ impl Namespaces {
         selector: &str,
     ) -> (Namespaces, impl Stream<Item = Result<Vec<Change>, watcher::Error>> + Send + 'static) {
         let (done, synced) = latest::channel(false);
-        let namespaces = Namespaces { labels: Arc::default(), synced };
-        let known = namespaces.labels.clone();
+        let namespaces = Namespaces { labels: Arc::default(), terminating: Arc::default(), synced };
+        let (known, going) = (namespaces.labels.clone(), namespaces.terminating.clone());
         let mut listed = HashSet::new();
         let namespaces_of = Selection::new(client, &resource("", "v1", "Namespace", "namespaces"), None);
         let stream = namespaces_of
@@ -55,9 +59,17 @@ impl Namespaces {
             .default_backoff()
             .map_ok(move |event| {
                 let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+                let mut going = going.write().unwrap_or_else(PoisonError::into_inner);
                 let mut join = |namespace: &PartialObjectMeta| {
-                    known.insert(namespace.name_any(), namespace.labels().clone());
-                    Change::Joined(namespace.name_any())
+                    let name = namespace.name_any();
+                    if namespace.metadata.deletion_timestamp.is_some() {
+                        known.remove(&name);
+                        going.insert(name.clone());
+                        return Change::Terminating(name);
+                    }
+                    going.remove(&name);
+                    known.insert(name.clone(), namespace.labels().clone());
+                    Change::Joined(name)
                 };
                 match event {
                     Event::Init => {
@@ -71,6 +83,7 @@ impl Namespaces {
                     Event::Apply(namespace) => vec![join(&namespace)],
                     Event::Delete(namespace) => {
                         known.remove(&namespace.name_any());
+                        going.remove(&namespace.name_any());
                         vec![Change::Left(namespace.name_any())]
                     }
                     Event::InitDone => {
@@ -79,6 +92,7 @@ impl Namespaces {
                         for name in &gone {
                             known.remove(name);
                         }
+                        going.retain(|name| listed.contains(name));
                         let _ = done.send(true);
                         gone.into_iter().map(Change::Left).collect()
                     }
@@ -102,6 +116,16 @@ impl Namespaces {
     /// Whether the namespace is one of them.
     pub(crate) fn contains(&self, namespace: &str) -> bool {
         self.labels.read().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)
+    }
+
+    /// Whether the namespace is being deleted, as far as it is known.
+    pub(crate) fn is_terminating(&self, namespace: &str) -> bool {
+        self.terminating.read().unwrap_or_else(PoisonError::into_inner).contains(namespace)
+    }
+
+    /// Takes note that a namespace is being deleted that is not one of them any more.
+    pub(crate) fn note_terminating(&self, namespace: &str) {
+        self.terminating.write().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
     }
 
     /// Its labels; none if it is not one of them.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hookhost_core::clone;
+use hookhost_core::{clone, outcome};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -120,6 +120,25 @@ impl Pods {
         Some(pods.map(|pod| Arc::new(pod.parse())).collect())
     }
 
+    /// These pods of an Operation, as the API server has them, with the owners that they had when the watch saw them first.
+    pub(crate) fn with_owners(
+        &self,
+        namespace: &str,
+        operation_uid: &str,
+        pods: Vec<Arc<Value>>,
+    ) -> Vec<Arc<Value>> {
+        let known = self.read();
+        let before = known.get(namespace).and_then(|here| here.pods.get(operation_uid));
+        let mut pods = pods;
+        for pod in &mut pods {
+            let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            if let Some(before) = before.and_then(|before| before.get(name)) {
+                keep_owner(Arc::make_mut(pod), before);
+            }
+        }
+        pods
+    }
+
     /// What the cluster last warned of about an object, if that was not before `since`.
     pub(crate) fn warning(&self, namespace: &str, uid: &str, since: &str) -> Option<String> {
         let known = self.read();
@@ -147,7 +166,12 @@ impl Pods {
         match seen {
             Seen::Applied(object) => {
                 let (name, operation) = (object.name_any(), object.labels().get(clone::OPERATION)?.clone());
-                here.pods.entry(operation.clone()).or_default().insert(name, Text::of(&pod(object)));
+                let pods = here.pods.entry(operation.clone()).or_default();
+                let mut pod = pod(object);
+                if let Some(before) = pods.get(&name) {
+                    keep_owner(&mut pod, before);
+                }
+                pods.insert(name, Text::of(&pod));
                 Some(operation)
             }
             Seen::Deleted(object) => {
@@ -223,6 +247,18 @@ impl Namespace {
             pods.retain(|name, _| names.contains(name));
         }
         self.pods.retain(|_, pods| !pods.is_empty());
+    }
+}
+
+/// Gives a pod that has no controller the owners that it had. Deleting a Job without its pods takes their owner away; that such a
+/// pod was the Job's is known only to who saw it before, for anybody can copy its labels.
+fn keep_owner(pod: &mut Value, before: &Text) {
+    if outcome::is_controlled(pod) {
+        return;
+    }
+    let before = before.parse();
+    if before["metadata"]["uid"] == pod["metadata"]["uid"] && outcome::is_controlled(&before) {
+        pod["metadata"]["ownerReferences"] = before["metadata"]["ownerReferences"].clone();
     }
 }
 

@@ -17,6 +17,11 @@ pub fn is_deleting(object: &Value) -> bool {
     text(object, "/metadata/deletionTimestamp").is_some()
 }
 
+/// When the object was deleted, if it was.
+pub(super) fn deleted_at(object: &Value) -> Option<Timestamp> {
+    time(object, "/metadata/deletionTimestamp")
+}
+
 /// Whether `finalizer` holds the object.
 pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
     list(object, "/metadata/finalizers").iter().any(|held| held.as_str() == Some(finalizer))

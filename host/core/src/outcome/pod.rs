@@ -15,8 +15,11 @@ const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// The pods of one Job.
 pub(super) struct Pods<'a> {
-    /// Oldest first.
+    /// Those that the Job controls, oldest first.
     pods: Vec<Pod<'a>>,
+    /// Those that nothing controls and that have the Job's label, oldest first: deleting a Job without its pods takes their
+    /// owner away and leaves the label. Whoever may write pods can give it to one of their own.
+    strays: Vec<Pod<'a>>,
 }
 
 /// One pod.
@@ -50,7 +53,7 @@ impl Ended<'_> {
 }
 
 impl<'a> Pods<'a> {
-    /// Those of `pods` that `job` controls.
+    /// Those of `pods` that are `job`'s, or may be.
     pub(super) fn of(job: &Value, pods: &[&'a Value]) -> Pods<'a> {
         let uid = text(job, "/metadata/uid");
         let mut pods: Vec<Pod<'a>> = pods
@@ -59,7 +62,8 @@ impl<'a> Pods<'a> {
             .filter(|pod| uid.is_some() && pod.job_uid() == uid && text(pod.0, "/metadata/name").is_some())
             .collect();
         pods.sort_by_cached_key(|pod| (pod.created(), pod.name().to_owned()));
-        Pods { pods }
+        let (pods, strays) = pods.into_iter().partition(|pod| pod.is_controlled());
+        Pods { pods, strays }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -78,6 +82,24 @@ impl<'a> Pods<'a> {
     pub(super) fn newest_at_work(&self) -> Option<Pod<'a>> {
         let at_work = || self.iter().rev().filter(|pod| !pod.has_ended());
         at_work().find(|pod| !job::is_deleting(pod.0)).or_else(|| at_work().next())
+    }
+
+    /// The newest pod at work of which only its label says that it is the Job's.
+    pub(super) fn stray_at_work(&self) -> Option<Pod<'a>> {
+        self.strays.iter().copied().rev().find(|pod| !pod.has_ended())
+    }
+
+    /// The newest pod that succeeded after the Job was deleted.
+    pub(super) fn newest_that_went_on(&self, job: &Value) -> Option<Pod<'a>> {
+        self.iter().rev().find(|pod| pod.has_succeeded() && !pod.succeeded_for(job))
+    }
+
+    /// Whether a pod was at work when the Job was deleted: one ended later, or the Job's controller had last counted one.
+    pub(super) fn were_at_work(&self, job: &Value) -> bool {
+        let deleted = job::deleted_at(job);
+        let ended_later =
+            |pod: Pod<'a>| pod.finished().zip(deleted).is_some_and(|(at, deleted)| at > deleted);
+        number(job, "/status/active").is_some_and(|active| active > 0) || self.iter().any(ended_later)
     }
 
     /// Why one of several pods at work cannot start, other than `shown`.
@@ -101,7 +123,7 @@ impl<'a> Pods<'a> {
 
     /// Whether the pods have done all that the Job wants, though the Job does not say so yet.
     pub(super) fn have_completed(&self, job: &Value) -> bool {
-        let succeeded = || self.iter().filter(|pod| pod.has_succeeded());
+        let succeeded = || self.iter().filter(|pod| pod.succeeded_for(job));
         let counted = number(job, "/status/succeeded").unwrap_or(0);
         let Some(completions) = number(job, "/spec/completions") else {
             // A work queue: its pods know among themselves when all is done.
@@ -135,7 +157,30 @@ impl<'a> Pod<'a> {
         job::entry(self.0, "annotations", INDEX).or_else(|| job::entry(self.0, "labels", INDEX))
     }
 
-    fn job_uid(self) -> Option<&'a str> {
+    /// Whether the Job, or something else, controls it.
+    pub(super) fn is_controlled(self) -> bool {
+        job::controller(self.0).is_some()
+    }
+
+    /// When the last of its containers ended, as far as they tell.
+    fn finished(self) -> Option<Timestamp> {
+        self.containers().filter_map(|container| container.ended().and_then(|ended| ended.finished)).max()
+    }
+
+    /// Whether it succeeded, and that before its Job was deleted where it was: what ends afterwards may have been stopped, and
+    /// some programs end with 0 then.
+    fn succeeded_for(self, job: &Value) -> bool {
+        let is_later = match (self.finished(), job::deleted_at(job)) {
+            // Both are whole seconds.
+            (Some(finished), Some(deleted)) if finished == deleted => job::is_deleting(self.0),
+            (Some(finished), Some(deleted)) => finished > deleted,
+            _ => false,
+        };
+        self.has_succeeded() && !is_later
+    }
+
+    /// The UID of its controller; where it has none, of the Job that its label names.
+    pub(super) fn job_uid(self) -> Option<&'a str> {
         match job::controller(self.0) {
             Some(owner) => text(owner, "/uid"),
             None => job::entry(self.0, "labels", CONTROLLER_UID),
@@ -154,7 +199,7 @@ impl<'a> Pod<'a> {
         self.phase() == Some("Failed")
     }
 
-    fn has_ended(self) -> bool {
+    pub(super) fn has_ended(self) -> bool {
         self.has_succeeded() || self.has_failed()
     }
 

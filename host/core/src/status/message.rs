@@ -205,6 +205,8 @@ pub(super) struct Failure<'a> {
     /// What was noted while it ran; told where there is no culprit.
     pub(super) noted: &'a Noted,
     pub(super) log: &'a str,
+    /// Whether `what` says how a pod ended, or that does not matter.
+    pub(super) has_end: bool,
 }
 
 impl Failure<'_> {
@@ -236,7 +238,9 @@ impl Failure<'_> {
                 }
             }
             None => {
-                told.push_str(" No pod is left that tells an exit code.");
+                if !self.has_end {
+                    told.push_str(" No pod is left that tells an exit code.");
+                }
                 if !self.noted.lines.is_empty() {
                     told = self.noted.under(&format!("{told} Before that:"));
                 }

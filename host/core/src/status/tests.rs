@@ -1,3 +1,4 @@
+mod deletion;
 mod laws;
 mod overwriting;
 mod rows;
@@ -314,31 +315,6 @@ fn a_cancelled_operation_says_by_what() {
 }
 
 #[test]
-fn a_job_deleted_by_somebody_else_is_a_failure_that_says_so() {
-    let gone = State::ExternallyDeleted {
-        pod: pod("migrate-now-a"),
-        running: true,
-        culprit: None,
-        log: String::new(),
-    };
-    let update = next(&after(&[running("migrate-now-a")]), &gone, Some(&run()), 1, at("10:01:00")).unwrap();
-    let status = update.status;
-    assert_eq!(phase(&status), Some("Failed"));
-    assert_eq!(says(&status, "Cancelled"), "True/ExternalDeletion");
-    assert_eq!(says(&status, "Failed"), "True/ExternalDeletion");
-    assert_eq!(reasons(&update.events), ["OperationFailed"]);
-    assert_eq!(
-        message(&status, "Cancelled"),
-        "Job shop/migrate-now was deleted by somebody else while its pod was still at work."
-    );
-    // Without a trace of the Job, what the status says is left.
-    let status = after(&[running("migrate-now-a")]);
-    let gone = State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
-    let status = next(&status, &gone, None, 1, at("10:01:00")).unwrap().status;
-    assert_eq!(job_ref(&status).unwrap().name, "migrate-now");
-}
-
-#[test]
 fn a_failures_message_has_the_termination_message_unless_the_log_ends_with_it() {
     let State::Failed { why, culprit: Some(culprit), pod, finished, .. } = failed() else { panic!() };
     let fails = |message: &str, log: &str| {
@@ -442,11 +418,12 @@ fn a_run_is_read_back_from_its_job() {
 
 #[test]
 fn an_outcome_is_a_state() {
-    let outcome = Outcome::Deleted { pod: None, running: true, culprit: None };
+    let outcome = Outcome::Deleted { pod: None, running: true, went_on: None, culprit: None };
     let state = State::of(outcome, "log".to_owned());
+    let log = "log".to_owned();
     assert_eq!(
         state,
-        State::ExternallyDeleted { pod: None, running: true, culprit: None, log: "log".to_owned() }
+        State::ExternallyDeleted { pod: None, running: true, went_on: None, culprit: None, log }
     );
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::conditions::{Condition, Conditions, time};
 use super::message::{self, Failure, Noted};
-use super::read::{is_finished, text};
+use super::read::{is_finished, lacks_hook, text};
 use super::words::*;
 use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
 use crate::outcome::{Culprit, PodRef, clean, cut};
@@ -27,6 +27,11 @@ pub fn next(
     if is_finished(current) {
         return match state {
             State::HookAvailable { revision } if draft.hook_available(*revision) => draft.finish(current),
+            // One that failed for want of the hook has no Job, so nothing is left to do for it.
+            State::Obstructed { reason, message } if !lacks_hook(current) => {
+                draft.obstructed(*reason, message);
+                draft.finish(current)
+            }
             _ => None,
         };
     }
@@ -42,13 +47,38 @@ pub fn next(
         State::Succeeded { completed, pod } => draft.succeeded(run, *completed, pod.as_ref()),
         State::Failed { why, culprit, pod, finished, log } => {
             let what = format!("{} failed: {}.", draft.job(run), clean(why, 2048).trim_end_matches('.'));
-            draft.failed(run, &Lost { what, reason: JOB_FAILED, culprit, pod, finished: *finished, log });
+            let has_end = culprit.is_some();
+            let lost = Lost { what, reason: JOB_FAILED, culprit, pod, finished: *finished, log, has_end };
+            draft.failed(run, &lost);
         }
         State::Cancelled(by) => draft.cancelled(run, *by),
-        State::ExternallyDeleted { pod, running, culprit, log } => {
+        State::Obstructed { reason, message } => draft.obstructed(*reason, message),
+        State::ExternallyDeleted { pod, running, went_on, culprit, log } => {
             let when = if *running { "while its pod was still at work" } else { "before it had ended" };
-            let what = format!("{} was deleted by somebody else {when}.", draft.job(run));
-            draft.failed(run, &Lost { what, reason: EXTERNAL_DELETION, culprit, pod, finished: None, log });
+            let mut what = format!("{} was deleted by somebody else {when}.", draft.job(run));
+            if let Some(PodRef { name, .. }) = went_on {
+                let name = clean(name, 253);
+                what.push_str(&format!(
+                    " The pod {name} went on without it and ended with exit code 0: what the hook does may be done."
+                ));
+            }
+            let (finished, has_end) = (None, culprit.is_some() || went_on.is_some());
+            draft
+                .failed(run, &Lost { what, reason: EXTERNAL_DELETION, culprit, pod, finished, log, has_end });
+        }
+        State::NamespaceDeleted => {
+            let what = format!("The namespace of {} is being deleted, and it had not ended.", draft.job(run));
+            let (culprit, pod) = (&None, &None);
+            let lost = Lost {
+                what,
+                reason: EXTERNAL_DELETION,
+                culprit,
+                pod,
+                finished: None,
+                log: "",
+                has_end: true,
+            };
+            draft.failed(run, &lost);
         }
         State::HookAvailable { .. } => return None,
     }
@@ -64,6 +94,8 @@ struct Lost<'a> {
     pod: &'a Option<PodRef>,
     finished: Option<Timestamp>,
     log: &'a str,
+    /// Whether it is said, or does not matter, how a pod ended.
+    has_end: bool,
 }
 
 /// A status that is being written.
@@ -157,6 +189,17 @@ impl Draft {
             let kind = if ends_by_itself { EventKind::Normal } else { EventKind::Warning };
             self.event(kind, OPERATION_BLOCKED, &format!("{reason}: {message}"));
         }
+    }
+
+    /// Blocked=True beside whatever else holds.
+    fn obstructed(&mut self, reason: Reason, message: &str) {
+        let reason = reason.as_str();
+        if self.conditions.says(BLOCKED, true, reason) {
+            // Once: an error has other words each time.
+            return;
+        }
+        self.set(BLOCKED, true, reason, message);
+        self.event(EventKind::Warning, OPERATION_BLOCKED, &format!("{reason}: {message}"));
     }
 
     /// Whether the Operation has ended for want of the hook, and does not say yet that the hook is there.
@@ -288,7 +331,8 @@ impl Draft {
         let culprit = lost.culprit.as_ref();
         self.accept(run);
         self.end(run, FAILED, lost.reason, lost.finished.unwrap_or(self.now));
-        let failure = Failure { what: lost.what.clone(), culprit, noted: &noted, log: lost.log };
+        let (what, has_end) = (lost.what.clone(), lost.has_end);
+        let failure = Failure { what, culprit, noted: &noted, log: lost.log, has_end };
         let message = failure.told(MESSAGE_BYTES);
         self.set(FAILED, true, lost.reason, &message);
         if lost.reason == EXTERNAL_DELETION {

@@ -149,7 +149,7 @@ fn told_rights() -> Vec<[String; 3]> {
 const DENIED_WHERE_IT_ACTS: [(&str, &str); 34] = [
     ("list watch create update patch delete deletecollection", "core/secrets"),
     ("list watch create update patch delete", "core/configmaps"),
-    ("create update patch delete deletecollection", "core/pods"),
+    ("create update patch deletecollection", "core/pods"),
     ("create get", "core/pods/exec"),
     ("create get", "core/pods/attach"),
     ("create get", "core/pods/portforward"),
@@ -222,7 +222,12 @@ fn its_account_may_do_what_the_table_of_its_rights_says_and_nothing_else() {
             .strip_suffix(" (its own)")
             .map_or((resource.as_str(), ""), |resource| (resource, installed.name));
         match place.as_str() {
-            "cluster" => asked.push((true, may("", verb, resource, ""))),
+            "cluster" => {
+                asked.push((true, may("", verb, resource, own)));
+                if !own.is_empty() {
+                    asked.push((false, may("", verb, resource, "another")));
+                }
+            }
             "each namespace" => {
                 asked.push((true, may(acts, verb, resource, "")));
                 asked.push((false, may(&elsewhere, verb, resource, "")));

@@ -95,20 +95,21 @@ fn a_job_that_somebody_deletes_is_a_failure_that_says_so() {
         let shop = world.apart(world.shop());
         let (name, running) = started(world, &shop);
         world.delete(&shop.namespace, &format!("job/{name}"), Some(how.clone()));
+        let pod = format!("pod/{}", running["status"]["logsRef"]["name"].as_str().unwrap());
+        if matches!(how, PropagationPolicy::Orphan) {
+            // Whoever says so wants the pod to go on, and as long as it does the run is not over.
+            let is_told = |it: &Value| message(it, "Running").contains("has not ended");
+            let operation = world.until(&shop.namespace, &name, "told that its pod still runs", is_told);
+            assert_eq!(operation["status"]["phase"], "Running");
+            let there = world.get(&shop.namespace, &pod).expect("the pod is left alone");
+            assert!(there["metadata"]["deletionTimestamp"].is_null());
+            world.delete(&shop.namespace, &pod, None);
+        }
         let operation = world.phase(&shop.namespace, &name, "Failed");
         assert_eq!(says(&operation, "Cancelled"), "True/ExternalDeletion", "{how:?}");
         assert_eq!(says(&operation, "Failed"), "True/ExternalDeletion", "{how:?}");
         world.until_gone(&shop.namespace, &format!("job/{name}"));
-        let pod = format!("pod/{}", running["status"]["logsRef"]["name"].as_str().unwrap());
-        if matches!(how, PropagationPolicy::Orphan) {
-            // Whoever says so wants the pod to go on.
-            let pod = world.get(&shop.namespace, &pod).expect("the pod is left alone");
-            assert!(pod["metadata"]["deletionTimestamp"].is_null());
-            let name = pod["metadata"]["name"].as_str().unwrap();
-            world.delete(&shop.namespace, &format!("pod/{name}"), None);
-        } else {
-            world.until_gone(&shop.namespace, &pod);
-        }
+        world.until_gone(&shop.namespace, &pod);
     }
 }
 

@@ -17,5 +17,7 @@ mod policies;
 mod preconditions;
 mod queue;
 mod releases;
+mod remains;
+mod rights;
 mod spec;
 mod values;

@@ -67,9 +67,13 @@ fn last() -> impl Strategy<Value = State> {
         any_pod().prop_map(|pod| State::Succeeded { completed: Some(at("10:09:00")), pod }),
         (any_text(), any_culprit(), any_pod(), any_text())
             .prop_map(|(why, culprit, pod, log)| State::Failed { why, culprit, pod, finished: None, log }),
-        (any_pod(), any::<bool>(), any_culprit(), any_text())
-            .prop_map(|(pod, running, culprit, log)| State::ExternallyDeleted { pod, running, culprit, log }),
+        (any_pod(), any::<bool>(), any_pod(), any_culprit(), any_text()).prop_map(
+            |(pod, running, went_on, culprit, log)| {
+                State::ExternallyDeleted { pod, running, went_on, culprit, log }
+            }
+        ),
         select(vec![CancelledBy::Annotation, CancelledBy::Deletion]).prop_map(State::Cancelled),
+        Just(State::NamespaceDeleted),
     ]
 }
 
@@ -79,6 +83,7 @@ fn any_state() -> impl Strategy<Value = State> {
         3 => unfinished(),
         3 => last(),
         1 => (1_u32..9).prop_map(|revision| State::HookAvailable { revision }),
+        1 => any_text().prop_map(|message| State::Obstructed { reason: Reason::AccessForbidden, message }),
     ]
 }
 
@@ -239,7 +244,7 @@ fn check_update(before: &Value, update: &Update) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Without what HookAvailable may change.
+/// Without what HookAvailable and Obstructed may change.
 fn result(status: &Value) -> Value {
     let mut status = status.clone();
     status["conditions"].as_array_mut().unwrap().retain(|condition| condition["type"] != "Blocked");
@@ -265,10 +270,11 @@ proptest! {
             let Some(update) = next(&status, state, run.as_ref(), 1, at("10:00:00")) else { continue };
             check_update(&status, &update)?;
             if is_finished(&status) {
-                let is_news = matches!(state, State::HookAvailable { .. });
-                prop_assert!(is_news, "only the news that the hook is there is written");
+                let is_obstructed = matches!(state, State::Obstructed { .. });
+                let is_news = is_obstructed || matches!(state, State::HookAvailable { .. });
+                prop_assert!(is_news, "only news of the hook, or of what must be repaired, are written");
                 prop_assert_eq!(result(&status), result(&update.status));
-                prop_assert!(update.events.is_empty());
+                prop_assert_eq!(update.events.len(), usize::from(is_obstructed));
             }
             status = update.status;
         }

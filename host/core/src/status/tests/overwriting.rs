@@ -8,7 +8,7 @@ use super::*;
 fn what_another_controller_has_overwritten_is_put_back() {
     let missing = State::Refused(Refusal::fail(Reason::HookNotFound, "no hook \"x\""));
     let denied = State::Refused(Refusal::fail(Reason::PolicyDenied, "no"));
-    let gone = State::ExternallyDeleted { pod: None, running: false, culprit: None, log: String::new() };
+    let gone = super::deletion::deleted(None, false);
     for state in [missing, denied, succeeded(), failed(), gone, State::Cancelled(CancelledBy::Annotation)] {
         let status = after(std::slice::from_ref(&state));
         assert_eq!(restore(&status, at("12:00:00")), None, "nothing is wrong");

@@ -1,0 +1,344 @@
+//! The *bindings* are the RoleBindings by which the chart gives hookhost its rights in a namespace.
+//!
+//! Each carries a finalizer, so that it outlives hookhost's Jobs there: a namespace's deletion, like an upgrade of the chart
+//! that drops the namespace, deletes the RoleBinding first or at the same time, and without it nobody could take hookhost's
+//! finalizer off a Job. As long as the RoleBinding is there it counts, also while it is being deleted.
+//!
+//! From the moment that one is deleted, nothing new is started in its namespace. Runs that are under way go on to their end;
+//! where the namespace is being deleted they are given up at once, and the bindings need not wait to be deleted themselves. Once no Job there has hookhost's finalizer, hookhost takes its
+//! finalizer off the RoleBinding, and never writes anything else to it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookhost_core::loan::CLOSURE;
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::backoff::Backoff;
+use crate::client;
+use crate::error::{Error, Result, chain};
+use crate::lists::{Lists, Meta, is_owed};
+use crate::read::Reader;
+use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, trim};
+use crate::write::Writes;
+
+/// Finalizer on the RoleBindings that give hookhost its rights.
+pub(crate) const RIGHTS: &str = "hookhost.vworkspace.io/rights";
+
+/// Where hookhost has its rights, and where they are being taken away; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Bindings(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    known: Mutex<Known>,
+    /// A binding was deleted, or a Job let go, since they were last looked at.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The bindings of each namespace that have hookhost's finalizer, and what each is for.
+    held: HashMap<String, BTreeMap<String, For>>,
+    /// Those of them that are deleted, or whose namespace is: they wait for hookhost.
+    leaving: HashMap<String, BTreeMap<String, For>>,
+    /// Jobs that are being created in a namespace.
+    creating: HashMap<String, usize>,
+}
+
+/// What a binding gives its rights for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Runs.
+    Runs,
+    /// Temporary objects of runs.
+    Closures,
+}
+
+/// A Job is being created: the rights for it stay.
+pub(crate) struct Creating {
+    bindings: Bindings,
+    namespace: String,
+}
+
+impl Bindings {
+    /// Keeps the rights in a namespace for a Job that is about to be created; none where they are being taken away.
+    pub(crate) fn begin(&self, namespace: &str) -> Option<Creating> {
+        if self.leaving(namespace).is_some() {
+            return None;
+        }
+        let mut known = self.known();
+        *known.creating.entry(namespace.to_owned()).or_default() += 1;
+        Some(Creating { bindings: self.clone(), namespace: namespace.to_owned() })
+    }
+
+    /// A deleted RoleBinding of a namespace, by which hookhost is about to lose its rights there.
+    pub(crate) fn leaving(&self, namespace: &str) -> Option<String> {
+        let known = self.known();
+        let mut leaving = known.leaving.get(namespace)?.iter();
+        leaving.find(|(_, what)| **what == For::Runs).map(|(name, _)| name.clone())
+    }
+
+    /// Something changed that the deleted bindings may wait for.
+    pub(crate) fn look_again(&self) {
+        if !self.known().leaving.is_empty() {
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// The namespace is being deleted, and what is in it soon will be: its bindings need not wait for that.
+    pub(crate) fn terminate(&self, namespace: &str) {
+        let mut known = self.known();
+        let Some(held) = known.held.get(namespace).cloned() else { return };
+        known.leaving.entry(namespace.to_owned()).or_default().extend(held);
+        self.0.changed.notify_one();
+    }
+
+    /// Takes note of a RoleBinding. Whether it is news that it is on its way out; it is, too, where its namespace is.
+    fn note(&self, binding: &DynamicObject, what: For, is_terminating: bool) -> bool {
+        let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
+        if !binding.finalizers().iter().any(|finalizer| finalizer == RIGHTS) {
+            self.forget(&namespace, &name);
+            return false;
+        }
+        let mut known = self.known();
+        known.held.entry(namespace.clone()).or_default().insert(name.clone(), what);
+        if binding.metadata.deletion_timestamp.is_none() && !is_terminating {
+            return false;
+        }
+        self.0.changed.notify_one();
+        known.leaving.entry(namespace).or_default().insert(name, what).is_none()
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        let mut known = self.known();
+        let Known { held, leaving, .. } = &mut *known;
+        for bindings in [held, leaving] {
+            if let Some(names) = bindings.get_mut(namespace) {
+                names.remove(name);
+                if names.is_empty() {
+                    bindings.remove(namespace);
+                }
+            }
+        }
+    }
+
+    /// Namespace, name and purpose of the deleted bindings in whose namespaces no Job is being created.
+    fn ready(&self) -> Vec<(String, String, For)> {
+        let known = self.known();
+        let quiet = known.leaving.iter().filter(|(namespace, _)| !known.creating.contains_key(*namespace));
+        let of = |namespace: &String, (name, what): (&String, &For)| (namespace.clone(), name.clone(), *what);
+        quiet.flat_map(|(namespace, all)| all.iter().map(move |one| of(namespace, one))).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Creating {
+    fn drop(&mut self) {
+        let mut known = self.bindings.known();
+        if let Some(count) = known.creating.get_mut(&self.namespace) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                known.creating.remove(&self.namespace);
+            }
+        }
+        drop(known);
+        self.bindings.look_again();
+    }
+}
+
+/// Watches the bindings and takes hookhost's finalizer off those that are deleted.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    pub(crate) bindings: Bindings,
+    pub(crate) jobs: Jobs,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) reader: Reader,
+    pub(crate) lists: Lists,
+    pub(crate) writes: Writes,
+}
+
+impl Keeper {
+    /// Watches the RoleBindings of these names, in all namespaces, for ever.
+    pub(crate) async fn watch(self, client: kube::Client, names: Vec<(String, For)>) {
+        let watches = names.iter().map(|(name, what)| {
+            let named = Selection::new(client.clone(), &binding_resource(), None);
+            let named = named.fields(&format!("metadata.name={name}"));
+            follow(named, "role bindings", "", trim, |seen| self.handle(*what, seen))
+        });
+        futures::future::join_all(watches).await;
+        // Without names there is nothing to watch.
+        std::future::pending::<()>().await;
+    }
+
+    fn handle(&self, what: For, seen: Seen) {
+        match seen {
+            Seen::Applied(binding) => {
+                let namespace = binding.namespace().unwrap_or_default();
+                let is_terminating = self.namespaces.is_terminating(&namespace);
+                if self.bindings.note(&binding, what, is_terminating) && what == For::Runs {
+                    let binding = binding.name_any();
+                    let runs = self.jobs.held(&namespace);
+                    tracing::warn!(
+                        namespace,
+                        binding,
+                        runs,
+                        "hookhost's rights in a namespace are being taken away: it starts nothing new there"
+                    );
+                    self.jobs.wake(&namespace);
+                }
+            }
+            Seen::Deleted(binding) => {
+                let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
+                self.bindings.forget(&namespace, &name);
+                // Somebody may have taken the finalizer off: what cannot be done any more is to be told.
+                self.jobs.wake(&namespace);
+            }
+            Seen::Listed(_) | Seen::Broken { .. } => {}
+        }
+    }
+
+    /// Takes the finalizer off the deleted bindings, each once nothing needs it any more, for ever.
+    pub(crate) async fn run(self) {
+        let pauses = Backoff::default();
+        loop {
+            let mut pause: Option<Duration> = None;
+            for (namespace, name, what) in self.bindings.ready() {
+                let place = format!("{namespace}/{name}");
+                match self.look(&namespace, &name, what).await {
+                    Ok(()) => pauses.forget(&place),
+                    Err(error) => {
+                        let error = chain(&error);
+                        tracing::warn!(
+                            namespace,
+                            binding = name,
+                            error,
+                            "cannot take hookhost's finalizer off a deleted RoleBinding, which keeps it and its namespace from \
+                             being deleted; trying again. By hand: kubectl patch rolebinding --type=merge \
+                             --patch='{{\"metadata\":{{\"finalizers\":null}}}}'"
+                        );
+                        let next = pauses.next(&place);
+                        pause = Some(pause.map_or(next, |pause| pause.min(next)));
+                    }
+                }
+            }
+            match pause {
+                Some(pause) => {
+                    tokio::select! {
+                        () = self.bindings.0.changed.notified() => {}
+                        () = sleep(pause) => {}
+                    }
+                }
+                None => self.bindings.0.changed.notified().await,
+            }
+        }
+    }
+
+    async fn look(&self, namespace: &str, name: &str, what: For) -> Result<()> {
+        if !self.writes.is_allowed() {
+            // Whoever leads does it. Looked at again when this process does.
+            return Ok(());
+        }
+        // A namespace that is not managed any more is not watched.
+        if !self.namespaces.is_terminating(namespace) && self.is_terminating(namespace).await? {
+            self.namespaces.note_terminating(namespace);
+            self.jobs.wake(namespace);
+        }
+        if self.is_needed(namespace, what).await? {
+            return Ok(());
+        }
+        self.writes.release_binding(namespace, name).await?;
+        self.bindings.forget(namespace, name);
+        tracing::info!(namespace, binding = name, "took hookhost's finalizer off a deleted RoleBinding");
+        Ok(())
+    }
+
+    /// Whether hookhost still has something to do for which it may need a binding.
+    async fn is_needed(&self, namespace: &str, what: For) -> Result<bool> {
+        if what == For::Runs && self.jobs.held(namespace) > 0 {
+            return Ok(true);
+        }
+        // The watch may be behind, and does not tell of namespaces that are not managed.
+        let jobs = match self.lists.jobs(Some(namespace)).await {
+            Ok(jobs) => jobs,
+            // It gives no rights any more.
+            Err(client::Error::Forbidden { .. } | client::Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(Error::Api(error)),
+        };
+        let needs = |job: &Meta<Job>| what == For::Runs || job.annotations().contains_key(CLOSURE);
+        let is_needed = jobs.iter().any(|job| is_owed(job) && needs(job));
+        if is_needed {
+            self.jobs.follow_to_the_end(namespace);
+        }
+        Ok(is_needed)
+    }
+
+    async fn is_terminating(&self, namespace: &str) -> Result<bool> {
+        let metadata = self.reader.namespace(namespace).await?;
+        Ok(metadata.is_none_or(|metadata| metadata.deletion_timestamp.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(name: &str, deleted: bool, finalizers: &[&str]) -> DynamicObject {
+        let mut object = DynamicObject::new(name, &binding_resource()).within("org");
+        object.metadata.finalizers = Some(finalizers.iter().map(|&finalizer| finalizer.to_owned()).collect());
+        if deleted {
+            object.data = serde_json::json!({});
+            object.metadata.deletion_timestamp = serde_json::from_str("\"2026-05-28T10:00:00Z\"").unwrap();
+        }
+        object
+    }
+
+    fn ready(bindings: &Bindings) -> Vec<String> {
+        bindings.ready().into_iter().map(|(_, name, _)| name).collect()
+    }
+
+    #[test]
+    fn a_deleted_binding_stops_new_jobs_and_stays_until_those_being_created_are() {
+        let bindings = Bindings::default();
+        bindings.note(&binding("hookhost", false, &[RIGHTS]), For::Runs, false);
+        let creating = bindings.begin("org").unwrap();
+        assert!(bindings.note(&binding("hookhost", true, &["a/b", RIGHTS]), For::Runs, false), "news");
+        assert!(!bindings.note(&binding("hookhost", true, &[RIGHTS]), For::Runs, false), "told once");
+        assert_eq!(bindings.leaving("org").as_deref(), Some("hookhost"));
+        assert!(bindings.begin("org").is_none() && bindings.begin("other").is_some());
+        assert_eq!(ready(&bindings), [""; 0], "a Job is being created");
+        drop(creating);
+        assert_eq!(ready(&bindings), ["hookhost"]);
+        bindings.note(&binding("hookhost", true, &["a/b"]), For::Runs, false);
+        assert_eq!((ready(&bindings), bindings.leaving("org")), (vec![], None));
+    }
+
+    #[test]
+    fn a_deleted_binding_for_temporary_objects_stops_no_run() {
+        let bindings = Bindings::default();
+        bindings.note(&binding("hookhost-closure", true, &[RIGHTS]), For::Closures, false);
+        assert!(bindings.begin("org").is_some());
+        assert_eq!(ready(&bindings), ["hookhost-closure"]);
+    }
+
+    #[test]
+    fn the_bindings_of_a_namespace_that_is_deleted_do_not_wait_to_be_deleted_themselves() {
+        let bindings = Bindings::default();
+        bindings.note(&binding("hookhost", false, &[RIGHTS]), For::Runs, false);
+        bindings.terminate("other");
+        assert_eq!(ready(&bindings), [""; 0]);
+        bindings.terminate("org");
+        assert_eq!(ready(&bindings), ["hookhost"]);
+        // The namespace may be known first.
+        assert!(bindings.note(&binding("hookhost-by-hand", false, &[RIGHTS]), For::Runs, true));
+        assert_eq!(ready(&bindings), ["hookhost", "hookhost-by-hand"]);
+    }
+}

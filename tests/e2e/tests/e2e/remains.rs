@@ -1,0 +1,101 @@
+//! A pod that still runs is the run, though its Job was deleted without it (`kubectl delete job --cascade=orphan`, the API's default
+//! where a client says nothing).
+
+use e2e::{GATE, Release, WAITS, World, message, says, world};
+use kube::api::PropagationPolicy;
+use serde_json::{Value, json};
+
+fn release(prefix: &str, gate: &str) -> Release {
+    let world = world();
+    let namespace = world.namespace(prefix, &[gate]);
+    world.release("shop", &namespace, &json!({"hooks": {"waits": {"script": WAITS}}}))
+}
+
+/// Starts the hook and deletes its Job without its pod; gives back the Operation's name and the pod's, which has no owner now.
+fn orphaned(world: &World, release: &Release) -> (String, String) {
+    let namespace = &release.namespace;
+    let name = world.operation(release, "waits", json!({}));
+    let pod = world.started(namespace, &name);
+    world.delete(namespace, &format!("job/{name}"), Some(PropagationPolicy::Orphan));
+    world.until_object(namespace, &format!("pod/{pod}"), "without an owner", |pod| {
+        pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty)
+    });
+    (name, pod)
+}
+
+#[test]
+fn a_pod_that_is_left_without_its_job_is_the_run_until_it_has_ended() {
+    let world = world();
+    let release = release("orphaned", GATE);
+    let namespace = &release.namespace;
+    let (name, pod) = orphaned(world, &release);
+    let is_told = |it: &Value| {
+        message(it, "Running").contains(&format!("the Job was deleted, but its pod {pod} has not ended"))
+    };
+    let operation = world.until(namespace, &name, "told that its pod still runs", is_told);
+    assert_eq!(operation["status"]["phase"], "Running");
+    // It has the hook's turn.
+    let next = world.operation(&release, "waits", json!({}));
+    world.blocked(namespace, &next, "ConflictingOperation");
+    assert_eq!(world.list(namespace, "pods", "ops.vworkspace.io/operation").len(), 1, "one run at a time");
+
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(says(&operation, "Cancelled"), "True/ExternalDeletion");
+    let told = message(&operation, "Failed");
+    assert!(told.contains(&format!("The pod {pod} went on without it and ended with exit code 0")), "{told}");
+    world.until_gone(namespace, &format!("job/{name}"));
+    let second = world.started(namespace, &next);
+    world.go(namespace, &second);
+    world.phase(namespace, &next, "Succeeded");
+}
+
+#[test]
+fn a_pod_that_is_left_without_its_job_is_stopped_when_the_run_is_cancelled() {
+    let world = world();
+    let release = release("left", GATE);
+    let namespace = &release.namespace;
+    let (name, pod) = orphaned(world, &release);
+    world.cancel(namespace, &name);
+    world.until_gone(namespace, &format!("pod/{pod}"));
+    world.phase(namespace, &name, "Cancelled");
+    world.until_gone(namespace, &format!("job/{name}"));
+
+    // The same where the Operation is deleted.
+    let (name, pod) = orphaned(world, &release);
+    world.delete(namespace, &format!("operation/{name}"), None);
+    world.until_gone(namespace, &format!("pod/{pod}"));
+    world.until_gone(namespace, &format!("job/{name}"));
+}
+
+#[test]
+fn a_host_that_starts_anew_knows_the_pod_that_was_left_without_its_job() {
+    let world = world();
+    // A gate of its own: the shared host must not help.
+    let gate = "e2e=remains";
+    let release = release("remains", gate);
+    let namespace = &release.namespace;
+    // The second need not wait until the lease of the first, which is killed, lapses.
+    let host = || world.host(json!({"namespaceGate": gate})).without_lease().start();
+    let mut first = host();
+    let name = world.operation(&release, "waits", json!({}));
+    let pod = world.started(namespace, &name);
+    first.kill();
+    world.delete(namespace, &format!("job/{name}"), Some(PropagationPolicy::Orphan));
+    world.until_object(namespace, &format!("pod/{pod}"), "without an owner", |pod| {
+        pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty)
+    });
+    let _second = host();
+    let is_told = |it: &Value| message(it, "Running").contains("has not ended");
+    world.until(namespace, &name, "told that its pod still runs", is_told);
+    let next = world.operation(&release, "waits", json!({}));
+    world.blocked(namespace, &next, "ConflictingOperation");
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(says(&operation, "Cancelled"), "True/ExternalDeletion");
+    // Nobody saw whose it was: what it ended with is not told as the run's.
+    assert!(operation["status"]["outputs"]["exitCode"].is_null(), "{operation:#}");
+    let second = world.started(namespace, &next);
+    world.go(namespace, &second);
+    world.phase(namespace, &next, "Succeeded");
+}
