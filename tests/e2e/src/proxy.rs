@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use rustix::process::Signal;
 use testbed::Cluster;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::host::signal;
 
@@ -45,6 +46,10 @@ struct State {
     writes: Mutex<Vec<String>>,
     struck: Mutex<Option<usize>>,
     hidden: Mutex<Option<String>>,
+    /// The end of the path of the objects that are not created for now.
+    held: watch::Sender<Option<String>>,
+    /// Whether the host waits for one.
+    is_holding: AtomicBool,
 }
 
 impl Proxy {
@@ -74,6 +79,22 @@ impl Proxy {
     /// Answers from now on that there is nothing below this path, as the API server does of kinds that it does not know.
     pub fn hide(&self, path: &str) {
         *self.state.hidden.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+    }
+
+    /// From now on lets no object be created whose path ends like this, for example "/rolebindings": the host waits for its answer.
+    pub fn hold(&self, path: &str) {
+        self.state.held.send_replace(Some(path.to_owned()));
+    }
+
+    /// Whether the host waits for such an answer.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.state.is_holding.load(Ordering::SeqCst)
+    }
+
+    /// Lets them be created.
+    pub fn release(&self) {
+        self.state.held.send_replace(None);
     }
 
     /// The writes since it was armed, in their order: method and path.
@@ -107,6 +128,8 @@ fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
             writes: Mutex::default(),
             struck: Mutex::default(),
             hidden: Mutex::default(),
+            held: watch::Sender::new(None),
+            is_holding: AtomicBool::new(false),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -140,6 +163,9 @@ async fn pass(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, I
     if state.hides(request.uri().path()) {
         return Ok(answer(StatusCode::NOT_FOUND, "404 page not found\n"));
     }
+    if *request.method() == Method::POST {
+        state.wait(request.uri().path()).await;
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(problem("the host is gone")) };
     let answer = state.client.send(Request::from_parts(parts, Body::from(body.to_bytes().to_vec()))).await;
@@ -159,6 +185,18 @@ impl State {
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         writes.push(line);
         writes.len() - 1
+    }
+
+    /// Waits as long as an object with this path is not to be created.
+    async fn wait(&self, path: &str) {
+        let is_held = |held: &Option<String>| held.as_ref().is_some_and(|end| path.ends_with(end));
+        let mut held = self.held.subscribe();
+        if is_held(&held.borrow_and_update()) {
+            self.is_holding.store(true, Ordering::SeqCst);
+            // The sender lives as long as this does.
+            let _ = held.wait_for(|held| !is_held(held)).await;
+            self.is_holding.store(false, Ordering::SeqCst);
+        }
     }
 
     fn hides(&self, path: &str) -> bool {

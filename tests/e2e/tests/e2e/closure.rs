@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use e2e::{GATE, Host, PATIENCE, Release, WAITS, World, condition, message, ok, says, world};
+use e2e::{GATE, Host, PATIENCE, Proxy, Release, WAITS, World, condition, message, ok, says, world};
 use serde_json::{Value, json};
 use testbed::Helm;
 
@@ -277,6 +277,32 @@ fn rights_are_given_to_the_charts_own_content_only() {
     let operation = world.phase(namespace, &name, "Succeeded");
     let log = said(&operation);
     assert!(log.starts_with("settings of my own words"), "{log}");
+}
+
+#[test]
+fn what_somebody_writes_into_the_charts_content_before_the_pod_may_start_stops_the_run() {
+    let world = world();
+    let gate = "e2e=closure-held";
+    let namespace = world.namespace("held", &[gate]);
+    let values = json!({"hooks": {"quick": {"own": {}, "script": "true"}}});
+    let release = world.release("shop", &namespace, &values);
+    let proxy = Proxy::start(world.cluster);
+    let closure = json!({"enabled": true, "grantAnyRole": true});
+    let _host = world.host(json!({"namespaceGate": gate, "closure": closure})).through(&proxy).start();
+    // All but the last of what is created for the run is there, and the Job is not unsuspended yet.
+    proxy.hold("/rolebindings");
+    let name = world.operation(&release, "quick", borrows());
+    ok(world.cluster.eventually("the binding is held", PATIENCE, || proxy.is_holding().then_some(())));
+    let mine = json!({"data": {"CHART_OF_SETTINGS": "my own words"}});
+    world.patch(&namespace, "configmap/shop-quick", &mine);
+    proxy.release();
+    let operation = world.phase(&namespace, &name, "Failed");
+    let told = message(&operation, "Failed");
+    assert_eq!(says(&operation, "Failed"), "True/ClosureRefused", "{told}");
+    assert!(told.contains("ConfigMap \"shop-quick\" differs from the chart's in the key"), "{told}");
+    assert!(world.of_operation(&namespace, "pods", &operation).is_empty());
+    all_gone(world, &namespace, "quick");
+    world.until_gone(&namespace, &format!("job/{name}"));
 }
 
 #[test]
