@@ -77,7 +77,7 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
     };
     match reason {
         Reason::UsageInvalid | Reason::ToolMissing | Reason::ClusterNotConfigured | Reason::CrdMissing => 2,
-        Reason::PolicyDenied | Reason::PolicyConflict => 3,
+        Reason::PolicyDenied | Reason::PolicyConflict | Reason::DecisionTooLarge => 3,
         Reason::PolicyHeld
         | Reason::ReleaseBusy
         | Reason::TargetNotReady

@@ -21,7 +21,7 @@ pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::without_foreign_keys;
-pub use strip::{Place, STRIP, Strip};
+pub use strip::{OWN_DOMAIN, Place, STRIP, Strip};
 pub use taken::{NameTaken, check_name};
 
 use crate::hook::{self, NotRunnable};
@@ -89,6 +89,17 @@ pub enum CloneError {
         /// Where.
         path: String,
     },
+    /// What was decided, and by whom, does not fit into the Job's annotation.
+    #[error(
+        "the decision of {policies} policies takes {bytes} bytes, more than the {DECISION_BYTES} that the Job can carry: match \
+         fewer policies with the run, or let them add fewer labels and annotations"
+    )]
+    DecisionTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// How many policies took part.
+        policies: usize,
+    },
 }
 
 impl CloneError {
@@ -101,6 +112,7 @@ impl CloneError {
             }
             | CloneError::NotAMapping { .. } => Reason::HookManifestInvalid,
             CloneError::NotRunnable { .. } => Reason::HookNotRunnable,
+            CloneError::DecisionTooLarge { .. } => Reason::DecisionTooLarge,
         }
     }
 }
@@ -154,7 +166,7 @@ pub fn clone(
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(request, solved, policies, step),
+        "metadata": metadata(request, solved, policies, step)?,
         "spec": spec,
     });
     if let Some(borrowed) = borrowed {
@@ -211,7 +223,12 @@ pub fn job_name(request: &Request, step: Option<Step>) -> String {
     name::job_name(&operation.name, &identity, max, suffix.is_none(), unique) + &number
 }
 
-fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse], step: Option<Step>) -> Value {
+fn metadata(
+    request: &Request,
+    solved: &Solved,
+    policies: &[PolicyUse],
+    step: Option<Step>,
+) -> Result<Value, CloneError> {
     let mut labels = Map::new();
     let mut annotations = Map::new();
     for (key, entry) in &solved.labels {
@@ -227,7 +244,7 @@ fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse], step: Op
         }
         labels.insert(key.to_owned(), json!(value));
     }
-    annotations.insert(DECISION.to_owned(), json!(annotation::decision(request, solved, policies)));
+    annotations.insert(DECISION.to_owned(), json!(annotation::decision(request, solved, policies)?));
 
     let mut metadata = json!({
         "name": job_name(request, step),
@@ -241,7 +258,7 @@ fn metadata(request: &Request, solved: &Solved, policies: &[PolicyUse], step: Op
     if let Some(owner) = owner_reference(request) {
         metadata["ownerReferences"] = json!([owner]);
     }
-    metadata
+    Ok(metadata)
 }
 
 fn owner_reference(request: &Request) -> Option<Value> {

@@ -38,6 +38,8 @@ pub enum Reason {
     PolicyHeld,
     /// Policies demand things that cannot all be true.
     PolicyConflict,
+    /// What the policies decided is too large to be kept on the Job.
+    DecisionTooLarge,
     /// A policy used up its time.
     PolicyTimedOut,
     /// A policy used up its memory.
@@ -92,6 +94,10 @@ pub enum Reason {
     PolicyRequired,
     /// Another Job, or a hook of the chart, has the name that the run's Job would have.
     JobNameTaken,
+    /// The Operation's Job cannot be proven to be the one that hookhost made for it.
+    ClaimInvalid,
+    /// The key by which hookhost recognises what it made can neither be read nor made.
+    ClaimKeyUnavailable,
     /// There is no cluster to connect to, or its configuration cannot be used.
     ClusterNotConfigured,
     /// The API server cannot be reached, is too busy, or does not answer in time.
@@ -131,6 +137,7 @@ impl Reason {
             Reason::PolicyDenied => "PolicyDenied",
             Reason::PolicyHeld => "PolicyHeld",
             Reason::PolicyConflict => "PolicyConflict",
+            Reason::DecisionTooLarge => "DecisionTooLarge",
             Reason::PolicyTimedOut => "PolicyTimedOut",
             Reason::PolicyOutOfMemory => "PolicyOutOfMemory",
             Reason::PolicyTrapped => "PolicyTrapped",
@@ -158,6 +165,8 @@ impl Reason {
             Reason::PolicyDigestMismatch => "PolicyDigestMismatch",
             Reason::PolicyRequired => "PolicyRequired",
             Reason::JobNameTaken => "JobNameTaken",
+            Reason::ClaimInvalid => "ClaimInvalid",
+            Reason::ClaimKeyUnavailable => "ClaimKeyUnavailable",
             Reason::ClusterNotConfigured => "ClusterNotConfigured",
             Reason::ClusterUnreachable => "ClusterUnreachable",
             Reason::AccessForbidden => "AccessForbidden",

@@ -20,7 +20,8 @@ const LABEL_VALUE_CHARS: usize = 63;
 const ANNOTATION_VALUE_BYTES: usize = 4096;
 
 /// Keys that the host or Kubernetes sets itself: exact, or all that begin so where they end in a slash.
-const OWNED_KEYS: [&str; 10] = [
+const OWNED_KEYS: [&str; 11] = [
+    "hookhost.vworkspace.io/",
     "app.vworkspace.io/",
     "ops.vworkspace.io/",
     "batch.kubernetes.io/",

@@ -4,17 +4,25 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::CloneError;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, PolicyUse, Solved};
 
 /// Annotation: the decision as compact JSON.
 pub const DECISION: &str = "ops.vworkspace.io/decision";
-/// Bytes of its value: with the policies' annotations (192 KiB) and the full names (1 KiB) it stays within the 256 KiB
+/// Bytes of its value at most: with the policies' annotations (192 KiB) and the full names (1 KiB) it stays within the 256 KiB
 /// that Kubernetes takes for all annotations.
 pub const DECISION_BYTES: usize = 48 * 1024;
 
-/// Shorter and shorter forms are tried until one fits; what is left out is still in the decision log.
-pub(super) fn decision(request: &Request, solved: &Solved, policies: &[PolicyUse]) -> String {
+/// The annotation's value.
+///
+/// # Errors
+/// It is too long. It is never shortened: it says which hook of which release the Job runs, and hookhost reads that back.
+pub(super) fn decision(
+    request: &Request,
+    solved: &Solved,
+    policies: &[PolicyUse],
+) -> Result<String, CloneError> {
     let hook = &request.hook;
     let release = &request.release;
     let operation = &request.operation;
@@ -37,17 +45,11 @@ pub(super) fn decision(request: &Request, solved: &Solved, policies: &[PolicyUse
             decision[what] = entries(added);
         }
     }
-    let fits = |decision: &Value| Some(decision.to_string()).filter(|text| text.len() <= DECISION_BYTES);
-    if let Some(text) = fits(&decision) {
-        return text;
+    let text = decision.to_string();
+    if text.len() > DECISION_BYTES {
+        return Err(CloneError::DecisionTooLarge { bytes: text.len(), policies: policies.len() });
     }
-    decision["labels"] = json!(solved.labels.len());
-    decision["annotations"] = json!(solved.annotations.len());
-    if let Some(text) = fits(&decision) {
-        return text;
-    }
-    json!({"operation": decision["operation"], "policies": policies.len(), "labels": solved.labels.len(), "annotations": solved.annotations.len()})
-        .to_string()
+    Ok(text)
 }
 
 fn number(effective: &Effective) -> Value {

@@ -11,8 +11,10 @@ pub enum Place {
     JobSpec,
     /// A field of the pod template's metadata.
     TemplateMetadata,
-    /// A label of the pod template.
+    /// A label of the pod template whose key has this domain, or is this.
     PodLabel,
+    /// An annotation of the pod template whose key has this domain.
+    PodAnnotation,
     /// Labels of a Pod hook whose key has this domain.
     PodHookLabels,
     /// Annotations of a Pod hook whose key has this domain, or is this.
@@ -39,8 +41,13 @@ const fn strip(place: Place, what: &'static str, why: &'static str) -> Strip {
 const CONTROLLER_LABEL: &str =
     "the Job controller sets it for each Job; the chart's would mix this run's pods with others";
 
+/// The domain of what hookhost keeps on objects for itself.
+pub const OWN_DOMAIN: &str = "hookhost.vworkspace.io";
+
+const OWN_KEY: &str = "hookhost keeps there what it has to know of what it made";
+
 /// All that a clone does not take over, apart from a Job's own metadata and status, of which it takes nothing.
-pub const STRIP: [Strip; 19] = [
+pub const STRIP: [Strip; 21] = [
     strip(
         Place::JobSpec,
         "selector",
@@ -58,6 +65,8 @@ pub const STRIP: [Strip; 19] = [
     strip(Place::PodLabel, "batch.kubernetes.io/controller-uid", CONTROLLER_LABEL),
     strip(Place::PodLabel, "batch.kubernetes.io/job-name", CONTROLLER_LABEL),
     strip(Place::PodLabel, OPERATION, "hookhost finds the pods of an Operation by it"),
+    strip(Place::PodLabel, OWN_DOMAIN, OWN_KEY),
+    strip(Place::PodAnnotation, OWN_DOMAIN, OWN_KEY),
     strip(
         Place::PodHookLabels,
         "helm.toolkit.fluxcd.io",
@@ -129,6 +138,10 @@ pub(super) fn job_spec(
     const LABELS: &str = "spec.template.metadata.labels";
     let mut labels = mapping(metadata.remove("labels"), LABELS)?;
     remove(&mut labels, Place::PodLabel, LABELS, stripped);
+    // Annotations that are no mapping are for the API server to refuse.
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        remove(annotations, Place::PodAnnotation, "spec.template.metadata.annotations", stripped);
+    }
     Ok((spec, Template { rest, metadata, labels, pod_spec }))
 }
 
@@ -142,6 +155,7 @@ pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Re
     let mut annotations =
         mapping(manifest.pointer("/metadata/annotations").cloned(), "metadata.annotations")?;
     remove(&mut annotations, Place::PodHookAnnotations, "metadata.annotations", stripped);
+    remove(&mut annotations, Place::PodAnnotation, "metadata.annotations", stripped);
 
     let mut metadata = Map::new();
     if !annotations.is_empty() {
@@ -150,11 +164,16 @@ pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Re
     Ok(Template { rest: Map::new(), metadata, labels, pod_spec })
 }
 
-/// Takes off the labels and annotations of an object by which Helm, Flux or Argo CD would take it for theirs.
+/// Takes off the labels and annotations of an object by which Helm, Flux or Argo CD would take it for theirs, or
+/// hookhost for one of its own.
 pub(crate) fn without_foreign_keys(labels: &mut Map<String, Value>, annotations: &mut Map<String, Value>) {
     let mut stripped = Vec::new();
     remove(labels, Place::PodHookLabels, "metadata.labels", &mut stripped);
     remove(annotations, Place::PodHookAnnotations, "metadata.annotations", &mut stripped);
+    // Nor may the chart say that hookhost made it, or for whom.
+    for map in [labels, annotations] {
+        remove(map, Place::PodAnnotation, "metadata", &mut stripped);
+    }
 }
 
 /// The mapping; an empty one where there is none.
@@ -167,7 +186,7 @@ fn mapping(value: Option<Value>, path: &str) -> Result<Map<String, Value>, Clone
 }
 
 fn remove(map: &mut Map<String, Value>, place: Place, path: &str, stripped: &mut Vec<Stripped>) {
-    let by_domain = matches!(place, Place::PodHookLabels | Place::PodHookAnnotations);
+    let by_domain = !matches!(place, Place::JobSpec | Place::TemplateMetadata | Place::PodHookSpec);
     for Strip { what, why, .. } in STRIP.iter().filter(|strip| strip.place == place) {
         let gone: Vec<String> = map
             .keys()

@@ -85,8 +85,9 @@ fn what_the_api_server_sets_is_stripped_from_the_spec_and_the_template() {
         json!({"metadata": {
             "creationTimestamp": null,
             "labels": {"controller-uid": "x", "job-name": "x", "batch.kubernetes.io/controller-uid": "x",
-                "batch.kubernetes.io/job-name": "x", "ops.vworkspace.io/operation": "forged", "app": "shop"},
-            "annotations": {"sidecar.istio.io/inject": "false"},
+                "batch.kubernetes.io/job-name": "x", "ops.vworkspace.io/operation": "forged", "app": "shop",
+                "hookhost.vworkspace.io/claim": "x"},
+            "annotations": {"hookhost.vworkspace.io/opened": "true", "sidecar.istio.io/inject": "false"},
         }}),
     );
     let job = job(&request(manifest));
@@ -296,7 +297,7 @@ fn a_label_whose_value_is_too_long_has_the_whole_in_an_annotation() {
 }
 
 #[test]
-fn the_decision_on_the_job_names_who_made_each_value_and_stays_small() {
+fn the_decision_on_the_job_names_who_made_each_value_and_one_that_is_too_large_is_refused() {
     let answer = |policy: &str, labels: usize| Answer {
         policy: policy.to_owned(),
         digest: "sha256:1".to_owned(),
@@ -330,7 +331,11 @@ fn the_decision_on_the_job_names_who_made_each_value_and_stays_small() {
     );
     assert_eq!(few["labels"].as_object().unwrap().values().next(), Some(&json!(["a"])));
     let long_names: Vec<Answer> = (0..700).map(|n| answer(&format!("{n}{}", "p".repeat(60)), 0)).collect();
-    assert_eq!(decision(&long_names)["policies"], json!(700));
+    // Never shortened: without hook and release nobody could tell what the Job runs, and it would run beside another.
+    let refused = plan(&request, &long_names).unwrap_err();
+    assert_eq!(refused.reason(), Reason::DecisionTooLarge);
+    let told = refused.to_string();
+    assert!(told.contains("700 policies") && told.contains(&DECISION_BYTES.to_string()), "{told}");
 }
 
 #[test]
@@ -377,6 +382,7 @@ fn every_entry_of_the_strip_table_is_in_use() {
             Place::JobSpec => (&mut job_spec, what.to_owned()),
             Place::TemplateMetadata => (&mut template_metadata, what.to_owned()),
             Place::PodLabel => (&mut labels, what.to_owned()),
+            Place::PodAnnotation => (&mut annotations, of_domain),
             Place::PodHookLabels => (&mut labels, of_domain),
             Place::PodHookAnnotations => (&mut annotations, of_domain),
             Place::PodHookSpec => (&mut pod_spec, what.to_owned()),
@@ -388,8 +394,10 @@ fn every_entry_of_the_strip_table_is_in_use() {
     let pod = job(&request(pod));
     assert_eq!(pod["spec"]["template"]["metadata"], json!({"labels": {OPERATION: UID}}));
     template_metadata.insert("labels".to_owned(), Value::Object(labels));
+    template_metadata.insert("annotations".to_owned(), json!({"hookhost.vworkspace.io/x": "y"}));
     let job = job(&request(job_hook(Value::Object(job_spec), json!({"metadata": template_metadata}))));
     assert_eq!(job["spec"].as_object().unwrap().len(), 2);
+    assert_eq!(job["spec"]["template"]["metadata"]["annotations"], json!({}));
     let kept = job["spec"]["template"]["metadata"]["labels"].as_object().unwrap();
     assert_eq!(kept.len(), 4, "a Job's pod template keeps what is not the Job controller's: {kept:?}");
 }

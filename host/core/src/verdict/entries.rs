@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Conflict, Demand, Party};
+use crate::clone::OWN_DOMAIN;
 use crate::decision::Overrides;
 use crate::text::quote;
 
 /// Domains of label and annotation keys that no policy may use, with the reason.
-pub const OWNED_DOMAINS: [(&str, &str); 8] = [
+pub const OWNED_DOMAINS: [(&str, &str); 9] = [
+    (OWN_DOMAIN, "hookhost keeps there what it has to know of a Job"),
     ("app.vworkspace.io", "hookhost finds its Jobs by them"),
     ("ops.vworkspace.io", "hookhost finds its Jobs by them"),
     ("batch.kubernetes.io", "the Job controller finds its pods by them"),

@@ -40,6 +40,7 @@ fn any_key() -> impl Strategy<Value = String> + Clone {
             "ops.vworkspace.io/operation",
             "helm.sh/hook",
             "argocd.argoproj.io/instance",
+            "hookhost.vworkspace.io/claim",
             "ephemeralContainers",
             "serviceAccountName",
             "completionMode",
@@ -109,8 +110,11 @@ fn without_owned(mut template: Value, policy_labels: &[&str], is_pod: bool) -> V
                 !(owned || stripped)
             });
         }
-        if is_pod && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|key, _| !owned_key(Place::PodHookAnnotations, key));
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|key, _| {
+                let stripped = is_pod && owned_key(Place::PodHookAnnotations, key);
+                !(owned_key(Place::PodAnnotation, key) || stripped)
+            });
         }
         if empty(metadata.get("labels")) {
             metadata.remove("labels");

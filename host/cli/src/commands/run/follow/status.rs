@@ -98,7 +98,7 @@ pub(super) fn outcome(status: &Value) -> Outcome {
     }
     let (reason, _) = conclusion(status, false);
     let is = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
-    if is(&[Reason::PolicyDenied, Reason::PolicyConflict]) {
+    if is(&[Reason::PolicyDenied, Reason::PolicyConflict, Reason::DecisionTooLarge]) {
         Outcome::Denied
     } else if is(&[Reason::HookNotFound, Reason::HookRequiresRelease, Reason::TargetNotFound]) {
         Outcome::NotFound
