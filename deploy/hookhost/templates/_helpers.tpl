@@ -38,6 +38,7 @@ finalizers: [hookhost.vworkspace.io/rights]
 {{- define "hookhost.args" -}}
 - --lease-name={{ include "hookhost.name" . }}
 - --lease-namespace={{ .Release.Namespace }}
+- --claim-secret={{ include "hookhost.name" . }}-claim-key
 {{- with .Values.namespaceSelector }}
 - --namespace-selector={{ . }}
 {{- end }}

@@ -8,6 +8,7 @@ use hookhost_core::loan::ClusterObject;
 use hookhost_core::wait;
 
 use crate::bindings::For;
+use crate::claim_key::{ClaimSecret, DEFAULT_SECRET};
 
 /// What whoever installs hookhost decides.
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub struct Config {
     pub closure_role_bindings: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served; none for nowhere.
     pub admin: Option<SocketAddr>,
+    /// Where the key is kept by which hookhost recognises what it made.
+    pub claim_secret: ClaimSecret,
     /// The Lease by which one of several hookhosts is chosen; none to work without one.
     pub lease: Option<crate::lease::LeaseParams>,
 }
@@ -101,6 +104,7 @@ impl Default for Config {
             role_bindings: Vec::new(),
             closure_role_bindings: Vec::new(),
             admin: None,
+            claim_secret: ClaimSecret { namespace: "default".to_owned(), name: DEFAULT_SECRET.to_owned() },
             lease: None,
         }
     }

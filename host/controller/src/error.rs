@@ -25,6 +25,9 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// The key of claims is not known.
+    #[error("hookhost does not know yet what it made: the key of its claims has not been read")]
+    NoClaimKey,
     /// A thread for blocking work could not be had, or ended early.
     #[error("a record could not be decoded: its thread ended")]
     Thread(#[from] tokio::task::JoinError),
@@ -35,6 +38,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Error::Api(error) => error.reason(),
+            Error::NoClaimKey => Reason::ClaimKeyUnavailable,
             Error::NotAnObject(_) | Error::Unreadable { .. } | Error::Thread(_) => Reason::HostFailed,
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use hookhost_core::claim::CLAIM;
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef, binds};
 use hookhost_core::refusal::Refusal;
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::GetParams;
 use serde_json::json;
 
+use crate::claim_key::Keyring;
 use crate::client;
 use crate::error::{Error, Result};
 use crate::read::Reader;
@@ -35,6 +37,8 @@ pub(crate) const UNATTENDED: &str = "hookhost.vworkspace.io/unattended";
 pub(crate) struct Lender {
     pub(crate) reader: Reader,
     pub(crate) writes: Writes,
+    /// By which it recognises what it made.
+    pub(crate) keyring: Keyring,
 }
 
 /// An object's metadata, in the core's and in Kubernetes' form.
@@ -49,7 +53,8 @@ impl Lender {
         let ObjectRef { kind, namespace, name } = object;
         let metadata = self.reader.needed(*kind, namespace, name, &GetParams::default()).await?;
         let json = metadata.as_ref().map(|metadata| json!(metadata));
-        Ok(Seen { found: Found::of(json.as_ref()), metadata })
+        let found = Found::of(object, json.as_ref(), &*self.keyring.needed()?);
+        Ok(Seen { found, metadata })
     }
 
     /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
@@ -75,7 +80,8 @@ impl Lender {
 
     /// Makes one object for a Job, or makes one that another run has the Job's too; or says why not.
     pub(crate) async fn lend(&self, job: &Job, loan: &Loan) -> Result<Option<Refusal>> {
-        let created = self.writes.create_loan(&loan.object, loan.made_for(&job.id()), false).await?;
+        let manifest = loan.made_for(&job.id(), &*self.keyring.needed()?);
+        let created = self.writes.create_loan(&loan.object, manifest, false).await?;
         if !matches!(created, Created::Taken) {
             return Ok(refusal(&loan.object, created));
         }
@@ -140,7 +146,7 @@ impl Lender {
         let Some(metadata) = metadata else { return Ok(()) };
         let without_us = json!({
             "ownerReferences": [{"$patch": "delete", "uid": job.uid}],
-            "annotations": {CONTENT: null, HOLDER: null},
+            "annotations": {CONTENT: null, HOLDER: null, CLAIM: null},
         });
         match found {
             // It would go with the Job, and is somebody's now.
@@ -156,14 +162,18 @@ impl Lender {
         }
     }
 
-    /// Whether another Job borrows the object: one that is there, and says so itself. Anybody may add an owner.
+    /// Whether another Job borrows the object: one that is there, and says so itself, as hookhost made it. Anybody may add an
+    /// owner.
     async fn is_shared(&self, job: &JobId<'_>, object: &ObjectRef, metadata: &ObjectMeta) -> Result<bool> {
+        let keys = self.keyring.needed()?;
         let owners = metadata.owner_references.iter().flatten();
         for owner in owners.filter(|owner| owner.kind == "Job" && owner.uid != job.uid) {
             let other = self.reader.job(job.namespace, &owner.name).await?.and_then(Job::new);
             let borrows = |other: &Job| {
                 let borrowed = other.borrowed();
-                other.uid == owner.uid && borrowed.is_some_and(|borrowed| borrowed.objects.contains(object))
+                other.uid == owner.uid
+                    && other.is_genuine(&keys)
+                    && borrowed.is_some_and(|borrowed| borrowed.objects.contains(object))
             };
             if other.as_ref().is_some_and(borrows) {
                 return Ok(true);

@@ -13,6 +13,7 @@
 pub mod admin;
 mod backoff;
 mod bindings;
+mod claim_key;
 mod claims;
 pub mod client;
 pub mod config;
@@ -40,6 +41,7 @@ mod watch;
 mod write;
 mod written;
 
+pub use claim_key::{ClaimSecret, DEFAULT_SECRET};
 pub use config::Config;
 pub use error::Error;
 pub use run::{RunError, run};

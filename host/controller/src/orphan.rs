@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
+use crate::claim_key::Keyring;
 use crate::error::{Result, chain};
 use crate::lender::Lender;
 use crate::read::Reader;
@@ -85,6 +86,7 @@ pub(crate) struct Warden {
     pub(crate) stopper: Stopper,
     pub(crate) namespaces: Namespaces,
     pub(crate) jobs: Jobs,
+    pub(crate) keyring: Keyring,
     /// What may be lent that acts on the whole cluster.
     pub(crate) cluster_objects: Vec<ClusterObject>,
     pub(crate) wakes: Wakes,
@@ -95,6 +97,8 @@ impl Warden {
     pub(crate) async fn run(self) {
         // Before all Operations are known, every Job would be a suspect.
         self.operations.synced().await;
+        // And before the key is, no Job would be hookhost's.
+        self.keyring.known().await;
         // Those to be looked at again, in the order of their time.
         let mut later: VecDeque<(Instant, (String, String))> = VecDeque::new();
         let pauses = Backoff::default();
@@ -178,16 +182,19 @@ impl Warden {
             self.wakes.wake(key);
             return Ok(Left::Nothing);
         }
-        // A namespace that is being deleted takes with it what is in it.
-        if !self.namespaces.is_terminating(namespace) {
-            if !job.is_finished() && !self.stopper.stop(&job, Orphaned::Deleted).await? {
-                return Ok(Left::Pods);
+        // One that hookhost cannot prove to be its own is only let go: nobody waits for its result.
+        if job.is_genuine(&*self.keyring.needed()?) {
+            // A namespace that is being deleted takes with it what is in it.
+            if !self.namespaces.is_terminating(namespace) {
+                if !job.is_finished() && !self.stopper.stop(&job, Orphaned::Deleted).await? {
+                    return Ok(Left::Pods);
+                }
+                if !job.is_deleted() {
+                    self.writes.delete_job(&job).await?;
+                }
             }
-            if !job.is_deleted() {
-                self.writes.delete_job(&job).await?;
-            }
+            self.lender.take_back(&job).await?;
         }
-        self.lender.take_back(&job).await?;
         match self.writes.release_job(&job).await?.and_then(Job::new) {
             Some(job) => drop(self.jobs.insert(job)),
             None => self.jobs.remove(namespace, name),

@@ -12,7 +12,8 @@
 //! - The Job's name follows from the Operation alone, so a second create of it is refused by the API server.
 //! - The Job carries a finalizer until its result is on the Operation. So whoever crashes, and whoever deletes: as long as
 //!   the Operation has no result, the Job is there to be found, by its label with the Operation's UID.
-//! - A Job of that name with another Operation's UID is never taken for ours.
+//! - A Job is ours by its [claim](hookhost_core::claim), and by nothing else. One that says that it is ours and cannot prove it is
+//!   neither followed nor made again: the Operation waits.
 //! - A Job that borrows is made suspended, and opened once all of that is there. Until then nothing of it has run, so it
 //!   may be withdrawn and made again.
 //!
@@ -47,6 +48,7 @@ use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::bindings::Bindings;
+use crate::claim_key::Keyring;
 use crate::claims::Claims;
 use crate::client;
 use crate::config::Config;
@@ -94,6 +96,8 @@ pub(crate) struct Context {
     pub(crate) lookups: Lookups,
     pub(crate) writes: Writes,
     pub(crate) lender: Lender,
+    /// By which it recognises what it made.
+    pub(crate) keyring: Keyring,
     pub(crate) written: Written,
     pub(crate) claims: Claims,
     pub(crate) turns: Turns,
@@ -215,16 +219,21 @@ impl Context {
         self.write(subject, &state, None).await
     }
 
-    /// Whether the Operation is for this engine, this cluster and this hookhost.
+    /// Whether the Operation is for this engine, this cluster and this hookhost; or has a run under way, which is followed to
+    /// its end, whatever its labels say by then and whether or not its namespace is still served.
     pub(crate) fn is_ours(&self, operation: &Brief) -> bool {
-        operation.is_of_engine()
+        let is_meant = operation.is_of_engine()
             && operation.is_for_cluster(&self.config.cluster_id)
-            && (self.served.contains(&operation.key.namespace) || self.has_held_job(&operation.uid))
+            && self.served.contains(&operation.key.namespace);
+        is_meant || self.own_jobs(operation).iter().any(|job| job.is_held())
     }
 
-    /// Whether a run is under way: it is followed to its end, though its namespace be not served any more.
-    fn has_held_job(&self, uid: &str) -> bool {
-        self.jobs.of(uid).iter().any(|job| job.is_held())
+    /// The Jobs that hookhost made for an Operation.
+    pub(crate) fn own_jobs(&self, operation: &Brief) -> Vec<Arc<Job>> {
+        let Some(keys) = self.keyring.keys() else { return Vec::new() };
+        let mut jobs = self.jobs.of(&operation.uid);
+        jobs.retain(|job| job.is_of(&operation.uid, &operation.key, &keys));
+        jobs
     }
 
     /// Forgets an Operation that is gone. Its Jobs, where it had any, are looked after as orphans.
@@ -252,11 +261,15 @@ impl Context {
         if !self.jobs.is_synced(&subject.key.namespace) {
             return self.explain_delay(subject).await;
         }
+        let Some(keys) = self.keyring.keys() else { return self.explain_no_key(subject).await };
         self.in_flight.note(&subject.uid, &subject.status, &self.metrics);
-        let mut jobs = self.jobs.of(&subject.uid);
-        jobs.retain(|job| job.is_of(&subject.uid, &subject.key));
+        let (jobs, others): (Vec<_>, Vec<_>) = self
+            .jobs
+            .of(&subject.uid)
+            .into_iter()
+            .partition(|job| job.is_of(&subject.uid, &subject.key, &keys));
         if status::is_finished(&subject.status) {
-            return self.finished(subject, &jobs).await;
+            return self.finished(subject, &jobs, &others).await;
         }
         if let Some(action) = self.explain_blindness(subject, &jobs).await? {
             return Ok(action);
@@ -265,21 +278,27 @@ impl Context {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject).await,
-            _ if subject.whole_event().is_some() => self.event(subject, &jobs).await,
-            [job] if job.is_unopened() => self.restage(subject, std::slice::from_ref(job)).await,
-            [job] => self.follow(subject, job).await,
-            [first, ..] => {
-                // Never made by hookhost: it uses one name. Somebody copied the Job, owner and all; the one that the status
-                // names is ours, else the one that is held.
-                let named = status::job_ref(&subject.status);
-                let is_named = |job: &&Arc<Job>| named.as_ref().is_some_and(|named| named.name == job.name);
-                let ours = jobs.iter().find(is_named).or_else(|| jobs.iter().find(|job| job.is_held()));
-                match ours.unwrap_or(first) {
-                    job if job.is_unopened() => self.restage(subject, std::slice::from_ref(job)).await,
-                    job => self.follow(subject, job).await,
-                }
-            }
+            [first, ..] if first.step.is_some() => self.event(subject, &jobs).await,
+            // There is but one: a copy of it has another name, for which its claim does not hold.
+            [job, ..] if job.is_untouched(&keys) => self.restage(subject, std::slice::from_ref(job)).await,
+            [job, ..] => self.follow(subject, job).await,
         }
+    }
+
+    /// Without its key hookhost cannot tell its own Jobs from others, so it does nothing. Where it cannot be had, the Operation
+    /// says so.
+    async fn explain_no_key(&self, subject: &Subject) -> Result<Action> {
+        let Some(why) = self.keyring.problem() else { return Ok(Action::await_change()) };
+        if status::is_finished(&subject.status) {
+            return Ok(Action::await_change());
+        }
+        let message = format!(
+            "hookhost cannot have the key by which it recognises what it made, in the Secret {}: {why}. Its Helm chart makes that \
+             Secret, empty, and lets hookhost fill it",
+            self.keyring.secret()
+        );
+        let refusal = Refusal::wait(Reason::ClaimKeyUnavailable, message);
+        self.write(subject, &State::Refused(refusal), None).await
     }
 
     /// Nothing is done before the namespace's Jobs are known: one may be this Operation's. Where the API server does not
@@ -351,14 +370,20 @@ impl Context {
 
     /// Says why the Operation does not run, and when it is looked at again.
     async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
+        self.refuse_for(subject, refusal, None).await
+    }
+
+    /// The same, where it does not run because of a Job that may be its own.
+    async fn refuse_for(&self, subject: &Subject, refusal: Refusal, run: Option<&Run>) -> Result<Action> {
         self.claims.release(&subject.uid);
         let (timeout, rest) = self.wait(subject);
         let refusal = match rest {
-            None if !refusal.is_final() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
+            // Where there may be a run, it is not over because nobody can prove it.
+            None if !refusal.is_final() && run.is_none() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
             _ => refusal,
         };
         // However it is woken: its wait ends then.
-        let rest = rest.filter(|_| !refusal.is_final());
+        let rest = rest.filter(|_| !refusal.is_final() && run.is_none());
         if status::blocked_reason(&subject.status) != Some(refusal.reason.as_str()) {
             // It waits for something else now.
             self.waits.forget(&subject.uid);
@@ -382,7 +407,7 @@ impl Context {
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,
         };
-        let written = self.write(subject, &State::Refused(refusal), None).await?;
+        let written = self.write(subject, &State::Refused(refusal), run).await?;
         Ok([pause, rest].into_iter().flatten().fold(written, Action::or_sooner))
     }
 

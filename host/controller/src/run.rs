@@ -28,6 +28,7 @@ use self::isolated::Isolated;
 use crate::admin::{self, Health};
 use crate::backoff::Backoff;
 use crate::bindings::{Bindings, Keeper};
+use crate::claim_key::Keyring;
 use crate::claims::Claims;
 use crate::client::{self, Connection, Writer};
 use crate::config::Config;
@@ -183,7 +184,8 @@ pub async fn run(
     let writes = Writes::new(reads.clone(), writer.clone());
     let stopper = Stopper { reader: reader.clone(), writes: writes.clone() };
     let lists = Lists::new(reads);
-    let lender = Lender { reader: reader.clone(), writes: writes.clone() };
+    let keyring = Keyring::new(connection.requests.clone(), writer.clone(), config.claim_secret.clone());
+    let lender = Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
     let warden = Warden {
         orphans: orphans.clone(),
         operations: operations.clone(),
@@ -193,6 +195,7 @@ pub async fn run(
         stopper: stopper.clone(),
         namespaces: gated.clone(),
         jobs: jobs.clone(),
+        keyring: keyring.clone(),
         cluster_objects: config.cluster_objects.clone(),
         wakes: wakes.clone(),
     };
@@ -228,6 +231,7 @@ pub async fn run(
         lookups: Lookups::default(),
         writes,
         lender,
+        keyring: keyring.clone(),
         written: Written::default(),
         claims: Claims::default(),
         turns: Turns::new(wakes.clone()),
@@ -241,6 +245,16 @@ pub async fn run(
         config: config.clone(),
     });
 
+    tasks.endless("keeping the key of claims", work.clone(), {
+        let (operations, wakes) = (operations.clone(), wakes.clone());
+        async move {
+            // Whoever only stands by makes none, and may know another than the leader will have.
+            if claim.acquired().await {
+                keyring.keep(|| wakes.wake_all(operations.keys())).await;
+            }
+            std::future::pending::<()>().await;
+        }
+    });
     let policy_task = policies.clone().run(connection, writer, metrics.clone(), work.clone());
     tasks.spawn("watching policies", policy_task.map(Ok::<(), Cause>));
     tasks.endless("waking for changed policies", work.clone(), {

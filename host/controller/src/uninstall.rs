@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::{FINALIZER, OPENED, OPERATION, STEP};
+use hookhost_core::clone::{FINALIZER, OPERATION, STEP};
 use hookhost_core::loan::{CLOSURE, ObjectRef};
 use hookhost_core::text::printable;
 use k8s_openapi::api::batch::v1::Job;
@@ -23,6 +23,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::bindings::RIGHTS;
+use crate::claim_key::{ClaimSecret, Keyring};
 use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT, Writer};
 use crate::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
 use crate::lender::{Lender, UNATTENDED};
@@ -51,20 +52,25 @@ pub struct Params {
     pub namespace_selector: Option<String>,
     /// Names of the RoleBindings that carry hookhost's finalizer, in any namespace.
     pub role_bindings: Vec<String>,
+    /// Where their key is by which they recognise what they made. Without it nothing is taken back.
+    pub claim_secret: ClaimSecret,
 }
 
 impl Params {
-    /// For the hookhosts that share a Lease.
+    /// For the hookhosts that share a Lease. The Secret of this name is in the Lease's namespace.
     pub fn new(
         lease_namespace: &str,
         lease_name: &str,
         host: &str,
+        claim_secret: &str,
         namespace_selector: Option<String>,
         role_bindings: Vec<String>,
     ) -> Params {
         let identity = format!("{}_uninstall", LeaseParams::identity(host));
         let lease = LeaseParams { duration: HOLD, ..LeaseParams::new(lease_namespace, lease_name, identity) };
-        Params { lease, namespace_selector, role_bindings }
+        let claim_secret =
+            ClaimSecret { namespace: lease_namespace.to_owned(), name: claim_secret.to_owned() };
+        Params { lease, namespace_selector, role_bindings, claim_secret }
     }
 }
 
@@ -141,7 +147,11 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
     }
     let work = async {
         lease.quiet().await;
-        let releaser = Releaser::new(connection.requests.clone());
+        let releaser = Releaser::new(connection.requests.clone(), params.claim_secret);
+        if let Err(error) = releaser.lender.keyring.load_existing().await {
+            let error = crate::error::chain(&error);
+            tracing::warn!(error, "cannot read the key of claims: what was made for runs stays");
+        }
         let mut report = releaser.release_all(params.namespace_selector.as_deref()).await?;
         // Last: as long as Jobs are held, the rights are needed.
         report.bindings = releaser.release_bindings(&params.role_bindings).await?;
@@ -160,11 +170,13 @@ struct Releaser {
 }
 
 impl Releaser {
-    fn new(client: kube::Client) -> Releaser {
+    fn new(client: kube::Client, claim_secret: ClaimSecret) -> Releaser {
         // The lease is held, by this process alone and for longer than all of it takes.
         let writer = Writer::new(Claim::without_lease(), Metrics::new());
+        let keyring = Keyring::new(client.clone(), writer.clone(), claim_secret);
         let (reader, writes) = (Reader::new(client.clone()), Writes::new(client.clone(), writer));
-        Releaser { lists: Lists::new(client.clone()), client, lender: Lender { reader, writes } }
+        let lender = Lender { reader, writes, keyring };
+        Releaser { lists: Lists::new(client.clone()), client, lender }
     }
 
     async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
@@ -319,11 +331,18 @@ impl Releaser {
             let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
                 return Ok(Vec::new());
             };
-            // The steps of an event go on together, or not at all.
-            if has_begun || (!job.is_unopened() && !job.is_over) {
-                return Ok(job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default());
+            let borrowed = || job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default();
+            let Some(keys) = self.lender.keyring.keys() else { return Ok(borrowed()) };
+            if !job.is_genuine(&keys) {
+                // It only says that hookhost made it: what it says to borrow is not its.
+                return Ok(Vec::new());
             }
-            if job.is_unopened() && !job.is_deleted() {
+            let has_waited = job.is_untouched(&keys);
+            // The steps of an event go on together, or not at all.
+            if has_begun || (!has_waited && !job.is_over) {
+                return Ok(borrowed());
+            }
+            if has_waited && !job.is_deleted() {
                 self.lender.writes.withdraw_job(&job).await?;
             }
             self.lender.take_back(&job).await.map(|()| Vec::new())
@@ -342,9 +361,9 @@ fn operation(job: &Meta<Job>) -> Option<String> {
     job.labels().get(OPERATION).cloned()
 }
 
-/// Whether it is one of an event's, and was let start.
+/// Whether it is one of an event's, and was let start: its spec is not any more what it was created with.
 fn is_begun_step(job: &Meta<Job>) -> bool {
-    [STEP, OPENED].iter().all(|key| job.annotations().contains_key(*key))
+    job.annotations().contains_key(STEP) && job.metadata.generation.is_some_and(|generation| generation > 1)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, what it borrows, the
 //! Operation's status; pods that a cancelled run has left; its finalizer on the RoleBindings. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
 
+use hookhost_core::claim::CLAIM;
 use hookhost_core::clone::{FINALIZER, OPENED};
 use hookhost_core::loan::ObjectRef;
 use hookhost_core::status;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
-use kube::Resource;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::bindings::RIGHTS;
@@ -141,9 +141,24 @@ impl Writes {
         }
     }
 
-    /// Lets a Job start that was made suspended; gives back its new form, none if it is gone.
-    pub(crate) async fn open_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
-        let metadata = json!({"uid": job.uid, "annotations": {OPENED: "true"}});
+    /// Makes the claim of a Job again that something has changed while it was created; gives back its new form.
+    pub(crate) async fn claim_job(&self, job: &DynamicObject, claim: String) -> Result<DynamicObject> {
+        let metadata = &job.metadata;
+        let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), job.name_any());
+        // This very form: what the claim is over.
+        let metadata = json!({
+            "uid": metadata.uid, "resourceVersion": metadata.resource_version, "annotations": {CLAIM: claim},
+        });
+        let patch = json!({ "metadata": metadata });
+        let call = Call::of_resource(Verb::Patch, &job_resource(), Some(namespace), &name);
+        let (jobs, params) = (self.jobs(namespace), params());
+        Ok(self.writer.send(&call, jobs.patch(&name, &params, &Patch::Merge(&patch))).await?)
+    }
+
+    /// Lets a Job start that was made suspended; `opened` says that hookhost has done so. Gives back its new form, none if it is
+    /// gone.
+    pub(crate) async fn open_job(&self, job: &Job, opened: String) -> Result<Option<DynamicObject>> {
+        let metadata = json!({"uid": job.uid, "annotations": {OPENED: opened}});
         let patch = json!({"metadata": metadata, "spec": {"suspend": false}});
         let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
         let (jobs, params) = (self.jobs(&job.namespace), params());

@@ -21,7 +21,7 @@ use sha2::Sha256;
 use crate::operation::Approvals;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
+use crate::text::{digest_of_hex, quote};
 
 /// Bytes of a claim. The control plane's have some 250.
 pub const MAX_CLAIM_BYTES: usize = 4096;
@@ -111,7 +111,7 @@ pub fn verify(
     else {
         return Err(ApprovalError::Malformed);
     };
-    let mac = digest(mac).ok_or(ApprovalError::Malformed)?;
+    let mac = digest_of_hex(mac).ok_or(ApprovalError::Malformed)?;
     // A key of any length will do.
     let mut expected = Hmac::<Sha256>::new_from_slice(key.trim_ascii()).map_err(|_| ApprovalError::Forged)?;
     expected.update(body.as_bytes());
@@ -165,22 +165,4 @@ pub fn check(
             Err(error) => wait(format!("spec.approvals.claim is no approval: {error}. Ask for a new one")),
         },
     }
-}
-
-/// The bytes of 64 hexadecimal digits in lower case, as the control plane writes them.
-fn digest(hex: &str) -> Option<[u8; 32]> {
-    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
-    let mut bytes = [0; 32];
-    if pairs.len() != bytes.len() {
-        return None;
-    }
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
 }

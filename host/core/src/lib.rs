@@ -9,6 +9,7 @@
 //! a person sees is the Job that will run.
 
 pub mod approval;
+pub mod claim;
 pub mod clone;
 pub mod closure;
 pub mod conflict;

@@ -6,7 +6,8 @@
 //!   made, and no pod starts before everything is there.
 //! - Each object is owned by the Job: Kubernetes takes it away with the Job, whatever becomes of hookhost. Two runs that
 //!   need the same object own it both, if it is the same in both ([`CONTENT`]); else the second waits.
-//! - An object that is there and was not lent is somebody's: it is used as it is, and never written.
+//! - An object that is there and was not lent is somebody's: it is used as it is, and never written. That it was lent is proven
+//!   by its [claim](crate::claim); anybody may copy the other annotations.
 //! - What has no namespace cannot be owned by a Job. It is lent to one run at a time, which it names ([`HOLDER`]), and only
 //!   if whoever installed hookhost has allowed that very object.
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::claim::{CLAIM, Keys};
 use crate::clone::{self, without_foreign_keys};
 use crate::closure::Member;
 use crate::kind::Kind;
@@ -37,9 +39,6 @@ pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
 pub const CONTENT: &str = "hookhost.vworkspace.io/content";
 /// Annotation on a loan without a namespace: namespace, name and UID of the Job that it is for.
 pub const HOLDER: &str = "hookhost.vworkspace.io/holder";
-
-/// The domain of hookhost's annotations.
-const OWN_DOMAIN: &str = "hookhost.vworkspace.io/";
 
 /// Annotations by which a tool says that an object is its own. No loan has any of them, so whoever writes one onto a loan has
 /// taken it over: Helm where a new revision of the release has the object proper, kubectl where a person applies it.
@@ -109,10 +108,6 @@ impl Loan {
         };
         let (mut labels, mut annotations) = (texts("metadata.labels"), texts("metadata.annotations"));
         without_foreign_keys(&mut labels, &mut annotations);
-        // Nor may the chart say that it is a loan.
-        for map in [&mut labels, &mut annotations] {
-            map.retain(|key, _| !key.starts_with(OWN_DOMAIN));
-        }
         if member.kind == Kind::ClusterRole {
             // By any of them another role could collect its rules, and give them to everybody who has that.
             labels.clear();
@@ -132,14 +127,16 @@ impl Loan {
         Loan { object, manifest, content }
     }
 
-    /// The object to be made for this Job.
-    pub fn made_for(&self, job: &JobId<'_>) -> Value {
+    /// The object to be made for this Job, with its claim.
+    pub fn made_for(&self, job: &JobId<'_>, keys: &Keys) -> Value {
         let mut manifest = self.manifest.clone();
-        if self.object.kind.is_namespaced() {
-            manifest["metadata"]["ownerReferences"] = json!([job.owner_reference()]);
-        } else {
-            manifest["metadata"]["annotations"][HOLDER] = json!(job.holder());
+        let holder = (!self.object.kind.is_namespaced()).then(|| job.holder());
+        match &holder {
+            None => manifest["metadata"]["ownerReferences"] = json!([job.owner_reference()]),
+            Some(holder) => manifest["metadata"]["annotations"][HOLDER] = json!(holder),
         }
+        let claim = keys.claim_loan(&self.object, &self.content, holder.as_deref());
+        manifest["metadata"]["annotations"][CLAIM] = json!(claim);
         manifest
     }
 }
@@ -249,7 +246,7 @@ pub enum Found {
 
 impl Found {
     /// What an object is by its metadata, which are none if there is no object.
-    pub fn of(metadata: Option<&Value>) -> Found {
+    pub fn of(object: &ObjectRef, metadata: Option<&Value>, keys: &Keys) -> Found {
         let Some(metadata) = metadata else { return Found::Missing };
         let text = |path: &str| at(metadata, path).and_then(Value::as_str);
         if text("deletionTimestamp").is_some() {
@@ -261,9 +258,12 @@ impl Found {
         let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
         let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
         let owners: Vec<String> = owners.collect();
-        let Some(content) = content.filter(|_| !owners.is_empty() || holder.is_some()) else {
-            return Found::Kept;
+        let is_lent = |content: &String| {
+            let holder = holder.as_deref().filter(|_| !object.kind.is_namespaced());
+            (!owners.is_empty() || holder.is_some())
+                && annotation(CLAIM).is_some_and(|claim| keys.is_loan(&claim, object, content, holder))
         };
+        let Some(content) = content.filter(is_lent) else { return Found::Kept };
         if TAKEN_OVER.iter().any(|key| annotation(key).is_some()) {
             return Found::TakenOver { owners };
         }

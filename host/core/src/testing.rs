@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::claim::{KEY_BYTES, Key, Keys};
 use crate::hook::{Hook, LastRun, check};
 
 /// A hook that Helm ran before an upgrade, as if listed of a release in `release_namespace`.
@@ -21,6 +22,12 @@ pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
         runnable: check(&manifest, release_namespace),
         manifest: manifest.into(),
     }
+}
+
+/// Keys of claims.
+pub(crate) fn keys() -> Keys {
+    let current = Key::new(&[7; KEY_BYTES]).unwrap_or_else(|| unreachable!("as many bytes as a key has"));
+    Keys { current, previous: None }
 }
 
 /// The Operation of the spec's worked example, not created yet.

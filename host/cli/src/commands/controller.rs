@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use hookhost_controller::client::Connection;
 use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
 use hookhost_controller::lease::LeaseParams;
-use hookhost_controller::{RunError, telemetry};
+use hookhost_controller::{ClaimSecret, DEFAULT_SECRET, RunError, telemetry};
 use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::loan::ClusterObject;
 use hookhost_core::{Reason, wait};
@@ -149,10 +149,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
     #[arg(value_parser = argument::object_name, help_heading = "How it runs")]
     lease_name: String,
-    /// Namespace of the Lease [default: the pod's, else the context's]
+    /// Namespace of the Lease, and of the Secret with the key [default: the pod's, else the context's]
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE")]
     #[arg(value_parser = argument::optional_namespace, help_heading = "How it runs")]
     lease_namespace: Option<String>,
+    /// Secret, in the Lease's namespace, with the key by which hookhost recognises what it made; made where there is none
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_CLAIM_SECRET", default_value = DEFAULT_SECRET)]
+    #[arg(value_parser = argument::object_name, help_heading = "How it runs")]
+    claim_secret: String,
     /// Work without a Lease: at most one hookhost may run
     #[arg(long, env = "HOOKHOST_NO_LEASE", help_heading = "How it runs")]
     no_lease: bool,
@@ -200,6 +204,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         admin_address,
         lease_name,
         lease_namespace,
+        claim_secret,
         no_lease,
         logging,
     } = args;
@@ -212,10 +217,9 @@ async fn resolve(args: Args) -> Result<Setup> {
     }
     let approval_key = given(approval_key_file).as_deref().map(read_key).transpose()?;
     let connection = which.connect().await?;
-    let lease = (!no_lease).then(|| {
-        let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
-        LeaseParams::new(namespace, lease_name, LeaseParams::identity(&host()))
-    });
+    let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
+    let claim_secret = ClaimSecret { namespace: namespace.clone(), name: claim_secret };
+    let lease = (!no_lease).then(|| LeaseParams::new(namespace, lease_name, LeaseParams::identity(&host())));
     let config = Config {
         cluster_id,
         namespace_gate,
@@ -237,6 +241,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         role_bindings,
         closure_role_bindings,
         admin: Some(admin_address),
+        claim_secret,
         lease,
     };
     Ok(Setup { connection, config })

@@ -1,6 +1,7 @@
 //! `hookhost uninstall`: takes hookhost's finalizer off its Jobs, before hookhost is removed from a cluster.
 
 use anyhow::Result;
+use hookhost_controller::DEFAULT_SECRET;
 use hookhost_controller::uninstall::{self, Params, Report, UninstallError};
 use hookhost_core::loan::ObjectRef;
 use hookhost_core::text::shortlist;
@@ -43,10 +44,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAME", default_value = "hookhost")]
     #[arg(value_parser = argument::object_name, help_heading = "What is cleaned")]
     lease_name: String,
-    /// Namespace of the Lease [default: the pod's, else the context's]
+    /// Namespace of the Lease, and of the Secret with the key [default: the pod's, else the context's]
     #[arg(long, value_name = "NAME", env = "HOOKHOST_LEASE_NAMESPACE")]
     #[arg(value_parser = argument::optional_namespace, help_heading = "What is cleaned")]
     lease_namespace: Option<String>,
+    /// Secret with the key by which hookhost recognises what it made; without it nothing is taken back
+    #[arg(long, value_name = "NAME", env = "HOOKHOST_CLAIM_SECRET", default_value = DEFAULT_SECRET)]
+    #[arg(value_parser = argument::object_name, help_heading = "What is cleaned")]
+    claim_secret: String,
 
     #[command(flatten)]
     logging: Logging,
@@ -61,6 +66,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         closure_role_bindings,
         lease_name,
         lease_namespace,
+        claim_secret,
         logging,
     } = args;
     logging.init()?;
@@ -69,7 +75,14 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
         // Those that only add rights first: the others are needed to see whether Jobs are left.
         let bindings = [closure_role_bindings, role_bindings].concat();
-        let params = Params::new(&namespace, &lease_name, &host(), given(namespace_selector), bindings);
+        let params = Params::new(
+            &namespace,
+            &lease_name,
+            &host(),
+            &claim_secret,
+            given(namespace_selector),
+            bindings,
+        );
         Ok(uninstall::uninstall(&connection, params).await.map_err(problem)?)
     })?;
     output::result(&told(&report))?;

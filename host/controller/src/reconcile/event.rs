@@ -15,7 +15,7 @@ use hookhost_core::status::{self, Run, State, StepRow, Steps};
 use serde_json::Value;
 
 use super::stage::AGAIN;
-use super::start::nothing_left;
+use super::start::{Own, nothing_left};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -24,10 +24,11 @@ use crate::watch::Job;
 impl Context {
     /// Goes on with an event of which Jobs were made.
     pub(super) async fn event(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
-        let jobs = one_of_each(jobs);
+        let jobs = in_order(jobs);
         // The status names a Job only once one was let start: then those that are left do not begin anew.
         let has_begun = status::job_ref(&subject.status).is_some();
-        if jobs.iter().all(|job| job.is_unopened()) && !has_begun {
+        let keys = self.keyring.needed()?;
+        if jobs.iter().all(|job| job.is_untouched(&keys)) && !has_begun {
             return self.restage(subject, &jobs).await;
         }
         let of = jobs.first().and_then(|job| job.step).map_or(0, |step| step.of);
@@ -43,7 +44,7 @@ impl Context {
         if subject.is_cancelled() && !job.is_finished() {
             return self.cancel_step(subject, &jobs, current).await;
         }
-        if job.is_unopened() && !job.is_deleted() {
+        if job.is_unopened(&keys) && !job.is_deleted() {
             return self.let_start(job).await;
         }
         self.tell(subject, &jobs, current).await
@@ -63,7 +64,11 @@ impl Context {
             // The status may not have been written yet.
             let name =
                 told_job(&subject.status, *number).map_or_else(|| format!("{base}-{number}"), str::to_owned);
-            are_found &= self.own_job(subject, namespace, &name).await?.is_some();
+            match self.own_job(subject, namespace, &name).await? {
+                Own::Proven(_) => {}
+                Own::Unproven(job) => return self.unproven(subject, &job).await,
+                Own::Missing => are_found = false,
+            }
         }
         if are_found {
             return Ok(Action::requeue(AGAIN));
@@ -76,7 +81,7 @@ impl Context {
     /// Stops the step that is under way. Those after it are removed once the Operation says that it was cancelled.
     async fn cancel_step(&self, subject: &Subject, jobs: &[Arc<Job>], current: usize) -> Result<Action> {
         let job = &jobs[current];
-        if job.is_unopened() {
+        if job.is_unopened(&*self.keyring.needed()?) {
             // Between two steps.
             let run = self.run(subject, jobs, current.saturating_sub(1), None);
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), run.as_ref()).await;
@@ -94,7 +99,7 @@ impl Context {
             if matches!(outcome, Outcome::Succeeded { .. })
                 && let Some(next) = jobs.get(current + 1)
             {
-                if next.is_unopened() && !next.is_deleted() {
+                if next.is_unopened(&*self.keyring.needed()?) && !next.is_deleted() {
                     return self.let_start(next).await;
                 }
                 current += 1;
@@ -155,17 +160,9 @@ impl Context {
     }
 }
 
-/// The Jobs that are steps, each step once, in their order. A second one was never made by hookhost: somebody copied it, owner and
-/// all, but most likely without a finalizer that nobody would take off it.
-fn one_of_each(jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
-    let mut of_step: BTreeMap<Step, &Arc<Job>> = BTreeMap::new();
-    for job in jobs {
-        let Some(step) = job.step else { continue };
-        let kept = of_step.entry(step).or_insert(job);
-        if job.is_held() && !kept.is_held() {
-            *kept = job;
-        }
-    }
+/// The Jobs that are steps, in their order. A copy of one has another name, for which its claim does not hold.
+fn in_order(jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
+    let of_step: BTreeMap<Step, &Arc<Job>> = jobs.iter().filter_map(|job| Some((job.step?, job))).collect();
     of_step.into_values().cloned().collect()
 }
 

@@ -17,9 +17,18 @@ use crate::watch::Job;
 
 impl Context {
     /// Does what is left to do for a finished Operation.
-    pub(super) async fn finished(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
+    /// `unproven` are those that only say that they are its: nobody waits for their result.
+    pub(super) async fn finished(
+        &self,
+        subject: &Subject,
+        jobs: &[Arc<Job>],
+        unproven: &[Arc<Job>],
+    ) -> Result<Action> {
         self.settle(subject, &subject.status);
         let mut is_left = false;
+        for job in unproven.iter().filter(|job| job.is_held()) {
+            self.writes.release_job(job).await?;
+        }
         for job in jobs {
             // The Operation has ended with a step, or because one is lost, or without the Job, for example refused before a crash
             // could be told from none: it must not run on.

@@ -12,7 +12,7 @@ use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
 
 use super::prepare::{Prepared, Stop};
-use super::start::{PENDING_AFTER, rejected, taken};
+use super::start::{Own, PENDING_AFTER, rejected, taken};
 use super::turn::Asked;
 use super::{Context, Subject};
 use crate::error::Result;
@@ -75,7 +75,8 @@ impl Context {
 
     /// Lets a Job start that was held back.
     pub(super) async fn let_start(&self, job: &Job) -> Result<Action> {
-        let Some(opened) = self.writes.open_job(job).await? else {
+        let proof = self.keyring.needed()?.opened(&job.namespace, &job.name, &job.uid);
+        let Some(opened) = self.writes.open_job(job, proof).await? else {
             // Somebody deleted it just now.
             self.lender.take_back(job).await?;
             self.jobs.remove(&job.namespace, &job.name);
@@ -122,9 +123,16 @@ impl Context {
                     jobs.push((job, one.loans));
                 }
                 Created::Taken => {
-                    if self.own_job(subject, &one.namespace, &one.name).await?.is_some() {
+                    match self.own_job(subject, &one.namespace, &one.name).await? {
                         // Another hookhost makes them, too: the next look goes by what is there then.
-                        return Ok(Action::requeue(AGAIN));
+                        Own::Proven(_) => return Ok(Action::requeue(AGAIN)),
+                        Own::Unproven(job) => {
+                            for made in &all {
+                                self.withdraw(made).await?;
+                            }
+                            return self.unproven(subject, &job).await;
+                        }
+                        Own::Missing => {}
                     }
                     let refusal = taken(&one.namespace, &one.name);
                     return self.withdraw_all(subject, &all, Some(refusal)).await;
@@ -145,10 +153,11 @@ impl Context {
             self.withdraw_all(subject, jobs, None).await?;
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
+        let keys = self.keyring.needed()?;
         let mut now = Vec::new();
         for job in jobs {
             match self.read_again(subject, job).await? {
-                Some(job) if job.is_unopened() => now.push(job),
+                Some(job) if job.is_untouched(&keys) => now.push(job),
                 _ => return Ok(Action::requeue(AGAIN)),
             }
         }
@@ -207,7 +216,8 @@ impl Context {
     async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
         let (object, is_wanted) =
             futures::try_join!(self.reader.job(&job.namespace, &job.name), self.is_still_wanted(subject))?;
-        match object.and_then(Job::new).filter(|now| now.uid == job.uid) {
+        let keys = self.keyring.needed()?;
+        match object.and_then(Job::new).filter(|now| now.uid == job.uid && now.is_genuine(&keys)) {
             Some(now) => Ok(Some(self.jobs.insert(now)).filter(|_| is_wanted)),
             None => {
                 self.jobs.remove(&job.namespace, &job.name);

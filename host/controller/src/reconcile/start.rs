@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
+use hookhost_core::claim::{CLAIM, Claim};
 use hookhost_core::operation::{KIND, Operation};
 use hookhost_core::refusal::Refusal;
-use hookhost_core::status::{self, State};
+use hookhost_core::status::{self, Run, State};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -17,10 +18,11 @@ use super::lookup::Looked;
 use super::prepare::{Prepared, Stop, find};
 use super::turn::Asked;
 use super::{Context, Subject};
+use crate::claim_key::ClaimSecret;
 use crate::client;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::looks::Action;
-use crate::watch::{Awaited, Job};
+use crate::watch::{Awaited, Job, to_json};
 use crate::write::Created;
 
 /// How long a Job may be without a pod before the Operation says that it is pending. The Job controller makes the pod
@@ -67,6 +69,27 @@ pub(super) fn taken(namespace: &str, name: &str) -> Refusal {
          and make this Operation again"
     );
     Refusal::fail(Reason::JobNameTaken, message)
+}
+
+/// What a Job of a name is to an Operation.
+pub(super) enum Own {
+    /// hookhost made it for the Operation.
+    Proven(Arc<Job>),
+    /// It says that it is the Operation's, but hookhost cannot prove that it made it.
+    Unproven(Box<Job>),
+    /// It is somebody else's, or there is none.
+    Missing,
+}
+
+/// Why nothing is done with a Job that may be the Operation's.
+fn unproven(namespace: &str, name: &str, secret: &ClaimSecret) -> Refusal {
+    let message = format!(
+        "hookhost cannot prove that the Job {namespace}/{name} is the one that it made for this Operation: its annotation {CLAIM} \
+         does not hold. Somebody made or changed that Job, or the key in the Secret {secret} is not the one that it was made with. \
+         As long as it is there, nothing is run. Put the key back, if it was lost; or look at what that Job has done and delete it: \
+         then this Operation ends as failed, and a new one can be made"
+    );
+    Refusal::wait(Reason::ClaimInvalid, message)
 }
 
 /// Why a Job was not created.
@@ -175,31 +198,61 @@ impl Context {
         }
     }
 
-    /// The Operation's Job of a name, as the API server has it; none if there is none, or it is somebody else's. The watch may
-    /// not tell of it.
-    pub(super) async fn own_job(
-        &self,
-        subject: &Subject,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Arc<Job>>> {
-        let found = self.reader.job(namespace, name).await?.and_then(Job::new);
-        let own = found.filter(|job| job.is_of(&subject.uid, &subject.key));
-        Ok(own.map(|job| self.jobs.insert(job)))
+    /// The Operation's Job of a name, as the API server has it. The watch may not tell of it.
+    pub(super) async fn own_job(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Own> {
+        let Some(object) = self.reader.job(namespace, name).await? else { return Ok(Own::Missing) };
+        self.own(subject, object).await
+    }
+
+    /// What a Job is to the Operation.
+    async fn own(&self, subject: &Subject, object: DynamicObject) -> Result<Own> {
+        let is_owned = object.owner_references().iter().any(|owner| owner.uid == subject.uid);
+        let Some(job) = Job::new(object) else { return Ok(Own::Missing) };
+        if job.is_of(&subject.uid, &subject.key, &*self.keyring.needed()?) {
+            return Ok(Own::Proven(self.jobs.insert(job)));
+        }
+        if !is_owned && !job.seems_of(&subject.uid) {
+            return Ok(Own::Missing);
+        }
+        // The key may have been put back, or changed by somebody else.
+        if let Err(error) = self.keyring.refresh().await {
+            tracing::warn!(error = chain(&error), "cannot read the key of claims again");
+        }
+        if job.is_of(&subject.uid, &subject.key, &*self.keyring.needed()?) {
+            return Ok(Own::Proven(self.jobs.insert(job)));
+        }
+        Ok(Own::Unproven(Box::new(job)))
+    }
+
+    /// There is a Job that may be this Operation's, or be made to look so. As long as it is there, none is made in its place;
+    /// once it is named in the status, none is made after it either.
+    pub(super) async fn unproven(&self, subject: &Subject, job: &Job) -> Result<Action> {
+        if job.is_deleted() {
+            // Whatever it was, it goes.
+            return self.write(subject, &nothing_left(), None).await;
+        }
+        let refusal = unproven(&job.namespace, &job.name, self.keyring.secret());
+        self.refuse_for(subject, refusal, Run::of(&job.object()).as_ref()).await
     }
 
     /// A Job was made for the Operation, but the watch has none.
     async fn find_again(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let namespace = if namespace.is_empty() { &subject.key.namespace } else { namespace };
-        if let Some(job) = self.own_job(subject, namespace, name).await? {
-            if job.step.is_some() {
-                // One of several: the next look goes by all of them.
-                return Ok(Action::requeue(PENDING_AFTER));
+        match self.own_job(subject, namespace, name).await? {
+            // One of several: the next look goes by all of them.
+            Own::Proven(job) if job.step.is_some() => Ok(Action::requeue(PENDING_AFTER)),
+            Own::Proven(job) => {
+                self.follow(subject, &job).await?;
+                // Somebody took a label off it, so that its watch tells nothing of it.
+                Ok(Action::requeue(UNWATCHED))
             }
-            self.follow(subject, &job).await?;
-            // Somebody took a label off it, so that its watch tells nothing of it.
-            return Ok(Action::requeue(UNWATCHED));
+            Own::Unproven(job) => self.unproven(subject, &job).await,
+            Own::Missing => self.after_deletion(subject, namespace).await,
         }
+    }
+
+    /// The Operation's Job is gone.
+    async fn after_deletion(&self, subject: &Subject, namespace: &str) -> Result<Action> {
         // Somebody took our finalizer off and deleted it; its pods may have been left.
         if subject.is_cancelled() {
             if !self.stopper.stop_remains(namespace, &subject.uid).await? {
@@ -225,7 +278,7 @@ impl Context {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(*created) {
                     let job = self.jobs.insert(job);
-                    if job.is_unopened() {
+                    if job.is_unopened(&*self.keyring.needed()?) {
                         return self.open(subject, &[(job, loans)], &expected).await;
                     }
                 }
@@ -239,17 +292,47 @@ impl Context {
         }
     }
 
-    /// Creates a Job.
-    pub(super) async fn try_create(&self, subject: &Subject, namespace: &str, job: Value) -> Result<Created> {
+    /// Creates a Job, with its claim.
+    pub(super) async fn try_create(
+        &self,
+        subject: &Subject,
+        namespace: &str,
+        mut job: Value,
+    ) -> Result<Created> {
         // From here until its Job is known, hookhost keeps its rights in the namespace.
         let Some(_creating) = self.bindings.begin(namespace) else {
             return Ok(Created::Refused { message: self.losing_rights(namespace), is_final: false });
         };
+        let claim = self.keyring.needed()?.claim_job(&subject.uid, &job);
+        job["metadata"]["annotations"][CLAIM] = claim.into();
         let created = self.writes.create_job(namespace, job).await;
-        self.or_refused(subject, created, |error| Created::Refused {
+        let created = self.or_refused(subject, created, |error| Created::Refused {
             message: error.to_string(),
             is_final: false,
-        })
+        })?;
+        match created {
+            Created::New(job) => Ok(Created::New(Box::new(self.claimed(subject, *job).await?))),
+            created => Ok(created),
+        }
+    }
+
+    /// The Job that was just created, with a claim that holds: an admission webhook may have changed what it runs.
+    async fn claimed(&self, subject: &Subject, job: DynamicObject) -> Result<DynamicObject> {
+        let keys = self.keyring.needed()?;
+        let json = to_json(&job);
+        let spec = json.get("spec").unwrap_or(&Value::Null);
+        if Claim::of_job(&json, spec).is_some_and(|claim| claim.is_genuine(&keys)) {
+            return Ok(job);
+        }
+        let claim = keys.claim_job(&subject.uid, &json);
+        let mut tries = PATIENCE;
+        loop {
+            match self.writes.claim_job(&job, claim.clone()).await {
+                // Until it is done nobody else can prove whose the Job is, nor can this process after its end.
+                Err(Error::Api(error)) if error.is_transient() && tries > 1 => tries -= 1,
+                claimed => return claimed,
+            }
+        }
     }
 
     /// What the API server has answered. One that cannot, again and again, counts as one that does not let us.
@@ -275,23 +358,24 @@ impl Context {
         };
         let is_leaving = object.metadata.deletion_timestamp.is_some();
         let is_leaving = is_leaving || is_of_a_former(&object, &subject.key.name);
-        match Job::new(object).filter(|job| job.is_of(&subject.uid, &subject.key)) {
-            Some(job) => {
-                let job = self.jobs.insert(job);
-                if job.is_unopened() {
+        match self.own(subject, object).await? {
+            Own::Proven(job) => {
+                let keys = self.keyring.needed()?;
+                if job.is_untouched(&keys) {
                     self.restage(subject, &[job]).await
                 } else {
                     self.follow(subject, &job).await
                 }
             }
-            None if is_leaving => {
+            Own::Unproven(job) => self.unproven(subject, &job).await,
+            Own::Missing if is_leaving => {
                 let message = format!(
                     "the Job {namespace}/{name} of an earlier Operation of this name is being deleted"
                 );
                 self.refuse(subject, Refusal::retry_after(UNTIL_NAME_IS_FREE, Reason::JobNameTaken, message))
                     .await
             }
-            None => self.refuse(subject, taken(namespace, name)).await,
+            Own::Missing => self.refuse(subject, taken(namespace, name)).await,
         }
     }
 

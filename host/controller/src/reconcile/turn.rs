@@ -206,7 +206,7 @@ impl Context {
     }
 
     fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {
-        operation.other(!self.jobs.of(&operation.uid).is_empty())
+        operation.other(!self.own_jobs(operation).is_empty())
     }
 }
 

@@ -10,6 +10,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
+use hookhost_core::kind::Kind;
 use hookhost_core::loan::CONTENT;
 
 use super::*;
@@ -85,12 +87,20 @@ impl Server {
                 job["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
                 (200, job.clone())
             }
+            ("GET", [.., "namespaces", "hookhost", "secrets", "claim-key"]) => {
+                let data = json!({"current": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="});
+                (
+                    200,
+                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "claim-key"}, "data": data}),
+                )
+            }
             ("GET", [.., namespace, "roles", name]) => match self.roles.get(*name) {
                 Some(owner) => {
                     let owners =
                         json!([{"apiVersion": "batch/v1", "kind": "Job", "name": owner, "uid": owner}]);
                     let metadata = json!({"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1",
-                        "annotations": {CONTENT: "sha256:0"}, "ownerReferences": owners});
+                        "annotations": {CONTENT: "sha256:0", CLAIM: keys().claim_loan(&role(name), "sha256:0", None)},
+                        "ownerReferences": owners});
                     (
                         200,
                         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}),
@@ -137,6 +147,15 @@ impl Server {
     }
 }
 
+/// What is in the Secret.
+fn keys() -> Keys {
+    Keys { current: Key::new(&[7; KEY_BYTES]).unwrap(), previous: None }
+}
+
+fn role(name: &str) -> ObjectRef {
+    ObjectRef { kind: Kind::Role, namespace: "a".to_owned(), name: name.to_owned() }
+}
+
 fn list(items: Vec<Value>) -> Value {
     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items})
 }
@@ -168,11 +187,9 @@ fn connection(server: &Shared) -> Connection {
 }
 
 async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
-    uninstall(
-        &connection(server),
-        Params::new("hookhost", "hookhost", "pod", None, vec!["hookhost".to_owned()]),
-    )
-    .await
+    let bindings = vec!["hookhost".to_owned()];
+    let params = Params::new("hookhost", "hookhost", "pod", "claim-key", None, bindings);
+    uninstall(&connection(server), params).await
 }
 
 /// Makes a Job a step of an Operation's event, suspended, that borrows a Role.
@@ -184,10 +201,9 @@ fn make_step(server: &Shared, name: &str, operation: &str, step: &str, is_opened
     let job = server.jobs.get_mut(&("a".to_owned(), name.to_owned())).unwrap();
     job["metadata"]["labels"] = json!({OPERATION: operation});
     job["metadata"]["annotations"] = json!({STEP: step, CLOSURE: borrowed});
-    if is_opened {
-        job["metadata"]["annotations"][OPENED] = json!("true");
-    }
+    job["metadata"]["generation"] = json!(if is_opened { 2 } else { 1 });
     job["spec"] = json!({"suspend": !is_opened});
+    job["metadata"]["annotations"][CLAIM] = json!(keys().claim_job(operation, job));
 }
 
 fn finalizers(server: &Shared, namespace: &str, name: &str) -> Value {
@@ -270,6 +286,20 @@ async fn an_event_that_has_not_begun_is_withdrawn_and_what_another_keeps_is_told
         assert_eq!(job["metadata"]["finalizers"], json!([]), "{name}");
         assert_eq!(server.lock().unwrap().roles.contains_key(&format!("of-{name}")), !is_gone, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_only_says_that_hookhost_made_it_takes_nothing_with_it() {
+    let server = server(&[("a", "forged-1", &[FINALIZER])]);
+    make_step(&server, "forged-1", "op", "1/1", false);
+    let place = ("a".to_owned(), "forged-1".to_owned());
+    // Changed since it was made, or never made by hookhost.
+    server.lock().unwrap().jobs.get_mut(&place).unwrap()["metadata"]["annotations"][STEP] = json!("1/2");
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!((report.released, report.lent), (pairs(&[("a", "forged-1")]), BTreeMap::new()));
+    let server = server.lock().unwrap();
+    assert!(server.jobs[&place]["metadata"]["deletionTimestamp"].is_null(), "it is not deleted");
+    assert!(server.roles.contains_key("of-forged-1"), "nor what it says to borrow");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::claim::Key;
 use crate::clone::Step;
 use crate::closure::closure;
 use crate::dependency::references;
@@ -6,7 +7,7 @@ use crate::hook::Hook;
 use crate::plan::Staging;
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
-use crate::testing;
+use crate::testing::{self, keys};
 use crate::workload::Workload;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -100,7 +101,7 @@ fn a_loan_is_the_charts_object_with_nothing_by_which_others_would_take_it_for_th
     let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
     let job = JobId { namespace: "shop", name: "run", uid: "u" };
     assert_eq!(
-        loans[0].made_for(&job),
+        loans[0].made_for(&job, &keys()),
         json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -110,6 +111,7 @@ fn a_loan_is_the_charts_object_with_nothing_by_which_others_would_take_it_for_th
                 "labels": {"app": "shop", "app.vworkspace.io/managed-by": "vworkspace-operator"},
                 "annotations": {
                     "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/migrate",
+                    "hookhost.vworkspace.io/claim": keys().claim_loan(&loans[0].object, &loans[0].content, None),
                     "hookhost.vworkspace.io/content": loans[0].content,
                 },
                 "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "run", "uid": "u"}],
@@ -123,19 +125,20 @@ fn a_loan_is_the_charts_object_with_nothing_by_which_others_would_take_it_for_th
 fn what_is_made_is_found_again_as_lent_to_its_job() {
     let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
     let job = JobId { namespace: "shop", name: "run", uid: "u" };
-    let found = Found::of(Some(&loans[0].made_for(&job)["metadata"]));
+    let found = Found::of(&loans[0].object, Some(&loans[0].made_for(&job, &keys())["metadata"]), &keys());
     assert!(
         found.is_lent_to(Kind::ServiceAccount, &job)
             && !found.is_lent_to(Kind::ServiceAccount, &JobId { uid: "v", ..job })
     );
-    assert_eq!(Found::of(None), Found::Missing);
-    assert_eq!(Found::of(Some(&json!({"name": "migrate"}))), Found::Kept);
+    let of = |metadata: Option<&Value>| Found::of(&loans[0].object, metadata, &keys());
+    assert_eq!(of(None), Found::Missing);
+    assert_eq!(of(Some(&json!({"name": "migrate"}))), Found::Kept);
     let leaving = json!({"deletionTimestamp": "2026-05-28T00:00:00Z", "annotations": {CONTENT: "sha256:0"}});
-    assert_eq!(Found::of(Some(&leaving)), Found::Leaving);
+    assert_eq!(of(Some(&leaving)), Found::Leaving);
     for odd in
         [json!(7), json!({"annotations": 7}), json!({"annotations": {CONTENT: 7}, "ownerReferences": {}})]
     {
-        assert_eq!(Found::of(Some(&odd)), Found::Kept, "{odd}");
+        assert_eq!(of(Some(&odd)), Found::Kept, "{odd}");
     }
 }
 
@@ -180,13 +183,13 @@ fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run
     let loans = arranged(&hooks, &terms, |_| Found::Missing).unwrap();
     assert_eq!(names(&loans)[2], "ClusterRoleBinding/migrate");
     let job = JobId { namespace: "shop", name: "run", uid: "u" };
-    let made = loans[2].made_for(&job);
+    let made = loans[2].made_for(&job, &keys());
     assert_eq!(made["metadata"].get("namespace"), None);
     assert_eq!(made["metadata"].get("ownerReferences"), None);
 
     let found = |object: &ObjectRef| {
-        let made = loans.iter().find(|loan| loan.object == *object).unwrap().made_for(&job);
-        Found::of(Some(&made["metadata"]))
+        let made = loans.iter().find(|loan| loan.object == *object).unwrap().made_for(&job, &keys());
+        Found::of(object, Some(&made["metadata"]), &keys())
     };
     let refusal = arranged(&hooks, &terms, found).unwrap_err();
     assert_eq!(refusal.reason, Reason::ConflictingOperation);
@@ -502,12 +505,44 @@ fn a_secret_that_is_more_than_data_and_a_claim_that_helm_keeps_are_not_made() {
 fn a_loan_that_somebody_has_made_their_own_is_no_loan_any_more() {
     let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
     let job = JobId { namespace: "shop", name: "run", uid: "u" };
-    let mut made = loans[0].made_for(&job);
+    let mut made = loans[0].made_for(&job, &keys());
     made["metadata"]["annotations"]["meta.helm.sh/release-name"] = json!("shop");
-    let found = Found::of(Some(&made["metadata"]));
+    let found = Found::of(&loans[0].object, Some(&made["metadata"]), &keys());
     assert_eq!(found, Found::TakenOver { owners: vec!["u".into()] });
     assert!(!found.is_lent_to(Kind::ServiceAccount, &job));
     // What only says that it is one is none either.
     let claims = json!({"annotations": {CONTENT: "sha256:0"}});
-    assert_eq!(Found::of(Some(&claims)), Found::Kept);
+    assert_eq!(Found::of(&loans[0].object, Some(&claims), &keys()), Found::Kept);
+}
+
+#[test]
+fn an_object_that_only_says_that_it_was_lent_is_somebodys() {
+    let loans = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
+    let job = JobId { namespace: "shop", name: "run", uid: "u" };
+    let made = loans[1].made_for(&job, &keys());
+    let of = |object: &ObjectRef, metadata: &Value, keys: &Keys| Found::of(object, Some(metadata), keys);
+    assert!(matches!(of(&loans[1].object, &made["metadata"], &keys()), Found::Lent { .. }));
+    // Without a claim, with that of another object, or of another content, or of another key.
+    let with = |key: &str, value: Value| {
+        let mut forged = made["metadata"].clone();
+        forged["annotations"][key] = value;
+        forged
+    };
+    let others = loans[0].made_for(&job, &keys())["metadata"]["annotations"][CLAIM].clone();
+    for forged in [with(CLAIM, json!("")), with(CLAIM, others), with(CONTENT, json!("sha256:0"))] {
+        assert_eq!(of(&loans[1].object, &forged, &keys()), Found::Kept, "{forged}");
+    }
+    let others = Keys { current: Key::new(&[2; 32]).unwrap(), previous: None };
+    assert_eq!(of(&loans[1].object, &made["metadata"], &others), Found::Kept);
+    // While keys are changed, the one before counts.
+    let rotated = Keys { previous: Some(keys().current), ..others };
+    assert!(of(&loans[1].object, &made["metadata"], &rotated).is_lent_to(Kind::ConfigMap, &job));
+    // What has no namespace is one Job's.
+    let wide = ObjectRef { kind: Kind::ClusterRole, namespace: String::new(), name: "wide".into() };
+    let claim = keys().claim_loan(&wide, "sha256:1", Some("shop/run/u"));
+    let of_holder = |holder: &str| {
+        of(&wide, &json!({"annotations": {CONTENT: "sha256:1", CLAIM: claim, HOLDER: holder}}), &keys())
+    };
+    assert!(of_holder("shop/run/u").is_lent_to(Kind::ClusterRole, &job));
+    assert_eq!(of_holder("shop/run/v"), Found::Kept);
 }

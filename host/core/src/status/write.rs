@@ -38,10 +38,11 @@ pub fn next(
     let runs = draft.conditions.is_true(RUNNING);
     match state {
         State::Refused(refusal) if refusal.is_final() => draft.refused(refusal),
-        // A Job that runs is neither held nor without a pod: what says so was looked up before.
-        State::Refused(_) if runs => return None,
+        // A Job that runs is neither held nor without a pod: what says so was looked up before. But it may be that hookhost
+        // cannot tell any more whether it runs.
+        State::Refused(refusal) if runs && !is_about_proof(refusal.reason) => return None,
         State::Pending { .. } if runs && !draft.is_other_job(run) => return None,
-        State::Refused(refusal) => draft.blocked(refusal),
+        State::Refused(refusal) => draft.blocked(refusal, run),
         State::Pending { why } => draft.pending(run, why.as_deref()),
         State::Running { pod, waiting } => draft.running(run, pod.as_ref(), waiting.as_deref()),
         State::Succeeded { completed, pod } => draft.succeeded(run, *completed, pod.as_ref()),
@@ -175,9 +176,15 @@ impl Draft {
         self.event(EventKind::Warning, OPERATION_FAILED, &format!("{reason}: {message}"));
     }
 
-    fn blocked(&mut self, refusal: &Refusal) {
+    fn blocked(&mut self, refusal: &Refusal, run: Option<&Run>) {
         let (reason, message) = (refusal.reason.as_str(), &refusal.message);
-        self.phase(PENDING);
+        if let Some(run) = run {
+            // Its Job may be there. Once it is named, none is made in its place.
+            self.refer("engineRef", "Job", &run.job_namespace, &run.job_name);
+        }
+        if !self.conditions.is_true(RUNNING) {
+            self.phase(PENDING);
+        }
         let is_told = self.conditions.says(BLOCKED, true, reason);
         if is_told && message::counts_down(self.conditions.message(BLOCKED), message) {
             return;
@@ -442,6 +449,11 @@ impl Draft {
         }
         outputs[key] = value;
     }
+}
+
+/// Whether it says that hookhost cannot tell what of the run is its own.
+fn is_about_proof(reason: Reason) -> bool {
+    matches!(reason, Reason::ClaimInvalid | Reason::ClaimKeyUnavailable)
 }
 
 fn reference(kind: &str, namespace: &str, name: &str) -> Value {

@@ -346,3 +346,22 @@ fn the_keys_that_are_not_a_policys_are_those_of_the_contract() {
         format!("`{first}`, `{second}`, and keys in the domains {} and {last}.", domains.join(", "));
     assert!(said.join(" ").contains(&sentence), "{sentence}");
 }
+
+#[test]
+fn what_hookhost_keeps_on_a_job_is_not_a_policys_to_write() {
+    use crate::{claim, clone, loan};
+    let own = [
+        claim::CLAIM,
+        clone::OPENED,
+        clone::STEP,
+        clone::DECISION,
+        loan::CLOSURE,
+        "hookhost.vworkspace.io/x",
+    ];
+    for key in own {
+        for what in ["labels", "annotations"] {
+            let said = conflicts(json!({"forger": {"allow": {what: {key: "true"}}}}));
+            assert!(said.len() == 1 && said[0].contains(key) && said[0].contains("forger"), "{said:?}");
+        }
+    }
+}

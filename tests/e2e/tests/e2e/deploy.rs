@@ -216,11 +216,13 @@ fn its_account_may_do_what_the_table_of_its_rights_says_and_nothing_else() {
     let may = |namespace, verb, resource, name| May { who, namespace, verb, resource, name };
     let mut asked = Vec::new();
 
-    let rights = told_rights();
+    let (rights, key) = (told_rights(), format!("{}-claim-key", installed.name));
     for [place, resource, verb] in &rights {
-        let (resource, own) = resource
-            .strip_suffix(" (its own)")
-            .map_or((resource.as_str(), ""), |resource| (resource, installed.name));
+        let (resource, own) = match resource.strip_suffix(" (its own)") {
+            Some(resource @ "core/secrets") => (resource, key.as_str()),
+            Some(resource) => (resource, installed.name),
+            None => (resource.as_str(), ""),
+        };
         match place.as_str() {
             "cluster" => {
                 asked.push((true, may("", verb, resource, own)));
@@ -234,7 +236,8 @@ fn its_account_may_do_what_the_table_of_its_rights_says_and_nothing_else() {
             }
             "its own namespace" => {
                 asked.push((true, may(&installed.at, verb, resource, own)));
-                asked.push((false, may(acts, verb, resource, own)));
+                let is_given = |right: &&[String; 3]| **right == ["each namespace", resource, verb];
+                asked.push((rights.iter().any(|right| is_given(&right)), may(acts, verb, resource, own)));
                 if !own.is_empty() {
                     asked.push((false, may(&installed.at, verb, resource, "another")));
                 }

@@ -1,0 +1,199 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::kind::Kind;
+use crate::testing::keys;
+
+const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";
+
+/// A Job as hookhost sends it.
+fn sent() -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": "migrate-now", "namespace": "shop",
+            "labels": {SOURCE_HOOK: "migrate", "ops.vworkspace.io/operation": UID},
+            "annotations": {DECISION: r#"{"hook":{"name":"migrate"}}"#},
+        },
+        "spec": {
+            "backoffLimit": 1,
+            "template": {"spec": {
+                "restartPolicy": "Never",
+                "serviceAccount": "migrate",
+                "hostNetwork": false,
+                "nodeSelector": {"disk": "ssd"},
+                "containers": [{
+                    "name": "c", "image": "i:1", "command": ["migrate"], "args": [], "resources": {"limits": {"cpu": "0.5"}},
+                    "env": [{"name": "A", "value": ""}, {"name": "B", "value": "b"}, {"name": "P",
+                        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+                    "securityContext": null, "ports": [{"containerPort": 80}],
+                }],
+                "volumes": [{"name": "scripts", "configMap": {"name": "scripts"}}, {"name": "tmp"}],
+            }},
+        },
+    })
+}
+
+/// What the API server makes of it.
+fn live() -> Value {
+    let mut job = sent();
+    job["metadata"]["uid"] = json!("job-uid");
+    job["metadata"]["labels"]["more"] = json!("x");
+    job["spec"]["completions"] = json!(1);
+    job["spec"]["parallelism"] = json!(1);
+    job["spec"]["completionMode"] = json!("NonIndexed");
+    job["spec"]["suspend"] = json!(false);
+    job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": "job-uid"}});
+    job["spec"]["template"]["metadata"] = json!({"labels": {"job-name": "migrate-now"}});
+    let pod = &mut job["spec"]["template"]["spec"];
+    for (field, value) in [
+        ("serviceAccountName", json!("migrate")),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("schedulerName", json!("default-scheduler")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("securityContext", json!({})),
+    ] {
+        pod[field] = value;
+    }
+    pod.as_object_mut().unwrap().remove("hostNetwork");
+    let container = pod["containers"][0].as_object_mut().unwrap();
+    container.remove("args");
+    container.remove("securityContext");
+    container["env"][0].as_object_mut().unwrap().remove("value");
+    container["env"][2]["valueFrom"]["fieldRef"]["apiVersion"] = json!("v1");
+    container["ports"][0]["protocol"] = json!("TCP");
+    container["resources"]["limits"]["cpu"] = json!("500m");
+    for (field, value) in
+        [("imagePullPolicy", "IfNotPresent"), ("terminationMessagePath", "/dev/termination-log")]
+    {
+        container.insert(field.to_owned(), json!(value));
+    }
+    pod["volumes"][0]["configMap"]["defaultMode"] = json!(420);
+    pod["volumes"][1]["emptyDir"] = json!({});
+    job
+}
+
+fn claimed(mut job: Value, by: &Keys) -> Value {
+    job["metadata"]["annotations"][CLAIM] = json!(by.claim_job(UID, &job));
+    job
+}
+
+fn holds(job: &Value) -> bool {
+    Claim::of_job(job, &job["spec"])
+        .is_some_and(|claim| claim.operation() == Some(UID) && claim.is_genuine(&keys()))
+}
+
+#[test]
+fn the_claim_of_what_was_sent_holds_for_what_the_api_server_makes_of_it() {
+    let sent = claimed(sent(), &keys());
+    assert!(holds(&sent));
+    let mut job = live();
+    job["metadata"]["annotations"][CLAIM] = sent["metadata"]["annotations"][CLAIM].clone();
+    assert!(holds(&job));
+    // What may change in the life of a Job.
+    job["spec"]["parallelism"] = json!(2);
+    job["spec"]["activeDeadlineSeconds"] = json!(5);
+    job["spec"]["template"]["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    job["spec"]["template"]["spec"]["nodeSelector"] = json!({"queue": "a"});
+    job["metadata"]["annotations"]["kubectl.kubernetes.io/x"] = json!("y");
+    job["metadata"]["labels"] = json!({SOURCE_HOOK: "migrate"});
+    job["metadata"]["ownerReferences"] = json!([]);
+    job["status"] = json!({"active": 1});
+    assert!(holds(&job));
+}
+
+#[test]
+fn a_claim_holds_for_nothing_else() {
+    let genuine = claimed(live(), &keys());
+    assert!(holds(&genuine));
+    for (path, value) in [
+        ("/metadata/namespace", json!("other")),
+        ("/metadata/name", json!("migrate-now-2")),
+        ("/metadata/labels/ops.vworkspace.io~1source-hook", json!("delete-all")),
+        ("/metadata/annotations/ops.vworkspace.io~1decision", json!("{}")),
+        ("/spec/completions", json!(0)),
+        ("/spec/completionMode", json!("Indexed")),
+        ("/spec/template/spec/serviceAccountName", json!("admin")),
+        ("/spec/template/spec/containers/0/image", json!("i:2")),
+        ("/spec/template/spec/containers/0/command", json!(["true"])),
+        ("/spec/template/spec/containers/0/command", json!([])),
+        ("/spec/template/spec/containers/0/env/1/value", json!("c")),
+        ("/spec/template/spec/volumes/0/configMap/name", json!("others")),
+        ("/spec/template/spec/containers", json!([])),
+        ("/spec/template", json!(null)),
+    ] {
+        let mut forged = genuine.clone();
+        *forged.pointer_mut(path).unwrap() = value;
+        assert!(!holds(&forged), "{path}");
+    }
+    for (path, key, value) in [
+        ("/metadata/annotations", CLOSURE, json!(r#"{"objects":[]}"#)),
+        ("/metadata/annotations", STEP, json!("1/2")),
+        ("/metadata/annotations", SOURCE_HOOK, json!("delete-all")),
+        ("/spec", "successPolicy", json!({"rules": [{"succeededCount": 1}]})),
+        ("/spec/template/spec", "hostAliases", json!([{"ip": "10.0.0.1", "hostnames": ["db"]}])),
+        ("/spec/template/spec", "initContainers", json!([{"name": "i", "image": "i"}])),
+        ("/spec/template/spec/containers/0", "args", json!(["--dry-run"])),
+    ] {
+        let mut forged = genuine.clone();
+        forged.pointer_mut(path).unwrap()[key] = value;
+        assert!(!holds(&forged), "{path} {key}");
+    }
+}
+
+#[test]
+fn only_the_key_and_the_one_before_it_prove_anything() {
+    let key = |byte: u8| Key::new(&[byte; KEY_BYTES]).unwrap();
+    let old = Keys { current: key(7), previous: None };
+    let job = claimed(live(), &old);
+    let claim = Claim::of_job(&job, &job["spec"]).unwrap();
+    assert!(claim.is_genuine(&old));
+    assert!(claim.is_genuine(&Keys { current: key(8), previous: Some(key(7)) }), "while it is changed");
+    assert!(!claim.is_genuine(&Keys { current: key(8), previous: None }));
+    assert!(!claim.is_genuine(&Keys { current: key(9), previous: Some(key(8)) }));
+    assert_eq!(Key::new(&[7; 31]), None);
+    assert_eq!(format!("{old:?}"), "Keys { current: Key, previous: None }", "keys are not printed");
+}
+
+#[test]
+fn a_claim_of_one_thing_is_none_of_another() {
+    let object = ObjectRef { kind: Kind::Secret, namespace: "shop".into(), name: "s".into() };
+    let of_loan = keys().claim_loan(&object, "sha256:1", None);
+    let mut job = live();
+    job["metadata"]["annotations"][CLAIM] = json!(of_loan);
+    assert_eq!(Claim::of_job(&job, &job["spec"]), None);
+    let job = claimed(live(), &keys());
+    assert!(!keys().is_loan(
+        job["metadata"]["annotations"][CLAIM].as_str().unwrap(),
+        &object,
+        "sha256:1",
+        None
+    ));
+    let start = keys().opened("shop", "migrate-now", "u");
+    let of_start = |uid| Claim::of_start(&start, "shop", "migrate-now", uid);
+    assert!(of_start("u").unwrap().is_genuine(&keys()) && !of_start("v").unwrap().is_genuine(&keys()));
+    assert_eq!(Claim::of_start("true", "shop", "migrate-now", "u"), None);
+    assert!(!keys().is_loan(&start, &object, "sha256:1", None));
+}
+
+/// The known answer: a change of the format would make every run under way unprovable.
+#[test]
+fn the_format_stays_what_it_is() {
+    let job = claimed(sent(), &keys());
+    let claim = job["metadata"]["annotations"][CLAIM].as_str().unwrap();
+    assert_eq!(claim, format!("v1.{UID}.8198fced22f523d26dfd753fd7ad1b46c6a71e56ec0e5f12ce6863eab4404a9f"));
+}
+
+proptest! {
+    /// Nor does anything that a Job may have make it panic.
+    #[test]
+    fn no_text_is_a_claim_that_was_not_made(text in ".{0,200}", spec in crate::testing::any_json("[a-z]{0,3}", "[a-z]{1,3}")) {
+        let mut job = live();
+        job["spec"] = spec;
+        job["metadata"]["annotations"][CLAIM] = json!(text);
+        prop_assert!(!holds(&job));
+        let claimed = claimed(job, &keys());
+        prop_assert!(holds(&claimed));
+    }
+}

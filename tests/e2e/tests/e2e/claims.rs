@@ -1,0 +1,276 @@
+//! hookhost recognises its own Jobs by their claims and by nothing else, whoever else may make and change Jobs; and what it cannot
+//! prove it neither believes nor runs again.
+
+use e2e::{GATE, Host, Release, WAITS, World, condition, message, ok, says, world};
+use kube::api::PropagationPolicy;
+use serde_json::{Value, json};
+
+/// A Job that anybody could make who may make Jobs, and that is said to be this Operation's: it succeeds, and is never released.
+fn forged(operation: &Value, namespace: &str, name: &str, script: &str) -> Value {
+    let metadata = &operation["metadata"];
+    let decision = json!({
+        "operation": {"namespace": metadata["namespace"], "name": metadata["name"]},
+        "hook": {"kind": "Job", "name": "shop-ok"},
+        "release": {"name": "shop", "revision": 1, "chart": "shop", "chartVersion": "1.0.0"},
+    });
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "ops.vworkspace.io/operation": metadata["uid"], "ops.vworkspace.io/source-hook": "shop-ok",
+                "app.vworkspace.io/managed-by": "vworkspace-operator",
+            },
+            "annotations": {"ops.vworkspace.io/decision": decision.to_string()},
+        },
+        "spec": {"template": {
+            "metadata": {"labels": {"ops.vworkspace.io/operation": metadata["uid"]}},
+            "spec": {"restartPolicy": "Never", "containers": [
+                {"name": "main", "image": "localhost/busybox:1", "command": ["sh", "-c", script]}]},
+        }},
+    });
+    if metadata["namespace"] == namespace {
+        job["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation", "name": metadata["name"],
+            "uid": metadata["uid"], "controller": true, "blockOwnerDeletion": true,
+        }]);
+    }
+    job
+}
+
+/// An Operation that waits, because its target is not ready.
+fn waiting(world: &World, release: &Release) -> (String, Value) {
+    world.instance_status(release, false);
+    let name = world.operation(release, &world.spare("ok"), json!({}));
+    let operation = world.blocked(&release.namespace, &name, "TargetNotReady");
+    (name, operation)
+}
+
+fn is_complete(job: &Value) -> bool {
+    condition(job, "Complete")["status"] == "True"
+}
+
+#[test]
+fn jobs_that_only_look_like_hookhosts_are_believed_neither_in_its_namespace_nor_in_another() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    let (name, operation) = waiting(world, &shop);
+    // Somebody who may make Jobs in another organisation's namespace, and somebody who may in this one; and a true Job's claim,
+    // which a third has copied.
+    let elsewhere = world.namespace("forger", &[GATE]);
+    let genuine = {
+        let other = world.apart(world.shop());
+        let name = world.operation(&other, &world.spare("ok"), json!({}));
+        world.phase(&other.namespace, &name, "Succeeded");
+        world.get(&other.namespace, &format!("job/{name}")).unwrap()
+    };
+    let claim = &genuine["metadata"]["annotations"]["hookhost.vworkspace.io/claim"];
+    assert!(claim.as_str().is_some_and(|claim| claim.starts_with("v1.")), "{genuine:#}");
+    let mut with_claim = forged(&operation, &shop.namespace, &format!("{name}-copy"), "true");
+    with_claim["metadata"]["annotations"]["hookhost.vworkspace.io/claim"] = claim.clone();
+    for (namespace, job) in [
+        (&elsewhere, forged(&operation, &elsewhere, &name, "true")),
+        (&shop.namespace, forged(&operation, &shop.namespace, &format!("{name}-too"), "true")),
+        (&shop.namespace, with_claim),
+    ] {
+        world.apply(namespace, &job);
+        let job = format!("job/{}", job["metadata"]["name"].as_str().unwrap());
+        world.until_object(namespace, &job, "complete", is_complete);
+    }
+    // Once it may run it does, by a Job of its own.
+    world.instance_status(&shop, true);
+    let done = world.phase(&shop.namespace, &name, "Succeeded");
+    let engine = json!({"kind": "Job", "namespace": shop.namespace, "name": name});
+    assert_eq!(done["status"]["engineRef"], engine, "{done:#}");
+    assert_eq!(says(&done, "Blocked"), "False/Unblocked", "it had waited until then");
+    let pod = done["status"]["logsRef"]["name"].as_str().unwrap();
+    assert!(world.pod_log(&shop.namespace, pod).contains("migrating"), "the chart's hook has run");
+}
+
+#[test]
+fn a_forged_job_under_the_runs_name_stops_it_and_what_becomes_of_that_job_is_not_its_result() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    let (name, operation) = waiting(world, &shop);
+    world.apply(&shop.namespace, &forged(&operation, &shop.namespace, &name, "true"));
+    world.until_object(&shop.namespace, &format!("job/{name}"), "complete", is_complete);
+    world.instance_status(&shop, true);
+    let blocked = world.blocked(&shop.namespace, &name, "ClaimInvalid");
+    let told = message(&blocked, "Blocked");
+    assert!(told.contains("hookhost.vworkspace.io/claim") && told.contains(&name), "{told}");
+    // Nobody can tell whether it was a run: none is made in its place.
+    world.delete(&shop.namespace, &format!("job/{name}"), Some(PropagationPolicy::Background));
+    let failed = world.phase(&shop.namespace, &name, "Failed");
+    assert_eq!(says(&failed, "Failed"), "True/ExternalDeletion");
+    assert!(world.of_operation(&shop.namespace, "jobs", &failed).is_empty());
+}
+
+#[test]
+fn a_run_goes_on_though_labels_and_owners_are_taken_off_and_is_let_go_at_its_end() {
+    let world = world();
+    let namespace = world.namespace("relabelled", &[GATE]);
+    let release = world.release("shop", &namespace, &json!({"hooks": {"waits": {"script": WAITS}}}));
+    let name = world.operation(&release, "waits", json!({}));
+    let pod = world.started(&namespace, &name);
+    let job = format!("job/{name}");
+    // Whoever may write Operations says that it is another cluster's now, and whoever may write Jobs that nobody owns it.
+    let other = json!({"metadata": {"labels": {"app.vworkspace.io/cluster-id": "another"}}});
+    world.patch(&namespace, &format!("operation/{name}"), &other);
+    world.patch(&namespace, &job, &json!({"metadata": {"ownerReferences": null}}));
+    world.go(&namespace, &pod);
+    let done = world.phase(&namespace, &name, "Succeeded");
+    assert_eq!(says(&done, "Succeeded"), "True/HelmHookJobSucceeded");
+    world.until_object(&namespace, &job, "let go", |job| job["metadata"]["finalizers"].is_null());
+
+    // The label by which hookhost's watch finds the Job.
+    let other = world.apart(&release);
+    let name = world.operation(&other, "waits", json!({}));
+    let pod = world.started(&namespace, &name);
+    let job = format!("job/{name}");
+    world.patch(&namespace, &job, &json!({"metadata": {"labels": {"ops.vworkspace.io/operation": null}}}));
+    world.go(&namespace, &pod);
+    world.until_object(&namespace, &job, "complete", is_complete);
+    let done = world.phase(&namespace, &name, "Succeeded");
+    assert_eq!(says(&done, "Succeeded"), "True/HelmHookJobSucceeded");
+    world.until_object(&namespace, &job, "let go", |job| job["metadata"]["finalizers"].is_null());
+}
+
+#[test]
+fn a_run_of_which_a_part_was_done_has_failed_when_its_job_is_deleted() {
+    let world = world();
+    let namespace = world.namespace("partial", &[GATE]);
+    let thrice = json!({"script": WAITS, "job": {"completions": 3, "parallelism": 1}});
+    let release = world.release("shop", &namespace, &json!({"hooks": {"thrice": thrice}}));
+    let name = world.operation(&release, "thrice", json!({}));
+    let pod = world.started(&namespace, &name);
+    // There is no room for the second.
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}},
+    });
+    world.apply(&namespace, &quota);
+    world.until_object(&namespace, "resourcequota/none", "in force", |it| it["status"]["hard"].is_object());
+    world.go(&namespace, &pod);
+    let job = format!("job/{name}");
+    world.until_object(&namespace, &job, "done once", |job| job["status"]["succeeded"] == 1);
+    world.delete(&namespace, &job, Some(PropagationPolicy::Background));
+    let failed = world.phase(&namespace, &name, "Failed");
+    assert_eq!(says(&failed, "Failed"), "True/ExternalDeletion", "{failed:#}");
+    world.until_gone(&namespace, &job);
+}
+
+#[test]
+fn a_job_that_the_api_server_changed_when_it_was_created_is_claimed_as_it_is() {
+    let world = world();
+    let namespace = world.namespace("changed", &[GATE]);
+    // A field that this API server does not know: it leaves it out, as a webhook would put one in.
+    let hook = json!({"script": "echo done", "container": {"fieldOfTomorrow": "x"}});
+    let release = world.release("shop", &namespace, &json!({"hooks": {"odd": hook}}));
+    let name = world.operation(&release, "odd", json!({}));
+    world.phase(&namespace, &name, "Succeeded");
+    let job = world.get(&namespace, &format!("job/{name}")).unwrap();
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    assert!(container["fieldOfTomorrow"].is_null() && container["image"].is_string(), "{container}");
+}
+
+/// A host with a key of its own.
+struct OwnKey<'w> {
+    world: &'w World,
+    release: Release,
+    gate: String,
+    host: Host,
+}
+
+/// The Secret with its key.
+const KEY: &str = "secret/own-key";
+
+impl OwnKey<'_> {
+    fn new<'w>(world: &'w World, gate: &str) -> OwnKey<'w> {
+        let namespace = world.namespace("key", &[gate]);
+        let hooks = json!({"hooks": {"waits": {"script": WAITS}}});
+        let release = world.release("shop", &namespace, &hooks);
+        let host = OwnKey::start(world, gate, &namespace);
+        OwnKey { world, release, gate: gate.to_owned(), host }
+    }
+
+    fn start(world: &World, gate: &str, namespace: &str) -> Host {
+        let args = [
+            "--namespace-gate",
+            gate,
+            "--claim-secret",
+            "own-key",
+            "--lease-namespace",
+            namespace,
+            "--no-lease",
+        ];
+        Host::start(world.cluster, &world.cluster.kubeconfig(), &args)
+    }
+
+    /// Kills the host, does this, and starts another.
+    fn restart_after(&mut self, meanwhile: impl FnOnce()) {
+        self.host.kill();
+        meanwhile();
+        self.host = OwnKey::start(self.world, &self.gate, &self.release.namespace);
+    }
+
+    fn key(&self) -> Value {
+        self.world.get(&self.release.namespace, KEY).unwrap()["data"].clone()
+    }
+
+    fn one_run(&self, operation: &Value) {
+        for kind in ["jobs", "pods"] {
+            let all = self.world.of_operation(&self.release.namespace, kind, operation);
+            assert_eq!(all.len(), 1, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn with_a_lost_key_a_run_is_neither_believed_nor_run_again_until_the_key_is_put_back() {
+    let world = world();
+    let mut own = OwnKey::new(world, "e2e=lost-key");
+    let namespace = own.release.namespace.clone();
+    let name = world.operation(&own.release, "waits", json!({}));
+    let pod = world.started(&namespace, &name);
+    let lost = own.key();
+    own.restart_after(|| world.delete(&namespace, KEY, None));
+    let blocked = |it: &Value| says(it, "Blocked") == "True/ClaimInvalid";
+    let operation = world.until(&namespace, &name, "blocked", blocked);
+    assert!(message(&operation, "Blocked").contains("own-key"), "{operation:#}");
+    assert_ne!(own.key(), lost, "another is made");
+    own.one_run(&operation);
+    world.go(&namespace, &pod);
+    world.until_object(&namespace, &format!("job/{name}"), "complete", is_complete);
+    let told = world.get(&namespace, &format!("operation/{name}")).unwrap();
+    assert!(blocked(&told), "what it cannot prove is no result: {told:#}");
+
+    world.patch(&namespace, KEY, &json!({ "data": lost }));
+    let done = world.phase(&namespace, &name, "Succeeded");
+    assert_eq!(says(&done, "Blocked"), "False/Unblocked");
+    own.one_run(&done);
+}
+
+#[test]
+fn a_key_can_be_changed_in_the_middle_of_a_run() {
+    let world = world();
+    let mut own = OwnKey::new(world, "e2e=new-key");
+    let namespace = own.release.namespace.clone();
+    let name = world.operation(&own.release, "waits", json!({}));
+    let pod = world.started(&namespace, &name);
+    let before = own.key()["current"].clone();
+    own.restart_after(|| {
+        // As the chart's README has it.
+        let patch = json!([{"op": "move", "from": "/data/current", "path": "/data/previous"}]).to_string();
+        let args =
+            ["patch", "secret", "own-key", "--namespace", &namespace, "--type=json", "--patch", &patch];
+        ok(world.cluster.kubectl(&args));
+    });
+    world.until_object(&namespace, KEY, "a new key", |secret| secret["data"]["current"].is_string());
+    assert_eq!(own.key()["previous"], before);
+    assert_ne!(own.key()["current"], before);
+    world.go(&namespace, &pod);
+    let done = world.phase(&namespace, &name, "Succeeded");
+    own.one_run(&done);
+    // With the new one.
+    let next = world.operation(&own.release, "ok", json!({}));
+    world.phase(&namespace, &next, "Succeeded");
+}
