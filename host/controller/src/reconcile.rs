@@ -379,7 +379,9 @@ impl Context {
         let (timeout, rest) = self.wait(subject);
         let refusal = match rest {
             // Where there may be a run, it is not over because nobody can prove it.
-            None if !refusal.is_final() && run.is_none() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
+            None if !refusal.is_final() && run.is_none() => {
+                timeout.refusal(Some((refusal.reason.as_str(), &refusal.message)))
+            }
             _ => refusal,
         };
         // However it is woken: its wait ends then.

@@ -182,9 +182,9 @@ pub async fn run(
 
     let reader = Reader::new(reads.clone());
     let writes = Writes::new(reads.clone(), writer.clone());
-    let stopper = Stopper { reader: reader.clone(), writes: writes.clone() };
-    let lists = Lists::new(reads);
     let keyring = Keyring::new(connection.requests.clone(), writer.clone(), config.claim_secret.clone());
+    let stopper = Stopper { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
+    let lists = Lists::new(reads);
     let lender = Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
     let warden = Warden {
         orphans: orphans.clone(),

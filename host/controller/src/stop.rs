@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hookhost_core::outcome;
 use serde_json::Value;
 
+use crate::claim_key::Keyring;
 use crate::error::Result;
 use crate::read::Reader;
 use crate::watch::Job;
@@ -34,6 +35,8 @@ pub(crate) enum Orphaned {
 pub(crate) struct Stopper {
     pub(crate) reader: Reader,
     pub(crate) writes: Writes,
+    /// By which it recognises what it let start.
+    pub(crate) keyring: Keyring,
 }
 
 impl Stopper {
@@ -42,7 +45,7 @@ impl Stopper {
         if !job.is_deleted() {
             self.writes.delete_job(job).await?;
             // A pod may be on its way. One that was not let start has none.
-            return Ok(job.is_unopened());
+            return Ok(job.is_untouched(&*self.keyring.needed()?));
         }
         let pods = self.at_work(job).await?;
         let object = job.object();

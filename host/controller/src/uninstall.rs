@@ -363,7 +363,8 @@ fn operation(job: &Meta<Job>) -> Option<String> {
 
 /// Whether it is one of an event's, and was let start: its spec is not any more what it was created with.
 fn is_begun_step(job: &Meta<Job>) -> bool {
-    job.annotations().contains_key(STEP) && job.metadata.generation.is_some_and(|generation| generation > 1)
+    let first = watch::first_generation(job.metadata.deletion_timestamp.is_some());
+    job.annotations().contains_key(STEP) && job.metadata.generation.is_some_and(|now| now > first)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use serde_json::Value;
 
 pub(crate) use follow::{Seen, drive, follow};
 pub(crate) use items::OBJECT_BYTES;
-pub(crate) use jobs::{HookOfRelease, Job, Jobs};
+pub(crate) use jobs::{HookOfRelease, Job, Jobs, first_generation};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operation::{Brief, TargetKey, Whole};
 pub(crate) use operations::{Change, Operations};

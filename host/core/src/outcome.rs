@@ -20,7 +20,7 @@ mod tests;
 
 pub use culprit::Culprit;
 use jiff::Timestamp;
-pub use job::{entry, has_finalizer, is_deleting, is_finished, operation_uid, owner_uid};
+pub use job::{entry, has_finalizer, is_deleting, is_finished, operation_uid};
 pub use log::{LINE_BYTES, tail};
 use pod::{Pod, Pods};
 use serde_json::Value;

@@ -100,7 +100,7 @@ impl Setup {
     fn arg(&self, arg: &str) -> Option<String> {
         let Some((option, value)) = arg.split_once('=') else { return Some(arg.to_owned()) };
         let value = match option {
-            "--lease-name" | "--lease-namespace" if !self.lease => return None,
+            "--lease-name" if !self.lease => return None,
             // All hosts have one network.
             "--admin-address" => "127.0.0.1:0".to_owned(),
             // What one has compiled is there for all.

@@ -75,14 +75,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         let namespace = given(lease_namespace).unwrap_or_else(|| connection.namespace.clone());
         // Those that only add rights first: the others are needed to see whether Jobs are left.
         let bindings = [closure_role_bindings, role_bindings].concat();
-        let params = Params::new(
-            &namespace,
-            &lease_name,
-            &host(),
-            &claim_secret,
-            given(namespace_selector),
-            bindings,
-        );
+        let params =
+            Params::new(&namespace, &lease_name, &host(), &claim_secret, given(namespace_selector), bindings);
         Ok(uninstall::uninstall(&connection, params).await.map_err(problem)?)
     })?;
     output::result(&told(&report))?;

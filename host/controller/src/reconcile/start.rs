@@ -229,7 +229,7 @@ impl Context {
     pub(super) async fn unproven(&self, subject: &Subject, job: &Job) -> Result<Action> {
         if job.is_deleted() {
             // Whatever it was, it goes.
-            return self.write(subject, &nothing_left(), None).await;
+            return self.after_deletion(subject, &job.namespace).await;
         }
         let refusal = unproven(&job.namespace, &job.name, self.keyring.secret());
         self.refuse_for(subject, refusal, Run::of(&job.object()).as_ref()).await

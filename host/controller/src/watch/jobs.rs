@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::{Reason, clone};
-pub(crate) use job::Job;
+pub(crate) use job::{Job, first_generation};
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::{WORDS_BYTES, clean};
 use crate::clone::OPERATION;
-use crate::operation;
 
 /// Whether the Job has ended for good: Complete or Failed is True.
 pub fn is_finished(job: &Value) -> bool {
@@ -29,20 +28,10 @@ pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
 
 /// The UID of the Operation that the Job or pod says it runs.
 ///
-/// Whoever may write the object can say anything here: compare it with the Operation's own UID, and with [`owner_uid`] where the
-/// two share a namespace.
+/// Whoever may write the object can say anything here: its [claim](crate::claim) proves it.
 pub fn operation_uid(object: &Value) -> Option<&str> {
     // A UID that is no label value is whole in the annotation only.
     entry(object, "annotations", OPERATION).or_else(|| entry(object, "labels", OPERATION))
-}
-
-/// The UID of the Operation that controls the Job; none across namespaces, where an owner cannot be.
-pub fn owner_uid(job: &Value) -> Option<&str> {
-    let (group, _) = operation::API_VERSION.split_once('/')?;
-    let owner = controller(job)?;
-    let of_group = owner.get("apiVersion").and_then(Value::as_str)?.split_once('/')?.0 == group;
-    let is_operation = of_group && owner.get("kind").and_then(Value::as_str) == Some(operation::KIND);
-    owner.get("uid").and_then(Value::as_str).filter(|uid| is_operation && !uid.is_empty())
 }
 
 /// The owner reference of what controls the object.

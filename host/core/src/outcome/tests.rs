@@ -351,18 +351,12 @@ fn a_pod_that_only_has_the_labels_is_not_looked_at() {
 #[test]
 fn a_job_says_whose_it_is() {
     let mut job = job(json!({}));
-    assert_eq!((operation_uid(&job), owner_uid(&job)), (None, None));
+    assert_eq!(operation_uid(&job), None);
     job["metadata"]["labels"] = json!({"ops.vworkspace.io/operation": "op-1"});
     job["metadata"]["finalizers"] = json!(["a/b", 3]);
-    job["metadata"]["ownerReferences"] = json!([
-        {"apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation", "uid": "not-the-controller"},
-        {"apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation", "uid": "op-1", "controller": true},
-    ]);
-    assert_eq!((operation_uid(&job), owner_uid(&job)), (Some("op-1"), Some("op-1")));
+    assert_eq!(operation_uid(&job), Some("op-1"));
     assert!(has_finalizer(&job, "a/b") && !has_finalizer(&job, "a/c"));
     assert!(!is_deleting(&job) && is_deleting(&deleting(job.clone())));
-    job["metadata"]["ownerReferences"][1]["kind"] = json!("Other");
-    assert_eq!(owner_uid(&job), None);
 }
 
 #[test]

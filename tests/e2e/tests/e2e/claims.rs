@@ -1,7 +1,7 @@
 //! hookhost recognises its own Jobs by their claims and by nothing else, whoever else may make and change Jobs; and what it cannot
 //! prove it neither believes nor runs again.
 
-use e2e::{GATE, Host, Release, WAITS, World, condition, message, ok, says, world};
+use e2e::{GATE, Host, NAMESPACE, Release, WAITS, World, condition, message, ok, says, world};
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
@@ -172,48 +172,41 @@ fn a_job_that_the_api_server_changed_when_it_was_created_is_claimed_as_it_is() {
     assert!(container["fieldOfTomorrow"].is_null() && container["image"].is_string(), "{container}");
 }
 
-/// A host with a key of its own.
+/// A host with a key of its own, since it is an installation of its own.
 struct OwnKey<'w> {
     world: &'w World,
     release: Release,
-    gate: String,
+    gate: &'static str,
     host: Host,
 }
 
-/// The Secret with its key.
-const KEY: &str = "secret/own-key";
-
 impl OwnKey<'_> {
-    fn new<'w>(world: &'w World, gate: &str) -> OwnKey<'w> {
+    fn new<'w>(world: &'w World, gate: &'static str) -> OwnKey<'w> {
         let namespace = world.namespace("key", &[gate]);
         let hooks = json!({"hooks": {"waits": {"script": WAITS}}});
         let release = world.release("shop", &namespace, &hooks);
-        let host = OwnKey::start(world, gate, &namespace);
-        OwnKey { world, release, gate: gate.to_owned(), host }
+        OwnKey { world, release, gate, host: OwnKey::start(world, gate) }
     }
 
-    fn start(world: &World, gate: &str, namespace: &str) -> Host {
-        let args = [
-            "--namespace-gate",
-            gate,
-            "--claim-secret",
-            "own-key",
-            "--lease-namespace",
-            namespace,
-            "--no-lease",
-        ];
-        Host::start(world.cluster, &world.cluster.kubeconfig(), &args)
+    fn start(world: &World, gate: &str) -> Host {
+        // The next need not wait until the lease of one that was killed lapses.
+        world.host(json!({"namespaceGate": gate})).without_lease().start()
     }
 
     /// Kills the host, does this, and starts another.
-    fn restart_after(&mut self, meanwhile: impl FnOnce()) {
+    fn restart_after(&mut self, meanwhile: impl FnOnce(&str)) {
         self.host.kill();
-        meanwhile();
-        self.host = OwnKey::start(self.world, &self.gate, &self.release.namespace);
+        meanwhile(&self.secret());
+        self.host = OwnKey::start(self.world, self.gate);
+    }
+
+    /// The Secret with its key.
+    fn secret(&self) -> String {
+        format!("{}-claim-key", self.host.name())
     }
 
     fn key(&self) -> Value {
-        self.world.get(&self.release.namespace, KEY).unwrap()["data"].clone()
+        self.world.get(NAMESPACE, &format!("secret/{}", self.secret())).unwrap()["data"].clone()
     }
 
     fn one_run(&self, operation: &Value) {
@@ -232,10 +225,13 @@ fn with_a_lost_key_a_run_is_neither_believed_nor_run_again_until_the_key_is_put_
     let name = world.operation(&own.release, "waits", json!({}));
     let pod = world.started(&namespace, &name);
     let lost = own.key();
-    own.restart_after(|| world.delete(&namespace, KEY, None));
+    // As `helm upgrade --force` does, or whoever makes the Secret anew.
+    own.restart_after(|secret| {
+        world.patch(NAMESPACE, &format!("secret/{secret}"), &json!({"data": null}));
+    });
     let blocked = |it: &Value| says(it, "Blocked") == "True/ClaimInvalid";
     let operation = world.until(&namespace, &name, "blocked", blocked);
-    assert!(message(&operation, "Blocked").contains("own-key"), "{operation:#}");
+    assert!(message(&operation, "Blocked").contains(&own.secret()), "{operation:#}");
     assert_ne!(own.key(), lost, "another is made");
     own.one_run(&operation);
     world.go(&namespace, &pod);
@@ -243,7 +239,7 @@ fn with_a_lost_key_a_run_is_neither_believed_nor_run_again_until_the_key_is_put_
     let told = world.get(&namespace, &format!("operation/{name}")).unwrap();
     assert!(blocked(&told), "what it cannot prove is no result: {told:#}");
 
-    world.patch(&namespace, KEY, &json!({ "data": lost }));
+    world.patch(NAMESPACE, &format!("secret/{}", own.secret()), &json!({ "data": lost }));
     let done = world.phase(&namespace, &name, "Succeeded");
     assert_eq!(says(&done, "Blocked"), "False/Unblocked");
     own.one_run(&done);
@@ -257,14 +253,15 @@ fn a_key_can_be_changed_in_the_middle_of_a_run() {
     let name = world.operation(&own.release, "waits", json!({}));
     let pod = world.started(&namespace, &name);
     let before = own.key()["current"].clone();
-    own.restart_after(|| {
+    own.restart_after(|secret| {
         // As the chart's README has it.
         let patch = json!([{"op": "move", "from": "/data/current", "path": "/data/previous"}]).to_string();
-        let args =
-            ["patch", "secret", "own-key", "--namespace", &namespace, "--type=json", "--patch", &patch];
+        let args = ["patch", "secret", secret, "--namespace", NAMESPACE, "--type=json", "--patch", &patch];
         ok(world.cluster.kubectl(&args));
     });
-    world.until_object(&namespace, KEY, "a new key", |secret| secret["data"]["current"].is_string());
+    world.until_object(NAMESPACE, &format!("secret/{}", own.secret()), "a new key", |secret| {
+        secret["data"]["current"].is_string()
+    });
     assert_eq!(own.key()["previous"], before);
     assert_ne!(own.key()["current"], before);
     world.go(&namespace, &pod);
@@ -273,4 +270,26 @@ fn a_key_can_be_changed_in_the_middle_of_a_run() {
     // With the new one.
     let next = world.operation(&own.release, "ok", json!({}));
     world.phase(&namespace, &next, "Succeeded");
+}
+
+#[test]
+fn without_its_key_nothing_is_run_and_the_operations_say_why() {
+    let world = world();
+    let mut own = OwnKey::new(world, "e2e=no-key");
+    let namespace = own.release.namespace.clone();
+    let mut kept = Value::Null;
+    own.restart_after(|secret| {
+        let secret = format!("secret/{secret}");
+        kept = world.until_object(NAMESPACE, &secret, "filled", |it| it["data"]["current"].is_string());
+        world.delete(NAMESPACE, &secret, None);
+    });
+    // The chart gives it no right to make the Secret.
+    let name = world.operation(&own.release, "ok", json!({}));
+    let blocked = world.blocked(&namespace, &name, "ClaimKeyUnavailable");
+    assert!(message(&blocked, "Blocked").contains(&own.secret()), "{blocked:#}");
+    assert!(world.of_operation(&namespace, "jobs", &blocked).is_empty());
+    let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": own.secret()}});
+    world.apply(NAMESPACE, &made);
+    world.phase(&namespace, &name, "Succeeded");
+    assert_ne!(own.key()["current"], kept["data"]["current"]);
 }

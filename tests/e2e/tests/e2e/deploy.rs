@@ -379,6 +379,9 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
         assert_eq!(job["metadata"]["finalizers"], json!(["hookhost.vworkspace.io/result"]));
     }
 
+    let key = || world.get(&installed.at, &format!("secret/{name}-claim-key")).unwrap()["data"].clone();
+    let made = key();
+    assert!(made["current"].is_string(), "hookhost puts a key into the Secret that Helm made");
     ok(world.cluster.helm(helm, &["uninstall", name, "--namespace", &installed.at, "--timeout=120s"]));
     for (operation, release) in running.iter().zip([&kept, &deleted]) {
         let job = world.get(&release.namespace, &format!("job/{}", operation.0)).unwrap();
@@ -387,9 +390,9 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
     }
     let left = left_of(world, name);
     assert!(left.is_empty(), "Helm leaves {left:?}");
-    ok(world.cluster.kubectl(&["delete", "namespace", namespaces[1], &installed.at, "--timeout=60s"]));
+    ok(world.cluster.kubectl(&["delete", "namespace", namespaces[1], "--timeout=60s"]));
 
-    // Installed again, it tells the result of the run that ended meanwhile.
+    // Installed again, it tells the result of the run that ended meanwhile: its key was kept.
     let (operation, pod) = &running[0];
     world.go(&kept.namespace, pod);
     let job = format!("job/{operation}");
@@ -398,16 +401,13 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
         world.get(&kept.namespace, &format!("operation/{operation}")).unwrap()["status"]["phase"],
         "Running"
     );
-    let again = Installed::new(
-        helm,
-        if helm == Helm::Three { "hookhost-again-3" } else { "hookhost-again-4" },
-        gate,
-        &namespaces[..1],
-        1,
-    );
+    installed.install(name, gate, &namespaces[..1], 1);
     world.phase(&kept.namespace, operation, "Succeeded");
+    installed.upgrade(&["logLines=5"]);
+    assert_eq!(key(), made, "an upgrade leaves it alone");
     ok(world.cluster.kubectl(&["delete", "namespace", namespaces[0], "--timeout=60s"]));
-    ok(world.cluster.helm(helm, &["uninstall", again.name, "--namespace", &again.at, "--timeout=120s"]));
+    ok(world.cluster.helm(helm, &["uninstall", name, "--namespace", &installed.at, "--timeout=120s"]));
+    ok(world.cluster.kubectl(&["delete", "namespace", &installed.at, "--timeout=60s"]));
 }
 
 /// What of a release is still in the cluster, or in any namespace.

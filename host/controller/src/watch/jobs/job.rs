@@ -187,7 +187,7 @@ impl Job {
     /// Whether it waits, and nothing of it can have run: the API server counts the changes of its spec, and to let it start is one.
     /// That annotations say nothing else is no proof: whoever may change Jobs may take one away and suspend it again.
     pub(crate) fn is_untouched(&self, keys: &Keys) -> bool {
-        self.is_unopened(keys) && self.generation == 1
+        self.is_unopened(keys) && self.generation == first_generation(self.is_deleted)
     }
 
     /// Whether hookhost was uninstalled while it ran.
@@ -225,6 +225,11 @@ impl Job {
     pub(super) fn needs_pods(&self) -> bool {
         !self.is_over || (self.is_deleted && self.is_held)
     }
+}
+
+/// The generation of a Job whose spec is what it was created with. That it is being deleted counts as a change, too.
+pub(crate) fn first_generation(is_deleted: bool) -> i64 {
+    1 + i64::from(is_deleted)
 }
 
 /// Takes out of a Job's status that it is suspended.
@@ -329,6 +334,10 @@ mod tests {
             (job.is_unopened(&keys()), job.is_untouched(&keys()))
         };
         assert_eq!(waiting(&step()), (true, true));
+        let mut withdrawn = step();
+        withdrawn["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
+        withdrawn["metadata"]["generation"] = json!(2);
+        assert_eq!(waiting(&withdrawn), (true, true), "by hookhost itself");
         // Whoever writes that it was let start keeps it from nothing.
         let mut forged = step();
         forged["metadata"]["annotations"][OPENED] = json!("true");
