@@ -24,7 +24,10 @@ fn a_queue_for_one_hook_costs_requests_in_proportion_to_its_length() {
     let world = world();
     let queue = |length: usize| {
         let release = world.release("line", &world.namespace(&format!("line-{length}"), &[GATE]), &json!({}));
-        let names: Vec<String> = (0..length).map(|_| world.operation(&release, "ok", json!({}))).collect();
+        let names: Vec<String> = (0..length).map(|_| format!("queued-{}", world.number())).collect();
+        for name in &names {
+            world.apply(&release.namespace, &world.operation_named(name, &release, "ok", json!({})));
+        }
         (release, names)
     };
     // Both at once: they are in nobody's way.
