@@ -32,6 +32,7 @@ mod orphan;
 pub mod policy;
 mod read;
 mod reconcile;
+pub mod records;
 mod run;
 mod stop;
 pub mod telemetry;

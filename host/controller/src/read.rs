@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use hookhost_core::kind as needed;
 use hookhost_core::record::Record;
-use hookhost_core::snapshot::Verification;
-use hookhost_core::target::{Snapshot, ToCreate};
+use hookhost_core::target::{self, RecordRef, ToCreate};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, clone, refusal::Refusal};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
@@ -19,10 +19,10 @@ use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
 use kube::core::DynamicObject;
 use kube::{Api, Resource};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::client::{self, Call, Verb};
 use crate::error::Result;
+use crate::records::{Held, Records};
 use crate::watch::{self, Kind, Whole, job_resource, pod_resource};
 
 /// Helm's type of a release's Secret.
@@ -30,13 +30,6 @@ const RELEASE_TYPE: &str = "helm.sh/release.v1";
 
 /// The key of the record in it.
 const RELEASE_KEY: &str = "release";
-
-/// Bytes of a stored record above which it is decoded on a thread of its own: that takes a millisecond, in which nobody
-/// else could be served.
-const LARGE_RECORD_BYTES: usize = 64 << 10;
-
-/// Large records decoded at once: each may take a few times 64 MiB for a moment.
-const LARGE_RECORDS: usize = 1;
 
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
@@ -52,22 +45,26 @@ pub(crate) type Keys = BTreeSet<String>;
 #[derive(Clone)]
 pub(crate) struct Reader {
     client: kube::Client,
-    large_records: Arc<Semaphore>,
+    records: Records,
 }
 
-/// What is stored of a release.
-pub(crate) enum Stored {
-    /// Nothing of that name.
-    Missing,
-    /// The record, and whether it is the one that Flux wrote; none where Flux had no part in it.
-    Record(Box<Record>, Option<Verification>),
-    /// Something that is no record, or one that cannot be used.
-    Unusable(Refusal),
+/// Why nothing could be selected of a record.
+pub(crate) enum Unread {
+    /// It cannot be used, or has not what is wanted.
+    Refused(Refusal),
+    /// It is not the one that Flux wrote.
+    Tampered(Refusal),
+}
+
+impl<R: Into<Refusal>> From<R> for Unread {
+    fn from(refusal: R) -> Unread {
+        Unread::Refused(refusal.into())
+    }
 }
 
 impl Reader {
     pub(crate) fn new(client: kube::Client) -> Reader {
-        Reader { client, large_records: Arc::new(Semaphore::new(LARGE_RECORDS)) }
+        Reader { client, records: Records::new() }
     }
 
     /// A target or HelmRelease; none if there is none of that name.
@@ -90,33 +87,30 @@ impl Reader {
         found(client::read(&call, api.get(name)).await)
     }
 
-    /// The record in a release's Secret of this name, checked against what Flux wrote of it where it did.
-    pub(crate) async fn record(
+    /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
+    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
+    pub(crate) async fn record<T: Send + 'static>(
         &self,
-        secret: Option<Secret>,
-        namespace: &str,
-        name: &str,
-        snapshot: Option<&Snapshot>,
-    ) -> Result<Stored> {
-        let Some(secret) = secret else { return Ok(Stored::Missing) };
-        let unusable = |problem: String| {
-            let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
-            Ok(Stored::Unusable(Refusal::fail(Reason::ReleaseRecordInvalid, message)))
+        secret: Secret,
+        at: &RecordRef<'_>,
+        select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize + Send + 'static,
+    ) -> Result<Result<Held<T>, Unread>> {
+        let value = match record_value(secret, at) {
+            Ok(value) => value,
+            Err(refusal) => return Ok(Err(Unread::Refused(refusal))),
         };
-        let found = secret.type_.unwrap_or_default();
-        if found != RELEASE_TYPE {
-            return unusable(format!("is of type {}, not {RELEASE_TYPE}", quote(&found)));
-        }
-        let Some(value) = secret.data.and_then(|mut data| data.remove(RELEASE_KEY)) else {
-            return unusable(format!("has no key \"{RELEASE_KEY}\""));
+        let (namespace, release, revision) = (at.namespace.to_owned(), at.release.to_owned(), at.revision);
+        let snapshot = at.snapshot.cloned();
+        let work = move || {
+            let snapshot = snapshot.as_ref();
+            let at = RecordRef { namespace: &namespace, release: &release, revision, snapshot };
+            let record = read_record(value, &at)?;
+            Ok(select(&record)?)
         };
-        if value.0.len() <= LARGE_RECORD_BYTES {
-            return Ok(decode(&value.0, snapshot));
-        }
-        // Never closed, so there is no error to meet.
-        let _turn = self.large_records.acquire().await;
-        let snapshot = snapshot.cloned();
-        Ok(tokio::task::spawn_blocking(move || decode(&value.0, snapshot.as_ref())).await?)
+        let held =
+            self.records.read(work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes)).await?;
+        Ok(held.ok())
     }
 
     /// Whether there is a record of that name. Only its metadata are asked for.
@@ -297,15 +291,35 @@ impl Reader {
     }
 }
 
-fn decode(value: &[u8], snapshot: Option<&Snapshot>) -> Stored {
-    let read = match snapshot {
-        Some(snapshot) => Record::read_verified(value, snapshot).map(|(record, how)| (record, Some(how))),
-        None => Record::read_secret_value(value).map(|record| (record, None)),
+/// The record's bytes in a release's Secret.
+fn record_value(secret: Secret, at: &RecordRef<'_>) -> Result<ByteString, Refusal> {
+    let unusable = |problem: String| {
+        let (namespace, name) = (at.namespace, at.secret_name());
+        let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
+        Refusal::fail(Reason::ReleaseRecordInvalid, message)
     };
-    match read {
-        Ok((record, verification)) => Stored::Record(Box::new(record), verification),
-        Err(error) => Stored::Unusable(error.into()),
+    let found = secret.type_.unwrap_or_default();
+    if found != RELEASE_TYPE {
+        return Err(unusable(format!("is of type {}, not {RELEASE_TYPE}", quote(&found))));
     }
+    let value = secret.data.and_then(|mut data| data.remove(RELEASE_KEY));
+    value.ok_or_else(|| unusable(format!("has no key \"{RELEASE_KEY}\"")))
+}
+
+/// The record of these bytes, with every check that it is the one which was meant.
+fn read_record(value: ByteString, at: &RecordRef<'_>) -> Result<Record, Unread> {
+    let (record, verification) = match at.snapshot {
+        Some(snapshot) => {
+            Record::read_verified(&value.0, snapshot).map(|(record, how)| (record, Some(how)))?
+        }
+        None => (Record::read_secret_value(&value.0)?, None),
+    };
+    drop(value);
+    target::check_record(&record, at)?;
+    if let Some(verification) = verification {
+        target::check_verified(at, &verification).map_err(Unread::Tampered)?;
+    }
+    Ok(record)
 }
 
 /// None for what is not there; a kind that is not there is an error.

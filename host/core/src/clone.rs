@@ -106,12 +106,8 @@ impl CloneError {
     /// The one word for programs.
     pub fn reason(&self) -> Reason {
         match self {
-            CloneError::NotRunnable {
-                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
-                ..
-            }
-            | CloneError::NotAMapping { .. } => Reason::HookManifestInvalid,
-            CloneError::NotRunnable { .. } => Reason::HookNotRunnable,
+            CloneError::NotRunnable { why, .. } => why.reason(),
+            CloneError::NotAMapping { .. } => Reason::HookManifestInvalid,
             CloneError::DecisionTooLarge { .. } => Reason::DecisionTooLarge,
         }
     }

@@ -14,7 +14,7 @@ pub use object::MAX_ITEMS;
 use serde_json::Value;
 
 use crate::dependency;
-use crate::hook::Hook;
+use crate::hook::{Hook, NotRunnable};
 use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::request::ClosureObject;
@@ -24,9 +24,9 @@ use crate::workload::{Workload, at, entries};
 /// something a policy could judge.
 pub const MAX_OBJECTS: usize = 256;
 
-/// A closure that is more than policies are shown. It is refused, not cut: what is cut off is what they should judge.
+/// A closure that policies cannot be shown. It is refused, not cut: what is cut off is what they should judge.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClosureTooLarge {
+pub enum ClosureError {
     /// More than [`MAX_OBJECTS`] objects.
     #[error(
         "the hook needs {found} other hooks of the release, more than the 256 that policies are shown. Move what the \
@@ -42,12 +42,27 @@ pub enum ClosureTooLarge {
          shown: 16,384 rules, words of rules and subjects, 1 MiB of text. Move them into the release proper"
     )]
     Rbac,
+    /// An object of it, or one that may be of it, cannot be read.
+    #[error(
+        "another hook of the release may give this one rights, and hookhost cannot read it, so no policy could judge them: \
+         {document}"
+    )]
+    Unreadable {
+        /// Its kind, name and template.
+        document: String,
+        /// Why it cannot be read.
+        #[source]
+        why: Box<NotRunnable>,
+    },
 }
 
-impl ClosureTooLarge {
-    /// Always [`Reason::RequestTooLarge`].
+impl ClosureError {
+    /// The one word for programs.
     pub fn reason(&self) -> Reason {
-        Reason::RequestTooLarge
+        match self {
+            ClosureError::Objects { .. } | ClosureError::Rbac => Reason::RequestTooLarge,
+            ClosureError::Unreadable { .. } => Reason::ClosureUnreadable,
+        }
     }
 }
 
@@ -60,11 +75,24 @@ pub fn closure<'a>(
     workload: Workload<'_>,
     namespace: &'a str,
     hooks: &'a [Hook],
-) -> Result<Vec<Member<'a>>, ClosureTooLarge> {
+) -> Result<Vec<Member<'a>>, ClosureError> {
+    let found = positions(workload, namespace, hooks)?;
+    let found = found.into_iter().filter_map(|position| Member::of(&hooks[position], namespace));
+    let mut found: Vec<Member<'_>> = found.collect();
+    found.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    Ok(found)
+}
+
+/// Which of the hooks that are.
+pub(crate) fn positions(
+    workload: Workload<'_>,
+    namespace: &str,
+    hooks: &[Hook],
+) -> Result<BTreeSet<usize>, ClosureError> {
     let index = Index::of(hooks, namespace);
     if index.by_key.is_empty() {
         // As in most charts.
-        return Ok(Vec::new());
+        return Ok(BTreeSet::new());
     }
     let account = (Kind::ServiceAccount, namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
@@ -90,16 +118,13 @@ pub fn closure<'a>(
     index.add_roles(roles, &mut found);
 
     if found.len() > MAX_OBJECTS {
-        return Err(ClosureTooLarge::Objects { found: found.len() });
+        return Err(ClosureError::Objects { found: found.len() });
     }
-    let found = found.into_iter().filter_map(|position| Member::of(&hooks[position], namespace));
-    let mut found: Vec<Member<'_>> = found.collect();
-    found.sort_by(|a, b| a.rank().cmp(&b.rank()));
     Ok(found)
 }
 
 /// What policies are told of a closure.
-pub fn describe(closure: &[Member<'_>]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+pub fn describe(closure: &[Member<'_>]) -> Result<Vec<ClosureObject>, ClosureError> {
     let mut room = object::Room::new();
     closure.iter().map(|member| room.object(member)).collect()
 }

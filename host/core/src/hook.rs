@@ -19,9 +19,9 @@ mod runnable;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use find::canonical_event;
 pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
-pub use list::{StoredHook, list};
+pub(crate) use find::{canonical_event, cut};
+pub use list::{Listing, StoredHook, list};
 pub use runnable::{NotRunnable, check};
 
 /// One object of a release's hooks.
@@ -43,8 +43,8 @@ pub struct Hook {
     pub delete_policies: Vec<String>,
     /// When and how Helm itself last ran it in this revision.
     pub last_run: LastRun,
-    /// The object as JSON, read as Helm and kubectl read YAML; null where it could not be read. Shared, because each
-    /// request for it carries it whole.
+    /// The object as JSON, read as Helm and kubectl read YAML; null where it could not be read, or was only listed (see
+    /// [`Listing::heads`]). Shared, because each request for it carries it whole.
     pub manifest: Arc<Value>,
     /// Whether it can be run as a Job, or why not.
     pub runnable: Result<(), NotRunnable>,
@@ -62,6 +62,30 @@ pub struct LastRun {
 }
 
 impl Hook {
+    /// A hook of which only this is known.
+    pub(crate) fn sketch(name: String, kind: String, api_version: String, manifest: Value) -> Hook {
+        Hook {
+            name,
+            kind,
+            api_version,
+            path: String::new(),
+            events: Vec::new(),
+            weight: 0,
+            delete_policies: Vec::new(),
+            last_run: LastRun::default(),
+            manifest: Arc::new(manifest),
+            runnable: Ok(()),
+        }
+    }
+
+    /// What it takes besides its manifest, about: its texts, those twice that may be in the reason too.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let words = self.events.iter().chain(&self.delete_policies);
+        let words = words.map(|word| size_of::<String>() + word.len()).sum::<usize>();
+        let doubled = self.name.len() + self.kind.len() + self.api_version.len();
+        size_of::<Hook>() + 2 * doubled + self.path.len() + words
+    }
+
     /// Whether it is of a kind that can be run: a Job or a Pod.
     pub fn is_job_or_pod(&self) -> bool {
         runnable::is_job_or_pod(&self.api_version, &self.kind)

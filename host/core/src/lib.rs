@@ -27,6 +27,7 @@ pub mod reason;
 pub mod record;
 pub mod refusal;
 pub mod request;
+pub mod selection;
 pub mod snapshot;
 pub mod status;
 pub mod target;

@@ -18,6 +18,8 @@ pub enum Reason {
     HookNotVerified,
     /// The hook's manifest is not YAML that Helm would read, or not a Kubernetes object.
     HookManifestInvalid,
+    /// The hook's manifest, with what it needs of the release's other hooks, is larger than hookhost reads.
+    HookManifestTooLarge,
     /// There is no deployed release to take the hook from.
     HookRequiresRelease,
     /// Helm is installing, upgrading or rolling back the release right now.
@@ -78,6 +80,8 @@ pub enum Reason {
     ClosureRefused,
     /// Flux applies the release as a service account that may not create what the run needs.
     ApplierForbidden,
+    /// Another hook of the release may give this one rights, and cannot be read, so nobody can judge which.
+    ClosureUnreadable,
     /// The release record is not the one that Flux wrote.
     ReleaseTampered,
     /// The release is in another cluster than the Operation.
@@ -127,6 +131,7 @@ impl Reason {
             Reason::HookNotRunnable => "HookNotRunnable",
             Reason::HookNotVerified => "HookNotVerified",
             Reason::HookManifestInvalid => "HookManifestInvalid",
+            Reason::HookManifestTooLarge => "HookManifestTooLarge",
             Reason::HookRequiresRelease => "HookRequiresRelease",
             Reason::ReleaseBusy => "ReleaseBusy",
             Reason::ReleaseRecordInvalid => "ReleaseRecordInvalid",
@@ -157,6 +162,7 @@ impl Reason {
             Reason::DependencyMissing => "DependencyMissing",
             Reason::ClosureRefused => "ClosureRefused",
             Reason::ApplierForbidden => "ApplierForbidden",
+            Reason::ClosureUnreadable => "ClosureUnreadable",
             Reason::ReleaseTampered => "ReleaseTampered",
             Reason::RemoteCluster => "RemoteCluster",
             Reason::NamespaceNotManaged => "NamespaceNotManaged",

@@ -9,8 +9,8 @@
 //! Only what hookhost needs is built; the chart's templates, values and files, most of a record, are skipped.
 //!
 //! # Bounds
-//! A record may come from anyone who can write Secrets. The constants here bound what reading one takes: a few times
-//! [`MAX_INFLATED_BYTES`] of memory at most, whatever the record says of itself.
+//! A record may come from anyone who can write Secrets. [`limits`] bounds what reading one takes, whatever the record says of
+//! itself.
 //!
 //! # Secrets
 //! A record holds the release's values. No error and no `Debug` output shows more of it than names.
@@ -19,31 +19,19 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::hook::{Hook, StoredHook};
+use crate::hook::{Hook, Listing, StoredHook};
 use crate::snapshot::{self, Snapshot, Verification};
 
 mod decode;
 mod error;
 mod json;
+pub mod limits;
 mod object;
 #[cfg(test)]
 mod tests;
 
 pub use error::RecordError;
-
-/// Bytes of a record once inflated. A Secret holds 1 MiB, which could inflate a thousandfold; the largest real records
-/// (kube-prometheus-stack) have 7 MB.
-pub const MAX_INFLATED_BYTES: usize = 64 * 1024 * 1024;
-
-/// Hooks of a record. The charts with the most have a few dozen.
-pub const MAX_HOOKS: usize = 4096;
-
-/// Events, and delete policies, of a hook. Helm knows 9 events and 3 policies.
-pub const MAX_HOOK_WORDS: usize = 16;
-
-/// Bytes of a hook's name, kind and path, and of each event and policy: Linux' own bound on a path. Every object of a
-/// stored List has its own copy of them.
-pub const MAX_HOOK_TEXT_BYTES: usize = 4096;
+pub use limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_INFLATED_BYTES};
 
 /// One revision of a release, as Helm 3 or Helm 4 stored it.
 #[derive(Clone, PartialEq)]
@@ -185,9 +173,14 @@ impl Record {
         Ok((json::read(&json, None)?, snapshot::verify(&json, snapshot)))
     }
 
-    /// Every object of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
+    /// The objects of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
+    pub fn listing(&self) -> Listing<'_> {
+        Listing::of(&self.stored_hooks, &self.namespace)
+    }
+
+    /// The same, each with its manifest: see [`Listing::read_all`].
     pub fn hooks(&self) -> Vec<Hook> {
-        crate::hook::list(&self.stored_hooks, &self.namespace)
+        self.listing().read_all()
     }
 }
 

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::clone::{NameTaken, Step};
+use crate::closure::ClosureError;
 use crate::hook::{EventError, FindError};
 use crate::operation::OperationError;
 use crate::plan::PlanError;
@@ -153,7 +154,16 @@ macro_rules! refusal_from {
         })+
     };
 }
-refusal_from!(FindError, EventError, PlanError, BuildError, NameTaken, OperationError, RecordError);
+refusal_from!(
+    FindError,
+    EventError,
+    ClosureError,
+    PlanError,
+    BuildError,
+    NameTaken,
+    OperationError,
+    RecordError
+);
 
 #[cfg(test)]
 mod tests {

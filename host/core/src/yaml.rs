@@ -12,11 +12,14 @@ use std::fmt;
 
 use serde_json::Value;
 
+mod head;
 mod read;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub(crate) use head::{Head, Keep, head};
 
 /// Bytes of text: several release Secrets of 1.4 MB each fit, and an etcd object (1.5 MiB) fits many times.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
@@ -24,10 +27,11 @@ pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// Nodes within nodes. The deepest field of Kubernetes' own types is about 20 deep, serde_json reads 127.
 pub const MAX_DEPTH: usize = 100;
 
-/// What all documents may grow to once aliases are followed: bytes of strings, [`NODE_BYTES`] a node and [`MAP_BYTES`] a
-/// mapping. It bounds memory to about twice this (tests/memory.rs), and is far above what the API server would store
-/// (1.5 MiB).
-pub const MAX_EXPANDED_BYTES: usize = 64 * 1024 * 1024;
+/// What all documents of a text that a person holds may grow to once aliases are followed: bytes of strings, [`NODE_BYTES`]
+/// a node and [`MAP_BYTES`] a mapping. Room for a text of [`MAX_TEXT_BYTES`] that is mostly long strings, as release
+/// Secrets are. It bounds memory to about twice this (tests/memory.rs). A release's hooks have narrower bounds: see
+/// [`hook`](crate::hook).
+pub const MAX_EXPANDED_BYTES: usize = 2 * MAX_TEXT_BYTES;
 
 /// What a node counts for: about what a [`Value`] with its place in a map or list takes.
 pub const NODE_BYTES: usize = 64;
@@ -71,8 +75,23 @@ pub enum YamlProblem {
     Cycle,
     /// Deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// Longer than [`MAX_TEXT_BYTES`], or larger than [`MAX_EXPANDED_BYTES`] once aliases are followed.
-    TooLarge,
+    /// A longer text than [`MAX_TEXT_BYTES`].
+    TooLong {
+        /// Bytes of the text.
+        found: usize,
+        /// Bytes that it may have.
+        allowed: usize,
+    },
+    /// Values that take more memory than allowed once aliases are followed.
+    TooLarge {
+        /// Bytes that may be taken: those of strings, [`NODE_BYTES`] a value and [`MAP_BYTES`] a mapping.
+        allowed: usize,
+    },
+    /// More values than are looked at.
+    TooManyNodes {
+        /// How many are looked at.
+        allowed: usize,
+    },
     /// More documents than the one that is expected, or none.
     NotOneDocument,
 }
@@ -97,14 +116,32 @@ impl fmt::Display for YamlProblem {
             YamlProblem::Merge => f.write_str("\"<<\" takes a mapping or a list of mappings"),
             YamlProblem::Cycle => f.write_str("an alias refers to the node that it is in"),
             YamlProblem::TooDeep => write!(f, "more than {MAX_DEPTH} levels deep"),
-            YamlProblem::TooLarge => write!(
+            YamlProblem::TooLong { found, allowed } => {
+                write!(f, "the text has {found} bytes, more than the {allowed} allowed")
+            }
+            YamlProblem::TooLarge { allowed } => write!(
                 f,
-                "more than {} MiB of text, or {} MiB once aliases are followed",
-                MAX_TEXT_BYTES >> 20,
-                MAX_EXPANDED_BYTES >> 20
+                "up to here the values take more than the {allowed} bytes of memory allowed, counted as those of texts, \
+                 {NODE_BYTES} for each value and {MAP_BYTES} for each mapping, with aliases followed"
             ),
+            YamlProblem::TooManyNodes { allowed } => {
+                write!(f, "up to here there are more than the {allowed} values allowed")
+            }
             YamlProblem::NotOneDocument => f.write_str("one YAML document is expected"),
         }
+    }
+}
+
+impl YamlProblem {
+    /// Whether the text may be YAML that Helm reads, and only goes beyond a bound of hookhost's.
+    pub fn is_bound(&self) -> bool {
+        matches!(
+            self,
+            YamlProblem::TooDeep
+                | YamlProblem::TooLong { .. }
+                | YamlProblem::TooLarge { .. }
+                | YamlProblem::TooManyNodes { .. }
+        )
     }
 }
 
@@ -136,13 +173,53 @@ pub(crate) fn read_first_within(text: &str, budget: &mut Budget) -> Result<Value
     Ok(read::documents(text, budget, 1)?.pop().unwrap_or_default())
 }
 
-/// What may still be built, see [`MAX_EXPANDED_BYTES`].
-pub(crate) struct Budget(usize);
+/// What may still be built, and how much that was at first: see [`MAX_EXPANDED_BYTES`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    left: usize,
+    allowed: usize,
+}
+
+impl Budget {
+    /// So many bytes.
+    pub(crate) fn of(allowed: usize) -> Budget {
+        Budget { left: allowed, allowed }
+    }
+
+    /// The same, but at most so many bytes.
+    pub(crate) fn at_most(&self, bytes: usize) -> Budget {
+        if bytes < self.left { Budget::of(bytes) } else { *self }
+    }
+
+    /// What may still be built.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Takes so many bytes off.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), YamlProblem> {
+        self.left = self.left.checked_sub(bytes).ok_or(YamlProblem::TooLarge { allowed: self.allowed })?;
+        Ok(())
+    }
+}
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget(MAX_EXPANDED_BYTES)
+        Budget::of(MAX_EXPANDED_BYTES)
     }
+}
+
+/// What a value counts for, as one that was read does.
+pub(crate) fn cost(value: &Value) -> usize {
+    NODE_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(cost).sum(),
+            Value::Object(map) => {
+                MAP_BYTES + map.iter().map(|(key, value)| key.len() + cost(value)).sum::<usize>()
+            }
+            _ => 0,
+        }
 }
 
 /// The one document of a text. Documents without content beside it do not count.

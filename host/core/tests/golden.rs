@@ -23,7 +23,7 @@ use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{Plan, plan};
 use hookhost_core::record::Record;
-use hookhost_core::request::{Inputs, Request, Target};
+use hookhost_core::request::{Inputs, Release, Request, Target};
 use hookhost_core::yaml;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ fn planned(record: &Record, hooks: &[Hook], hook: &Hook) -> Plan {
         operation: &operation,
         approved_by: None,
         target,
-        record,
+        release: Release::from(record),
         hook,
         hooks,
         organisation: record.namespace.clone(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hookhost_core::hook::{Hook, LastRun, StoredHook};
 use hookhost_core::operation::Operation;
 use hookhost_core::record::{Chart, Record, Status};
-use hookhost_core::request::{Inputs, Request, Target};
+use hookhost_core::request::{Inputs, Release, Request, Target};
 use hookhost_sandbox::{Cache, Compiler, Limits, Policy, PreparedRequest, Reused, Sandbox};
 use serde_json::json;
 
@@ -237,7 +237,7 @@ impl Fixture {
                 name: text("nextcloud-team-db"),
                 ..Target::default()
             },
-            record: &self.record,
+            release: Release::from(&self.record),
             hook,
             hooks: &self.hooks,
             organisation: text("team-db"),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use hookhost_core::hook::{LastRun, StoredHook};
 use hookhost_core::operation::Operation;
 use hookhost_core::record::{Chart, Record, Status};
-use hookhost_core::request::{Inputs, Request, Target};
+use hookhost_core::request::{Inputs, Release, Request, Target};
 use hookhost_core::{plan, yaml};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -59,7 +59,7 @@ fuzz_target!(|manifest: &str| {
             operation: &OPERATION,
             approved_by: None,
             target: Target::default(),
-            record: &record,
+            release: Release::from(&record),
             hook,
             hooks: &hooks,
             organisation: "acme".into(),

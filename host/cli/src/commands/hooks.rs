@@ -1,16 +1,19 @@
 //! `hookhost hooks`: what hooks a release has, and which of them can be run.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hookhost_core::closure::{closure, describe};
-use hookhost_core::hook::{Hook, NotRunnable};
+use hookhost_core::closure::{ClosureError, closure, describe};
+use hookhost_core::hook::{self, Hook, NotRunnable};
 use hookhost_core::record::Record;
 use hookhost_core::request::{ClosureObject, json_bytes};
+use hookhost_core::selection::Reader;
 use hookhost_core::workload::Workload;
-use serde::Serialize;
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::cluster::Place;
@@ -60,7 +63,18 @@ enum Format {
 #[derive(Serialize)]
 struct Listing<'a> {
     release: Release<'a>,
-    hooks: Vec<Row<'a>>,
+    hooks: Rows<'a>,
+}
+
+/// The hooks for programs, one after the other: all of them in full at once may be more than there is memory.
+struct Rows<'a>(&'a hook::Listing<'a>);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.heads().len()))?;
+        each_row(self.0, |row| list.serialize_element(&row))?;
+        list.end()
+    }
 }
 
 #[derive(Serialize)]
@@ -132,15 +146,14 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let release = record::Release::of(&release);
     release.check_option(revision.map(|_| "--revision").or_else(|| place.given()))?;
     let record = release.read(&place, revision)?;
-    let hooks = record.hooks();
-    let rows = rows(&hooks, &record.namespace);
+    let listing = record.listing();
     match output {
-        Format::Json => output::json(&Listing { release: described(&record), hooks: rows })?,
-        Format::Table | Format::Wide if rows.is_empty() => {
+        Format::Json => output::json(&Listing { release: described(&record), hooks: Rows(&listing) })?,
+        Format::Table | Format::Wide if listing.heads().is_empty() => {
             output::message(&format!("The release {} has no hooks.\n", output::escape(&record.name)));
         }
-        Format::Table => output::result(&table(&rows))?,
-        Format::Wide => output::result(&wide(&rows))?,
+        Format::Table => output::result(&table(&listing))?,
+        Format::Wide => output::result(&wide(&listing))?,
     }
     Ok(Outcome::Done)
 }
@@ -157,29 +170,53 @@ fn described(record: &Record) -> Release<'_> {
     }
 }
 
-fn rows<'a>(hooks: &'a [Hook], namespace: &str) -> Vec<Row<'a>> {
+/// Hands over the row of each hook, within what a run of it may take.
+fn each_row<E>(listing: &hook::Listing<'_>, mut take: impl FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {
+    let mut reader = Reader::new(listing);
     let mut left = CLOSURES_BYTES;
-    let with_closure = |hook: &'a Hook| {
-        let mut row = row(hook);
-        if !row.runnable {
-            return row;
-        }
-        match closure(Workload::of(&hook.manifest), namespace, hooks).and_then(|all| describe(&all)) {
-            Ok(closure) => {
-                row.needs = Some(closure.len());
-                let room = left.checked_sub(json_bytes(&closure, left));
-                left = room.unwrap_or_default();
-                row.closure = room.map(|_| closure);
+    for head in listing.heads() {
+        reader.forget();
+        let hook = reader.hook(head);
+        let mut row = row(&hook);
+        if row.runnable {
+            match needed(&mut reader, &hook, listing.release_namespace()) {
+                Ok(closure) => {
+                    row.needs = Some(closure.len());
+                    let room = left.checked_sub(json_bytes(&closure, left));
+                    left = room.unwrap_or_default();
+                    row.closure = room.map(|_| closure);
+                }
+                Err(error) => {
+                    row.runnable = false;
+                    row.why_not = Some(chain(&error));
+                    row.summary = Some(match error {
+                        ClosureError::Unreadable { .. } => "needs what cannot be read",
+                        _ => "needs too much",
+                    });
+                }
             }
-            Err(error) => {
-                row.runnable = false;
-                row.why_not = Some(error.to_string());
-                row.summary = Some("needs too much");
-            }
         }
-        row
-    };
-    hooks.iter().map(with_closure).collect()
+        take(row)?;
+    }
+    Ok(())
+}
+
+/// The other hooks that a hook needs, as policies are told of them.
+fn needed(
+    reader: &mut Reader<'_, '_>,
+    hook: &Hook,
+    namespace: &str,
+) -> Result<Vec<ClosureObject>, ClosureError> {
+    let others = reader.others(hook)?;
+    describe(&closure(Workload::of(&hook.manifest), namespace, &others)?)
+}
+
+/// Adds the row of each hook to a table.
+fn fill(table: &mut Table, listing: &hook::Listing<'_>, add: impl Fn(&mut Table, &Row<'_>)) {
+    let Ok(()) = each_row::<Infallible>(listing, |row| {
+        add(table, &row);
+        Ok(())
+    });
 }
 
 fn row(hook: &Hook) -> Row<'_> {
@@ -220,22 +257,22 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-fn table(rows: &[Row<'_>]) -> String {
+fn table(listing: &hook::Listing<'_>) -> String {
     let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "RUNNABLE"]);
-    for row in rows {
+    fill(&mut table, listing, |table, row| {
         let [name, kind, events, weight, deadline, needs] = cells(row);
         let runnable = row.summary.map_or("yes".to_owned(), |why| format!("no: {why}"));
         table.row([&name, &kind, &events, &weight, &deadline, &needs, &runnable]);
-    }
+    });
     table.render()
 }
 
-fn wide(rows: &[Row<'_>]) -> String {
+fn wide(listing: &hook::Listing<'_>) -> String {
     let mut table = Table::new(&[
         "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "BACKOFF", "TTL", "DELETE", "LAST RUN",
         "PATH", "RUNNABLE",
     ]);
-    for row in rows {
+    fill(&mut table, listing, |table, row| {
         let [name, kind, events, weight, deadline, needs] = cells(row);
         let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
         let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
@@ -247,7 +284,7 @@ fn wide(rows: &[Row<'_>]) -> String {
             &name, &kind, &events, &weight, &deadline, &needs, &backoff, &ttl, delete, phase, row.path,
             &runnable,
         ]);
-    }
+    });
     table.render()
 }
 

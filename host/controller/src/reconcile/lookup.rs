@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use hookhost_core::Reason;
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::{Approvals, Operation, OperationType};
+use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::Snapshot;
-use serde_json::Value;
 use tokio::sync::Mutex as Turn;
 
 use super::ahead::Ahead;
@@ -165,19 +165,17 @@ impl Context {
         {
             return Ok(found.clone());
         }
-        let record = self.record(&location, &mut in_order).await?;
-        let hooks: Vec<Hook> = record.hooks().into_iter().map(without_manifest).collect();
-        Ok(Found { revision: record.revision, at, hooks: hooks.into() })
+        let look = |record: &Record| Ok((record.revision, record.listing().heads().to_vec()));
+        let held = |(_, hooks): &(u32, Vec<Hook>)| hooks.iter().map(bytes).sum();
+        let ((revision, hooks), _share) =
+            self.record(&location, &mut in_order, look, held).await?.into_parts();
+        Ok(Found { revision, at, hooks: hooks.into() })
     }
 }
 
 /// What tells one record from another, where Flux wrote it.
 fn place(location: &Location) -> Option<(String, Snapshot)> {
     Some((location.namespace.clone(), location.snapshot.clone()?))
-}
-
-fn without_manifest(hook: Hook) -> Hook {
-    Hook { manifest: Arc::new(Value::Null), ..hook }
 }
 
 fn bytes(hook: &Hook) -> usize {

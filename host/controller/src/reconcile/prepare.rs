@@ -19,6 +19,7 @@ use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
+use hookhost_core::selection::{Selected, Selection, select};
 use hookhost_core::snapshot;
 use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, TargetKind};
 use hookhost_core::text::quote;
@@ -33,7 +34,8 @@ use super::start::awaited as awaited_object;
 use super::{Context, Subject};
 use crate::client;
 use crate::error::Error;
-use crate::read::Stored;
+use crate::read::Unread;
+use crate::records::{Held, Share};
 use crate::watch::{Awaited, Job, Kind};
 
 /// Why nothing was prepared.
@@ -80,6 +82,8 @@ pub(super) struct Prepared {
     pub(super) loans: Vec<Loan>,
     /// What has to be the chart's when it starts, where it is there.
     pub(super) expected: Vec<Expected>,
+    /// What these, which are the record's, take of the budget of all records.
+    pub(super) share: Arc<Share>,
 }
 
 /// A hook that may be run, as the policies are told of it.
@@ -94,10 +98,16 @@ struct Wanted {
 /// What the Operation's target turned out to be.
 struct Resolved {
     target: request::Target,
-    record: Record,
+    selection: Held<Selection>,
     location: Location,
     /// Older Operations on the release that are stuck, and that this one may overtake if they do not run its hooks.
     overtaken: Vec<Overtaken>,
+}
+
+/// The hooks that are to be run, with what they take of the budget of all records.
+struct AllWanted {
+    hooks: Vec<Wanted>,
+    share: Arc<Share>,
 }
 
 impl Context {
@@ -119,7 +129,8 @@ impl Context {
         }
         let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
-        for Wanted { request, staging, expected, applier } in wanted? {
+        let AllWanted { hooks, share } = wanted?;
+        for Wanted { request, staging, expected, applier } in hooks {
             applied_by = applier;
             let step = staging.step;
             let name = clone::job_name(&request, step);
@@ -129,13 +140,9 @@ impl Context {
             let Some(job) = plan.job else {
                 return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
             };
-            all.push(Prepared {
-                namespace: request.release.namespace,
-                name,
-                job,
-                loans: plan.loans,
-                expected,
-            });
+            let namespace = request.release.namespace;
+            let share = share.clone();
+            all.push(Prepared { namespace, name, job, loans: plan.loans, expected, share });
         }
         if let Some(applier) = applied_by {
             self.review(&applier, &all).await??;
@@ -156,41 +163,41 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
         made: &[Arc<Job>],
-    ) -> Result<Vec<Wanted>, Stop> {
-        let Resolved { target, record, location, overtaken } =
+    ) -> Result<AllWanted, Stop> {
+        let Resolved { target, selection, location, overtaken } =
             self.resolve(subject, operation, awaited, ahead).await?;
-        let hooks = record.hooks();
-        let found = find(operation, &hooks)?;
-        self.check_overtaken(subject, &overtaken, &found)?;
         let is_event = operation.parameters.whole_event().is_some();
-        self.check_namespace(&record.namespace)?;
-        self.check_organisation(subject, &record.namespace)?;
+        let (Selection { release, hooks: found, jobs, .. }, share) = selection.into_parts();
+        let chosen: Vec<&Hook> = found.iter().map(|selected| &selected.hook).collect();
+        self.check_overtaken(subject, &overtaken, &chosen)?;
+        self.check_namespace(&release.namespace)?;
+        self.check_organisation(subject, &release.namespace)?;
         let mut all: Vec<Wanted> = Vec::new();
-        for (n, &hook) in found.iter().enumerate() {
+        for (n, Selected { hook, others }) in found.iter().enumerate() {
             let step = is_event.then_some(Step { number: n + 1, of: found.len() });
             let wanted = async {
                 if location.snapshot.is_some() {
                     self.check_covered(hook)?;
                 }
-                self.check_jobs(subject, &record, hook)?;
+                self.check_jobs(subject, &release, hook)?;
                 let request = Request::build(request::Inputs {
                     operation,
                     approved_by: self.approved_by(operation)?,
                     target: target.clone(),
-                    record: &record,
+                    release: release.clone(),
                     hook,
-                    hooks: &hooks,
+                    hooks: others,
                     organisation: self.organisation(&subject.key.namespace),
                     cluster_id: self.config.cluster_id.clone(),
                     now: Timestamp::now(),
                 })?;
-                clone::check_name(&request, step, &hooks)?;
+                clone::check_name(&request, step, &jobs)?;
                 let references = dependency::references(&request.hook.manifest);
                 let needing = Needing {
                     subject,
                     operation,
                     hook,
-                    hooks: &hooks,
+                    hooks: others,
                     request: &request,
                     references: &references,
                     uncovered: match location.snapshot {
@@ -203,14 +210,14 @@ impl Context {
                     made,
                 };
                 let Needs { loans, expected } = self.needs(&needing, ahead).await?;
-                self.remember(subject, operation, &location, &record.namespace, &references);
+                self.remember(subject, operation, &location, &release.namespace, &references);
                 let staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
                 Ok(Wanted { request, staging, expected, applier: location.applier.clone() })
             };
             let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;
             all.push(wanted);
         }
-        Ok(all)
+        Ok(AllWanted { hooks: all, share: Arc::new(share) })
     }
 
     /// Remembers the way for the next look.
@@ -252,8 +259,11 @@ impl Context {
         // The organisation of a namespace without the gate is not known.
         self.check_namespace(&location.namespace)?;
         self.check_organisation(subject, &location.namespace)?;
-        let record = self.record(&location, ahead).await?;
-        Ok(Resolved { target, record, location, overtaken })
+        let wanted = operation.clone();
+        let select =
+            move |record: &Record| select(record, &wanted).map_err(|refusal| waiting(&wanted, refusal));
+        let selection = self.record(&location, ahead, select, Selection::bytes).await?;
+        Ok(Resolved { target, selection, location, overtaken })
     }
 
     /// The target, once it is ready, and where its release is.
@@ -348,8 +358,15 @@ impl Context {
         })
     }
 
-    /// The record, if it is the one that Flux wrote and Helm is not at work.
-    pub(super) async fn record(&self, location: &Location, ahead: &mut Ahead) -> Result<Record, Stop> {
+    /// What is selected of the record, if it is the one that Flux wrote and Helm is not at work. Of the record nothing else is
+    /// left while anything else is asked for.
+    pub(super) async fn record<T: Send + 'static>(
+        &self,
+        location: &Location,
+        ahead: &mut Ahead,
+        select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize + Send + 'static,
+    ) -> Result<Held<T>, Stop> {
         self.check_namespace(&location.namespace)?;
         let at = location.record();
         // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
@@ -362,25 +379,19 @@ impl Context {
                     self.reader.has_record(at.namespace, &successor),
                 )?,
             };
-        let stored = self.reader.record(secret, at.namespace, &name, at.snapshot).await?;
         if is_upgrading {
             return Err(target::successor_exists(&at).into());
         }
-        let (record, verification) = match stored {
-            Stored::Record(record, verification) => (*record, verification),
-            Stored::Unusable(refusal) => return Err(refusal.into()),
-            Stored::Missing => return Err(target::no_record(&at).into()),
-        };
-        target::check_record(&record, &at)?;
-        let Some(verification) = verification else { return Ok(record) };
-        match target::check_verified(&at, &verification) {
-            Ok(()) => Ok(record),
-            Err(_) if location.has_moved(self).await? => {
+        let Some(secret) = secret else { return Err(target::no_record(&at).into()) };
+        match self.reader.record(secret, &at, select, bytes).await? {
+            Ok(selected) => Ok(selected),
+            Err(Unread::Refused(refusal)) => Err(refusal.into()),
+            Err(Unread::Tampered(_)) if location.has_moved(self).await? => {
                 let message =
                     format!("Flux has just changed the HelmRelease of the release {}", location.release);
                 Err(Refusal::retry_after(1, Reason::ReleaseBusy, message).into())
             }
-            Err(tampered) => Err(tampered.into()),
+            Err(Unread::Tampered(tampered)) => Err(tampered.into()),
         }
     }
 
@@ -445,8 +456,8 @@ impl Context {
 
     /// A Job of another Operation may run the same hook of the same release: through another target, or because its Operation
     /// was deleted and its pods have not ended yet.
-    fn check_jobs(&self, subject: &Subject, record: &Record, hook: &Hook) -> Result<(), Refusal> {
-        let hook = [record.namespace.clone(), record.name.clone(), hook.name.clone()];
+    fn check_jobs(&self, subject: &Subject, release: &request::Release, hook: &Hook) -> Result<(), Refusal> {
+        let hook = [release.namespace.clone(), release.name.clone(), hook.name.clone()];
         if let Some(job) = self.jobs.at_work(&hook, &subject.uid) {
             let message = format!(
                 "the Job {job} runs this hook of the release, or its pods have not ended yet: this Operation starts when \
@@ -467,12 +478,10 @@ impl Context {
     }
 }
 
-/// The hook, or all of the event; an Operation that says so waits until there is one.
-pub(super) fn find<'h>(operation: &Operation, hooks: &'h [Hook]) -> Result<Vec<&'h Hook>, Refusal> {
-    operation.choose(hooks).map_err(|refusal| {
-        let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
-        if waits { refusal.waiting() } else { refusal }
-    })
+/// An Operation that says so waits until there is such a hook.
+pub(super) fn waiting(operation: &Operation, refusal: Refusal) -> Refusal {
+    let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
+    if waits { refusal.waiting() } else { refusal }
 }
 
 fn no_target(kind: &str, namespace: &str, name: &str) -> Refusal {

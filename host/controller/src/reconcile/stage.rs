@@ -105,6 +105,8 @@ impl Context {
         if !made.iter().all(is_among) {
             return self.withdraw_all(subject, made, None).await;
         }
+        // The loans are there until all is made.
+        let _share = prepared.first().map(|one| one.share.clone());
         let mut jobs: Vec<(Arc<Job>, Vec<Loan>)> = Vec::new();
         let mut expected: Vec<Expected> = Vec::new();
         let mut all = made.to_vec();

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::follow::UNTIL_PODS_END;
 use super::lookup::Looked;
-use super::prepare::{Prepared, Stop, find};
+use super::prepare::{Prepared, Stop, waiting};
 use super::turn::Asked;
 use super::{Context, Subject};
 use crate::claim_key::ClaimSecret;
@@ -174,7 +174,9 @@ impl Context {
         };
         let mut awaited = Vec::new();
         let refusal = match self.look_up(subject, operation, &mut awaited).await? {
-            Looked::Found(Ok(found)) => find(operation, &found.hooks).err(),
+            Looked::Found(Ok(found)) => {
+                operation.choose(&found.hooks).map_err(|refusal| waiting(operation, refusal)).err()
+            }
             Looked::Found(Err(refusal)) => Some(refusal),
             Looked::Later(pause) => return Ok(Some(Action::requeue(pause))),
         };
@@ -272,7 +274,7 @@ impl Context {
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
-        let Prepared { namespace, name, job, loans, expected } = prepared;
+        let Prepared { namespace, name, job, loans, expected, share: _share } = prepared;
         match self.try_create(subject, &namespace, job).await? {
             Created::New(created) => {
                 self.note_creation(subject, &created);

@@ -5,14 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::{Step, job_name};
-use crate::hook::Hook;
+use crate::hook::{Hook, NotRunnable};
 use crate::reason::Reason;
 use crate::request::Request;
 use crate::text::quote;
-use crate::workload::at;
 
 /// A run's Job would have the name of a hook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +39,7 @@ impl NameTaken {
 /// Whether the Job that runs the request's hook, or that step of an event, has a name that is no hook's of the release.
 pub fn check_name(request: &Request, step: Option<Step>, hooks: &[Hook]) -> Result<(), NameTaken> {
     let name = job_name(request, step);
-    let namespace = request.release.namespace.as_str();
-    let jobs = || hooks.iter().filter(|hook| is_job_in(hook, namespace));
+    let jobs = || hooks.iter().filter(|hook| is_job(hook));
     let Some(hook) = jobs().find(|hook| hook.name == name) else { return Ok(()) };
     let names = jobs().map(|hook| hook.name.as_str()).collect();
     Err(NameTaken {
@@ -53,12 +49,12 @@ pub fn check_name(request: &Request, step: Option<Step>, hooks: &[Hook]) -> Resu
     })
 }
 
-/// Whether Helm makes, and deletes, a Job for the hook in the namespace. What cannot be read is taken at Helm's word.
-fn is_job_in(hook: &Hook, release_namespace: &str) -> bool {
-    let is_job =
+/// Whether Helm makes, and deletes, a Job for the hook in the release's namespace. What cannot be read is taken at Helm's
+/// word.
+fn is_job(hook: &Hook) -> bool {
+    let is_of_batch =
         hook.kind == "Job" && (hook.api_version.is_empty() || hook.api_version.starts_with("batch/"));
-    let namespace = at(&hook.manifest, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
-    is_job && (namespace.is_empty() || namespace == release_namespace)
+    is_of_batch && !matches!(hook.runnable, Err(NotRunnable::ForeignNamespace { .. }))
 }
 
 /// Bytes that a suggested name keeps of the Operation's: with what is put behind it, it is never so long that the Job's
@@ -76,7 +72,7 @@ fn another(name: &str, taken: &BTreeSet<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing;

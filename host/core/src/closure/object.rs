@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ClosureTooLarge, Member, text};
+use super::{ClosureError, Member, text};
 use crate::decision::limits::REQUEST_BYTES;
 use crate::kind::Kind;
 use crate::request::{ClosureObject, RbacRule, RoleRef, Subject};
@@ -24,7 +24,7 @@ impl Room {
     }
 
     /// An object as policies are told of it.
-    pub(super) fn object(&mut self, member: &Member<'_>) -> Result<ClosureObject, ClosureTooLarge> {
+    pub(super) fn object(&mut self, member: &Member<'_>) -> Result<ClosureObject, ClosureError> {
         let Member { kind, namespace, hook } = *member;
         let mut object = ClosureObject {
             api_version: hook.api_version.clone(),
@@ -44,7 +44,7 @@ impl Room {
         Ok(object)
     }
 
-    fn rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureTooLarge> {
+    fn rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureError> {
         let mut rules = self.written_rules(role)?;
         if collects(role) {
             self.item()?;
@@ -53,7 +53,7 @@ impl Room {
         Ok(rules)
     }
 
-    fn written_rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureTooLarge> {
+    fn written_rules(&mut self, role: &Value) -> Result<Vec<RbacRule>, ClosureError> {
         list(role, "rules")
             .map(|rule| {
                 self.item()?;
@@ -68,7 +68,7 @@ impl Room {
             .collect()
     }
 
-    fn words(&mut self, rule: &Value, field: &str) -> Result<Vec<String>, ClosureTooLarge> {
+    fn words(&mut self, rule: &Value, field: &str) -> Result<Vec<String>, ClosureError> {
         list(rule, field)
             .filter_map(Value::as_str)
             .map(|word| {
@@ -78,7 +78,7 @@ impl Room {
             .collect()
     }
 
-    fn role_ref(&mut self, binding: &Value) -> Result<Option<RoleRef>, ClosureTooLarge> {
+    fn role_ref(&mut self, binding: &Value) -> Result<Option<RoleRef>, ClosureError> {
         let Some(role_ref) = binding.get("roleRef").filter(|role_ref| !role_ref.is_null()) else {
             return Ok(None);
         };
@@ -88,7 +88,7 @@ impl Room {
 
     /// As Kubernetes reads them: a service account without a namespace is of the binding's, and of nobody else's subject
     /// a namespace counts.
-    fn subjects(&mut self, binding: &Value, of: &str) -> Result<Vec<Subject>, ClosureTooLarge> {
+    fn subjects(&mut self, binding: &Value, of: &str) -> Result<Vec<Subject>, ClosureError> {
         list(binding, "subjects")
             .map(|subject| {
                 self.item()?;
@@ -106,17 +106,17 @@ impl Room {
     }
 
     /// The text of a field, empty where there is none.
-    fn field(&mut self, value: &Value, field: &str) -> Result<String, ClosureTooLarge> {
+    fn field(&mut self, value: &Value, field: &str) -> Result<String, ClosureError> {
         self.text(text(value, field).unwrap_or_default())
     }
 
-    fn text(&mut self, text: &str) -> Result<String, ClosureTooLarge> {
-        self.bytes = self.bytes.checked_sub(text.len()).ok_or(ClosureTooLarge::Rbac)?;
+    fn text(&mut self, text: &str) -> Result<String, ClosureError> {
+        self.bytes = self.bytes.checked_sub(text.len()).ok_or(ClosureError::Rbac)?;
         Ok(text.to_owned())
     }
 
-    fn item(&mut self) -> Result<(), ClosureTooLarge> {
-        self.items = self.items.checked_sub(1).ok_or(ClosureTooLarge::Rbac)?;
+    fn item(&mut self) -> Result<(), ClosureError> {
+        self.items = self.items.checked_sub(1).ok_or(ClosureError::Rbac)?;
         Ok(())
     }
 }

@@ -294,7 +294,7 @@ fn thousands_of_cluster_roles_that_select_each_other_are_refused_at_once() {
     let pod = json!({"kind": "Pod", "spec": {}});
     let error = closure_of(Workload::of(&pod), &hooks).unwrap_err();
     // As soon as there are too many; not after all of them were followed.
-    assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
+    assert_eq!(error, ClosureError::Objects { found: MAX_OBJECTS + 1 });
 }
 
 #[test]
@@ -303,17 +303,17 @@ fn too_large_a_closure_is_refused() {
     let secrets: Vec<Value> = (0..=MAX_OBJECTS).map(|n| json!({"name": format!("s{n}")})).collect();
     let job = json!({"kind": "Pod", "spec": {"imagePullSecrets": secrets}});
     let error = closure_of(Workload::of(&job), &hooks).unwrap_err();
-    assert_eq!(error, ClosureTooLarge::Objects { found: MAX_OBJECTS + 1 });
+    assert_eq!(error, ClosureError::Objects { found: MAX_OBJECTS + 1 });
     assert_eq!(error.reason(), Reason::RequestTooLarge);
 }
 
 /// The closure of a pod with the service account `default` in the namespace `shop`.
-fn of_default(hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+fn of_default(hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureError> {
     closure_of(Workload::of(&json!({"kind": "Pod", "spec": {}})), hooks)
 }
 
 /// What policies are told of a workload's closure in the namespace `shop`.
-fn closure_of(workload: Workload<'_>, hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureTooLarge> {
+fn closure_of(workload: Workload<'_>, hooks: &[Hook]) -> Result<Vec<ClosureObject>, ClosureError> {
     describe(&closure(workload, "shop", hooks)?)
 }
 
@@ -373,10 +373,10 @@ fn more_subjects_rules_or_text_than_policies_are_shown_are_refused() {
     // Not even empty ones, which have no text.
     let others = |n: usize| [vec![subject.clone()], vec![json!({}); n - 1]].concat();
     assert_eq!(bound(others(MAX_ITEMS), vec![]).unwrap()[0].subjects.len(), MAX_ITEMS);
-    assert_eq!(bound(others(MAX_ITEMS), vec![json!({})]), Err(ClosureTooLarge::Rbac));
-    assert_eq!(bound(others(MAX_ITEMS + 1), vec![]), Err(ClosureTooLarge::Rbac));
-    assert_eq!(bound(others(1), vec![json!({"verbs": vec![""; MAX_ITEMS]})]), Err(ClosureTooLarge::Rbac));
+    assert_eq!(bound(others(MAX_ITEMS), vec![json!({})]), Err(ClosureError::Rbac));
+    assert_eq!(bound(others(MAX_ITEMS + 1), vec![]), Err(ClosureError::Rbac));
+    assert_eq!(bound(others(1), vec![json!({"verbs": vec![""; MAX_ITEMS]})]), Err(ClosureError::Rbac));
     let long = json!({"kind": "User", "name": "x".repeat(1 << 20)});
     let error = bound(vec![subject, long], vec![]).unwrap_err();
-    assert_eq!((&error, error.reason()), (&ClosureTooLarge::Rbac, Reason::RequestTooLarge));
+    assert_eq!((&error, error.reason()), (&ClosureError::Rbac, Reason::RequestTooLarge));
 }

@@ -1,5 +1,6 @@
 //! Finding the one hook that an Operation means.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Hook, NotRunnable};
@@ -79,7 +80,7 @@ const SHOWN_EVENTS: usize = 9;
 const SHOWN_CHARS: usize = 100;
 
 /// The end of a text from the record, fit to be shown.
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().rev().nth(SHOWN_CHARS) {
         Some((start, _)) => format!("…{}", printable(&text[start..])),
         None => printable(text),
@@ -132,16 +133,16 @@ pub enum FindError {
 pub const MAX_NAMED: usize = 8;
 
 impl FindError {
+    pub(crate) fn not_runnable(hook: &Hook, why: &NotRunnable) -> FindError {
+        FindError::NotRunnable { name: hook.name.clone(), kind: hook.kind.clone(), why: why.clone() }
+    }
+
     /// The one word for programs.
     pub fn reason(&self) -> Reason {
         match self {
             FindError::NotFound { .. } => Reason::HookNotFound,
             FindError::Ambiguous { .. } => Reason::HookAmbiguous,
-            FindError::NotRunnable {
-                why: NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. },
-                ..
-            } => Reason::HookManifestInvalid,
-            FindError::NotRunnable { .. } => Reason::HookNotRunnable,
+            FindError::NotRunnable { why, .. } => why.reason(),
         }
     }
 }
@@ -157,7 +158,7 @@ pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, 
         [] => Err(missing(hooks, selector)),
         [hook] => match &hook.runnable {
             Ok(()) => Ok(hook),
-            Err(why) => Err(not_runnable(hook, why)),
+            Err(why) => Err(FindError::not_runnable(hook, why)),
         },
         [first, ..] => match &first.runnable {
             Ok(()) => Err(FindError::Ambiguous {
@@ -166,13 +167,16 @@ pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, 
                 candidates: best.iter().take(MAX_NAMED).map(|hook| Candidate::of(hook)).collect(),
                 by: if selector.name.is_empty() { vec!["name"] } else { telling_apart(&best) },
             }),
-            Err(why) => Err(not_runnable(first, why)),
+            Err(why) => Err(FindError::not_runnable(first, why)),
         },
     }
 }
 
 /// Hooks of one event that are run in one Operation. A release of a large chart with its sub-charts has some ten.
 pub const MAX_OF_EVENT: usize = 32;
+
+/// Events of a release that a message names: more than Helm knows.
+const MAX_EVENTS: usize = 32;
 
 /// The hooks of an event that do something, Jobs and Pods, in the order in which Helm runs them: by weight, then name.
 ///
@@ -184,18 +188,12 @@ pub fn of_event<'h>(hooks: &'h [Hook], event: &str) -> Result<Vec<&'h Hook>, Eve
         hooks.iter().filter(has_event).filter(|hook| hook.is_job_or_pod() || is_unreadable(hook)).collect();
     for hook in &found {
         if let Err(why) = &hook.runnable {
-            return Err(EventError::NotRunnable {
-                event: event.to_owned(),
-                name: hook.name.clone(),
-                path: hook.path.clone(),
-                why: Box::new(why.clone()),
-            });
+            return Err(EventError::not_runnable(event, hook, why));
         }
     }
     if found.is_empty() {
-        let mut events: Vec<String> = hooks.iter().flat_map(|hook| hook.events.iter().cloned()).collect();
-        events.sort();
-        events.dedup();
+        let events: BTreeSet<&String> = hooks.iter().flat_map(|hook| &hook.events).collect();
+        let events = events.into_iter().take(MAX_EVENTS).cloned().collect();
         return Err(EventError::NoHooks { event: event.to_owned(), events });
     }
     if found.len() > MAX_OF_EVENT {
@@ -218,7 +216,7 @@ pub enum EventError {
     NoHooks {
         /// The event asked for.
         event: String,
-        /// The events that the release has hooks of.
+        /// The events that the release has hooks of; at most 32.
         events: Vec<String>,
     },
     /// One of them cannot be run, so none is.
@@ -247,12 +245,21 @@ pub enum EventError {
 }
 
 impl EventError {
+    pub(crate) fn not_runnable(event: &str, hook: &Hook, why: &NotRunnable) -> EventError {
+        EventError::NotRunnable {
+            event: event.to_owned(),
+            name: hook.name.clone(),
+            path: hook.path.clone(),
+            why: Box::new(why.clone()),
+        }
+    }
+
     /// The one word for programs.
     pub fn reason(&self) -> Reason {
         match self {
             EventError::NoHooks { .. } => Reason::HookNotFound,
-            EventError::NotRunnable { why, .. } if why.is_manifest() => Reason::HookManifestInvalid,
-            EventError::NotRunnable { .. } | EventError::TooMany { .. } => Reason::HookNotRunnable,
+            EventError::NotRunnable { why, .. } => why.reason(),
+            EventError::TooMany { .. } => Reason::HookNotRunnable,
         }
     }
 }
@@ -268,10 +275,6 @@ fn prefer(hooks: Vec<&Hook>, better: impl Fn(&Hook) -> bool) -> Vec<&Hook> {
     } else {
         hooks
     }
-}
-
-fn not_runnable(hook: &Hook, why: &NotRunnable) -> FindError {
-    FindError::NotRunnable { name: hook.name.clone(), kind: hook.kind.clone(), why: why.clone() }
 }
 
 fn missing(hooks: &[Hook], selector: &Selector<'_>) -> FindError {
@@ -292,9 +295,22 @@ fn missing(hooks: &[Hook], selector: &Selector<'_>) -> FindError {
 /// Bytes of a name that are compared. The longest name Kubernetes allows has 253; a longer one would only cost time.
 const MAX_COMPARED: usize = 253;
 
+/// Names that are compared letter by letter: each takes as many steps as the product of both lengths.
+const MAX_DISTANCES: usize = 4 * MAX_NAMED;
+
 /// The names of the runnable hooks, nearest first, each once.
 fn nearest(hooks: &[Hook], name: &str) -> Vec<String> {
     let name = &name[..name.floor_char_boundary(MAX_COMPARED)];
+    let mut found: Vec<(usize, &str)> = candidates(hooks, name)
+        .into_iter()
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().take(MAX_NAMED).map(|(_, other)| other.to_owned()).collect()
+}
+
+/// Those of the names that can be nearest by the letters that they have, in whatever order: at most [`MAX_DISTANCES`].
+fn candidates<'h>(hooks: &'h [Hook], name: &str) -> Vec<&'h str> {
     let mut names: Vec<&str> = hooks
         .iter()
         .filter(|hook| hook.runnable.is_ok() && hook.name.len() <= MAX_COMPARED)
@@ -302,23 +318,48 @@ fn nearest(hooks: &[Hook], name: &str) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    names.sort_by_cached_key(|other| strsim::damerau_levenshtein(name, other));
-    names.into_iter().take(MAX_NAMED).map(str::to_owned).collect()
+    if names.len() > MAX_DISTANCES {
+        let letters = Letters::of(name);
+        names.sort_by_cached_key(|other| letters.difference(other));
+        names.truncate(MAX_DISTANCES);
+    }
+    names
+}
+
+/// How often each byte is in a name.
+struct Letters([usize; 256]);
+
+impl Letters {
+    fn of(name: &str) -> Letters {
+        let mut letters = [0; 256];
+        name.bytes().for_each(|byte| letters[usize::from(byte)] += 1);
+        Letters(letters)
+    }
+
+    /// How many letters it takes at least to make the one of the other. No edit changes fewer, so no name that is left out
+    /// for it is nearer than this says.
+    fn difference(&self, other: &str) -> usize {
+        let other = Letters::of(other);
+        let more = |a: &[usize; 256], b: &[usize; 256]| -> usize {
+            a.iter().zip(b).map(|(a, b)| a.saturating_sub(*b)).sum()
+        };
+        more(&self.0, &other.0).max(more(&other.0, &self.0))
+    }
 }
 
 /// The fewest of the selectors, tried in this order, by which each candidate could be chosen alone.
 fn telling_apart(hooks: &[&Hook]) -> Vec<&'static str> {
-    type Part = (&'static str, fn(&Hook) -> String);
+    type Part = (&'static str, for<'h> fn(&'h Hook) -> &'h [String]);
     let parts: [Part; 3] = [
-        ("kind", |hook| hook.kind.clone()),
-        ("event", |hook| hook.events.join(",")),
-        ("path", |hook| hook.path.clone()),
+        ("kind", |hook| std::slice::from_ref(&hook.kind)),
+        ("event", |hook| &hook.events),
+        ("path", |hook| std::slice::from_ref(&hook.path)),
     ];
     let mut sets: Vec<u8> = (1..8).collect();
     sets.sort_by_key(|set| set.count_ones());
     for set in sets {
         let chosen = || parts.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0).map(|(_, part)| part);
-        let mut keys: Vec<Vec<String>> =
+        let mut keys: Vec<Vec<&[String]>> =
             hooks.iter().map(|hook| chosen().map(|(_, of)| of(hook)).collect()).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -387,4 +428,34 @@ fn parameters(by: &[&str]) -> String {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn jobs(names: impl IntoIterator<Item = String>) -> Vec<Hook> {
+        let pod = json!({"template": {"spec": {"containers": [{"name": "c"}]}}});
+        let job =
+            |name| json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": pod});
+        names.into_iter().map(|name| crate::testing::hook(job(name), "shop")).collect()
+    }
+
+    #[test]
+    fn however_many_hooks_there_are_few_names_are_compared_letter_by_letter() {
+        let padding = "x".repeat(MAX_COMPARED - 4);
+        let all = jobs((0..crate::record::MAX_HOOKS).map(|n| format!("{n:04}{padding}")));
+        let wrong = "y".repeat(MAX_COMPARED);
+        assert_eq!(candidates(&all, &wrong).len(), MAX_DISTANCES);
+        assert_eq!(nearest(&all, &wrong).len(), MAX_NAMED);
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_among_thousands() {
+        let others = (0..4000).map(|n| format!("job-{n:04}-of-a-large-chart"));
+        let all = jobs(others.chain(["db-migrate".to_owned(), "db-rollback".to_owned()]));
+        assert_eq!(nearest(&all, "db-migarte")[..2], ["db-migrate", "db-rollback"]);
+    }
 }

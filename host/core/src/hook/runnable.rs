@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::find::cut;
-use crate::record::MAX_HOOKS;
+use crate::reason::Reason;
+use crate::record::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES};
 use crate::text::quote;
 use crate::workload::at;
 use crate::yaml::YamlError;
@@ -66,11 +67,15 @@ pub enum NotRunnable {
         generate_name: Option<String>,
     },
     /// The text is not YAML that Helm would read, or larger than a hook may be.
-    #[error("its manifest cannot be read. Correct the chart's template")]
+    #[error(
+        "its manifest {}. Correct the chart's template",
+        if .0.problem.is_bound() { "is larger than hookhost reads" } else { "cannot be read" }
+    )]
     Unreadable(#[source] YamlError),
     /// Objects of one stored hook, or the rest of them, beyond what a release's hooks may hold.
     #[error(
-        "it holds objects that are not listed: hookhost reads {MAX_HOOKS} of a release. Give the chart fewer hooks"
+        "it holds objects that are not listed: of a release hookhost lists {MAX_HOOKS} objects of its hooks, in \
+         {MAX_DOCUMENTS} documents, with {MAX_LISTED_BYTES} bytes of names and events. Give the chart fewer hooks"
     )]
     TooMany,
     /// YAML, but not a Kubernetes object.
@@ -82,9 +87,13 @@ pub enum NotRunnable {
 }
 
 impl NotRunnable {
-    /// Whether the manifest itself is at fault, whatever it would be.
-    pub(crate) fn is_manifest(&self) -> bool {
-        matches!(self, NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. })
+    /// The one word for programs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            NotRunnable::Unreadable(error) if error.problem.is_bound() => Reason::HookManifestTooLarge,
+            NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. } => Reason::HookManifestInvalid,
+            _ => Reason::HookNotRunnable,
+        }
     }
 
     /// The same in a few words, for tables; [`Display`](std::fmt::Display) says what to do about it.

@@ -311,6 +311,28 @@ proptest! {
         }
     }
 
+    /// A listing goes through a document without building it, and says of it what reading it in full says.
+    #[test]
+    fn what_is_listed_is_what_reading_in_full_gives(text in "(kind: |apiVersion: |metadata:|name: |namespace: |spec:|template:|containers:|parallelism: |items:|\n|\n  |\n    |\n  - |Job|Pod|batch/v1|v1|\\[|\\]|\\{|\\}|, |- |: |a|0|~|\\.inf|<<: |&a |\\*a|!!int |!!str |'|\"|\\||\\? |# |\\.\\.\\.\n){0,24}") {
+        prop_assume!(!text.lines().any(|line| line.starts_with("---")));
+        let stored = [stored("x", &text)];
+        let listing = Listing::of(&stored, "shops");
+        let (heads, whole) = (listing.heads(), listing.read_all());
+        match crate::yaml::read_first(&text) {
+            Err(error) => prop_assert_eq!(&heads[0].runnable, &Err(NotRunnable::Unreadable(error))),
+            Ok(_) => prop_assert!(!heads.iter().any(|head| matches!(head.runnable, Err(NotRunnable::Unreadable(_))))),
+        }
+        prop_assert_eq!(heads.len(), whole.len());
+        for (head, whole) in heads.iter().zip(whole) {
+            prop_assert_eq!(&head.runnable, &whole.runnable);
+            if whole.manifest.is_object() {
+                let text = |path: &str| crate::workload::at(&whole.manifest, path).and_then(serde_json::Value::as_str).unwrap_or_default();
+                let told = [&head.name, &head.kind, &head.api_version].map(String::as_str);
+                prop_assert_eq!(told, [text("metadata.name"), text("kind"), text("apiVersion")]);
+            }
+        }
+    }
+
     #[test]
     fn any_object_is_checked(text in "(kind: |Job|Pod|\n|apiVersion: |batch/v1|metadata: |name: |spec: |\\{|\\}|items: |\\[|\\]|- |a|,|  ){0,30}") {
         let _ = list(&[stored("x", &text)], "shops");

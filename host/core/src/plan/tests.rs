@@ -81,7 +81,7 @@ fn build(operation: &Operation, hooks: &[Hook]) -> Result<Request, crate::reques
             name: operation.target_ref.name.clone(),
             ..Target::default()
         },
-        record: &record(),
+        release: crate::request::Release::from(&record()),
         hook: &hooks[0],
         hooks,
         organisation: "org-myteam".to_owned(),

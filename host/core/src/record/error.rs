@@ -1,5 +1,7 @@
 //! Why something is not a release record, where, and what to do.
 
+use std::fmt::Display;
+
 use super::MAX_INFLATED_BYTES;
 use crate::Reason;
 use crate::yaml::YamlError;
@@ -65,13 +67,18 @@ pub enum RecordError {
         /// What to do.
         advice: Option<&'static str>,
     },
-    /// More once inflated than [`MAX_INFLATED_BYTES`], or more hooks than [`super::MAX_HOOKS`].
+    /// More than one of the [`limits`](super::limits).
     #[error(
-        "the record is larger than {what} allowed. A release that Helm could store is smaller: this one was made otherwise"
+        "the record has {found} {what}, more than the {allowed} that hookhost reads. Charts stay far below that: this record \
+         was made by something else than Helm, or its chart has to be split"
     )]
     TooLarge {
-        /// The limit, in words.
+        /// What is too much, with its unit.
         what: String,
+        /// How much there is; or at least, where it was not read to its end.
+        found: String,
+        /// How much there may be.
+        allowed: usize,
     },
     /// A Kubernetes object, but not one with a Helm release in it.
     #[error("{found} holds no release record: {problem}")]
@@ -100,7 +107,9 @@ impl RecordError {
         }
     }
 
-    pub(super) fn too_many_bytes() -> RecordError {
-        RecordError::TooLarge { what: format!("the {} MiB (once inflated)", MAX_INFLATED_BYTES >> 20) }
+    /// So many bytes once inflated; or at least, where it was not inflated to its end.
+    pub(super) fn too_many_bytes(found: impl Display) -> RecordError {
+        let what = "bytes once inflated".to_owned();
+        RecordError::TooLarge { what, found: found.to_string(), allowed: MAX_INFLATED_BYTES }
     }
 }

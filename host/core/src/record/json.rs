@@ -4,18 +4,19 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Chart, MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, Record, RecordError, Status};
+use super::limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES};
+use super::{Chart, Record, RecordError, Status};
 use crate::hook::{LastRun, StoredHook};
 use crate::text::printable;
 
 #[derive(Deserialize)]
 struct Release {
     #[serde(default, deserialize_with = "or_default")]
-    name: String,
+    name: Name,
     #[serde(default, deserialize_with = "or_default")]
     info: Info,
     #[serde(default, deserialize_with = "or_default")]
@@ -25,7 +26,7 @@ struct Release {
     #[serde(default, deserialize_with = "or_default")]
     version: u32,
     #[serde(default, deserialize_with = "or_default")]
-    namespace: String,
+    namespace: Name,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,7 +38,7 @@ struct Info {
     #[serde(default, deserialize_with = "time")]
     deleted: Option<Timestamp>,
     #[serde(default, deserialize_with = "or_default")]
-    status: String,
+    status: Short,
 }
 
 #[derive(Default, Deserialize)]
@@ -50,11 +51,11 @@ struct ReleaseChart {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     #[serde(default, deserialize_with = "or_default")]
-    name: String,
+    name: Short,
     #[serde(default, deserialize_with = "or_default")]
-    version: String,
+    version: Short,
     #[serde(default, deserialize_with = "or_default")]
-    app_version: String,
+    app_version: Short,
 }
 
 #[derive(Deserialize)]
@@ -87,44 +88,68 @@ struct Run {
     phase: Short,
 }
 
-/// A text of at most [`MAX_HOOK_TEXT_BYTES`].
+/// A text of at most so many bytes.
 #[derive(Default)]
-struct Short(String);
+struct Text<const MOST: usize>(String);
 
-impl<'de> Deserialize<'de> for Short {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Short, D::Error> {
+/// A name, kind or path of a hook or chart.
+type Short = Text<MAX_HOOK_TEXT_BYTES>;
+
+/// The name of a release or namespace.
+type Name = Text<MAX_NAME_BYTES>;
+
+impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Text<MOST>, D::Error> {
         let text = String::deserialize(from)?;
-        if text.len() > MAX_HOOK_TEXT_BYTES { Err(D::Error::custom(TOO_LONG)) } else { Ok(Short(text)) }
+        if text.len() <= MOST {
+            return Ok(Text(text));
+        }
+        Err(D::Error::custom(too_large("bytes of a name, kind, path, event or policy", text.len(), MOST)))
     }
 }
 
 /// The record of this JSON. `stored_in` is the namespace of the object that held it, for a record without one.
 pub(super) fn read(json: &[u8], stored_in: Option<&str>) -> Result<Record, RecordError> {
     let release: Release = from_slice(json)?;
-    if release.name.is_empty() {
+    let (name, namespace) = (release.name.0, release.namespace.0);
+    if name.is_empty() {
         return Err(RecordError::Missing { field: "name", advice: Some("Is it a Helm release at all?") });
     }
     if release.version == 0 {
         return Err(RecordError::Missing { field: "version", advice: Some("Is it a Helm release at all?") });
     }
     let namespace = match stored_in {
-        Some(namespace) if release.namespace.is_empty() => namespace.to_owned(),
-        _ => release.namespace,
+        Some(stored_in) if namespace.is_empty() => stored_in.to_owned(),
+        _ => namespace,
     };
     if namespace.is_empty() {
         let advice = Some("Give the whole Secret: its own namespace is taken then");
         return Err(RecordError::Missing { field: "namespace", advice });
     }
-    let Metadata { name, version, app_version } = release.chart.metadata;
+    let manifests: usize = release.hooks.iter().map(|hook| hook.manifest.len()).sum();
+    if manifests > MAX_MANIFEST_BYTES {
+        let what = "bytes of hooks' manifests".to_owned();
+        return Err(RecordError::TooLarge {
+            what,
+            found: manifests.to_string(),
+            allowed: MAX_MANIFEST_BYTES,
+        });
+    }
+    let Metadata { name: Text(chart), version: Text(version), app_version: Text(app_version) } =
+        release.chart.metadata;
     Ok(Record {
-        name: release.name,
+        name,
         namespace,
         revision: release.version,
-        status: Status::from_word(&release.info.status),
+        status: Status::from_word(&release.info.status.0),
         first_deployed: release.info.first_deployed,
         last_deployed: release.info.last_deployed,
         deleted: release.info.deleted,
-        chart: Chart { name, version, app_version: Some(app_version).filter(|version| !version.is_empty()) },
+        chart: Chart {
+            name: chart,
+            version,
+            app_version: Some(app_version).filter(|version| !version.is_empty()),
+        },
         stored_hooks: release.hooks,
     })
 }
@@ -154,11 +179,8 @@ pub(super) fn from_value<T: DeserializeOwned>(json: Value) -> Result<T, RecordEr
 /// Which field is wrong and what may be there, without the value that is there: that may be a secret.
 fn wrong_field(error: &serde_path_to_error::Error<serde_json::Error>) -> RecordError {
     let text = error.inner().to_string();
-    if text.contains(TOO_MANY) || text.contains(TOO_LONG) {
-        let what = format!(
-            "the {MAX_HOOKS} hooks, {MAX_HOOK_WORDS} events or {MAX_HOOK_TEXT_BYTES} bytes of a name"
-        );
-        return RecordError::TooLarge { what };
+    if let Some(error) = too_large_of(&text) {
+        return error;
     }
     // "invalid type: FOUND, expected WANTED at line …": what was found may hold anything, so take what follows the last
     // ", expected ", which is ours.
@@ -194,21 +216,31 @@ fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Erro
     text.parse().map(Some).map_err(|_| D::Error::custom("wrong, expected a time as in RFC 3339"))
 }
 
-/// Marks the error of a list with too many entries.
-const TOO_MANY: &str = "more entries than allowed";
+/// How the message of an error begins that says what is too large. No other begins so.
+const TOO_LARGE: &str = "too large|";
 
-/// Marks the error of a text that is too long.
-const TOO_LONG: &str = "longer than allowed";
+/// Says what is too large through an error of serde's, which has only a text.
+fn too_large(what: &str, found: usize, allowed: usize) -> String {
+    format!("{TOO_LARGE}{found}|{allowed}|{what}|")
+}
+
+/// What that said.
+fn too_large_of(text: &str) -> Option<RecordError> {
+    let mut parts = text.strip_prefix(TOO_LARGE)?.split('|');
+    let (found, allowed) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+    Some(RecordError::TooLarge { what: parts.next()?.to_owned(), found, allowed })
+}
 
 /// A list of at most so many entries; null entries do not count.
 pub(super) struct Bounded<T> {
+    what: &'static str,
     most: usize,
     of: PhantomData<T>,
 }
 
 impl<T> Bounded<T> {
-    pub(super) fn new(most: usize) -> Bounded<T> {
-        Bounded { most, of: PhantomData }
+    pub(super) fn new(what: &'static str, most: usize) -> Bounded<T> {
+        Bounded { what, most, of: PhantomData }
     }
 }
 
@@ -228,7 +260,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
         while let Some(entry) = from.next_element::<Option<T>>()? {
             let Some(entry) = entry else { continue };
             if list.len() == self.most {
-                return Err(A::Error::custom(TOO_MANY));
+                let mut found = list.len() + 1;
+                drop(list);
+                while let Some(more) = from.next_element::<Option<IgnoredAny>>()? {
+                    found += usize::from(more.is_some());
+                }
+                return Err(A::Error::custom(too_large(self.what, found, self.most)));
             }
             list.push(entry);
         }
@@ -237,11 +274,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
 }
 
 fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Short>, D::Error> {
-    from.deserialize_any(Bounded::new(MAX_HOOK_WORDS))
+    from.deserialize_any(Bounded::new("events or policies of a hook", MAX_HOOK_WORDS))
 }
 
 fn hooks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<StoredHook>, D::Error> {
-    let hooks: Vec<ReleaseHook> = from.deserialize_any(Bounded::new(MAX_HOOKS))?;
+    let hooks: Vec<ReleaseHook> = from.deserialize_any(Bounded::new("hooks", MAX_HOOKS))?;
     Ok(hooks.into_iter().map(StoredHook::from).collect())
 }
 

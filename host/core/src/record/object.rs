@@ -3,8 +3,9 @@
 use serde::{Deserialize, Deserializer};
 
 use super::json::{Bounded, or_default};
-use super::{MAX_INFLATED_BYTES, Record, RecordError, decode, json};
+use super::{Record, RecordError, decode, json};
 use crate::text::{printable, quote};
+use crate::yaml::MAX_TEXT_BYTES;
 
 /// What Helm 3 and Helm 4 call the type of their Secrets.
 const SECRET_TYPE: &str = "helm.sh/release.v1";
@@ -64,7 +65,7 @@ struct Data {
 }
 
 fn items<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Object>, D::Error> {
-    from.deserialize_any(Bounded::new(MAX_ITEMS))
+    from.deserialize_any(Bounded::new("items of a List", MAX_ITEMS))
 }
 
 pub(super) fn read(input: &[u8]) -> Result<Record, RecordError> {
@@ -75,8 +76,9 @@ pub(super) fn read(input: &[u8]) -> Result<Record, RecordError> {
     if decode::is_gzip(input) || decode::is_base64_like(input) {
         return json::read(&decode::inflated(input)?, None);
     }
-    if input.len() > MAX_INFLATED_BYTES {
-        return Err(RecordError::too_many_bytes());
+    if input.len() > MAX_TEXT_BYTES {
+        let what = "bytes of text".to_owned();
+        return Err(RecordError::TooLarge { what, found: input.len().to_string(), allowed: MAX_TEXT_BYTES });
     }
     if input.starts_with(b"{") {
         match json::from_slice::<Object>(input) {

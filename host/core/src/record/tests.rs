@@ -272,7 +272,15 @@ fn a_gzip_bomb_is_refused() {
     let mut liar = gzip(&vec![b' '; MAX_INFLATED_BYTES + 1]);
     let size = liar.len() - 4;
     liar[size..].copy_from_slice(&5u32.to_le_bytes());
-    assert_eq!(Record::read_secret_value(&liar), Err(RecordError::too_many_bytes()));
+    let error = Record::read_secret_value(&liar).unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "the record has more than 16777216 bytes once inflated, more than the 16777216 that"
+        ),
+        "{error}"
+    );
+    let honest = gzip(&vec![b' '; MAX_INFLATED_BYTES + 1]);
+    assert_eq!(Record::read_secret_value(&honest), Err(RecordError::too_many_bytes(MAX_INFLATED_BYTES + 1)));
     let mut boaster = gzip(release().to_string().as_bytes());
     let size = boaster.len() - 4;
     boaster[size..].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -296,25 +304,36 @@ fn a_json_depth_bomb_is_refused_or_skipped() {
 fn more_hooks_or_longer_names_than_allowed_are_refused() {
     let record = |hooks: Value| read(&json!({"name": "a", "namespace": "b", "version": 1, "hooks": hooks}));
     assert!(record(json!(vec![json!({}); MAX_HOOKS])).is_ok());
-    for hooks in [
-        json!(vec![json!({}); MAX_HOOKS + 1]),
-        json!([{"events": vec!["test"; MAX_HOOK_WORDS + 1]}]),
-        json!([{"path": "x".repeat(MAX_HOOK_TEXT_BYTES + 1)}]),
+    for (hooks, said) in [
+        (json!(vec![json!({}); MAX_HOOKS + 5]), "4101 hooks, more than the 4096 that"),
+        (
+            json!([{"events": vec!["test"; MAX_HOOK_WORDS + 1]}]),
+            "17 events or policies of a hook, more than the 16 that",
+        ),
+        (
+            json!([{"path": "x".repeat(MAX_HOOK_TEXT_BYTES + 1)}]),
+            "4097 bytes of a name, kind, path, event or policy, more than the 4096 that",
+        ),
+        (
+            json!([{"manifest": "x".repeat(limits::MAX_MANIFEST_BYTES)}, {"manifest": "x"}]),
+            "8388609 bytes of hooks' manifests, more than the 8388608 that",
+        ),
     ] {
         let error = record(hooks).unwrap_err();
         assert_eq!(error.reason(), crate::Reason::ReleaseRecordTooLarge, "{error}");
+        assert!(error.to_string().starts_with(&format!("the record has {said} hookhost reads")), "{error}");
     }
 }
 
 #[test]
 fn hooks_of_alias_bombs_are_listed_as_unreadable_in_bounded_memory() {
     let bomb = format!("- &a [{}]\n{}", "x,".repeat(2500), "- *a\n".repeat(1000));
-    let hooks: Vec<Value> = (0..MAX_HOOKS)
-        .map(|i| json!({"name": format!("h{i:04}"), "kind": "Job", "manifest": bomb}))
-        .collect();
+    const HOOKS: usize = 800;
+    let hooks: Vec<Value> =
+        (0..HOOKS).map(|i| json!({"name": format!("h{i:04}"), "kind": "Job", "manifest": bomb})).collect();
     let record = read(&json!({"name": "a", "namespace": "b", "version": 1, "hooks": hooks})).unwrap();
     let hooks = record.hooks();
-    assert_eq!(hooks.len(), MAX_HOOKS);
+    assert_eq!(hooks.len(), HOOKS);
     assert!(hooks.iter().all(|hook| matches!(hook.runnable, Err(crate::hook::NotRunnable::Unreadable(_)))));
 }
 

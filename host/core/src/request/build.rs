@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Hook, Operation, Release, Request, Target};
-use crate::closure::{self, ClosureTooLarge, closure};
+use crate::closure::{self, ClosureError, closure};
 use crate::hook;
 use crate::operation;
 use crate::reason::Reason;
@@ -19,11 +19,11 @@ pub struct Inputs<'a> {
     pub approved_by: Option<String>,
     /// What its targetRef names.
     pub target: Target,
-    /// The release's record.
-    pub record: &'a Record,
-    /// The hook that the Operation names, found by [`hook::find`].
+    /// The release, as its record has it.
+    pub release: Release,
+    /// The hook that the Operation names, with its manifest: see [`selection`](crate::selection).
     pub hook: &'a hook::Hook,
-    /// All hooks of the release, for the closure.
+    /// The release's other hooks, with their manifests: at least all that the hook needs.
     pub hooks: &'a [hook::Hook],
     /// The organisation that owns the Operation's namespace.
     pub organisation: String,
@@ -41,7 +41,7 @@ pub enum BuildError {
     Number(#[from] BadNumber),
     /// The hook needs too many others.
     #[error(transparent)]
-    Closure(#[from] ClosureTooLarge),
+    Closure(#[from] ClosureError),
 }
 
 impl BuildError {
@@ -73,8 +73,7 @@ impl Request {
     /// Builds the request that every policy is asked. Its size is held to the contract where it is passed to them: without a
     /// policy nobody minds.
     pub fn build(inputs: Inputs<'_>) -> Result<Request, BuildError> {
-        let release = Release::from(inputs.record);
-        let Inputs { operation, approved_by, target, record: _, hook, hooks, organisation, cluster_id, now } =
+        let Inputs { operation, approved_by, target, release, hook, hooks, organisation, cluster_id, now } =
             inputs;
         let workload = Workload::of(&hook.manifest);
         Ok(Request {

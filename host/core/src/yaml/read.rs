@@ -10,23 +10,17 @@ use super::{Budget, MAP_BYTES, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError,
 
 /// The first documents of a text, at most `most`; what follows them is not looked at.
 pub(super) fn documents(text: &str, budget: &mut Budget, most: usize) -> Result<Vec<Value>, YamlError> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(YamlError::new(1, 1, YamlProblem::TooLarge));
-    }
-    printable(text)?;
-    let cut_at = (!text.ends_with(['\n', '\r'])).then(|| text.chars().count());
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), cut_at, budget, depth: 0 };
+    let mut reader = Reader { events: Events::of(text)?, anchors: HashMap::new(), budget, depth: 0 };
     let mut documents = Vec::new();
     while documents.len() < most {
-        let (event, at) = reader.next()?;
+        let (event, at) = reader.events.next()?;
         match event {
             Event::DocumentStart(_) => {
                 // Every document costs something, or a text of nothing but "---" would be cheap.
                 reader.charge(NODE_BYTES, at)?;
                 documents.push(reader.node()?);
                 // The document's end, where the parser finds what does not belong to it. Go would not look and cut it off.
-                reader.next()?;
+                reader.events.next()?;
                 reader.anchors.clear();
             }
             Event::StreamEnd => break,
@@ -36,28 +30,26 @@ pub(super) fn documents(text: &str, budget: &mut Budget, most: usize) -> Result<
     Ok(documents)
 }
 
-struct Reader<'t, 'b> {
-    events: Parser<'t, StrInput<'t>>,
-    /// By the parser's number. An anchor's name may be given anew; numbers are not.
-    anchors: HashMap<usize, Anchor>,
+/// What the parser finds in a text, in order.
+pub(super) struct Events<'t> {
+    parser: Parser<'t, StrInput<'t>>,
     /// The length of the text in characters, if it ends in the middle of a line.
     cut_at: Option<usize>,
-    budget: &'b mut Budget,
-    depth: usize,
 }
 
-enum Anchor {
-    /// Its node is not complete: an alias to it would be a cycle.
-    Open,
-    Node {
-        value: Value,
-        cost: usize,
-    },
-}
+impl<'t> Events<'t> {
+    pub(super) fn of(text: &'t str) -> Result<Events<'t>, YamlError> {
+        if text.len() > MAX_TEXT_BYTES {
+            let problem = YamlProblem::TooLong { found: text.len(), allowed: MAX_TEXT_BYTES };
+            return Err(YamlError::new(1, 1, problem));
+        }
+        printable(text)?;
+        let cut_at = (!text.ends_with(['\n', '\r'])).then(|| text.chars().count());
+        Ok(Events { parser: Parser::new_from_str(text), cut_at })
+    }
 
-impl<'t> Reader<'t, '_> {
-    fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
-        match self.events.next_event() {
+    pub(super) fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
+        match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((self.without_added_newline(event, &span), span.start)),
             Some(Err(error)) => Err(syntax(&error)),
             None => Err(YamlError::new(1, 1, YamlProblem::Syntax("it ends early".to_owned()))),
@@ -80,14 +72,32 @@ impl<'t> Reader<'t, '_> {
             other => other,
         }
     }
+}
 
+struct Reader<'t, 'b> {
+    events: Events<'t>,
+    /// By the parser's number. An anchor's name may be given anew; numbers are not.
+    anchors: HashMap<usize, Anchor>,
+    budget: &'b mut Budget,
+    depth: usize,
+}
+
+enum Anchor {
+    /// Its node is not complete: an alias to it would be a cycle.
+    Open,
+    Node {
+        value: Value,
+        cost: usize,
+    },
+}
+
+impl<'t> Reader<'t, '_> {
     fn charge(&mut self, bytes: usize, at: Marker) -> Result<(), YamlError> {
-        self.budget.0 = self.budget.0.checked_sub(bytes).ok_or_else(|| place(at, YamlProblem::TooLarge))?;
-        Ok(())
+        self.budget.charge(bytes).map_err(|problem| place(at, problem))
     }
 
     fn node(&mut self) -> Result<Value, YamlError> {
-        let (event, at) = self.next()?;
+        let (event, at) = self.events.next()?;
         self.node_from(event, at)
     }
 
@@ -111,14 +121,14 @@ impl<'t> Reader<'t, '_> {
                 let before = self.open(anchor, at)?;
                 let mut items = Vec::new();
                 loop {
-                    match self.next()? {
+                    match self.events.next()? {
                         (Event::SequenceEnd, _) => break,
                         (event, at) => items.push(self.node_from(event, at)?),
                     }
                 }
                 self.depth -= 1;
                 let value = Value::Array(items);
-                let cost = before - self.budget.0;
+                let cost = before - self.budget.left;
                 self.close(anchor, &value, || cost, at)?;
                 Ok(value)
             }
@@ -127,14 +137,14 @@ impl<'t> Reader<'t, '_> {
                 self.charge(MAP_BYTES, at)?;
                 let mut map = Map::new();
                 loop {
-                    match self.next()? {
+                    match self.events.next()? {
                         (Event::MappingEnd, _) => break,
                         (event, at) => self.entry(&mut map, event, at)?,
                     }
                 }
                 self.depth -= 1;
                 let value = Value::Object(map);
-                let cost = before - self.budget.0;
+                let cost = before - self.budget.left;
                 self.close(anchor, &value, || cost, at)?;
                 Ok(value)
             }
@@ -149,7 +159,7 @@ impl<'t> Reader<'t, '_> {
             return Err(place(at, YamlProblem::TooDeep));
         }
         self.depth += 1;
-        let before = self.budget.0;
+        let before = self.budget.left;
         self.charge(NODE_BYTES, at)?;
         if anchor != 0 {
             self.anchors.insert(anchor, Anchor::Open);
@@ -190,7 +200,7 @@ impl<'t> Reader<'t, '_> {
     /// before it.
     fn entry(&mut self, map: &mut Map<String, Value>, event: Event<'t>, at: Marker) -> Result<(), YamlError> {
         if is_merge(&event) {
-            let (event, at) = self.next()?;
+            let (event, at) = self.events.next()?;
             return self.merge(map, event, at);
         }
         let key = match event {
@@ -243,7 +253,7 @@ impl<'t> Reader<'t, '_> {
     }
 }
 
-fn is_merge(event: &Event<'_>) -> bool {
+pub(super) fn is_merge(event: &Event<'_>) -> bool {
     match event {
         Event::Scalar(text, style, _, tag) if text == "<<" => match tag.as_deref() {
             None => *style == ScalarStyle::Plain,
@@ -284,7 +294,12 @@ fn is_non_specific(tag: &Tag) -> bool {
     (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty())
 }
 
-fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, at: Marker) -> Result<Scalar, YamlError> {
+pub(super) fn scalar(
+    text: String,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    at: Marker,
+) -> Result<Scalar, YamlError> {
     match tag {
         None if style == ScalarStyle::Plain => resolve(text, None),
         None => Ok(Scalar::Text(text)),
@@ -296,7 +311,7 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, at: Marker) -> Re
 }
 
 /// A key as sigs.k8s.io/yaml writes it.
-fn key(scalar: Scalar) -> Option<String> {
+pub(super) fn key(scalar: Scalar) -> Option<String> {
     match scalar {
         Scalar::Text(text) => Some(text),
         Scalar::Bool(value) => Some(value.to_string()),
@@ -307,7 +322,7 @@ fn key(scalar: Scalar) -> Option<String> {
 }
 
 /// A float as Go writes it in JSON and Kubernetes reads it from there: 1e3 is the integer 1000.
-fn float(value: f64) -> Option<Value> {
+pub(super) fn float(value: f64) -> Option<Value> {
     if !value.is_finite() {
         return None;
     }
@@ -337,7 +352,7 @@ fn levels(value: &Value) -> usize {
     }
 }
 
-fn place(at: Marker, problem: YamlProblem) -> YamlError {
+pub(super) fn place(at: Marker, problem: YamlProblem) -> YamlError {
     YamlError::new(at.line(), at.col() + 1, problem)
 }
 

@@ -141,13 +141,13 @@ fn an_alias_bomb_is_refused() {
         let list = vec![format!("*a{}", i - 1); 9].join(", ");
         bomb += &format!("a{i}: &a{i} [{list}]\n");
     }
-    assert_eq!(problem(&bomb), YamlProblem::TooLarge);
+    assert_eq!(problem(&bomb), YamlProblem::TooLarge { allowed: MAX_EXPANDED_BYTES });
 }
 
 #[test]
 fn a_long_text_cannot_be_multiplied() {
     let bomb = format!("- &a {}\n{}", "x".repeat(1 << 20), "- *a\n".repeat(100));
-    assert_eq!(problem(&bomb), YamlProblem::TooLarge);
+    assert_eq!(problem(&bomb), YamlProblem::TooLarge { allowed: MAX_EXPANDED_BYTES });
 }
 
 #[test]
@@ -193,7 +193,8 @@ fn hostile_texts_are_refused_in_time() {
 
 #[test]
 fn a_text_beyond_the_limit_is_refused() {
-    assert_eq!(problem(&" ".repeat(MAX_TEXT_BYTES + 1)), YamlProblem::TooLarge);
+    let too_long = YamlProblem::TooLong { found: MAX_TEXT_BYTES + 1, allowed: MAX_TEXT_BYTES };
+    assert_eq!(problem(&" ".repeat(MAX_TEXT_BYTES + 1)), too_long);
 }
 
 #[test]

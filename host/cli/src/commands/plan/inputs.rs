@@ -14,6 +14,7 @@ use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning};
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
+use hookhost_core::selection::{Selected, select};
 use hookhost_core::text::quote;
 use hookhost_core::workload::Workload;
 use hookhost_core::{Reason, Request, hook, snapshot};
@@ -96,8 +97,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         None => find_release(place, &mut operation)?,
     };
     let target = given_target.unwrap_or(target);
-    let hooks = record.hooks();
-    let found = operation.choose(&hooks).map_err(|refusal| {
+    let selection = select(&record, &operation).map_err(|refusal| {
         let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
         Problem::new(refusal.reason, message)
             .with_source(refusal)
@@ -105,7 +105,8 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     })?;
     let mut warnings = record.warnings();
     warnings.extend(operation.warnings());
-    if is_verified && !found.iter().all(|hook| snapshot::is_covered(hook)) {
+    let found = &selection.hooks;
+    if is_verified && !found.iter().all(|selected| snapshot::is_covered(&selected.hook)) {
         let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
                        this one";
         warnings.push(Warning { code: "HookNotVerified", message: message.to_owned() });
@@ -126,14 +127,14 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
     let now = now.unwrap_or_else(Timestamp::now);
     let mut runs = Vec::new();
-    for (n, &hook) in found.iter().enumerate() {
+    for (n, Selected { hook, others }) in found.iter().enumerate() {
         let request = Request::build(request::Inputs {
             operation: &operation,
             approved_by: operation.approvals.approved_by.clone(),
             target: target.clone(),
-            record: &record,
+            release: selection.release.clone(),
             hook,
-            hooks: &hooks,
+            hooks: others,
             organisation: organisation.clone().unwrap_or_else(|| namespace.clone()),
             cluster_id: cluster_id.clone(),
             now,
@@ -142,12 +143,12 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
         })?;
         let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
-        clone::check_name(&request, step, &hooks).map_err(|error| {
+        clone::check_name(&request, step, &selection.jobs).map_err(|error| {
             let message = format!("the Operation {} cannot be run", quote(&operation.name));
             Problem::new(error.reason(), message).with_source(error)
         })?;
         let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
-        let loans = loans(&operation, &request, hook, &hooks, is_verified, applier)?;
+        let loans = loans(&operation, &request, hook, others, is_verified, applier)?;
         let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
         runs.push(Run { request, staging });
     }
