@@ -7,12 +7,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use e2e::hostile::{Size, play};
+use e2e::hostile::{Load, Row, Size};
 use serde_json::json;
 
 fn main() {
-    let rows = play(Size::FULL, say);
-    for row in rows {
+    for load in Load::ALL {
+        let row = load.play(Size::FULL);
+        say(Row::HEAD);
+        say(&row.to_string());
         let seconds = |time: Duration| time.as_secs_f64();
         let percent = row.peak as f64 * 100.0 / row.limit as f64;
         for (what, measured, at_most, unit) in [

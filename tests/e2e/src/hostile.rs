@@ -7,7 +7,7 @@
 mod record;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,30 +127,47 @@ impl std::fmt::Display for Row {
     }
 }
 
-/// Puts each load on a host of its own, one after the other, in a cluster of their own, and tells each line of the table as
-/// soon as it is there.
-///
-/// # Panics
-/// The cluster does not start, or refuses what is made.
-pub fn play(size: Size, tell: impl Fn(&str)) -> Vec<Row> {
-    let world = ok(World::bare(Options::controllers(), "hostile"));
-    install_crds(&world);
-    tell(Row::HEAD);
-    let cases: [Case; 4] = [wrong_names, long_lists, queue, large_operations];
-    let only = std::env::var("HOSTILE_CASE").unwrap_or_default();
-    let mut rows = Vec::new();
-    for (number, case) in cases.into_iter().enumerate() {
-        if only.is_empty() || only == number.to_string() {
-            let row = case(&world, size, &format!("hostile={number}"));
-            tell(&row.to_string());
-            rows.push(row);
-        }
-    }
-    rows
+/// What is put on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Operations with wrong names against a record with as many hooks as there may be.
+    WrongNames,
+    /// Operations on small hooks beside one that fills memory once it is read.
+    LongLists,
+    /// A queue of Operations for one hook.
+    Queue,
+    /// Operations of the largest size in a namespace that is not served.
+    LargeOperations,
 }
 
-/// Puts a load on a host of this gate.
-type Case = fn(&World, Size, &str) -> Row;
+impl Load {
+    /// All of them.
+    pub const ALL: [Load; 4] = [Load::WrongNames, Load::LongLists, Load::Queue, Load::LargeOperations];
+
+    /// Puts it on a host of its own, when all that were asked for before are over, in the one cluster for all loads of this
+    /// process.
+    ///
+    /// # Panics
+    /// The cluster does not start, or refuses what is made.
+    #[must_use]
+    pub fn play(self, size: Size) -> Row {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let world = WORLD.get_or_init(|| {
+            let world = ok(World::bare(Options::controllers(), "hostile"));
+            install_crds(&world);
+            world
+        });
+        let gate = format!("hostile={}", world.number());
+        match self {
+            Load::WrongNames => wrong_names(world, &gate),
+            Load::LongLists => long_lists(world, &gate),
+            Load::Queue => queue(world, &gate),
+            Load::LargeOperations => large_operations(world, size, &gate),
+        }
+    }
+}
 
 /// hookhost's CRDs, but that of Operations without the rules about what is in them: it is another's where
 /// `crds.operation` is false, and what was stored before the rules came stays.
@@ -370,7 +387,7 @@ fn answered(world: &World, namespace: &str, count: usize) -> bool {
     world.cluster.eventually("an answer to all", PATIENCE, || all().then_some(())).is_ok()
 }
 
-fn wrong_names(world: &World, _: Size, gate: &str) -> Row {
+fn wrong_names(world: &World, gate: &str) -> Row {
     let (count, length) = HOOKS;
     let stage = Stage::new(world, gate);
     let evil = world.namespace("evil", &[gate]);
@@ -386,7 +403,7 @@ fn wrong_names(world: &World, _: Size, gate: &str) -> Row {
     })
 }
 
-fn long_lists(world: &World, _: Size, gate: &str) -> Row {
+fn long_lists(world: &World, gate: &str) -> Row {
     let (elements, count) = LIST;
     let stage = Stage::new(world, gate);
     let evil = world.namespace("evil", &[gate]);
@@ -401,7 +418,7 @@ fn long_lists(world: &World, _: Size, gate: &str) -> Row {
     })
 }
 
-fn queue(world: &World, _: Size, gate: &str) -> Row {
+fn queue(world: &World, gate: &str) -> Row {
     let (count, turns) = QUEUE;
     let stage = Stage::new(world, gate);
     let evil = world.namespace("evil", &[gate]);

@@ -1,9 +1,10 @@
 //! What strangers and charts can make hookhost read neither stops it nor keeps others waiting, under the chart's own limits.
 #![allow(clippy::panic)]
 
+use std::sync::Once;
 use std::time::Duration;
 
-use e2e::hostile::{Row, Size, play};
+use e2e::hostile::{Load, Row, Size};
 
 /// Of the chart's limit of memory.
 const MAX_PERCENT: u64 = 60;
@@ -19,10 +20,31 @@ const MAX_PROBE: Duration = Duration::from_secs(1);
 const MAX_WAIT: (Duration, u32) = (Duration::from_secs(2), 5);
 
 #[test]
-fn no_hostile_load_restarts_the_host_takes_its_lease_or_keeps_others_waiting() {
-    let rows = play(Size::SMALL, show);
-    let wrong: Vec<String> = rows.iter().filter(|row| !is_fine(row)).map(Row::to_string).collect();
-    assert!(wrong.is_empty(), "\n{}\n{}", Row::HEAD, wrong.join("\n"));
+fn wrong_names_against_thousands_of_hooks_stop_nobody() {
+    stops_nobody(Load::WrongNames);
+}
+
+#[test]
+fn a_record_that_fills_memory_once_it_is_read_stops_nobody() {
+    stops_nobody(Load::LongLists);
+}
+
+#[test]
+fn a_long_queue_for_one_hook_stops_nobody() {
+    stops_nobody(Load::Queue);
+}
+
+#[test]
+fn large_operations_that_nobody_serves_stop_nobody() {
+    stops_nobody(Load::LargeOperations);
+}
+
+fn stops_nobody(load: Load) {
+    static HEAD: Once = Once::new();
+    let row = load.play(Size::SMALL);
+    HEAD.call_once(|| show(Row::HEAD));
+    show(&row.to_string());
+    assert!(is_fine(&row), "\n{}\n{row}", Row::HEAD);
 }
 
 fn is_fine(row: &Row) -> bool {
@@ -34,7 +56,7 @@ fn is_fine(row: &Row) -> bool {
         && row.starts.iter().all(|start| start.wait <= MAX_WAIT.0.max(start.bare * MAX_WAIT.1))
 }
 
-#[expect(clippy::print_stderr, reason = "the table is what this test shows")]
+#[expect(clippy::print_stderr, reason = "the table is what these tests show")]
 fn show(line: &str) {
     eprintln!("{line}");
 }
