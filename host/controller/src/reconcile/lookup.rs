@@ -65,6 +65,7 @@ pub(super) struct Found {
 }
 
 /// What came of a lookup.
+#[expect(clippy::large_enum_variant, reason = "one for each reconcile, taken apart at once")]
 pub(super) enum Looked {
     /// The hooks of the target's release, or why none of them may be run.
     Found(Result<Found, Refusal>),
