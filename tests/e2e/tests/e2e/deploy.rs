@@ -179,7 +179,7 @@ const DENIED_WHERE_IT_ACTS: [(&str, &str); 34] = [
     ("create delete", "core/resourcequotas"),
     ("create delete", "policy/poddisruptionbudgets"),
     ("get list delete", "events.k8s.io/events"),
-    ("create", "authorization.k8s.io/localsubjectaccessreviews"),
+    ("create", "authorization.k8s.io/subjectaccessreviews"),
     ("*", "*/*"),
 ];
 
