@@ -185,7 +185,10 @@ impl OwnKey<'_> {
         let namespace = world.namespace("key", &[gate]);
         let hooks = json!({"hooks": {"waits": {"script": WAITS}}});
         let release = world.release("shop", &namespace, &hooks);
-        OwnKey { world, release, gate, host: OwnKey::start(world, gate) }
+        let own = OwnKey { world, release, gate, host: OwnKey::start(world, gate) };
+        let is_filled = |secret: &Value| secret["data"]["current"].is_string();
+        world.until_object(NAMESPACE, &format!("secret/{}", own.secret()), "filled", is_filled);
+        own
     }
 
     fn start(world: &World, gate: &str) -> Host {
@@ -277,12 +280,8 @@ fn without_its_key_nothing_is_run_and_the_operations_say_why() {
     let world = world();
     let mut own = OwnKey::new(world, "e2e=no-key");
     let namespace = own.release.namespace.clone();
-    let mut kept = Value::Null;
-    own.restart_after(|secret| {
-        let secret = format!("secret/{secret}");
-        kept = world.until_object(NAMESPACE, &secret, "filled", |it| it["data"]["current"].is_string());
-        world.delete(NAMESPACE, &secret, None);
-    });
+    let lost = own.key();
+    own.restart_after(|secret| world.delete(NAMESPACE, &format!("secret/{secret}"), None));
     // The chart gives it no right to make the Secret.
     let name = world.operation(&own.release, "ok", json!({}));
     let blocked = world.blocked(&namespace, &name, "ClaimKeyUnavailable");
@@ -291,5 +290,5 @@ fn without_its_key_nothing_is_run_and_the_operations_say_why() {
     let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": own.secret()}});
     world.apply(NAMESPACE, &made);
     world.phase(&namespace, &name, "Succeeded");
-    assert_ne!(own.key()["current"], kept["data"]["current"]);
+    assert_ne!(own.key(), lost);
 }
