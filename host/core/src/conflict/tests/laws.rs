@@ -8,7 +8,7 @@ use super::*;
 use crate::hook::Hook;
 
 /// What an Operation of a law runs: one of the hooks, or all of one of the events.
-const PARAMETERS: [&str; 5] = ["a", "b", "c", "post-upgrade", "pre-upgrade"];
+const PARAMETERS: [&str; 4] = ["a", "c", "post-upgrade", "pre-upgrade"];
 
 /// The hooks of the release.
 fn hooks() -> Vec<Hook> {
@@ -136,12 +136,9 @@ impl Host {
 }
 
 fn any_operations(most: usize) -> impl Strategy<Value = Vec<One>> {
-    let one = (
-        0_i64..4,
-        prop::sample::select(vec!["Migration", "Migration", "RunCommand", "Restore", "Upgrade"]),
-        prop::sample::select(PARAMETERS.to_vec()),
-        any::<bool>(),
-    );
+    // Mostly such as may overtake each other; sometimes the same hook, sometimes one that nothing may work beside.
+    let types = prop_oneof![9 => Just("Migration"), 1 => Just("Restore")];
+    let one = (0_i64..4, types, prop::sample::select(PARAMETERS.to_vec()), any::<bool>());
     prop::collection::vec(one, 1..most).prop_map(|all| {
         let each = all.into_iter().enumerate();
         each.map(|(n, (created, type_of, what, is_held))| {
@@ -156,7 +153,7 @@ fn any_operations(most: usize) -> impl Strategy<Value = Vec<One>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// Of the Operations of one hook, whatever else they are, one may start if none has, and none if one has.
     #[test]
@@ -250,10 +247,13 @@ proptest! {
 
     /// Without a change by anybody else: once nothing is left to reconcile, whoever may start has started.
     #[test]
-    fn whoever_may_start_is_told_so(operations in any_operations(8), order in any::<prop::sample::Index>()) {
+    fn whoever_may_start_is_told_so(
+        operations in any_operations(8), order in prop::collection::vec(any::<prop::sample::Index>(), 32),
+    ) {
         let mut host = Host::new(operations);
+        let mut order = order.iter().cycle();
         while !host.queue.is_empty() {
-            let n = *host.queue.iter().nth(order.index(host.queue.len())).unwrap();
+            let n = *host.queue.iter().nth(order.next().unwrap().index(host.queue.len())).unwrap();
             host.queue.remove(&n);
             host.reconcile(n);
         }
