@@ -37,6 +37,8 @@ struct Host {
     hooks: Vec<Hook>,
     waiting: Waiting,
     queue: BTreeSet<usize>,
+    /// Those whose change the watch has yet to tell of: what is known of them is new already.
+    untold: BTreeSet<usize>,
     reconciled: usize,
 }
 
@@ -51,7 +53,8 @@ fn number(uid: &str) -> usize {
 impl Host {
     fn new(all: Vec<One>) -> Host {
         let queue = (0..all.len()).collect();
-        Host { all, hooks: hooks(), waiting: Waiting::default(), queue, reconciled: 0 }
+        let untold = BTreeSet::new();
+        Host { all, hooks: hooks(), waiting: Waiting::default(), queue, untold, reconciled: 0 }
     }
 
     fn other(&self, n: usize) -> Other<'_> {
@@ -63,7 +66,9 @@ impl Host {
         other
     }
 
+    /// The watch tells of its change.
     fn note(&mut self, n: usize) {
+        self.untold.remove(&n);
         let standing = self.other(n).standing();
         let concerned = self.waiting.note(&uid(n), standing);
         self.queue.extend(concerned.iter().map(|uid| number(uid)));
@@ -110,13 +115,25 @@ impl Host {
                 self.all[n].state = State::Started;
             }
         }
-        self.note(n);
+        self.untold.insert(n);
     }
 
     fn end(&mut self, n: usize) {
         self.all[n].state = State::Ended;
         self.waiting.leave(&uid(n));
-        self.note(n);
+        self.untold.insert(n);
+    }
+
+    /// The next thing to do, where nobody chooses: news first.
+    fn step(&mut self) -> bool {
+        if let Some(n) = self.untold.first().copied() {
+            self.note(n);
+        } else if let Some(n) = self.queue.pop_first().or_else(|| self.at_work().first().copied()) {
+            if self.all[n].state == State::Started { self.end(n) } else { self.reconcile(n) }
+        } else {
+            return false;
+        }
+        true
     }
 
     fn at_work(&self) -> Vec<usize> {
@@ -206,6 +223,7 @@ proptest! {
         for choice in choices {
             let held = (0..host.all.len()).filter(|n| host.all[*n].is_held);
             let mut steps: Vec<(char, usize)> = host.queue.iter().map(|n| ('r', *n)).collect();
+            steps.extend(host.untold.iter().map(|n| ('n', *n)));
             steps.extend(host.at_work().into_iter().map(|n| ('e', n)));
             steps.extend(held.map(|n| ('a', n)));
             if steps.is_empty() {
@@ -216,6 +234,7 @@ proptest! {
                     host.queue.remove(&n);
                     host.reconcile(n);
                 }
+                ('n', n) => host.note(n),
                 ('a', n) => {
                     host.all[n].is_held = false;
                     // Approved, or deleted.
@@ -233,12 +252,7 @@ proptest! {
             host.all[n].is_held = false;
             host.queue.insert(n);
         }
-        while let Some(n) = host.queue.pop_first().or_else(|| host.at_work().first().copied()) {
-            if host.all[n].state == State::Started {
-                host.end(n);
-            } else {
-                host.reconcile(n);
-            }
+        while host.step() {
             host.check()?;
         }
         prop_assert!(host.all.iter().all(|one| one.state == State::Ended), "{:#?}", host.all);
@@ -252,10 +266,17 @@ proptest! {
     ) {
         let mut host = Host::new(operations);
         let mut order = order.iter().cycle();
-        while !host.queue.is_empty() {
-            let n = *host.queue.iter().nth(order.next().unwrap().index(host.queue.len())).unwrap();
-            host.queue.remove(&n);
-            host.reconcile(n);
+        loop {
+            let queued = host.queue.iter().map(|n| (true, *n));
+            let steps: Vec<(bool, usize)> = queued.chain(host.untold.iter().map(|n| (false, *n))).collect();
+            match steps.get(order.next().unwrap().index(steps.len().max(1))) {
+                Some((true, n)) => {
+                    host.queue.remove(n);
+                    host.reconcile(*n);
+                }
+                Some((false, n)) => host.note(*n),
+                None => break,
+            }
         }
         for n in (0..host.all.len()).filter(|n| host.all[*n].state == State::Waiting && !host.all[*n].is_held) {
             prop_assert!(host.before(n).is_some(), "{n} was forgotten: {:#?}", host.all);
@@ -271,9 +292,7 @@ fn a_queue_is_worked_off_by_a_number_of_reconciliations_that_grows_with_it() {
             One { object, is_held: false, state: State::Waiting }
         });
         let mut host = Host::new(all.collect());
-        while let Some(n) = host.queue.pop_first().or_else(|| host.at_work().first().copied()) {
-            if host.all[n].state == State::Started { host.end(n) } else { host.reconcile(n) }
-        }
+        while host.step() {}
         assert!(host.all.iter().all(|one| one.state == State::Ended));
         host.reconciled
     };
