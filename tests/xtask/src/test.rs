@@ -42,6 +42,9 @@ pub(crate) fn test(quick: bool) -> Result<()> {
             // Most of them wait most of their time: for a pod, for Flux. More than this, and the API server starves.
             let end_to_end = ["test", "--workspace", "--test", "e2e", "--quiet", "--", "--test-threads=8"];
             step("end to end", cargo().args(end_to_end))?;
+            // By themselves, since they are about time: how long others wait while one asks for too much.
+            let hostile = ["test", "--workspace", "--test", "hostile", "--quiet", "--", "--nocapture"];
+            step("hostile loads", cargo().args(hostile))?;
         } else {
             say(
                 "without root no pods run: their tests are left out, and all of hookhost end to end (tests/e2e)",
