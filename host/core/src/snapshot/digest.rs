@@ -3,13 +3,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::record::limits::{MAX_HOOK_WORDS, MAX_HOOKS};
 use crate::text::{hex, quote};
+
+/// Keys of an object that is written anew. Helm writes nine at most; each of millions would take many times its text.
+const MAX_PAIRS: usize = 64;
 
 /// The event whose hooks Flux leaves out.
 pub(super) const TEST: &str = "test";
@@ -142,7 +147,7 @@ fn rewritten<'j>(
     path: &'static str,
     value: impl Fn(&str, &'j str) -> Result<Option<Cow<'j, str>>, DigestError>,
 ) -> Result<Cow<'j, str>, DigestError> {
-    let pairs = Pairs::deserialize(&mut serde_json::Deserializer::from_str(json));
+    let pairs = serde_json::Deserializer::from_str(json).deserialize_map(AtMost(MAX_PAIRS));
     let mut text = String::with_capacity(json.len());
     for (key, old) in pairs.map_err(|_| shape(path, "a mapping"))?.0 {
         if let Some(new) = value(&key, old.get())? {
@@ -173,15 +178,17 @@ pub(super) fn is_compact(json: &[u8]) -> bool {
 /// The hooks that Flux hashes: all but those of the event `test`.
 fn covered(hooks: Option<&str>) -> Result<Vec<&str>, DigestError> {
     let Some(hooks) = hooks else { return Ok(Vec::new()) };
-    let hooks: Vec<&RawValue> = serde_json::from_str(hooks).map_err(|_| shape("hooks", "a list"))?;
+    let hooks: Few<&RawValue, MAX_HOOKS> =
+        serde_json::from_str(hooks).map_err(|_| shape("hooks", "a list"))?;
+    let Few(hooks) = hooks;
     let mut covered = Vec::with_capacity(hooks.len());
     for hook in hooks.into_iter().map(RawValue::get) {
         let events = match members(hook, "hooks", ["events"])? {
-            [Some(events)] => serde_json::from_str::<Vec<Option<Text<'_>>>>(events)
+            [Some(events)] => serde_json::from_str::<Few<Option<Text<'_>>, MAX_HOOK_WORDS>>(events)
                 .map_err(|_| shape("hooks[].events", "a list of texts"))?,
-            [None] => Vec::new(),
+            [None] => Few(Vec::new()),
         };
-        if !events.iter().flatten().any(|event| event.0 == TEST) {
+        if !events.0.iter().flatten().any(|event| event.0 == TEST) {
             covered.push(hook);
         }
     }
@@ -206,23 +213,57 @@ pub(crate) struct Pairs<'j>(pub(crate) Vec<(Cow<'j, str>, &'j RawValue)>);
 
 impl<'j> Deserialize<'j> for Pairs<'j> {
     fn deserialize<D: Deserializer<'j>>(from: D) -> Result<Pairs<'j>, D::Error> {
-        struct All;
-        impl<'j> Visitor<'j> for All {
-            type Value = Pairs<'j>;
+        from.deserialize_map(AtMost(usize::MAX))
+    }
+}
+
+/// At most so many pairs.
+struct AtMost(usize);
+
+impl<'j> Visitor<'j> for AtMost {
+    type Value = Pairs<'j>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, mut from: A) -> Result<Pairs<'j>, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((Text(key), value)) = from.next_entry()? {
+            if pairs.len() == self.0 {
+                return Err(A::Error::custom("too many"));
+            }
+            pairs.push((key, value));
+        }
+        Ok(Pairs(pairs))
+    }
+}
+
+/// A list of at most so many entries: each of millions of nulls would take several times its text.
+struct Few<T, const MOST: usize>(Vec<T>);
+
+impl<'j, T: Deserialize<'j>, const MOST: usize> Deserialize<'j> for Few<T, MOST> {
+    fn deserialize<D: Deserializer<'j>>(from: D) -> Result<Few<T, MOST>, D::Error> {
+        struct All<T, const MOST: usize>(PhantomData<T>);
+        impl<'j, T: Deserialize<'j>, const MOST: usize> Visitor<'j> for All<T, MOST> {
+            type Value = Few<T, MOST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping")
+                f.write_str("a short list")
             }
 
-            fn visit_map<A: MapAccess<'j>>(self, mut from: A) -> Result<Pairs<'j>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Text(key), value)) = from.next_entry()? {
-                    pairs.push((key, value));
+            fn visit_seq<A: SeqAccess<'j>>(self, mut from: A) -> Result<Few<T, MOST>, A::Error> {
+                let mut list = Vec::new();
+                while let Some(entry) = from.next_element()? {
+                    if list.len() == MOST {
+                        return Err(A::Error::custom("too many"));
+                    }
+                    list.push(entry);
                 }
-                Ok(Pairs(pairs))
+                Ok(Few(list))
             }
         }
-        from.deserialize_map(All)
+        from.deserialize_seq(All(PhantomData))
     }
 }
 

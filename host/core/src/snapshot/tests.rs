@@ -104,6 +104,23 @@ fn what_flux_does_not_hash_may_change() {
 }
 
 #[test]
+fn lists_and_mappings_that_helm_never_writes_are_not_gone_through_to_their_end() {
+    let nulls = |n: usize| vec!["null"; n].join(",");
+    let keys = vec!["\"\":0"; 100].join(",");
+    for (record, place) in [
+        (format!("{{\"hooks\":[{}]}}", vec!["{}"; crate::record::MAX_HOOKS + 1].join(",")), "hooks"),
+        (format!("{{\"hooks\":[{{\"events\":[{}]}}]}}", nulls(17)), "hooks[].events"),
+    ] {
+        let error = digest(record.as_bytes(), None).unwrap_err();
+        assert!(matches!(error, DigestError::Shape { path, .. } if path == place), "{error}");
+    }
+    let info = format!("{{\"info\":{{{keys}}}}}");
+    assert!(digest(info.as_bytes(), None).is_ok());
+    let rewritten = digest::digest_with(info.as_bytes(), None, Unset::LeftOut);
+    assert!(matches!(rewritten, Err(DigestError::Shape { path: "info", .. })), "{rewritten:?}");
+}
+
+#[test]
 fn a_test_hook_is_never_covered() {
     let forged = record().replacen(
         "\"hooks\":[",
