@@ -132,27 +132,34 @@ const TELL_AFTER: u32 = 6;
 
 /// Looks at one Operation, and says when to look again.
 pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Action {
-    let Some(brief) = context.operations.get(&key) else { return Action::await_change() };
-    if !context.is_ours(&brief) {
+    let brief = context.operations.get(&key);
+    if brief.as_ref().is_some_and(|brief| !context.is_ours(brief)) {
         return Action::await_change();
     }
-    let whole = match context.operations.whole(&brief.uid) {
-        Some(whole) => whole,
-        None if brief.is_settled && context.jobs.of(&brief.uid).is_empty() => return Action::await_change(),
-        None => match context.reader.operation(&key.namespace, &key.name).await {
-            Ok(Some(whole)) if whole.brief.uid == brief.uid => whole,
+    let kept = brief.as_ref().and_then(|brief| context.operations.whole(&brief.uid));
+    let whole = match (kept, &brief) {
+        (Some(whole), _) => whole,
+        (None, Some(brief)) if brief.is_settled && context.jobs.of(&brief.uid).is_empty() => {
+            return Action::await_change();
+        }
+        // Its text is not kept; or it is not known at all, and has a Job.
+        (None, _) => match context.reader.operation(&key.namespace, &key.name).await {
+            Ok(Some(whole)) if brief.as_ref().is_none_or(|brief| whole.brief.uid == brief.uid) => whole,
             // That it is gone is on its way through the watch.
             Ok(_) => return Action::await_change(),
-            Err(error) => return context.after(&brief.uid, &error),
+            Err(error) => return context.after(brief.as_ref().map_or("", |brief| &brief.uid), &error),
         },
     };
+    if brief.is_none() && !context.is_ours(&whole.brief) {
+        return Action::await_change();
+    }
     let subject = Subject::new(context.written.latest(whole));
     let begun = Instant::now();
     let span = telemetry::reconcile_span(&subject.key.namespace, &subject.key.name, &subject.uid);
     span.record("org_id", context.organisation(&subject.key.namespace));
     span.record("application_instance", subject.instance());
     let result = context.look(&subject).instrument(span.clone()).await;
-    if context.operations.by_uid(&subject.uid).is_none() {
+    if brief.is_some() && context.operations.by_uid(&subject.uid).is_none() {
         // Deleted while it was looked at: what the look has taken since is given back.
         context.forget(&subject.brief);
     }

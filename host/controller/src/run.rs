@@ -164,7 +164,10 @@ pub async fn run(
         watch::drive(gate_changes, "namespaces", move |changes| {
             for change in changes {
                 match &change {
-                    NamespaceChange::Joined(namespace) => jobs.follow(namespace),
+                    NamespaceChange::Joined(namespace) => {
+                        jobs.follow(namespace);
+                        operations.joined(namespace);
+                    }
                     NamespaceChange::Left(namespace) => jobs.leave(namespace),
                     NamespaceChange::Terminating(namespace) => {
                         // What is left of a run there, nobody may be able to remove in a moment.

@@ -1,6 +1,8 @@
 //! The Jobs that hookhost made, by the Operation that each is for.
 
 mod job;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -108,11 +108,6 @@ impl Namespaces {
         let _ = synced.wait_for(|synced| *synced).await;
     }
 
-    /// Whether all are known.
-    pub(crate) fn is_synced(&self) -> bool {
-        *self.synced.borrow()
-    }
-
     /// Whether the namespace is one of them.
     pub(crate) fn contains(&self, namespace: &str) -> bool {
         self.labels.read().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)

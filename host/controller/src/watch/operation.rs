@@ -40,6 +40,8 @@ pub(crate) struct Brief {
     progress: [Progress; 2],
     /// The reason for which it is blocked.
     blocked: Option<Box<str>>,
+    /// Whether a host of its engine has said anything of it.
+    pub(crate) has_status: bool,
     /// Whether it has ended.
     pub(crate) is_finished: bool,
     /// Whether it has ended and its status says so as it should, so that nothing is to be done but to let go of its Job.
@@ -113,6 +115,7 @@ impl Brief {
             event: cut(text("/spec/parameters/event").unwrap_or_default(), WORD_BYTES),
             progress: [without_job.progress, with_job.progress],
             blocked: status::blocked_reason(status).map(|reason| cut(reason, WORD_BYTES)),
+            has_status: status.as_object().is_some_and(|status| !status.is_empty()),
             is_finished,
             is_settled: is_finished
                 && !status::lacks_hook(status)

@@ -1,26 +1,41 @@
 //! The Operations of the cluster, of all engines: those of other engines may be in the way of ours.
 //!
-//! All are known in brief. Of those that hookhost may have to look at the text is kept too, as far as it is read and as long
+//! They are known in brief. Of those that hookhost may have to look at the text is kept too, as far as it is read and as long
 //! as there is room; see [`super::texts`].
+//!
+//! # What is passed over
+//! Whoever may create Operations may create any number, so not all are known. In a namespace without the gate only those
+//! count of which hookhost has said something; the others are listed once the namespace gets the gate. In each other
+//! namespace there is a bound, [`UNSETTLED`] and [`SETTLED`]; beyond it Operations wait for others to end, which costs no other
+//! namespace anything.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_core::operation::Stored;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use tokio::sync::watch as latest;
+use tokio::sync::{Notify, watch as latest};
 
 use super::operation::{Brief, TargetKey, Whole};
 use super::texts::{Text, Texts};
 use super::{Namespaces, Selection, operation_resource};
 use crate::wake::OperationKey;
 
+/// Operations of a namespace that may have to be looked at and are known at once. One takes some 700 bytes in brief.
+const UNSETTLED: usize = 5000;
+
+/// Operations of a namespace that have ended, with nothing left to do, and are known at once: those that ended last. Whoever
+/// needs to know of another asks the API server.
+const SETTLED: usize = 2000;
+
 /// What is known of all Operations; clones share it.
 #[derive(Clone)]
 pub(crate) struct Operations {
+    /// Asks for all to be listed again.
+    relist: Arc<Notify>,
     known: Arc<Mutex<Known>>,
     /// Whether all are known.
     is_synced: Arc<latest::Sender<bool>>,
@@ -38,6 +53,20 @@ struct Known {
     /// UIDs that the watch has named since it began to name all.
     listed: HashSet<String>,
     texts: Texts,
+    /// How many there are of each namespace.
+    counts: HashMap<String, Counts>,
+    /// Namespaces without the gate of which some are not known.
+    passed_over: HashSet<String>,
+    /// Namespaces with more than are known at once.
+    full: HashSet<String>,
+}
+
+/// Operations of a namespace.
+#[derive(Default)]
+struct Counts {
+    unsettled: usize,
+    /// UIDs of those with nothing left to do, in the order in which they ended.
+    settled: VecDeque<String>,
 }
 
 /// What happened to an Operation.
@@ -57,39 +86,70 @@ struct Seen {
     text: Option<Text>,
 }
 
-impl Seen {
-    /// Reads what the API server says; none if that is not an Operation.
-    fn read(json: &str, is_looked_at: impl FnOnce(&Brief) -> bool) -> Option<Seen> {
+impl Operations {
+    pub(super) fn new() -> Operations {
+        Operations {
+            relist: Arc::default(),
+            known: Arc::default(),
+            is_synced: Arc::new(latest::Sender::new(false)),
+        }
+    }
+
+    /// Watches all Operations, from when it is known which namespaces are `gated`. A change is known here before the stream gives
+    /// it out.
+    pub(crate) fn watch(
+        client: kube::Client,
+        gated: Namespaces,
+    ) -> (Operations, impl Stream<Item = Result<Change, watcher::Error>> + Send + 'static) {
+        let operations = Operations::new();
+        let (noted, read) = (operations.clone(), operations.clone());
+        let begin = {
+            let gated = gated.clone();
+            async move { gated.synced().await }
+        };
+        let all = stream::repeat_with(move || {
+            let (read, gated) = (read.clone(), gated.clone());
+            let again = read.relist.clone().notified_owned();
+            let is_gated = move |namespace: &str| gated.contains(namespace);
+            let all = Selection::new(client.clone(), &operation_resource(), None);
+            all.stream(move |json| read.read(json, &is_gated)).take_until(again)
+        });
+        let stream = stream::once(begin)
+            .map(move |()| Ok::<_, watcher::Error>(()))
+            .filter_map(|_| std::future::ready(None))
+            .chain(all.flatten())
+            .default_backoff()
+            .map_ok(move |event| stream::iter(noted.note(event).into_iter().map(Ok)))
+            .try_flatten()
+            .boxed();
+        (operations, stream)
+    }
+
+    /// Reads what the API server says of an Operation; none if it is passed over.
+    fn read(&self, json: &str, is_gated: &impl Fn(&str) -> bool) -> Option<Seen> {
         let stored = Stored::read(json)?;
         let brief = Brief::of(&stored)?;
-        let text = is_looked_at(&brief).then(|| Text {
+        let is_gated = is_gated(&brief.key.namespace);
+        let mut known = self.known();
+        // What is known is followed to its end.
+        if !is_gated && !(brief.is_of_engine() && brief.has_status) && !known.by_uid.contains_key(&brief.uid)
+        {
+            known.passed_over.insert(brief.key.namespace);
+            return None;
+        }
+        drop(known);
+        let text = (is_gated && brief.is_of_engine()).then(|| Text {
             json: stored.object.to_string().into_bytes().into(),
             too_large: stored.too_large,
         });
         Some(Seen { brief: Arc::new(brief), text })
     }
-}
 
-impl Operations {
-    /// Watches all Operations. A change is known here before the stream gives it out. Texts are kept of those in `gated`
-    /// namespaces, and of all before it is known which these are.
-    pub(crate) fn watch(
-        client: kube::Client,
-        gated: Namespaces,
-    ) -> (Operations, impl Stream<Item = Result<Change, watcher::Error>> + Send + 'static) {
-        let operations =
-            Operations { known: Arc::default(), is_synced: Arc::new(latest::Sender::new(false)) };
-        let noted = operations.clone();
-        let is_looked_at = move |brief: &Brief| {
-            brief.is_of_engine() && (!gated.is_synced() || gated.contains(&brief.key.namespace))
-        };
-        let stream = Selection::new(client, &operation_resource(), None)
-            .stream(move |json| Seen::read(json, &is_looked_at))
-            .default_backoff()
-            .map_ok(move |event| futures::stream::iter(noted.note(event).into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        (operations, stream)
+    /// The namespace has the gate now: what was passed over of it is listed.
+    pub(crate) fn joined(&self, namespace: &str) {
+        if self.known().passed_over.remove(namespace) {
+            self.relist.notify_one();
+        }
     }
 
     fn note(&self, event: Event<Seen>) -> Vec<Change> {
@@ -101,11 +161,16 @@ impl Operations {
             }
             Event::InitApply(seen) => {
                 known.listed.insert(seen.brief.uid.clone());
-                vec![Change::Listed(known.insert(seen))]
+                known.insert(seen).map(Change::Listed).into_iter().collect()
             }
-            Event::Apply(seen) => vec![Change::Applied(known.insert(seen))],
+            Event::Apply(seen) => {
+                let kept = known.insert(seen).map(Change::Applied).into_iter().collect();
+                self.list_what_fits(&mut known);
+                kept
+            }
             Event::Delete(seen) => {
                 known.remove(&seen.brief.uid);
+                self.list_what_fits(&mut known);
                 vec![Change::Deleted(seen.brief)]
             }
             // What is not named now was deleted while the watch was broken.
@@ -117,6 +182,17 @@ impl Operations {
                 self.is_synced.send_replace(true);
                 gone
             }
+        }
+    }
+
+    /// Lists all again where there is room for some that were passed over.
+    fn list_what_fits(&self, known: &mut Known) {
+        let Known { counts, full, .. } = known;
+        let before = full.len();
+        // Half of all, so that a namespace at its bound is not listed for each Operation that ends.
+        full.retain(|namespace| counts.get(namespace).is_some_and(|of| of.unsettled > UNSETTLED / 2));
+        if full.len() < before {
+            self.relist.notify_one();
         }
     }
 
@@ -191,10 +267,28 @@ impl Operations {
 }
 
 impl Known {
-    /// Keeps the Operation as it is now.
-    fn insert(&mut self, Seen { brief, text }: Seen) -> Arc<Brief> {
+    /// Keeps the Operation as it is now, if its namespace has room.
+    fn insert(&mut self, Seen { brief, text }: Seen) -> Option<Arc<Brief>> {
         let also = self.also.get(&brief.uid).filter(|_| !brief.is_finished).cloned();
         self.remove(&brief.uid);
+        let namespace = &brief.key.namespace;
+        let counts = self.counts.entry(namespace.clone()).or_default();
+        let mut forgotten = None;
+        if brief.is_settled {
+            counts.settled.push_back(brief.uid.clone());
+            forgotten = (counts.settled.len() > SETTLED).then(|| counts.settled.pop_front()).flatten();
+        } else if counts.unsettled < UNSETTLED {
+            counts.unsettled += 1;
+        } else {
+            if self.full.insert(namespace.clone()) {
+                tracing::warn!(
+                    namespace,
+                    at_once = UNSETTLED,
+                    "a namespace has more Operations than are served at once; the others wait until some of them have ended"
+                );
+            }
+            return None;
+        }
         if let Some(text) = text {
             self.texts.insert(&brief.uid, text);
         }
@@ -204,7 +298,8 @@ impl Known {
         if !brief.is_finished {
             self.list(&brief.uid);
         }
-        brief
+        forgotten.map(|uid| self.remove(&uid));
+        Some(brief)
     }
 
     fn remove(&mut self, uid: &str) -> Option<Arc<Brief>> {
@@ -215,6 +310,16 @@ impl Known {
         // Another one may have its name by now.
         if self.uids.get(&brief.key).is_some_and(|of| of == uid) {
             self.uids.remove(&brief.key);
+        }
+        if let Some(counts) = self.counts.get_mut(&brief.key.namespace) {
+            if brief.is_settled {
+                counts.settled.retain(|of| of != uid);
+            } else {
+                counts.unsettled = counts.unsettled.saturating_sub(1);
+            }
+            if counts.unsettled == 0 && counts.settled.is_empty() {
+                self.counts.remove(&brief.key.namespace);
+            }
         }
         Some(brief)
     }
@@ -253,6 +358,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -272,11 +378,11 @@ mod tests {
     }
 
     fn seen(object: &Value) -> Seen {
-        Seen::read(&object.to_string(), Brief::is_of_engine).unwrap()
+        Operations::new().read(&object.to_string(), &|_| true).unwrap()
     }
 
     fn operations(events: impl IntoIterator<Item = Event<Seen>>) -> Operations {
-        let operations = Operations { known: Arc::default(), is_synced: Arc::default() };
+        let operations = Operations::new();
         events.into_iter().for_each(|event| drop(operations.note(event)));
         operations
     }
@@ -398,5 +504,51 @@ mod tests {
         assert!(super::super::to_json(&kept.object).to_string().len() < 1024);
         assert!(all.whole("b").is_none());
         assert_eq!(unfinished(&all, "shop"), ["a", "b"]);
+    }
+
+    #[test]
+    fn of_a_namespace_without_the_gate_only_what_hookhost_has_begun_is_known_until_it_has_the_gate() {
+        let all = Operations::new();
+        let read = |uid: &str, status: Value, is_gated: bool| {
+            let mut object = named(uid, operation(uid, "shop", None));
+            object["status"] = status;
+            let seen = all.read(&object.to_string(), &|_| is_gated);
+            seen.is_some_and(|seen| !all.note(Event::Apply(seen)).is_empty())
+        };
+        assert!(!read("flood", json!({}), false));
+        assert!(read("running", json!({"phase": "Running"}), false));
+        assert!(read("running", json!({}), false), "what is known is followed, whatever becomes of it");
+        assert_eq!(all.keys().len(), 1);
+        assert!(all.relist.notified().now_or_never().is_none());
+        all.joined("other");
+        assert!(all.relist.notified().now_or_never().is_none());
+        all.joined("org");
+        assert!(all.relist.notified().now_or_never().is_some(), "the others are listed now");
+        assert!(read("flood", json!({}), true));
+    }
+
+    #[test]
+    fn of_a_namespace_with_any_number_of_operations_a_bounded_number_is_known_and_the_others_when_there_is_room()
+     {
+        let of = |n: usize, finished| {
+            let name = format!("op-{n}");
+            seen(&named(&name, operation(&name, "shop", finished)))
+        };
+        let finished = Some("2026-05-28T14:00:00Z");
+        let all = operations((0..UNSETTLED + 10).map(|n| Event::Apply(of(n, None))));
+        assert_eq!(all.keys().len(), UNSETTLED);
+        // Another namespace has room of its own.
+        let mut other = operation("other", "shop", None);
+        other["metadata"]["namespace"] = "calm".into();
+        assert_eq!(all.note(Event::Apply(seen(&other))).len(), 1);
+        for n in 0..UNSETTLED / 2 {
+            assert!(all.relist.notified().now_or_never().is_none(), "{n}");
+            all.note(Event::Apply(of(n, finished)));
+        }
+        assert!(all.relist.notified().now_or_never().is_some(), "there is room for the others");
+        let known = all.known();
+        assert_eq!(known.counts["org"].settled.len(), SETTLED, "of those that have ended the last are known");
+        assert_eq!(known.by_uid.len(), UNSETTLED / 2 + SETTLED + 1);
+        assert!(known.uids.len() == known.by_uid.len() && known.full.is_empty());
     }
 }
