@@ -6,6 +6,7 @@ use hookhost_sandbox::COMPILER_BYTES;
 use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
+use crate::records::RECORDS_BYTES;
 use crate::watch::{OBJECT_BYTES, TEXTS_BYTES};
 
 /// A part of the memory.
@@ -16,9 +17,6 @@ pub struct Part {
     /// How much it can be, in bytes.
     pub bytes: usize,
 }
-
-/// Bytes of all release records at work.
-const RECORDS_BYTES: usize = 130 << 20;
 
 /// Threads that work: reconciles and watches.
 pub const WORKERS: usize = 2;
