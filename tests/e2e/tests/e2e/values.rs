@@ -5,6 +5,9 @@ use std::fs;
 use e2e::{chart, ok, world};
 use testbed::Helm;
 
+/// What the chart is rendered for: `helm template` asks no cluster.
+const KUBE_VERSION: &str = "--kube-version=1.34.0";
+
 /// A wrong value each, with the word by which Helm names its place.
 const WRONG: [(&str, &str); 40] = [
     ("clusterId: eu 1", "clusterId"),
@@ -57,7 +60,8 @@ fn every_value_that_cannot_be_is_refused_by_its_place() {
         let file = world.cluster.logs().join("wrong-values.yaml");
         fs::write(&file, values).unwrap();
         let file = format!("--values={}", file.display());
-        world.cluster.helm(helm, &["template", "other", &chart, &file]).map_err(|error| error.to_string())
+        let args = ["template", "other", &chart, KUBE_VERSION, &file];
+        world.cluster.helm(helm, &args).map_err(|error| error.to_string())
     };
     for helm in Helm::ALL {
         for (wrong, place) in WRONG {
@@ -89,7 +93,7 @@ fn a_cluster_object_is_of_the_kind_that_is_written_before_its_name() {
         // Two bindings and a role; one of them, and one of the namespaces, has the other kind's name.
         let sets = "closure.enabled=true,closure.clusterObjects={acme/ClusterRoleBinding/ClusterRole,ClusterRole/ClusterRoleBinding,ClusterRoleBinding/b}";
         let args =
-            ["template", "hookhost", &chart, "--set", sets, "--show-only", "templates/rbac-closure.yaml"];
+            ["template", "hookhost", &chart, KUBE_VERSION, "--set", sets, "--show-only", "templates/rbac-closure.yaml"];
         let objects = ok(world.cluster.helm(helm, &args));
         for rule in [
             "resources: [clusterroles]\n    resourceNames: [\"ClusterRoleBinding\"]\n",
