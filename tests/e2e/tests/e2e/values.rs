@@ -92,8 +92,16 @@ fn a_cluster_object_is_of_the_kind_that_is_written_before_its_name() {
     for helm in Helm::ALL {
         // Two bindings and a role; one of them, and one of the namespaces, has the other kind's name.
         let sets = "closure.enabled=true,closure.clusterObjects={acme/ClusterRoleBinding/ClusterRole,ClusterRole/ClusterRoleBinding,ClusterRoleBinding/b}";
-        let args =
-            ["template", "hookhost", &chart, KUBE_VERSION, "--set", sets, "--show-only", "templates/rbac-closure.yaml"];
+        let args = [
+            "template",
+            "hookhost",
+            &chart,
+            KUBE_VERSION,
+            "--set",
+            sets,
+            "--show-only",
+            "templates/rbac-closure.yaml",
+        ];
         let objects = ok(world.cluster.helm(helm, &args));
         for rule in [
             "resources: [clusterroles]\n    resourceNames: [\"ClusterRoleBinding\"]\n",
