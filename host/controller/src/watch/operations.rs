@@ -131,9 +131,9 @@ impl Operations {
         let brief = Brief::of(&stored)?;
         let is_gated = is_gated(&brief.key.namespace);
         let mut known = self.known();
+        let is_begun = brief.is_of_engine() && brief.has_status;
         // What is known is followed to its end.
-        if !is_gated && !(brief.is_of_engine() && brief.has_status) && !known.by_uid.contains_key(&brief.uid)
-        {
+        if !(is_gated || is_begun || known.by_uid.contains_key(&brief.uid)) {
             known.passed_over.insert(brief.key.namespace);
             return None;
         }
