@@ -38,7 +38,7 @@ fn a_gzip_bomb_is_refused_at_the_limit() {
         std::io::Write::write_all(&mut encoder, &zeros).unwrap();
     }
     let bomb = secret(&encoder.finish().unwrap()).to_string();
-    release_is(hooks(bomb), "ReleaseRecordTooLarge", &["larger than", "MiB"]);
+    release_is(hooks(bomb), "ReleaseRecordTooLarge", &["536870912 bytes", "more than the 16777216"]);
 }
 
 #[test]
