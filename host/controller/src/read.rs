@@ -88,9 +88,11 @@ impl Reader {
     }
 
     /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
-    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
+    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it, and `wanted_in` in which
+    /// namespace the Operation is that it is read for.
     pub(crate) async fn record<T: Send + 'static>(
         &self,
+        wanted_in: &str,
         secret: Secret,
         at: &RecordRef<'_>,
         select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
@@ -108,8 +110,10 @@ impl Reader {
             let record = read_record(value, &at)?;
             Ok(select(&record)?)
         };
-        let held =
-            self.records.read(work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes)).await?;
+        let held = self
+            .records
+            .read(wanted_in, work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes))
+            .await?;
         Ok(held.ok())
     }
 

@@ -4,12 +4,17 @@
 //! much of the budget as any can need, and once what is wanted of it is known it gives back all but what that takes. What
 //! there is no room for waits its turn, first come, first served. All of the work is done on threads for blocking work, so
 //! that no record holds up the lease, a probe or another Operation.
+//!
+//! # Between namespaces
+//! For the Operations of one namespace one record is read at a time. So however many of them there are, and however long
+//! their records take, the next namespace's waits for one of each at the most.
 
+use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hookhost_core::record::limits::READ_BYTES;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as Turn, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Result;
 
@@ -25,7 +30,11 @@ const UNIT: usize = 1024;
 
 /// The budget of all records at work.
 #[derive(Clone)]
-pub(crate) struct Records(Arc<Semaphore>);
+pub(crate) struct Records {
+    budget: Arc<Semaphore>,
+    /// Whose turn it is in each namespace for whose Operations records are read or wait to be.
+    turns: Arc<Mutex<HashMap<String, Arc<Turn<()>>>>>,
+}
 
 /// What was made of a record, with its part of the budget.
 pub(crate) struct Held<T> {
@@ -38,23 +47,34 @@ pub(crate) struct Share(Option<OwnedSemaphorePermit>);
 
 impl Records {
     pub(crate) fn new() -> Records {
-        Records(Arc::new(Semaphore::new(RECORDS_BYTES / UNIT)))
+        Records { budget: Arc::new(Semaphore::new(RECORDS_BYTES / UNIT)), turns: Arc::default() }
     }
 
-    /// Does the work of reading a record, within its part of the budget. `bytes` says how much of it what comes of it needs.
+    /// Does the work of reading a record for an Operation of this namespace, within its part of the budget. `bytes` says how
+    /// much of it what comes of it needs.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
+        namespace: &str,
         work: impl FnOnce() -> T + Send + 'static,
         bytes: impl FnOnce(&T) -> usize + Send + 'static,
     ) -> Result<Held<T>> {
-        let share = Share::of(&self.0, READ_BYTES).await;
-        // The share goes with the work: that runs to its end, though nobody may wait for it any more.
+        let turn = self.turn_of(namespace).lock_owned().await;
+        let share = Share::of(&self.budget, READ_BYTES).await;
+        // Both go with the work: that runs to its end, though nobody may wait for it any more.
         let held = tokio::task::spawn_blocking(move || {
             let value = work();
+            drop(turn);
             let share = share.at_most(bytes(&value));
             Held { value, share }
         });
         Ok(held.await?)
+    }
+
+    /// The turn of a namespace. Those of which nobody has or awaits it are forgotten: there are no more than reconciles.
+    fn turn_of(&self, namespace: &str) -> Arc<Turn<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(namespace.to_owned()).or_default().clone()
     }
 }
 
@@ -107,14 +127,14 @@ mod tests {
     use super::*;
 
     fn free(records: &Records) -> usize {
-        records.0.available_permits() * UNIT
+        records.budget.available_permits() * UNIT
     }
 
     #[tokio::test]
     async fn a_record_takes_what_any_can_need_until_it_is_known_what_it_needs() {
         let records = Records::new();
         let within = records.clone();
-        let held = records.read(move || free(&within), |_| 3 * UNIT - 1).await.unwrap();
+        let held = records.read("org", move || free(&within), |_| 3 * UNIT - 1).await.unwrap();
         assert_eq!(*held, RECORDS_BYTES - READ_BYTES.next_multiple_of(UNIT));
         assert_eq!(free(&records), RECORDS_BYTES - 3 * UNIT);
         drop(held);
@@ -126,9 +146,11 @@ mod tests {
         let records = Records::new();
         let mut held = Vec::new();
         for _ in 0..READ_AT_ONCE {
-            held.push(records.read(|| (), |()| READ_BYTES).await.unwrap());
+            held.push(records.read("held", || (), |()| READ_BYTES).await.unwrap());
         }
-        let mut waiting: Vec<_> = (0..3).map(|n| Box::pin(records.read(move || n, |_| READ_BYTES))).collect();
+        let namespaces = ["a", "b", "c"];
+        let read = |n: usize| Box::pin(records.read(namespaces[n], move || n, |_| READ_BYTES));
+        let mut waiting: Vec<_> = (0..namespaces.len()).map(read).collect();
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());
         }
@@ -142,15 +164,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn records_of_one_namespace_are_read_one_by_one_and_leave_room_for_anothers() {
+        let records = Records::new();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        let slow = |_| {
+            let ended = ended.clone();
+            Box::pin(records.read("flood", move || ended.lock().unwrap().recv().is_ok(), |_| 0))
+        };
+        let mut flood: Vec<_> = (0..2 * READ_AT_ONCE).map(slow).collect();
+        for one in &mut flood {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let another = records.read("calm", || 7, |_| 0);
+        let another = tokio::time::timeout(std::time::Duration::from_secs(10), another).await;
+        let another = another.map(|held| *held.unwrap());
+        // Before anything is asserted: what blocks would else keep the test from ending.
+        (0..flood.len()).for_each(|_| end.send(()).unwrap());
+        assert_eq!(another, Ok(7), "it waits for no more than one record of the other namespace");
+        for one in flood {
+            assert!(*one.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
     async fn a_share_is_given_back_though_nobody_waits_for_the_work() {
         let records = Records::new();
         let (start, started) = std::sync::mpsc::channel::<()>();
-        let mut work = Box::pin(records.read(move || started.recv().is_ok(), |_| READ_BYTES));
+        let mut work = Box::pin(records.read("org", move || started.recv().is_ok(), |_| READ_BYTES));
         assert!(work.as_mut().now_or_never().is_none());
         drop(work);
         assert!(free(&records) < RECORDS_BYTES, "the work goes on");
         start.send(()).unwrap();
         let all = u32::try_from(RECORDS_BYTES / UNIT).unwrap();
-        drop(records.0.acquire_many(all).await.unwrap());
+        drop(records.budget.acquire_many(all).await.unwrap());
     }
 }

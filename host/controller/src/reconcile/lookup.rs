@@ -169,7 +169,7 @@ impl Context {
         let look = |record: &Record| Ok((record.revision, record.listing().heads().to_vec()));
         let held = |(_, hooks): &(u32, Vec<Hook>)| hooks.iter().map(bytes).sum();
         let ((revision, hooks), _share) =
-            self.record(&location, &mut in_order, look, held).await?.into_parts();
+            self.record(subject, &location, &mut in_order, look, held).await?.into_parts();
         Ok(Found { revision, at, hooks: hooks.into() })
     }
 }

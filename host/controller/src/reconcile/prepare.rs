@@ -262,7 +262,7 @@ impl Context {
         let wanted = operation.clone();
         let select =
             move |record: &Record| select(record, &wanted).map_err(|refusal| waiting(&wanted, refusal));
-        let selection = self.record(&location, ahead, select, Selection::bytes).await?;
+        let selection = self.record(subject, &location, ahead, select, Selection::bytes).await?;
         Ok(Resolved { target, selection, location, overtaken })
     }
 
@@ -362,6 +362,7 @@ impl Context {
     /// left while anything else is asked for.
     pub(super) async fn record<T: Send + 'static>(
         &self,
+        subject: &Subject,
         location: &Location,
         ahead: &mut Ahead,
         select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
@@ -383,7 +384,7 @@ impl Context {
             return Err(target::successor_exists(&at).into());
         }
         let Some(secret) = secret else { return Err(target::no_record(&at).into()) };
-        match self.reader.record(secret, &at, select, bytes).await? {
+        match self.reader.record(&subject.key.namespace, secret, &at, select, bytes).await? {
             Ok(selected) => Ok(selected),
             Err(Unread::Refused(refusal)) => Err(refusal.into()),
             Err(Unread::Tampered(_)) if location.has_moved(self).await? => {
