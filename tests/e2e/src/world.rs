@@ -234,7 +234,8 @@ impl World {
     /// # Panics
     /// The cluster refuses it.
     pub fn operation(&self, release: &Release, hook: &str, parameters: Value) -> String {
-        let name = format!("{}-{hook}-{}", release.name, self.number());
+        // The release's hooks have such names with its revision.
+        let name = format!("{}-{hook}-run-{}", release.name, self.number());
         self.apply(&release.namespace, &self.operation_named(&name, release, hook, parameters));
         name
     }

@@ -34,6 +34,16 @@ fn a_queue_for_one_hook_costs_requests_in_proportion_to_its_length() {
     let queues = [queue(10), queue(40)];
     let [(short_reads, short_writes), (long_reads, long_writes)] = queues.map(|(release, names)| {
         let mut times: Vec<(String, String)> = Vec::new();
+        // They end in an order of their own, and all of them together take their time.
+        let has_ended = |name: &&String| {
+            let operation = world.get(&release.namespace, &format!("operation/{name}")).unwrap_or_default();
+            operation["status"]["phase"] == "Succeeded"
+        };
+        let mut ended = 0;
+        while ended < names.len() {
+            let more = || Some(names.iter().filter(has_ended).count()).filter(|now| *now > ended);
+            ended = world.cluster.eventually("one more has ended", e2e::PATIENCE, more).unwrap();
+        }
         for name in &names {
             let status = world.phase(&release.namespace, name, "Succeeded")["status"].clone();
             let time = |field: &str| status[field].as_str().unwrap().to_owned();

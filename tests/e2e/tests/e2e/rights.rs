@@ -3,7 +3,7 @@
 //!
 //! Whatever happens, the result is told, or that it is lost, and everything can be deleted.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use e2e::{PATIENCE, Release, WAITS, World, condition, message, ok, says, world};
@@ -36,6 +36,8 @@ fn rounds() -> usize {
 struct Shared {
     installed: Installed,
     namespaces: Mutex<Vec<String>>,
+    /// Held by who needs the same pods until its end; written by who starts others.
+    restarts: RwLock<()>,
 }
 
 fn shared() -> &'static Shared {
@@ -45,7 +47,7 @@ fn shared() -> &'static Shared {
             (0..rounds() + OTHERS).map(|_| world().namespace("rights", &[GATE])).collect();
         let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
         let installed = Installed::new(Helm::Three, "hookhost-rights", GATE, &names, 1);
-        Shared { installed, namespaces: Mutex::new(namespaces) }
+        Shared { installed, namespaces: Mutex::new(namespaces), restarts: RwLock::new(()) }
     })
 }
 
@@ -70,9 +72,10 @@ fn started(world: &World, release: &Release) -> (String, String) {
 
 /// Ends hookhost as Kubernetes does, and waits until another has taken its place.
 fn restart(installed: &Installed) {
+    let _alone = shared().restarts.write().unwrap_or_else(PoisonError::into_inner);
     let former = installed.leader();
     for pod in installed.pods() {
-        installed.kubectl(&["delete", "pod", &pod, "--wait=false"]);
+        installed.kubectl(&["delete", "pod", &pod, "--wait=false", "--ignore-not-found"]);
     }
     installed.leader_after(&former);
 }
@@ -233,6 +236,8 @@ fn the_job_of_a_deleted_operation_that_may_not_be_removed_is_told_in_the_log() {
     let release = release();
     let namespace = &release.namespace;
     let (name, _) = started(world, &release);
+    // Another pod could not list the Jobs of the namespace, and would know nothing of this one.
+    let _no_restart = shared().restarts.read().unwrap_or_else(PoisonError::into_inner);
     world.patch(namespace, &binding(), &json!({"metadata": {"finalizers": null}}));
     world.delete(namespace, &binding(), None);
     world.until_gone(namespace, &binding());
