@@ -51,6 +51,14 @@ struct Known {
     creating: HashMap<String, usize>,
 }
 
+impl Known {
+    /// The deleted RoleBinding of a namespace by which runs have their rights.
+    fn leaving(&self, namespace: &str) -> Option<&String> {
+        let mut leaving = self.leaving.get(namespace)?.iter();
+        leaving.find(|(_, what)| **what == For::Runs).map(|(name, _)| name)
+    }
+}
+
 /// What a binding gives its rights for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
@@ -69,19 +77,18 @@ pub(crate) struct Creating {
 impl Bindings {
     /// Keeps the rights in a namespace for a Job that is about to be created; none where they are being taken away.
     pub(crate) fn begin(&self, namespace: &str) -> Option<Creating> {
-        if self.leaving(namespace).is_some() {
+        // Under one lock: a deletion that is noted in between would take the rights away beneath the Job.
+        let mut known = self.known();
+        if known.leaving(namespace).is_some() {
             return None;
         }
-        let mut known = self.known();
         *known.creating.entry(namespace.to_owned()).or_default() += 1;
         Some(Creating { bindings: self.clone(), namespace: namespace.to_owned() })
     }
 
     /// A deleted RoleBinding of a namespace, by which hookhost is about to lose its rights there.
     pub(crate) fn leaving(&self, namespace: &str) -> Option<String> {
-        let known = self.known();
-        let mut leaving = known.leaving.get(namespace)?.iter();
-        leaving.find(|(_, what)| **what == For::Runs).map(|(name, _)| name.clone())
+        self.known().leaving(namespace).cloned()
     }
 
     /// Something changed that the deleted bindings may wait for.

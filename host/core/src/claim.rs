@@ -50,7 +50,7 @@ const CLAIM_BYTES: usize = 512;
 
 /// Fields, wherever they are in a pod's spec, that the API server sets where they are not given, or writes in another form. None of
 /// them says what is run.
-pub const SET_BY_API_SERVER: [&str; 24] = [
+pub const SET_BY_API_SERVER: [&str; 23] = [
     "apiVersion",
     "defaultMode",
     "divisor",
@@ -62,7 +62,6 @@ pub const SET_BY_API_SERVER: [&str; 24] = [
     "initialDelaySeconds",
     "periodSeconds",
     "ports",
-    "procMount",
     "protocol",
     "resources",
     "schedulerName",
@@ -76,6 +75,11 @@ pub const SET_BY_API_SERVER: [&str; 24] = [
     "timeoutSeconds",
     "volumeMode",
 ];
+
+/// Fields of a pod's spec that mean something else when they are false than when they are absent: Kubernetes asks the service
+/// account, the pod or the runtime then.
+const MEANT_FALSE: [&str; 4] =
+    ["allowPrivilegeEscalation", "automountServiceAccountToken", "hostUsers", "runAsNonRoot"];
 
 /// Fields of a pod's spec that may be changed as long as the Job is suspended, by a queue of Jobs for one: they say where it runs.
 pub const MUTABLE: [&str; 5] =
@@ -283,9 +287,7 @@ fn hash(value: &Value, digest: &mut Sha256) {
 
 /// Adds fields in one order, without those that say nothing.
 fn hash_fields<'v>(fields: impl IntoIterator<Item = (&'v String, &'v Value)>, digest: &mut Sha256) {
-    let is_kept =
-        |(key, value): &(&String, &Value)| !SET_BY_API_SERVER.contains(&key.as_str()) && !is_empty(value);
-    let mut fields: Vec<_> = fields.into_iter().filter(is_kept).collect();
+    let mut fields: Vec<_> = fields.into_iter().filter(|(key, value)| is_said(key, value)).collect();
     fields.sort_by_key(|(key, _)| *key);
     digest.update(b"{");
     for (key, value) in fields {
@@ -301,13 +303,24 @@ fn hash_text(text: &str, digest: &mut Sha256) {
     digest.update(text);
 }
 
+/// Whether a field says something about what is run that its absence does not.
+fn is_said(key: &str, value: &Value) -> bool {
+    match key {
+        key if SET_BY_API_SERVER.contains(&key) => false,
+        key if MEANT_FALSE.contains(&key) => !value.is_null(),
+        // The API server sets this one where it is not given.
+        "procMount" => !is_empty(value) && *value != "Default",
+        _ => !is_empty(value),
+    }
+}
+
 /// Whether a field of this value is as good as none.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_empty),
+        Value::Object(map) => !map.iter().any(|(key, value)| is_said(key, value)),
         _ => false,
     }
 }

@@ -129,8 +129,9 @@ impl Operations {
     fn read(&self, json: &str, is_gated: &impl Fn(&str) -> bool) -> Option<Seen> {
         let stored = Stored::read(json)?;
         let brief = Brief::of(&stored)?;
-        let is_gated = is_gated(&brief.key.namespace);
         let mut known = self.known();
+        // Asked under the lock: a namespace that gets the gate meanwhile finds out what was passed over.
+        let is_gated = is_gated(&brief.key.namespace);
         let is_begun = brief.is_of_engine() && brief.has_status;
         // What is known is followed to its end.
         if !(is_gated || is_begun || known.by_uid.contains_key(&brief.uid)) {

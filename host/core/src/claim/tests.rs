@@ -143,6 +143,37 @@ fn a_claim_holds_for_nothing_else() {
 }
 
 #[test]
+fn a_claim_does_not_hold_for_a_pod_that_may_do_more() {
+    let mut job = live();
+    let pod = &mut job["spec"]["template"]["spec"];
+    for field in ["automountServiceAccountToken", "hostUsers"] {
+        pod[field] = json!(false);
+    }
+    pod["containers"][0]["securityContext"] =
+        json!({"allowPrivilegeEscalation": false, "runAsNonRoot": false, "procMount": "Default"});
+    let genuine = claimed(job, &keys());
+    assert!(holds(&genuine));
+    let container = "/spec/template/spec/containers/0/securityContext";
+    for (path, field) in [
+        ("/spec/template/spec", "automountServiceAccountToken"),
+        ("/spec/template/spec", "hostUsers"),
+        (container, "allowPrivilegeEscalation"),
+        (container, "runAsNonRoot"),
+    ] {
+        let mut forged = genuine.clone();
+        forged.pointer_mut(path).unwrap().as_object_mut().unwrap().remove(field);
+        assert!(!holds(&forged), "{field}");
+    }
+    let with_proc = |value: Value| {
+        let mut job = genuine.clone();
+        job.pointer_mut(container).unwrap()["procMount"] = value;
+        holds(&job)
+    };
+    assert!(with_proc(Value::Null), "the API server sets the default");
+    assert!(!with_proc(json!("Unmasked")));
+}
+
+#[test]
 fn only_the_key_and_the_one_before_it_prove_anything() {
     let key = |byte: u8| Key::new(&[byte; KEY_BYTES]).unwrap();
     let old = Keys { current: key(7), previous: None };
