@@ -86,7 +86,8 @@ fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() 
     (3..6).for_each(touch);
     assert_eq!(records_read(namespace), records, "a change of metadata is no other revision");
     let (now, _) = count(namespace);
-    assert!(now - reads <= 3 * 6, "{} reads for three changes", now - reads);
+    // One read of each Operation for each change would be twice as many.
+    assert!(now - reads <= 3 * COUNT / 2, "{} reads for three changes", now - reads);
 
     push_second_version();
     let source = format!("ocirepository/{}", release.name);

@@ -28,6 +28,12 @@ const ROUNDS_VARIABLE: &str = "HOOKHOST_E2E_NAMESPACES";
 /// Namespaces for the other tests.
 const OTHERS: usize = 8;
 
+/// How long a deleted namespace with runs in it may stay: when this test runs by itself, as who sets the variable does. Beside
+/// all others it competes with their pods.
+fn soon() -> Duration {
+    if std::env::var_os(ROUNDS_VARIABLE).is_some() { SOON } else { 3 * SOON }
+}
+
 fn rounds() -> usize {
     std::env::var(ROUNDS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
 }
@@ -119,7 +125,7 @@ fn a_namespace_that_is_deleted_while_ten_hooks_run_is_gone_within_half_a_minute(
         times.push(delete_namespace(world, namespace));
     }
     show(&format!("seconds until a namespace with {HOOKS} runs was gone: {times:.1?}"));
-    assert!(times.iter().all(|time| *time < SOON), "{times:?}");
+    assert!(times.iter().all(|time| *time < soon()), "{times:?}");
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn a_run_goes_on_to_its_end_when_the_role_binding_is_deleted_and_nothing_new_is_
         world.phase(namespace, &name, "Succeeded");
         world.until_gone(namespace, &binding());
         world.until_object(namespace, &format!("job/{name}"), "free to go", is_done);
-        assert!(delete_namespace(world, namespace) < SOON);
+        assert!(delete_namespace(world, namespace) < soon());
     }
 }
 
@@ -165,7 +171,7 @@ fn a_run_goes_on_to_its_end_when_its_namespace_is_managed_no_more() {
         world.phase(namespace, &first, "Succeeded");
         world.until_object(namespace, &format!("job/{first}"), "free to go", is_done);
         // The other still runs.
-        assert!(delete_namespace(world, namespace) < SOON);
+        assert!(delete_namespace(world, namespace) < soon());
     }
 }
 
@@ -187,7 +193,7 @@ fn a_run_goes_on_to_its_end_when_the_chart_loses_its_namespace() {
     world.phase(&lost, &name, "Succeeded");
     world.until_gone(&lost, &binding);
     world.until_object(&lost, &format!("job/{name}"), "free to go", is_done);
-    assert!(delete_namespace(world, &lost) < SOON);
+    assert!(delete_namespace(world, &lost) < soon());
     // Nothing keeps what is left from going with the chart.
     ok(world.cluster.helm(
         installed.helm,
@@ -227,7 +233,7 @@ fn rights_that_are_gone_at_once_are_told_on_the_operation_and_in_the_log_and_the
     let operation = world.phase(namespace, &name, "Succeeded");
     assert_eq!(says(&operation, "Blocked"), "False/Unblocked");
     world.until_object(namespace, &format!("job/{name}"), "free to go", is_done);
-    assert!(delete_namespace(world, namespace) < SOON);
+    assert!(delete_namespace(world, namespace) < soon());
 }
 
 #[test]
@@ -254,7 +260,7 @@ fn the_job_of_a_deleted_operation_that_may_not_be_removed_is_told_in_the_log() {
     assert!(ok(world.cluster.eventually("it is told in the log", PATIENCE, is_told)));
     // As the chart's README says.
     world.patch(namespace, &format!("job/{name}"), &json!({"metadata": {"finalizers": null}}));
-    assert!(delete_namespace(world, namespace) < SOON);
+    assert!(delete_namespace(world, namespace) < soon());
 }
 
 #[expect(clippy::print_stderr, reason = "what the test measures")]
