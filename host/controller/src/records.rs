@@ -154,11 +154,15 @@ mod tests {
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());
         }
+        let mut kept = Vec::new();
         for n in 0..2 {
             held.remove(0);
             let (first, rest) = waiting.split_first_mut().unwrap();
             assert!(rest.iter_mut().all(|later| later.as_mut().now_or_never().is_none()));
-            assert_eq!(*first.as_mut().await.unwrap(), n);
+            let read = first.as_mut().await.unwrap();
+            assert_eq!(*read, n);
+            // Kept: its share must not be there for the next one too.
+            kept.push(read);
             drop(waiting.remove(0));
         }
     }
