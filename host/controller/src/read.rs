@@ -16,7 +16,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource};
 use serde_json::Value;
 
@@ -69,11 +69,14 @@ impl Reader {
 
     /// A target or HelmRelease; none if there is none of that name.
     pub(crate) async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
-        let resource = kind.resource();
-        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        // As it comes: by way of a DynamicObject it would be read and written once more.
+        self.object(&kind.resource(), namespace, name).await
+    }
+
+    /// A whole object, as it comes: by way of a DynamicObject it would be read and written once more.
+    async fn object(&self, resource: &ApiResource, namespace: &str, name: &str) -> Result<Option<Value>> {
+        let call = Call::of_resource(Verb::Get, resource, Some(namespace), name);
         let object = async {
-            let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+            let request = Request::new(DynamicObject::url_path(resource, Some(namespace)));
             let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
             self.client.request::<Value>(request).await
         };
@@ -166,14 +169,7 @@ impl Reader {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>> {
-        let resource = watch::needed_resource(kind);
-        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let object = async {
-            let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
-            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-            self.client.request::<Value>(request).await
-        };
-        found(client::read(&call, object).await)
+        self.object(&watch::needed_resource(kind), namespace, name).await
     }
 
     /// The keys of a Secret or config map, none of what is in them; no keys of another kind's object, which need not be read
