@@ -90,7 +90,8 @@ impl Lender {
         let Some(metadata) = metadata.filter(|_| !is_own) else { return Ok(None) };
         let again = |what: &str| {
             let message = format!("{}, which the hook needs, {what}", loan.object);
-            Ok(Some(Refusal::retry_after(A_MOMENT, Reason::DependencyMissing, message)))
+            let refusal = Refusal::retry_after(A_MOMENT, Reason::DependencyMissing, message);
+            Ok(Some(refusal.until_removed(&loan.object)))
         };
         match found {
             Found::Missing | Found::Leaving => again("is being deleted"),

@@ -22,8 +22,9 @@ use crate::write::{Writes, is_conflict};
 /// The shortest pause after a suspect could not be looked at.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// How often a Job whose pods are being stopped is looked at again: nothing tells when they have ended.
-const UNTIL_PODS_END: Duration = Duration::from_secs(2);
+/// How often a Job whose pods are being stopped is looked at again. Shorter than [`crate::reconcile`] waits for the pods of an
+/// Operation: those are watched, and this is only for a watch that says nothing; here nothing else tells that they have ended.
+const UNWATCHED_PODS: Duration = Duration::from_secs(2);
 
 /// Jobs that may be orphans, by namespace and name, each once; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -128,7 +129,7 @@ impl Warden {
                     pauses.forget(&place);
                     continue;
                 }
-                Ok(Left::Pods) => UNTIL_PODS_END,
+                Ok(Left::Pods) => UNWATCHED_PODS,
                 // Changed by somebody in between: its newer form is asked for at once.
                 Err(error) if is_conflict(&error) => {
                     self.orphans.suspect(&namespace, &job);

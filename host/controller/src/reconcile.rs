@@ -249,6 +249,7 @@ impl Context {
         self.targets.forget(&operation.key);
         self.claims.release(uid);
         self.turns.leave(uid);
+        self.jobs.await_object(uid, None);
         self.in_flight.forget(uid, &self.metrics);
         self.errors.forget(uid);
         self.waits.forget(uid);
@@ -367,6 +368,7 @@ impl Context {
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
         self.turns.leave(&subject.uid);
+        self.jobs.await_object(&subject.uid, None);
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);
         self.quarrels.settle(&subject.uid);
@@ -397,6 +399,7 @@ impl Context {
             // It waits for something else now.
             self.waits.forget(&subject.uid);
         }
+        self.jobs.await_object(&subject.uid, refusal.object.as_deref());
         let pause = match refusal.then {
             Then::Fail => None,
             Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
@@ -404,13 +407,8 @@ impl Context {
             }
             Then::RetryAfter(seconds) => {
                 let pause = Duration::from_secs(seconds.into());
-                let is_loan =
-                    matches!(refusal.reason, Reason::ConflictingOperation | Reason::DependencyMissing);
-                // A run may take hours to give back what this one cannot share; mostly its Job tells when.
-                let grows = is_loan && pause >= LONG;
-                if is_loan {
-                    self.jobs.want_loans(&subject.uid);
-                }
+                // A run may take hours with what this one cannot share; mostly its Job tells when that is removed.
+                let grows = refusal.object.is_some() && pause >= LONG;
                 Some(if grows { self.waits.slow(&subject.uid).min(LONGEST) } else { pause })
             }
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),

@@ -14,12 +14,14 @@
 mod arrange;
 mod cluster_object;
 mod content;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 pub use arrange::{Terms, Uncovered, arrange, binds, needed};
 pub use cluster_object::{ClusterObject, NoClusterObject};
 pub use content::{Content, Expected, Mismatch, expected, grants, refuse_mismatches};
+pub use queue::Queues;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};

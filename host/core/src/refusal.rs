@@ -10,6 +10,7 @@ use std::fmt;
 use crate::clone::{NameTaken, Step};
 use crate::closure::ClosureError;
 use crate::hook::{EventError, FindError};
+use crate::loan::ObjectRef;
 use crate::operation::OperationError;
 use crate::plan::PlanError;
 use crate::reason::Reason;
@@ -31,6 +32,8 @@ pub struct Refusal {
     pub message: String,
     /// What becomes of the Operation.
     pub then: Then,
+    /// The temporary object of another run that the Operation waits for: it is reconciled once that is removed.
+    pub object: Option<Box<ObjectRef>>,
 }
 
 /// What becomes of an Operation that does not run now.
@@ -60,6 +63,12 @@ impl Refusal {
         Refusal::new(reason, message.as_ref(), Then::RetryAfter(seconds.max(1)))
     }
 
+    /// The same refusal, of an Operation that waits for a temporary object of another run to be removed.
+    #[must_use]
+    pub fn until_removed(self, object: &ObjectRef) -> Refusal {
+        Refusal { object: Some(object.clone().into()), ..self }
+    }
+
     /// What the verdict refuses; none where it allows the run. A denial and a contradiction are final, since the same
     /// request always gets the same decision; a hold is asked about again when its policies say.
     pub fn of_verdict(verdict: &Verdict) -> Option<Refusal> {
@@ -87,7 +96,7 @@ impl Refusal {
         match step {
             Some(step) => {
                 let message = format!("the hook {} (step {step}): {}", quote(hook), self.message);
-                Refusal::new(self.reason, &message, self.then)
+                Refusal { object: self.object, ..Refusal::new(self.reason, &message, self.then) }
             }
             None => self,
         }
@@ -110,7 +119,7 @@ impl Refusal {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES - CUT.len()));
             message.push_str(CUT);
         }
-        Refusal { reason, message, then }
+        Refusal { reason, message, then, object: None }
     }
 
     /// An error that the same Operation, record and hook would always give again.

@@ -166,7 +166,8 @@ impl Context {
     }
 }
 
-/// How long to wait for the pods of a run whose Job is deleted before they are asked for again.
+/// How long to wait for the pods of a run whose Job is deleted before they are asked for again. Their watch tells when they
+/// have ended, so this is only for what it misses.
 pub(super) const UNTIL_PODS_END: Duration = Duration::from_secs(5);
 
 /// What the cluster last warned of.

@@ -45,7 +45,12 @@ impl Context {
             return self.withdraw_all(subject, &made(), Some(refusal)).await;
         }
         match jobs.first() {
-            Some((first, _)) => self.let_start(first).await,
+            Some((first, _)) => {
+                let started = self.let_start(first).await;
+                // The next may share what it has.
+                self.jobs.await_object(&subject.uid, None);
+                started
+            }
             None => Ok(Action::await_change()),
         }
     }

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hookhost_core::loan::{ObjectRef, Queues};
 use hookhost_core::{Reason, clone};
 pub(crate) use job::{Job, first_generation};
 use kube::ResourceExt;
@@ -57,12 +58,12 @@ struct Known {
     at_work: HashMap<HookOfRelease, BTreeSet<String>>,
     /// UIDs of the Operations that wait for a hook to be free.
     wanted: HashMap<HookOfRelease, HashSet<String>>,
-    /// UIDs of the Operations that wait for what another run was lent.
-    want_loans: HashSet<String>,
+    /// The Operations that wait for temporary objects of other runs.
+    queues: Queues,
     /// Why the Jobs of a namespace are not known, in one word and in more.
     broken: HashMap<String, (Reason, String)>,
-    /// Whether a Job that borrows was let go, or is gone, since waiting Operations were last woken for it.
-    is_given_back: bool,
+    /// Temporary objects that Jobs had which were let go, or are gone, since waiting Operations were last woken for it.
+    removed: Vec<ObjectRef>,
 }
 
 impl Jobs {
@@ -192,9 +193,19 @@ impl Jobs {
         Some(name)
     }
 
-    /// Has the Operation reconciled once a run has given back what it was lent.
-    pub(crate) fn want_loans(&self, operation_uid: &str) {
-        self.write().want_loans.insert(operation_uid.to_owned());
+    /// Has the Operation reconciled when it is its turn for this temporary object of another run, or with none any more: then the
+    /// next that waits for what it waited for is.
+    pub(crate) fn await_object(&self, operation_uid: &str, object: Option<&ObjectRef>) {
+        let mut known = self.write();
+        let next = match object {
+            Some(object) => {
+                known.queues.wait(operation_uid, object);
+                None
+            }
+            None => known.queues.leave(operation_uid).map(str::to_owned),
+        };
+        drop(known);
+        self.0.wakes.wake_all(next.and_then(|uid| self.0.operations.by_uid(&uid)));
     }
 
     /// Why the Jobs of a namespace are not known, or not followed any more, where the API server says no or nothing.
@@ -294,15 +305,13 @@ impl Jobs {
         self.0.wakes.wake_all(if all { operations.keys() } else { operations.keys_of(namespace) });
     }
 
-    /// What waited for a hook that nobody runs any more, or for what another run was lent and has given back.
+    /// What waited for a hook that nobody runs any more; and the first of those that wait for a temporary object that was removed.
     fn wake_for_what_is_free(&self) {
         let mut known = self.write();
-        let Known { wanted, want_loans, at_work, is_given_back, .. } = &mut *known;
+        let Known { wanted, queues, at_work, removed, .. } = &mut *known;
         let free = wanted.extract_if(|hook, _| !at_work.contains_key(hook));
         let mut concerned: HashSet<String> = free.flat_map(|(_, uids)| uids).collect();
-        if std::mem::take(is_given_back) {
-            concerned.extend(want_loans.drain());
-        }
+        concerned.extend(removed.drain(..).filter_map(|object| queues.first(&object).map(str::to_owned)));
         drop(known);
         self.0.wakes.wake_all(concerned.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
     }
@@ -329,9 +338,9 @@ impl Known {
             gone: VecDeque::new(),
             at_work: HashMap::new(),
             wanted: HashMap::new(),
-            want_loans: HashSet::new(),
+            queues: Queues::default(),
             broken: HashMap::new(),
-            is_given_back: false,
+            removed: Vec::new(),
         }
     }
 
@@ -350,7 +359,7 @@ impl Known {
         } else {
             self.pods.release(&job.namespace, &job.uid);
         }
-        let was_given_back = self.is_given_back;
+        let removed = self.removed.len();
         match self.take(&place) {
             // One that may start now is as good as new.
             Some(before) if before.uid == job.uid && before.is_suspended == job.is_suspended => {
@@ -362,7 +371,7 @@ impl Known {
         }
         if job.is_lent() {
             // What it was before has just been taken away.
-            self.is_given_back = was_given_back;
+            self.removed.truncate(removed);
         }
         let job = Arc::new(job);
         if let Some(work) = &job.work {
@@ -402,7 +411,9 @@ impl Known {
 
     fn take(&mut self, place: &(String, String)) -> Option<Arc<Job>> {
         let job = self.get(place)?;
-        self.is_given_back |= job.is_lent();
+        if job.is_lent() {
+            self.removed.extend(job.borrowed().into_iter().flat_map(|borrowed| borrowed.objects.clone()));
+        }
         if let Some(work) = &job.work
             && let Some(names) = self.at_work.get_mut(work)
         {

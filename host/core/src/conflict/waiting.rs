@@ -96,11 +96,6 @@ impl Waiting {
         }
     }
 
-    /// Whether none waits for another one.
-    pub fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.behind.is_empty()
-    }
-
     /// Whether somebody up the line from it waits for something else than its turn.
     fn is_stuck(&self, uid: &str) -> bool {
         let mut at = uid;

@@ -86,7 +86,8 @@ pub fn arrange<'a>(
                     _ => "",
                 };
                 let message = format!("{object}, which the hook needs, is being deleted{why}");
-                return Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::DependencyMissing, message));
+                let refusal = Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::DependencyMissing, message);
+                return Err(refusal.until_removed(&object));
             }
             of_ours @ Found::Lent { .. } => {
                 let loan = Loan::of(&member);
@@ -118,7 +119,8 @@ fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusa
     };
     let message =
         format!("{}, which the hook needs, {why}: this run starts when that has ended", loan.object);
-    Err(Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::ConflictingOperation, message))
+    let refusal = Refusal::retry_after(UNTIL_GIVEN_BACK, Reason::ConflictingOperation, message);
+    Err(refusal.until_removed(&loan.object))
 }
 
 /// Whether all of it may be lent. `kept` is what is there anyway.

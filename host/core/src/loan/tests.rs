@@ -153,8 +153,11 @@ fn two_runs_share_what_is_the_same_and_wait_for_what_is_not() {
     assert_eq!(arranged(&hooks(), &TERMS, same).unwrap(), made, "borrowed by both");
     let refusal = arranged(&hooks(), &TERMS, |_| lent("sha256:other")).unwrap_err();
     assert_eq!((refusal.reason, refusal.then), (Reason::ConflictingOperation, Then::RetryAfter(5)));
+    let waits_for = |refusal: Refusal| refusal.object.map(|object| object.to_string());
+    assert_eq!(waits_for(refusal), Some(made[0].object.to_string()), "it is woken when that is removed");
     let refusal = arranged(&hooks(), &TERMS, |_| Found::Leaving).unwrap_err();
     assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::RetryAfter(5)));
+    assert_eq!(waits_for(refusal), Some(made[0].object.to_string()));
 }
 
 /// The hooks, and a binding that acts on the whole cluster; charts give those a namespace, too.

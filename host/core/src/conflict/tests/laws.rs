@@ -256,7 +256,8 @@ proptest! {
             host.check()?;
         }
         prop_assert!(host.all.iter().all(|one| one.state == State::Ended), "{:#?}", host.all);
-        prop_assert!(host.waiting.is_empty(), "nothing is left behind");
+        let (left, none) = (format!("{:?}", host.waiting), format!("{:?}", Waiting::default()));
+        prop_assert_eq!(left, none, "nothing is left behind");
     }
 
     /// Without a change by anybody else: once nothing is left to reconcile, whoever may start has started.

@@ -46,7 +46,7 @@ fn any_refusal(then: impl Strategy<Value = Then>) -> impl Strategy<Value = State
     let reason =
         select(vec![Reason::HookNotFound, Reason::ReleaseBusy, Reason::PolicyHeld, Reason::PolicyDenied]);
     (reason, any_text(), then)
-        .prop_map(|(reason, message, then)| State::Refused(Refusal { reason, message, then }))
+        .prop_map(|(reason, message, then)| State::Refused(Refusal { reason, message, then, object: None }))
 }
 
 fn waits() -> impl Strategy<Value = State> {
