@@ -82,6 +82,7 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
         | Reason::ReleaseBusy
         | Reason::TargetNotReady
         | Reason::ConflictingOperation
+        | Reason::TooManyOperations
         | Reason::AwaitingApproval
         | Reason::DependencyMissing
         | Reason::NamespaceNotManaged

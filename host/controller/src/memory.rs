@@ -25,7 +25,7 @@ pub const WORKERS: usize = 2;
 const RECONCILE_BYTES: usize = 1 << 20;
 
 /// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Jobs,
-/// pods and Operations in brief (500 bytes each), and the code of policies. An idle hookhost has less than 60 MiB.
+/// pods and Operations in brief (of an Operation a KiB), and the code of policies. An idle hookhost has less than 60 MiB.
 const PROCESS_BYTES: usize = 94 << 20;
 
 /// What hookhost can need at worst with the default concurrency.

@@ -133,7 +133,9 @@ const TELL_AFTER: u32 = 6;
 /// Looks at one Operation, and says when to look again.
 pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Action {
     let brief = context.operations.get(&key);
-    if brief.as_ref().is_some_and(|brief| !context.is_ours(brief)) {
+    if let Some(brief) = brief.as_ref().filter(|brief| !context.is_ours(brief)) {
+        // Its namespace may have lost the gate since, or this shard the namespace: then nobody waits for it.
+        context.note_operation(brief);
         return Action::await_change();
     }
     let kept = brief.as_ref().and_then(|brief| context.operations.whole(&brief.uid));
@@ -150,8 +152,13 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
             Err(error) => return context.after(brief.as_ref().map_or("", |brief| &brief.uid), &error),
         },
     };
-    if brief.is_none() && !context.is_ours(&whole.brief) {
-        return Action::await_change();
+    if brief.is_none() {
+        if !context.is_ours(&whole.brief) {
+            return Action::await_change();
+        }
+        if context.own_jobs(&whole.brief).iter().any(|job| job.is_held()) {
+            context.operations.keep_started(&whole.brief);
+        }
     }
     let subject = Subject::new(context.written.latest(whole));
     let begun = Instant::now();
@@ -460,6 +467,7 @@ fn is_unwatched(reason: Reason) -> bool {
         Reason::TargetNotReady
             | Reason::HookNotFound
             | Reason::ConflictingOperation
+            | Reason::TooManyOperations
             | Reason::AwaitingApproval
             | Reason::PolicyUnavailable
             | Reason::NamespaceNotManaged

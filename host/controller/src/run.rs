@@ -132,7 +132,11 @@ pub async fn run(
 
     let (wakes, orphans, bindings) = (Wakes::default(), Orphans::default(), Bindings::default());
     let (gated, gate_changes) = Namespaces::watch(streams.clone(), &config.namespace_gate);
-    let (operations, operation_changes) = Operations::watch(streams.clone(), gated.clone());
+    let (operations, operation_changes) = Operations::watch(
+        streams.clone(),
+        gated.clone(),
+        watch::Terms { cluster_id: config.cluster_id.clone(), wait_timeout: config.wait_timeout },
+    );
     let pods = Pods::new(streams.clone(), operations.clone(), wakes.clone(), work.clone());
     let jobs = Jobs::new(
         streams.clone(),

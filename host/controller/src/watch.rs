@@ -33,7 +33,7 @@ pub(crate) use items::OBJECT_BYTES;
 pub(crate) use jobs::{HookOfRelease, Job, Jobs, first_generation};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operation::{Brief, TargetKey, Whole};
-pub(crate) use operations::{Change, Operations};
+pub(crate) use operations::{Change, Knowledge, Operations, Terms, too_many};
 pub(crate) use pods::{Pods, pod as pod_for_outcome};
 pub(crate) use stream::Selection;
 pub(crate) use targets::{Awaited, Kind, Targets};

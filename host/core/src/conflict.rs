@@ -183,15 +183,23 @@ impl<'a> Other<'a> {
         self.type_of.is_some_and(is_exclusive)
     }
 
+    /// Whether there may be an Operation of this engine that has to wait for it, as far as it has come.
+    pub fn may_be_in_the_way(&self) -> bool {
+        self.progress != Progress::Over && (self.is_work() || self.is_exclusive())
+    }
+
+    /// Whether no Upgrade, Restore or Backup may be at work beside it. Commands and runbooks of other engines are safe beside
+    /// everything, as vWorkspace has it; a hook is not.
+    fn is_work(&self) -> bool {
+        self.is_ours() || self.type_of == Some(OperationType::Migration)
+    }
+
     /// Whether the two may never be at work at once, and why.
     pub fn relation(&self, this: &Operation) -> Option<Relation> {
         if Some(self.uid) == this.uid.as_deref() {
             return None;
         }
-        let type_of = self.type_of;
-        // Commands and runbooks of other engines are safe beside everything, as vWorkspace has it; a hook is not.
-        let is_work = self.is_ours() || type_of == Some(OperationType::Migration);
-        if self.is_exclusive() || (is_exclusive(this.type_of) && is_work) {
+        if self.is_exclusive() || (is_exclusive(this.type_of) && self.is_work()) {
             return Some(Relation::Exclusive);
         }
         let runs = Runs::of_operation(this);

@@ -70,6 +70,8 @@ pub enum Reason {
     CapabilityMissing,
     /// Another Operation on the same target must end first.
     ConflictingOperation,
+    /// The namespace has more unfinished Operations than hookhost keeps track of, so it cannot know which of them conflict.
+    TooManyOperations,
     /// The Operation has not come to run within its wait timeout.
     WaitTimeout,
     /// The Operation needs an approval that it does not have, or whose proof is not valid.
@@ -157,6 +159,7 @@ impl Reason {
             Reason::TargetNotReady => "TargetNotReady",
             Reason::CapabilityMissing => "CapabilityMissing",
             Reason::ConflictingOperation => "ConflictingOperation",
+            Reason::TooManyOperations => "TooManyOperations",
             Reason::WaitTimeout => "WaitTimeout",
             Reason::AwaitingApproval => "AwaitingApproval",
             Reason::DependencyMissing => "DependencyMissing",

@@ -55,7 +55,9 @@ impl Context {
                 }
             }
         }
-        if status::lacks_hook(&subject.status) && !subject.is_deleted() {
+        if self.operations.is_past(&subject.uid) {
+            self.targets.forget(&subject.key);
+        } else if status::lacks_hook(&subject.status) && !subject.is_deleted() {
             return self.look_for_hook(subject).await;
         }
         Ok(Action::await_change())
@@ -66,6 +68,7 @@ impl Context {
     async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
         let Some(rest) = wait::hook_is_awaited_for(&subject.status, Timestamp::now()) else {
             self.targets.forget(&subject.key);
+            self.operations.stop_awaiting_hook(&subject.uid);
             return Ok(Action::await_change());
         };
         let Ok(operation) = subject.operation() else {

@@ -15,7 +15,10 @@ use hookhost_core::refusal::Refusal;
 
 use super::{Context, Subject};
 use crate::wake::{OperationKey, Wakes};
-use crate::watch::{Brief, TargetKey};
+use crate::watch::{Brief, Knowledge, TargetKey, too_many};
+
+/// How long to wait for the Operation of a Job to be asked for, in seconds: whoever looks after Jobs without Operations does.
+const UNTIL_FOUND: u32 = 2;
 
 /// Whose turn it is; one for all.
 pub(crate) struct Turns {
@@ -38,8 +41,8 @@ pub(super) enum Asked<'c> {
     Begun(Begun<'c>),
     /// It waits for another Operation.
     Refused(Refusal),
-    /// Another one that it conflicts with is about to make its Jobs. Whether it does is known in a moment, and then this one is
-    /// reconciled again: nothing is written for that.
+    /// Another one that it conflicts with is about to make its Jobs, or not all are known. That is over in a moment, and then this
+    /// one is reconciled again: nothing is written for that.
     Later,
 }
 
@@ -106,6 +109,16 @@ impl Context {
         // Held while the others are looked at: so whatever becomes of one of them after that finds this one waiting, and no two
         // begin that conflict.
         let mut known = self.turns.lock();
+        if self.operations.by_uid(&subject.uid).is_none() {
+            // Others would not find it. It is reconciled once it is known.
+            return Asked::Later;
+        }
+        match self.knowledge(&subject.key.namespace) {
+            // It is reconciled once they are.
+            Ok(Knowledge::Soon) => return Asked::Later,
+            Ok(_) => {}
+            Err(refusal) => return Asked::Refused(refusal),
+        }
         let rivals = self.operations.rivals(&subject.brief);
         let others = self.others(&rivals);
         if let Err(refusal) = self.whose_turn(&mut known, subject, operation, &others) {
@@ -130,6 +143,12 @@ impl Context {
         names: Vec<TargetKey>,
     ) -> Result<Vec<Overtaken>, Refusal> {
         let mut known = self.turns.lock();
+        for name in &names {
+            if self.knowledge(name.namespace())? == Knowledge::Soon {
+                let message = "not all Operations on this release are known yet";
+                return Err(Refusal::retry_after(1, Reason::ConflictingOperation, message));
+            }
+        }
         self.operations.note_names(&subject.uid, names);
         let rivals = self.operations.rivals(&subject.brief);
         let others = self.others(&rivals);
@@ -140,6 +159,24 @@ impl Context {
             return Err(Refusal::retry_after(1, Reason::ConflictingOperation, message));
         }
         Ok(overtaken)
+    }
+
+    /// Whether all Operations of a namespace are known that others may have to wait for; or why nothing is started there until
+    /// they are.
+    fn knowledge(&self, namespace: &str) -> Result<Knowledge, Refusal> {
+        let knowledge = self.operations.knowledge(namespace);
+        if knowledge == Knowledge::TooMany {
+            return Err(too_many(namespace));
+        }
+        if self.operations.are_some_unknown(namespace)
+            && self.keyring.keys().is_some_and(|keys| self.jobs.is_any_unknown(namespace, &keys))
+        {
+            let message = format!(
+                "a Job is there of an Operation in the namespace {namespace} that hookhost is about to ask for: it may conflict"
+            );
+            return Err(Refusal::retry_after(UNTIL_FOUND, Reason::ConflictingOperation, message));
+        }
+        Ok(knowledge)
     }
 
     /// Whom the Operation overtakes; or whom it waits for, which is noted.

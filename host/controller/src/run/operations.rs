@@ -63,7 +63,10 @@ fn noticed(context: &Context, wakes: &Wakes, change: Change) {
     match change {
         Change::Listed(operation) | Change::Applied(operation) => {
             context.note_operation(&operation);
-            wakes.wake(operation.key.clone());
+            // Nothing is to be done for one of another engine that is in nobody's way any more.
+            if operation.is_of_engine() || context.operations.by_uid(&operation.uid).is_some() {
+                wakes.wake(operation.key.clone());
+            }
         }
         Change::Deleted(operation) => {
             context.forget(&operation);

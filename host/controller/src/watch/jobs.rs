@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hookhost_core::claim::Keys;
 use hookhost_core::loan::{ObjectRef, Queues};
 use hookhost_core::{Reason, clone};
 pub(crate) use job::{Job, first_generation};
@@ -224,6 +225,17 @@ impl Jobs {
         let known = self.read();
         let unknown = known.by_operation.iter().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
         unknown.flat_map(|(_, jobs)| jobs.keys().cloned()).collect()
+    }
+
+    /// Whether a Job is there for an Operation of this namespace that is not known.
+    pub(crate) fn is_any_unknown(&self, namespace: &str, keys: &Keys) -> bool {
+        let known = self.read();
+        let mut unknown =
+            known.by_operation.iter().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
+        unknown.any(|(_, jobs)| {
+            let is_of = |job: &Arc<Job>| job.origin().is_some_and(|origin| origin.namespace == namespace);
+            jobs.values().any(|job| job.is_held() && is_of(job) && job.is_genuine(keys))
+        })
     }
 
     /// Takes note of a Job that this process has just read or written, before its watch tells.

@@ -2,11 +2,12 @@
 //! as it is read at all, for those that are looked at.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::conflict::{self, Other, Progress, Runs};
 use hookhost_core::operation::{ENGINE, OperationType, Stored, TooLarge};
-use hookhost_core::{Reason, status};
+use hookhost_core::{Reason, status, wait};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -18,7 +19,8 @@ const NAME_BYTES: usize = 254;
 /// Bytes of a word that are kept: an engine, a kind, a reason.
 const WORD_BYTES: usize = 64;
 
-/// An Operation of any engine, in brief. It takes some 500 bytes, whatever is in it: see the bounds of its texts.
+/// An Operation of any engine, in brief. With what it is found by it takes a KiB where its names have some twenty characters (as
+/// measured), and two and a half where all are as long as they may be.
 #[derive(Debug)]
 pub(crate) struct Brief {
     pub(crate) key: OperationKey,
@@ -42,19 +44,31 @@ pub(crate) struct Brief {
     blocked: Option<Box<str>>,
     /// Whether a host of its engine has said anything of it.
     pub(crate) has_status: bool,
+    /// Whether it is at work, or may be, by its own status: it says when it started, or which Job is its.
+    pub(super) has_started: bool,
+    /// How long it says itself that it may wait.
+    own_timeout: Option<Duration>,
     /// Whether it has ended.
     pub(crate) is_finished: bool,
+    /// When it has ended, where its status tells.
+    finished: Option<Timestamp>,
+    /// Whether it has ended because the chart lacks its hook.
+    lacks_hook: bool,
     /// Whether it has ended and its status says so as it should, so that nothing is to be done but to let go of its Job.
     pub(crate) is_settled: bool,
 }
 
 /// A target: namespace, kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TargetKey([Box<str>; 3]);
+pub(crate) struct TargetKey(Arc<[Box<str>; 3]>);
 
 impl TargetKey {
     pub(crate) fn new(namespace: &str, kind: &str, name: &str) -> TargetKey {
-        TargetKey([namespace.into(), kind.into(), name.into()])
+        TargetKey([namespace.into(), kind.into(), name.into()].into())
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.0[0]
     }
 }
 
@@ -95,14 +109,15 @@ impl Brief {
         let (without_job, with_job) = (other(false), other(true));
         let status = object.get("status").unwrap_or(&Value::Null);
         let is_finished = status::is_finished(status);
+        let own_timeout = wait::Timeout::of(object, Duration::MAX);
         Some(Brief {
             key: OperationKey::new(namespace, name),
             uid: uid.to_owned(),
-            target: TargetKey([
-                namespace.into(),
-                cut(text("/spec/targetRef/kind").unwrap_or_default(), WORD_BYTES),
-                cut(text("/spec/targetRef/name").unwrap_or_default(), NAME_BYTES),
-            ]),
+            target: TargetKey::new(
+                namespace,
+                &cut(text("/spec/targetRef/kind").unwrap_or_default(), WORD_BYTES),
+                &cut(text("/spec/targetRef/name").unwrap_or_default(), NAME_BYTES),
+            ),
             engine: cut(without_job.engine, WORD_BYTES),
             cluster: object
                 .pointer("/metadata/labels")
@@ -116,7 +131,11 @@ impl Brief {
             progress: [without_job.progress, with_job.progress],
             blocked: status::blocked_reason(status).map(|reason| cut(reason, WORD_BYTES)),
             has_status: status.as_object().is_some_and(|status| !status.is_empty()),
+            has_started: without_job.progress == Progress::Started || status::job_ref(status).is_some(),
+            own_timeout: own_timeout.is_its_own.then_some(own_timeout.after),
             is_finished,
+            finished: text("/status/finishedAt").and_then(|time| time.parse().ok()),
+            lacks_hook: status::lacks_hook(status),
             is_settled: is_finished
                 && !status::lacks_hook(status)
                 && status::restore(status, Timestamp::now()).is_none(),
@@ -136,6 +155,27 @@ impl Brief {
     /// Whether it is blocked for this reason.
     pub(crate) fn waits_for(&self, reason: Reason) -> bool {
         self.blocked.as_deref() == Some(reason.as_str())
+    }
+
+    /// Whether one of hookhost's engine may have to wait for it. Of other engines few may.
+    pub(super) fn may_be_in_the_way(&self) -> bool {
+        self.other(false).may_be_in_the_way()
+    }
+
+    /// When its wait is over, if hookhost lets those wait for so long that do not say; none if it has no time of creation.
+    pub(super) fn waits_until(&self, default: Duration) -> Option<Timestamp> {
+        self.created?.checked_add(self.own_timeout.unwrap_or(default)).ok()
+    }
+
+    /// When it has ended; what does not say so counts as the first.
+    pub(super) fn finished(&self) -> Timestamp {
+        self.finished.or(self.created).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether it has ended for want of a hook, and is to be told of it.
+    pub(super) fn awaits_hook(&self, now: Timestamp) -> bool {
+        let until = self.finished.and_then(|finished| finished.checked_add(wait::HOOK_IS_AWAITED_FOR).ok());
+        self.lacks_hook && until.is_some_and(|until| now < until)
     }
 
     /// Whether two on one release may conflict: of the same hook, or one that nothing may work beside.

@@ -166,6 +166,31 @@ fn an_upgrade_restore_or_backup_in_flight_is_waited_for_whatever_its_engine() {
 }
 
 #[test]
+fn who_may_be_in_the_way_of_none_is_waited_for_by_none() {
+    let types = ["Upgrade", "Restore", "Backup", "Migration", "RunCommand", "Runbook", "Novel"];
+    let statuses = [
+        json!(null),
+        json!({"phase": "Running"}),
+        json!({"phase": "Pending"}),
+        json!({"phase": "Pending", "conditions": [{"type": "Blocked", "status": "True"}]}),
+        json!({"phase": "Succeeded"}),
+    ];
+    for type_of in types {
+        for status in &statuses {
+            let mut own = operation(1, 50, type_of, "migrate");
+            own["status"] = status.clone();
+            for one in [own, foreign(type_of, status.clone())] {
+                let wait = |type_of: &str| {
+                    waits_for(&operation(2, 200, type_of, "migrate"), [other(&one, false)]).is_some()
+                };
+                let is_waited_for = ["Restore", "Migration"].into_iter().any(wait);
+                assert_eq!(other(&one, false).may_be_in_the_way(), is_waited_for, "{one}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_restore_by_a_hook_waits_for_other_hooks_and_migrations() {
     for type_of in ["Upgrade", "Restore", "Backup"] {
         let this = operation(2, 200, type_of, "restore");

@@ -4,7 +4,7 @@ use e2e::{GATE, Release, WAITS, condition, message, says, world};
 use serde_json::{Value, json};
 
 use crate::preconditions::push_second_version;
-use crate::releases::{special, special_operation};
+use crate::releases::{helm_release, special, special_operation};
 
 /// The requests of hookhost about a namespace, reads and writes.
 fn count(namespace: &str) -> (usize, usize) {
@@ -80,10 +80,15 @@ fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() 
             .eventually("the change is noticed", e2e::PATIENCE, || (times() > before).then_some(()))
             .unwrap();
     };
-    // What each found out for itself, and its watch has told since, is over once a change has been noticed and another after it.
-    (0..3).for_each(touch);
+    // What each found out for itself, and its watch has told since, is over at some time: then a change costs no record read.
+    let quiet = (0..20).find(|number| {
+        let before = records_read(namespace);
+        touch(*number);
+        records_read(namespace) == before
+    });
+    let quiet = quiet.expect("a change of metadata is no other revision");
     let (records, (reads, _)) = (records_read(namespace), count(namespace));
-    (3..6).for_each(touch);
+    (quiet + 1..quiet + 4).for_each(touch);
     assert_eq!(records_read(namespace), records, "a change of metadata is no other revision");
     let (now, _) = count(namespace);
     // One read of each Operation for each change would be twice as many.
@@ -99,6 +104,93 @@ fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() 
     }
     let found = records_read(namespace) - records;
     assert!(found <= 2 * 4, "{COUNT} Operations read the record {found} times, its successor among them");
+}
+
+#[test]
+fn where_too_many_operations_of_other_engines_are_in_flight_a_run_waits_and_says_so() {
+    /// One more than hookhost keeps of a namespace.
+    const COUNT: usize = 1001;
+    /// How many are made at once.
+    const AT_ONCE: usize = 8;
+    let world = world();
+    let release = world.release("crowd", &world.namespace("crowd", &[GATE]), &json!({}));
+    let namespace = release.namespace.as_str();
+    let names: Vec<String> = (0..COUNT).map(|n| format!("upgrade-{n}")).collect();
+    let each = |act: &(dyn Fn(&str) + Sync)| {
+        std::thread::scope(|scope| {
+            for some in names.chunks(COUNT.div_ceil(AT_ONCE)) {
+                scope.spawn(move || some.iter().for_each(|name| act(name)));
+            }
+        });
+    };
+    // Of another release, of an engine that nobody serves, as vWorkspace's operator leaves those.
+    each(&|name| {
+        let mut operation = world.operation_named(name, &release, "any", json!({}));
+        operation["spec"]["targetRef"]["name"] = json!("another");
+        operation["spec"]["engine"] = json!("velero");
+        operation["spec"]["type"] = json!("Upgrade");
+        world.create_operation(namespace, operation.to_string());
+        world.patch_status(namespace, &format!("operation/{name}"), &json!({"phase": "Pending"}));
+    });
+    let name = world.operation(&release, "ok", json!({}));
+    let operation = world.blocked(namespace, &name, "TooManyOperations");
+    let told = message(&operation, "Blocked");
+    assert!(told.contains(&format!("kubectl get operations -n {namespace}")), "{told}");
+    assert!(world.list(namespace, "jobs", "").is_empty());
+    // Other namespaces have nothing to do with it.
+    let shop = world.apart(world.shop());
+    let other = world.operation(&shop, &world.spare("ok"), json!({}));
+    world.phase(&shop.namespace, &other, "Succeeded");
+    each(&|name| world.delete(namespace, &format!("operation/{name}"), None));
+    world.phase(namespace, &name, "Succeeded");
+}
+
+#[test]
+fn who_waits_for_one_in_a_namespace_that_loses_its_label_goes_on() {
+    let world = world();
+    let gate = "e2e=left-alone";
+    let (home, abroad) = (world.namespace("home", &[gate]), world.namespace("abroad", &[gate]));
+    for namespace in [&home, &abroad] {
+        world.label_namespace(namespace, "vworkspace.io/organisation", "one");
+    }
+    let mounts = json!([{"name": "missing", "mountPath": "/missing"}]);
+    let pod = json!({"volumes": [{"name": "missing", "secret": {"secretName": "missing"}}]});
+    let values = json!({"hooks": {"needs": {"pod": pod, "container": {"volumeMounts": mounts}}}});
+    let release = Release::new(&home, "traveller");
+    let spec = json!({"targetNamespace": abroad, "storageNamespace": abroad, "releaseName": "traveller", "values": values});
+    helm_release(world, &release, spec);
+    world.ready(&release);
+    let _host = world.host(json!({"namespaceGate": gate, "helmReleases": {"enabled": true}, "organisationLabel": "vworkspace.io/organisation"})).start();
+    let operation = |namespace: &str, target: Value| {
+        let name = format!("travels-{}", world.number());
+        let mut operation = world.operation_named(&name, &release, "needs", json!({}));
+        operation["spec"]["targetRef"] = target;
+        world.apply(namespace, &operation);
+        name
+    };
+    // One release by two names, in two namespaces.
+    let flux = json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "traveller"});
+    let first = operation(&home, flux);
+    world.blocked(&home, &first, "DependencyMissing");
+    // Of two made in one second the UID tells which goes first.
+    let made = |namespace: &str, name: &str| {
+        let operation = world.get(namespace, &format!("operation/{name}")).unwrap();
+        operation["metadata"]["creationTimestamp"].as_str().unwrap().to_owned()
+    };
+    let plain = json!({"apiVersion": "helm.sh/v3", "kind": "Release", "name": "traveller"});
+    let later = || {
+        let name = operation(&abroad, plain.clone());
+        if made(&abroad, &name) > made(&home, &first) {
+            return Some(name);
+        }
+        world.delete(&abroad, &format!("operation/{name}"), None);
+        None
+    };
+    let second = world.cluster.eventually("made a second later", e2e::PATIENCE, later).unwrap();
+    let told = message(&world.blocked(&abroad, &second, "ConflictingOperation"), "Blocked");
+    assert!(told.contains(&first), "{told}");
+    world.label_namespace(&home, "e2e", "nobody");
+    world.blocked(&abroad, &second, "DependencyMissing");
 }
 
 #[test]
