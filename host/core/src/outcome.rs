@@ -6,7 +6,9 @@
 //! # What counts
 //! - Only the Job's conditions Complete and Failed end a run; SuccessCriteriaMet and FailureTarget come before them.
 //! - A Job that is being deleted gets no condition any more (the Job controller has stopped): then what the controller had
-//!   decided before, and what the pods show, is all that will ever be known.
+//!   decided and counted before is all that will ever be known. A pod alone proves no success: anybody who may create pods can
+//!   make one with the Job as its owner. In the moment between the last pod's end and the controller's count that may be unjust to
+//!   a run; so such a pod is told.
 //! - A pod that still runs is the run: it is not over before its pods have ended, even where the Job was deleted without them
 //!   (`kubectl delete job --cascade=orphan`). What a pod does after its Job was deleted does not make the run a success.
 //! - A container that cannot start is told at once, not when the deadline has passed.
@@ -76,6 +78,9 @@ pub enum Outcome {
         running: bool,
         /// A pod that went on without its Job and succeeded. The Job had not: nobody counted it.
         went_on: Option<PodRef>,
+        /// A pod that had succeeded before, and that the Job's controller had not counted when the Job was deleted. It may be the
+        /// run's last, or one that somebody has put beside the run's own.
+        uncounted: Option<PodRef>,
         /// The container or pod that had failed, if one had.
         culprit: Option<Culprit>,
     },
@@ -170,14 +175,15 @@ fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
     if let Some(condition) = job::condition(job, "FailureTarget") {
         return failed(job, condition, pods);
     }
-    // Whoever deletes a Job in the moment between its last pod's end and its Complete has not stopped anything.
-    if job::condition(job, "SuccessCriteriaMet").is_some() || pods.have_completed(job) {
+    // Whoever deletes a Job in the moment between its last pod's count and its Complete has not stopped anything.
+    if pods.have_completed(job) {
         return Outcome::Succeeded { completed: pods.last_success(), pod: pods.newest_succeeded() };
     }
     let culprit = pods.culprit(None);
     let pod = culprit.as_ref().map(|culprit| culprit.pod.clone()).or_else(|| pods.newest().map(Pod::to_ref));
     let went_on = pods.newest_that_went_on(job).map(Pod::to_ref);
-    Outcome::Deleted { pod, running: pods.were_at_work(job), went_on, culprit }
+    let uncounted = pods.newest_uncounted(job).map(Pod::to_ref);
+    Outcome::Deleted { pod, running: pods.were_at_work(job), went_on, uncounted, culprit }
 }
 
 /// Whether a pod's containers have all ended for good.

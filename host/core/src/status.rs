@@ -98,6 +98,8 @@ pub enum State {
         running: bool,
         /// A pod that went on without the Job and succeeded.
         went_on: Option<PodRef>,
+        /// A pod that had succeeded before, but was not counted.
+        uncounted: Option<PodRef>,
         /// The container or pod that had failed, if one had.
         culprit: Option<Culprit>,
         /// The last lines of the culprit's log. May be empty.
@@ -122,8 +124,8 @@ impl State {
             Outcome::Failed { why, culprit, pod, finished } => {
                 State::Failed { why, culprit, pod, finished, log }
             }
-            Outcome::Deleted { pod, running, went_on, culprit } => {
-                State::ExternallyDeleted { pod, running, went_on, culprit, log }
+            Outcome::Deleted { pod, running, went_on, uncounted, culprit } => {
+                State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log }
             }
         }
     }

@@ -59,7 +59,14 @@ fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
 
 /// A Job was there and is no more, and nobody knows how it went.
 pub(super) fn nothing_left() -> State {
-    State::ExternallyDeleted { pod: None, running: false, went_on: None, culprit: None, log: String::new() }
+    State::ExternallyDeleted {
+        pod: None,
+        running: false,
+        went_on: None,
+        uncounted: None,
+        culprit: None,
+        log: String::new(),
+    }
 }
 
 /// Somebody else has a Job of the name.

@@ -75,6 +75,40 @@ pub(super) fn has_had_pods(job: &Value) -> bool {
             .any(|ended| !list(job, &format!("/status/uncountedTerminatedPods/{ended}")).is_empty())
 }
 
+/// Whether the Job has an index for each of its pods.
+pub(super) fn is_indexed(job: &Value) -> bool {
+    text(job, "/spec/completionMode") == Some("Indexed")
+}
+
+/// How many pods the Job's controller has counted as succeeded, those included that it is about to add; of an Indexed Job, how many
+/// indexes.
+pub(super) fn succeeded(job: &Value) -> usize {
+    let counted = number(job, "/status/succeeded").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    match is_indexed(job) {
+        true => counted.max(text(job, "/status/completedIndexes").map_or(0, indexes)),
+        false => counted.saturating_add(list(job, "/status/uncountedTerminatedPods/succeeded").len()),
+    }
+}
+
+/// How many indexes a text like "0,2-4" names.
+fn indexes(text: &str) -> usize {
+    let count = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    };
+    text.split(',').filter_map(count).fold(0, usize::saturating_add)
+}
+
+/// Whether the Job's controller had said that the Job has succeeded; where it did so only after the Job was deleted, that counts
+/// unless a pod is known that succeeded after that.
+pub(super) fn criteria_were_met(job: &Value, by_a_later_pod: bool) -> bool {
+    let Some(condition) = condition(job, "SuccessCriteriaMet") else { return false };
+    let is_later =
+        time(condition, "/lastTransitionTime").zip(deleted_at(job)).is_some_and(|(at, deleted)| at > deleted);
+    !(is_later && by_a_later_pod)
+}
+
 /// A text that is not empty.
 pub(super) fn text<'v>(of: &'v Value, pointer: &str) -> Option<&'v str> {
     of.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())

@@ -94,12 +94,14 @@ impl<'a> Pods<'a> {
         self.iter().rev().find(|pod| pod.has_succeeded() && !pod.succeeded_for(job))
     }
 
-    /// Whether a pod was at work when the Job was deleted: one ended later, or the Job's controller had last counted one.
+    /// Whether a pod was at work when the Job was deleted: one ended later, or the Job's controller had last counted one and it is
+    /// not known how that ended.
     pub(super) fn were_at_work(&self, job: &Value) -> bool {
         let deleted = job::deleted_at(job);
         let ended_later =
             |pod: Pod<'a>| pod.finished().zip(deleted).is_some_and(|(at, deleted)| at > deleted);
-        number(job, "/status/active").is_some_and(|active| active > 0) || self.iter().any(ended_later)
+        let is_counted = number(job, "/status/active").is_some_and(|active| active > 0);
+        self.iter().any(ended_later) || (is_counted && self.newest_uncounted(job).is_none())
     }
 
     /// Why one of several pods at work cannot start, other than `shown`.
@@ -121,20 +123,33 @@ impl<'a> Pods<'a> {
             .max()
     }
 
-    /// Whether the pods have done all that the Job wants, though the Job does not say so yet.
+    /// Whether the Job's controller has counted all that the Job wants, though it has not said so by a condition, or only after the
+    /// Job was deleted.
+    ///
+    /// A pod alone is no proof: whoever may create pods can put one beside the run's own that succeeds, with the Job as its owner.
+    /// Only what the controller itself has written counts, and of that not what succeeded after the deletion.
     pub(super) fn have_completed(&self, job: &Value) -> bool {
-        let succeeded = || self.iter().filter(|pod| pod.succeeded_for(job));
-        let counted = number(job, "/status/succeeded").unwrap_or(0);
-        let Some(completions) = number(job, "/spec/completions") else {
+        let later = self.iter().filter(|pod| pod.has_succeeded() && !pod.succeeded_for(job)).count();
+        if job::criteria_were_met(job, later > 0) {
+            return true;
+        }
+        let counted = job::succeeded(job).saturating_sub(later);
+        match number(job, "/spec/completions") {
+            Some(completions) => i64::try_from(counted).unwrap_or(i64::MAX) >= completions,
             // A work queue: its pods know among themselves when all is done.
-            return succeeded().next().is_some() && self.iter().all(Pod::has_ended);
-        };
-        let seen = if text(job, "/spec/completionMode") == Some("Indexed") {
+            None => counted > 0 && number(job, "/status/active").unwrap_or(0) == 0,
+        }
+    }
+
+    /// The newest pod that had succeeded before the Job was deleted and is not among those that the Job's controller has counted.
+    pub(super) fn newest_uncounted(&self, job: &Value) -> Option<Pod<'a>> {
+        let succeeded = || self.iter().filter(|pod| pod.succeeded_for(job));
+        let seen = if job::is_indexed(job) {
             succeeded().filter_map(Pod::index).collect::<BTreeSet<_>>().len()
         } else {
             succeeded().count()
         };
-        counted.max(i64::try_from(seen).unwrap_or(i64::MAX)) >= completions
+        succeeded().next_back().filter(|_| seen > job::succeeded(job))
     }
 }
 

@@ -418,12 +418,20 @@ fn a_run_is_read_back_from_its_job() {
 
 #[test]
 fn an_outcome_is_a_state() {
-    let outcome = Outcome::Deleted { pod: None, running: true, went_on: None, culprit: None };
+    let outcome =
+        Outcome::Deleted { pod: None, running: true, went_on: None, uncounted: None, culprit: None };
     let state = State::of(outcome, "log".to_owned());
     let log = "log".to_owned();
     assert_eq!(
         state,
-        State::ExternallyDeleted { pod: None, running: true, went_on: None, culprit: None, log }
+        State::ExternallyDeleted {
+            pod: None,
+            running: true,
+            went_on: None,
+            uncounted: None,
+            culprit: None,
+            log
+        }
     );
 }
 

@@ -54,7 +54,7 @@ pub fn next(
         }
         State::Cancelled(by) => draft.cancelled(run, *by),
         State::Obstructed { reason, message } => draft.obstructed(*reason, message),
-        State::ExternallyDeleted { pod, running, went_on, culprit, log } => {
+        State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log } => {
             let when = if *running { "while its pod was still at work" } else { "before it had ended" };
             let mut what = format!("{} was deleted by somebody else {when}.", draft.job(run));
             if let Some(PodRef { name, .. }) = went_on {
@@ -63,7 +63,15 @@ pub fn next(
                     " The pod {name} went on without it and ended with exit code 0: what the hook does may be done."
                 ));
             }
-            let (finished, has_end) = (None, culprit.is_some() || went_on.is_some());
+            if let Some(PodRef { name, .. }) = uncounted {
+                let name = clean(name, 253);
+                what.push_str(&format!(
+                    " The pod {name} had ended with exit code 0, but the Job's controller had not counted it: what the hook does may \
+                     be done, or somebody has made that pod."
+                ));
+            }
+            let has_end = culprit.is_some() || went_on.is_some() || uncounted.is_some();
+            let finished = None;
             draft
                 .failed(run, &Lost { what, reason: EXTERNAL_DELETION, culprit, pod, finished, log, has_end });
         }

@@ -1,7 +1,9 @@
 //! A pod that still runs is the run, though its Job was deleted without it (`kubectl delete job --cascade=orphan`, the API's default
 //! where a client says nothing).
 
-use e2e::{GATE, Release, WAITS, World, message, says, world};
+use std::time::{Duration, Instant};
+
+use e2e::{GATE, PATIENCE, Release, WAITS, World, message, ok, says, world};
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
@@ -29,6 +31,7 @@ fn a_pod_that_is_left_without_its_job_is_the_run_until_it_has_ended() {
     let release = release("orphaned", GATE);
     let namespace = &release.namespace;
     let (name, pod) = orphaned(world, &release);
+    let deleted = Instant::now();
     let is_told = |it: &Value| {
         message(it, "Running").contains(&format!("the Job was deleted, but its pod {pod} has not ended"))
     };
@@ -39,6 +42,9 @@ fn a_pod_that_is_left_without_its_job_is_the_run_until_it_has_ended() {
     world.blocked(namespace, &next, "ConflictingOperation");
     assert_eq!(world.list(namespace, "pods", "ops.vworkspace.io/operation").len(), 1, "one run at a time");
 
+    // Kubernetes tells times in whole seconds: within one, nobody knows what was first.
+    let is_later = || (deleted.elapsed() > Duration::from_secs(1)).then_some(());
+    ok(world.cluster.eventually("its end is seen to be later", PATIENCE, is_later));
     world.go(namespace, &pod);
     let operation = world.phase(namespace, &name, "Failed");
     assert_eq!(says(&operation, "Cancelled"), "True/ExternalDeletion");

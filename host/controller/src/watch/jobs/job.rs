@@ -83,9 +83,9 @@ impl Job {
         let claim = Claim::of_job(&object, &spec);
         let operation = label.or_else(|| claim.as_ref()?.operation().map(str::to_owned))?;
         let is_finished = outcome::is_finished(&object);
-        // Without its pods: what it says itself.
-        let is_complete =
-            matches!(outcome::observe(&object, &[], Warnings::default()), Outcome::Succeeded { .. });
+        // Without its pods: what it says itself. One that was deleted before it said so is told by what its pods have done since, too.
+        let is_complete = is_finished
+            && matches!(outcome::observe(&object, &[], Warnings::default()), Outcome::Succeeded { .. });
         let decision = Run::of(&object).map(|run| run.decision).unwrap_or_default();
         let text = |path: &str| decision.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let hook = (text("/release/name"), text("/hook/name"));

@@ -4,7 +4,14 @@ use super::*;
 
 /// A Job that somebody else deleted.
 pub(super) fn deleted(pod: Option<PodRef>, running: bool) -> State {
-    State::ExternallyDeleted { pod, running, went_on: None, culprit: None, log: String::new() }
+    State::ExternallyDeleted {
+        pod,
+        running,
+        went_on: None,
+        uncounted: None,
+        culprit: None,
+        log: String::new(),
+    }
 }
 
 #[test]
@@ -13,6 +20,7 @@ fn a_pod_that_succeeded_without_its_job_is_told_but_is_no_success() {
         pod: pod("migrate-now-a"),
         running: true,
         went_on: pod("migrate-now-a"),
+        uncounted: None,
         culprit: None,
         log: String::new(),
     };
@@ -25,6 +33,26 @@ fn a_pod_that_succeeded_without_its_job_is_told_but_is_no_success() {
          without it and ended with exit code 0: what the hook does may be done."
     );
     assert_eq!(status["outputs"].get("exitCode"), None);
+}
+
+#[test]
+fn a_pod_that_had_succeeded_but_was_not_counted_is_told_but_is_no_success() {
+    let gone = State::ExternallyDeleted {
+        pod: pod("migrate-now-a"),
+        running: false,
+        went_on: None,
+        uncounted: pod("migrate-now-a"),
+        culprit: None,
+        log: String::new(),
+    };
+    let status =
+        next(&after(&[running("migrate-now-a")]), &gone, Some(&run()), 1, at("10:01:00")).unwrap().status;
+    assert_eq!(phase(&status), Some("Failed"));
+    assert_eq!(
+        message(&status, "Failed"),
+        "Job shop/migrate-now was deleted by somebody else before it had ended. The pod migrate-now-a had ended with exit code 0, \
+         but the Job's controller had not counted it: what the hook does may be done, or somebody has made that pod."
+    );
 }
 
 #[test]

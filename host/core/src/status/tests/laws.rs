@@ -67,9 +67,9 @@ fn last() -> impl Strategy<Value = State> {
         any_pod().prop_map(|pod| State::Succeeded { completed: Some(at("10:09:00")), pod }),
         (any_text(), any_culprit(), any_pod(), any_text())
             .prop_map(|(why, culprit, pod, log)| State::Failed { why, culprit, pod, finished: None, log }),
-        (any_pod(), any::<bool>(), any_pod(), any_culprit(), any_text()).prop_map(
-            |(pod, running, went_on, culprit, log)| {
-                State::ExternallyDeleted { pod, running, went_on, culprit, log }
+        (any_pod(), any::<bool>(), any_pod(), any_pod(), any_culprit(), any_text()).prop_map(
+            |(pod, running, went_on, uncounted, culprit, log)| {
+                State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log }
             }
         ),
         select(vec![CancelledBy::Annotation, CancelledBy::Deletion]).prop_map(State::Cancelled),
