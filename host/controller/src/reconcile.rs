@@ -21,6 +21,7 @@
 
 mod ahead;
 mod applier;
+mod claimed;
 mod decide;
 mod event;
 mod finished;

@@ -11,13 +11,14 @@
 //! # What a Job runs
 //! The claim is made before the Job is there, over what is sent to the API server, and has to hold for what the API server makes of
 //! it: it fills in defaults, writes quantities in its own way, and leaves out what it does not know. So it is over the pod's spec
-//! and the completions without what the API server sets ([`SET_BY_API_SERVER`]), without what may be changed later
-//! ([`MUTABLE`]), and without empty fields. Where that does not suffice, because an admission webhook has changed the Job, the
-//! claim does not hold for what was created, and whoever has created it makes it again over that.
+//! and the completions without what the API server sets (a table by place, in `pod`), without what may be changed later, and
+//! without empty fields. Where that does not suffice, because an admission webhook has changed the Job, the claim does not hold
+//! for what was created, and whoever has created it makes it again over that.
 //!
 //! # What it does not say
 //! A copy of the Job under the same name, made after the first is gone, has the same claim. It runs the same.
 
+mod pod;
 #[cfg(test)]
 mod tests;
 
@@ -47,43 +48,6 @@ const VERSION: &str = "v1";
 
 /// Bytes of a claim that is read. A UID has 36 and the MAC 64.
 const CLAIM_BYTES: usize = 512;
-
-/// Fields, wherever they are in a pod's spec, that the API server sets where they are not given, or writes in another form. None of
-/// them says what is run.
-pub const SET_BY_API_SERVER: [&str; 23] = [
-    "apiVersion",
-    "defaultMode",
-    "divisor",
-    "dnsPolicy",
-    "enableServiceLinks",
-    "expirationSeconds",
-    "failureThreshold",
-    "imagePullPolicy",
-    "initialDelaySeconds",
-    "periodSeconds",
-    "ports",
-    "protocol",
-    "resources",
-    "schedulerName",
-    "scheme",
-    "serviceAccount",
-    "sizeLimit",
-    "successThreshold",
-    "terminationGracePeriodSeconds",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "timeoutSeconds",
-    "volumeMode",
-];
-
-/// Fields of a pod's spec that mean something else when they are false than when they are absent: Kubernetes asks the service
-/// account, the pod or the runtime then.
-const MEANT_FALSE: [&str; 4] =
-    ["allowPrivilegeEscalation", "automountServiceAccountToken", "hostUsers", "runAsNonRoot"];
-
-/// Fields of a pod's spec that may be changed as long as the Job is suspended, by a queue of Jobs for one: they say where it runs.
-pub const MUTABLE: [&str; 5] =
-    ["affinity", "nodeSelector", "schedulingGates", "tolerations", "topologySpreadConstraints"];
 
 /// A key. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -211,6 +175,12 @@ impl Claim {
         Claim::parse(claim, |operation| Some(Subject::of_job(operation?, job, spec)))
     }
 
+    /// Whether a Job is, in all that its claim is over, still what was created for this Operation.
+    pub fn is_unchanged(operation_uid: &str, created: &Value, now: &Value) -> bool {
+        let subject = |job| Subject::of_job(operation_uid, job, spec(job));
+        subject(created) == subject(now)
+    }
+
     /// What a Job of this place and UID has in [`OPENED`](crate::clone::OPENED).
     pub fn of_start(value: &str, namespace: &str, name: &str, uid: &str) -> Option<Claim> {
         Claim::parse(value, |operation| operation.is_none().then(|| Subject::of_start(namespace, name, uid)))
@@ -250,77 +220,17 @@ fn spec(job: &Value) -> &Value {
 fn what_runs(spec: &Value) -> [u8; 32] {
     let mut digest = Sha256::new();
     let pod = at(spec, "template.spec").and_then(Value::as_object);
-    let of_pod =
-        |(key, _): &(&String, &Value)| *key != "serviceAccountName" && !MUTABLE.contains(&key.as_str());
-    hash_fields(pod.into_iter().flatten().filter(of_pod), &mut digest);
+    pod::hash_pod(pod.unwrap_or(&serde_json::Map::new()), &mut digest);
     // The second is the first's name of old; the API server sets both.
-    let account = ["serviceAccountName", "serviceAccount"].into_iter().filter_map(|field| pod?.get(field));
+    let names = ["serviceAccountName", "serviceAccount"].into_iter().filter_map(|field| pod?.get(field));
+    let account = names.filter(|name| !name.is_null()).find(|name| name.as_str() != Some(""));
     // Without both, one pod that succeeds is what the API server takes it to mean.
     let one = Value::from(1);
     let number = |field| spec.get(field).filter(|number| !number.is_null());
     let completions = number("completions").or_else(|| number("parallelism").is_none().then_some(&one));
     let indexed = spec.get("completionMode").filter(|mode| *mode == "Indexed");
-    for field in
-        [account.into_iter().find(|name| !is_empty(name)), completions, indexed, spec.get("successPolicy")]
-    {
-        hash(field.unwrap_or(&Value::Null), &mut digest);
+    for field in [account, completions, indexed, spec.get("successPolicy")] {
+        pod::hash_value(field.unwrap_or(&Value::Null), &mut digest);
     }
     digest.finalize().into()
-}
-
-/// Adds a value to a digest. Two have the same bytes only if they mean the same to Kubernetes.
-fn hash(value: &Value, digest: &mut Sha256) {
-    match value {
-        Value::Object(map) => hash_fields(map, digest),
-        Value::Array(items) => {
-            digest.update(b"[");
-            items.iter().for_each(|item| hash(item, digest));
-            digest.update(b"]");
-        }
-        Value::String(text) => hash_text(text, digest),
-        plain => {
-            digest.update(b"p");
-            hash_text(&plain.to_string(), digest);
-        }
-    }
-}
-
-/// Adds fields in one order, without those that say nothing.
-fn hash_fields<'v>(fields: impl IntoIterator<Item = (&'v String, &'v Value)>, digest: &mut Sha256) {
-    let mut fields: Vec<_> = fields.into_iter().filter(|(key, value)| is_said(key, value)).collect();
-    fields.sort_by_key(|(key, _)| *key);
-    digest.update(b"{");
-    for (key, value) in fields {
-        hash_text(key, digest);
-        hash(value, digest);
-    }
-    digest.update(b"}");
-}
-
-fn hash_text(text: &str, digest: &mut Sha256) {
-    digest.update(b"t");
-    digest.update((text.len() as u64).to_be_bytes());
-    digest.update(text);
-}
-
-/// Whether a field says something about what is run that its absence does not.
-fn is_said(key: &str, value: &Value) -> bool {
-    match key {
-        key if SET_BY_API_SERVER.contains(&key) => false,
-        key if MEANT_FALSE.contains(&key) => !value.is_null(),
-        // The API server sets this one where it is not given.
-        "procMount" => !is_empty(value) && *value != "Default",
-        _ => !is_empty(value),
-    }
-}
-
-/// Whether a field of this value is as good as none.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => !map.iter().any(|(key, value)| is_said(key, value)),
-        _ => false,
-    }
 }

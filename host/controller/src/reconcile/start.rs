@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
-use hookhost_core::claim::{CLAIM, Claim};
+use hookhost_core::claim::CLAIM;
 use hookhost_core::operation::{KIND, Operation};
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, Run, State};
@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::claimed::claimed;
 use super::follow::UNTIL_PODS_END;
 use super::lookup::Looked;
 use super::prepare::{Prepared, Stop, waiting};
@@ -22,7 +23,7 @@ use crate::claim_key::ClaimSecret;
 use crate::client;
 use crate::error::{Error, Result, chain};
 use crate::looks::Action;
-use crate::watch::{Awaited, Job, to_json};
+use crate::watch::{Awaited, Job};
 use crate::write::Created;
 
 /// How long a Job may be without a pod before the Operation says that it is pending. The Job controller makes the pod
@@ -320,27 +321,12 @@ impl Context {
             is_final: false,
         })?;
         match created {
-            Created::New(job) => Ok(Created::New(Box::new(self.claimed(subject, *job).await?))),
-            created => Ok(created),
-        }
-    }
-
-    /// The Job that was just created, with a claim that holds: an admission webhook may have changed what it runs.
-    async fn claimed(&self, subject: &Subject, job: DynamicObject) -> Result<DynamicObject> {
-        let keys = self.keyring.needed()?;
-        let json = to_json(&job);
-        let spec = json.get("spec").unwrap_or(&Value::Null);
-        if Claim::of_job(&json, spec).is_some_and(|claim| claim.is_genuine(&keys)) {
-            return Ok(job);
-        }
-        let claim = keys.claim_job(&subject.uid, &json);
-        let mut tries = PATIENCE;
-        loop {
-            match self.writes.claim_job(&job, claim.clone()).await {
-                // Until it is done nobody else can prove whose the Job is, nor can this process after its end.
-                Err(Error::Api(error)) if error.is_transient() && tries > 1 => tries -= 1,
-                claimed => return claimed,
+            Created::New(job) => {
+                let keys = self.keyring.needed()?;
+                let job = claimed(&self.reader, &self.writes, &keys, &subject.uid, *job).await?;
+                Ok(Created::New(Box::new(job)))
             }
+            created => Ok(created),
         }
     }
 

@@ -2,6 +2,7 @@
 //! prove it neither believes nor runs again.
 
 use e2e::{GATE, Host, NAMESPACE, Release, WAITS, World, condition, message, ok, says, world};
+use hookhost_core::claim::{CLAIM, Claim, KEY_BYTES, Key, Keys};
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
@@ -170,6 +171,81 @@ fn a_job_that_the_api_server_changed_when_it_was_created_is_claimed_as_it_is() {
     let job = world.get(&namespace, &format!("job/{name}")).unwrap();
     let container = &job["spec"]["template"]["spec"]["containers"][0];
     assert!(container["fieldOfTomorrow"].is_null() && container["image"].is_string(), "{container}");
+}
+
+/// A Job of which nothing is given that an API server can set, with every kind of volume that it knows a default for.
+fn bare(name: &str) -> Value {
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "localhost/busybox:1", "ports": [{"containerPort": 80, "hostPort": 0}],
+            "livenessProbe": {"httpGet": {"port": 80}}, "readinessProbe": {"grpc": {"port": 81}},
+            "startupProbe": {"tcpSocket": {"port": 80}, "initialDelaySeconds": 0},
+            "lifecycle": {"postStart": {"httpGet": {"port": 80}}, "preStop": {"httpGet": {"port": 80}}},
+            "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}},
+            "securityContext": {"privileged": false, "capabilities": {}}, "args": [], "command": null,
+            "env": [
+                {"name": "A", "value": ""},
+                {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "D", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": false}}},
+            ],
+        })
+    };
+    let mut sidecar = container("sidecar");
+    sidecar["restartPolicy"] = json!("Always");
+    let items = json!([{"path": "a", "fieldRef": {"fieldPath": "metadata.name"}},
+        {"path": "b", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu"}}]);
+    let volumes = [
+        json!({}),
+        json!({"awsElasticBlockStore": {"volumeID": "v"}}),
+        json!({"azureDisk": {"diskName": "d", "diskURI": "/subscriptions/u"}}),
+        json!({"configMap": {"name": "m"}}),
+        json!({"csi": {"driver": "d", "volumeAttributes": {"protocol": "nfs", "empty": "", "resources": "x"}}}),
+        json!({"downwardAPI": {"items": items}}),
+        json!({"emptyDir": {"sizeLimit": "1024Mi"}}),
+        json!({"ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": {"protocol": ""}}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}}}}),
+        json!({"flexVolume": {"driver": "d/d", "options": {"ports": ""}}}),
+        json!({"gcePersistentDisk": {"pdName": "d"}}),
+        json!({"hostPath": {"path": "/x"}}),
+        json!({"iscsi": {"targetPortal": "1.2.3.4:3260", "iqn": "iqn.2001-04.com.example:storage"}}),
+        json!({"projected": {"sources": [
+            {"serviceAccountToken": {"path": "t"}}, {"downwardAPI": {"items": items}}, {"configMap": {"name": "m"}}]}}),
+        json!({"rbd": {"monitors": ["m"], "image": "i"}}),
+        json!({"scaleIO": {"gateway": "g", "system": "s", "volumeName": "v", "secretRef": {"name": "s"}}}),
+        json!({"secret": {"secretName": "s"}}),
+    ];
+    let volumes = volumes.into_iter().enumerate().map(|(n, mut volume)| {
+        volume["name"] = json!(format!("v{n}"));
+        volume
+    });
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "annotations": {"any": "thing"}},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "serviceAccount": "default", "hostNetwork": false, "overhead": null,
+            "containers": [container("main")], "initContainers": [sidecar], "volumes": volumes.collect::<Vec<_>>(),
+        }}},
+    })
+}
+
+#[test]
+fn the_claim_of_a_job_holds_for_what_this_api_server_makes_of_it_whatever_is_left_out() {
+    let world = world();
+    let namespace = world.namespace("defaults", &[]);
+    let keys = Keys { current: Key::new(&[7; KEY_BYTES]).unwrap(), previous: None };
+    let mut job = bare("defaults");
+    job["metadata"]["namespace"] = json!(namespace);
+    job["metadata"]["annotations"][CLAIM] = json!(keys.claim_job("uid", &job));
+    let file = world.cluster.logs().join("defaults.json");
+    std::fs::write(&file, job.to_string()).unwrap();
+    let file = file.display().to_string();
+    let args =
+        ["create", "--filename", &file, "--namespace", &namespace, "--dry-run=server", "--output=json"];
+    let created: Value = serde_json::from_str(&ok(world.cluster.kubectl(&args))).unwrap();
+    let pod = &created["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["livenessProbe"]["httpGet"]["path"], "/", "it has filled it in: {pod:#}");
+    let claim = Claim::of_job(&created, &created["spec"]).unwrap();
+    assert!(claim.is_genuine(&keys), "hookhost would have to claim it by a second write: {pod:#}");
 }
 
 /// A host with a key of its own, since it is an installation of its own.
