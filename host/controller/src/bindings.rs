@@ -5,27 +5,21 @@
 //! finalizer off a Job. As long as the RoleBinding is there it counts, also while it is being deleted.
 //!
 //! From the moment that one is deleted, nothing new is started in its namespace. Runs that are under way go on to their end;
-//! where the namespace is being deleted they are given up at once, and the bindings need not wait to be deleted themselves. Once no Job there has hookhost's finalizer, hookhost takes its
-//! finalizer off the RoleBinding, and never writes anything else to it.
+//! where the namespace is being deleted they are given up at once, and the bindings need not wait to be deleted themselves. Once no
+//! Job there has hookhost's finalizer that hookhost can prove to have made, it takes its finalizer off the RoleBinding, and never
+//! writes anything else to it. Jobs that only say that hookhost made them keep no RoleBinding: see [`keeper`].
+
+mod keeper;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hookhost_core::loan::CLOSURE;
-use k8s_openapi::api::batch::v1::Job;
+pub(crate) use keeper::Keeper;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::sync::Notify;
-use tokio::time::sleep;
-
-use crate::backoff::Backoff;
-use crate::client;
-use crate::error::{Error, Result, chain};
-use crate::lists::{Lists, Meta, is_owed};
-use crate::read::Reader;
-use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, trim};
-use crate::write::Writes;
+use tokio::time::Instant;
 
 /// Finalizer on the RoleBindings that give hookhost its rights.
 pub(crate) const RIGHTS: &str = "hookhost.vworkspace.io/rights";
@@ -47,6 +41,8 @@ struct Known {
     held: HashMap<String, BTreeMap<String, For>>,
     /// Those of them that are deleted, or whose namespace is: they wait for hookhost.
     leaving: HashMap<String, BTreeMap<String, For>>,
+    /// Since when those wait that nothing of hookhost's own keeps, by namespace and name.
+    waiting: HashMap<(String, String), Instant>,
     /// Jobs that are being created in a namespace.
     creating: HashMap<String, usize>,
 }
@@ -124,7 +120,8 @@ impl Bindings {
 
     fn forget(&self, namespace: &str, name: &str) {
         let mut known = self.known();
-        let Known { held, leaving, .. } = &mut *known;
+        let Known { held, leaving, waiting, .. } = &mut *known;
+        waiting.remove(&(namespace.to_owned(), name.to_owned()));
         for bindings in [held, leaving] {
             if let Some(names) = bindings.get_mut(namespace) {
                 names.remove(name);
@@ -133,6 +130,12 @@ impl Bindings {
                 }
             }
         }
+    }
+
+    /// Whether so much time has passed since this was first asked of a deleted binding.
+    fn has_waited(&self, namespace: &str, name: &str, long: Duration) -> bool {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.known().waiting.entry(place).or_insert_with(Instant::now).elapsed() >= long
     }
 
     /// Namespace, name and purpose of the deleted bindings in whose namespaces no Job is being created.
@@ -162,141 +165,10 @@ impl Drop for Creating {
     }
 }
 
-/// Watches the bindings and takes hookhost's finalizer off those that are deleted.
-#[derive(Clone)]
-pub(crate) struct Keeper {
-    pub(crate) bindings: Bindings,
-    pub(crate) jobs: Jobs,
-    pub(crate) namespaces: Namespaces,
-    pub(crate) reader: Reader,
-    pub(crate) lists: Lists,
-    pub(crate) writes: Writes,
-}
-
-impl Keeper {
-    /// Watches the RoleBindings of these names, in all namespaces, for ever.
-    pub(crate) async fn watch(self, client: kube::Client, names: Vec<(String, For)>) {
-        let watches = names.iter().map(|(name, what)| {
-            let named = Selection::new(client.clone(), &binding_resource(), None);
-            let named = named.fields(&format!("metadata.name={name}"));
-            follow(named, "role bindings", "", trim, |seen| self.handle(*what, seen))
-        });
-        futures::future::join_all(watches).await;
-        // Without names there is nothing to watch.
-        std::future::pending::<()>().await;
-    }
-
-    fn handle(&self, what: For, seen: Seen) {
-        match seen {
-            Seen::Applied(binding) => {
-                let namespace = binding.namespace().unwrap_or_default();
-                let is_terminating = self.namespaces.is_terminating(&namespace);
-                if self.bindings.note(&binding, what, is_terminating) && what == For::Runs {
-                    let binding = binding.name_any();
-                    let runs = self.jobs.held(&namespace);
-                    tracing::warn!(
-                        namespace,
-                        binding,
-                        runs,
-                        "hookhost's rights in a namespace are being taken away: it starts nothing new there"
-                    );
-                    self.jobs.wake(&namespace);
-                }
-            }
-            Seen::Deleted(binding) => {
-                let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
-                self.bindings.forget(&namespace, &name);
-                // Somebody may have taken the finalizer off: what cannot be done any more is to be told.
-                self.jobs.wake(&namespace);
-            }
-            Seen::Listed(_) | Seen::Broken { .. } => {}
-        }
-    }
-
-    /// Takes the finalizer off the deleted bindings, each once nothing needs it any more, for ever.
-    pub(crate) async fn run(self) {
-        let pauses = Backoff::default();
-        loop {
-            let mut pause: Option<Duration> = None;
-            for (namespace, name, what) in self.bindings.ready() {
-                let place = format!("{namespace}/{name}");
-                match self.look(&namespace, &name, what).await {
-                    Ok(()) => pauses.forget(&place),
-                    Err(error) => {
-                        let error = chain(&error);
-                        tracing::warn!(
-                            namespace,
-                            binding = name,
-                            error,
-                            "cannot take hookhost's finalizer off a deleted RoleBinding, which keeps it and its namespace from \
-                             being deleted; trying again. By hand: kubectl patch rolebinding --type=merge \
-                             --patch='{{\"metadata\":{{\"finalizers\":null}}}}'"
-                        );
-                        let next = pauses.next(&place);
-                        pause = Some(pause.map_or(next, |pause| pause.min(next)));
-                    }
-                }
-            }
-            match pause {
-                Some(pause) => {
-                    tokio::select! {
-                        () = self.bindings.0.changed.notified() => {}
-                        () = sleep(pause) => {}
-                    }
-                }
-                None => self.bindings.0.changed.notified().await,
-            }
-        }
-    }
-
-    async fn look(&self, namespace: &str, name: &str, what: For) -> Result<()> {
-        if !self.writes.is_allowed() {
-            // Whoever leads does it. Looked at again when this process does.
-            return Ok(());
-        }
-        // A namespace that is not managed any more is not watched.
-        if !self.namespaces.is_terminating(namespace) && self.is_terminating(namespace).await? {
-            self.namespaces.note_terminating(namespace);
-            self.jobs.wake(namespace);
-        }
-        if self.is_needed(namespace, what).await? {
-            return Ok(());
-        }
-        self.writes.release_binding(namespace, name).await?;
-        self.bindings.forget(namespace, name);
-        tracing::info!(namespace, binding = name, "took hookhost's finalizer off a deleted RoleBinding");
-        Ok(())
-    }
-
-    /// Whether hookhost still has something to do for which it may need a binding.
-    async fn is_needed(&self, namespace: &str, what: For) -> Result<bool> {
-        if what == For::Runs && self.jobs.held(namespace) > 0 {
-            return Ok(true);
-        }
-        // The watch may be behind, and does not tell of namespaces that are not managed.
-        let jobs = match self.lists.jobs(Some(namespace)).await {
-            Ok(jobs) => jobs,
-            // It gives no rights any more.
-            Err(client::Error::Forbidden { .. } | client::Error::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(Error::Api(error)),
-        };
-        let needs = |job: &Meta<Job>| what == For::Runs || job.annotations().contains_key(CLOSURE);
-        let is_needed = jobs.iter().any(|job| is_owed(job) && needs(job));
-        if is_needed {
-            self.jobs.follow_to_the_end(namespace);
-        }
-        Ok(is_needed)
-    }
-
-    async fn is_terminating(&self, namespace: &str) -> Result<bool> {
-        let metadata = self.reader.namespace(namespace).await?;
-        Ok(metadata.is_none_or(|metadata| metadata.deletion_timestamp.is_some()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::binding_resource;
 
     fn binding(name: &str, deleted: bool, finalizers: &[&str]) -> DynamicObject {
         let mut object = DynamicObject::new(name, &binding_resource()).within("org");

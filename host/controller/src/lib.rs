@@ -34,8 +34,11 @@ mod read;
 mod reconcile;
 pub mod records;
 mod run;
+mod search;
 mod stop;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod uninstall;
 mod wake;
 mod watch;

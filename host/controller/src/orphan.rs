@@ -1,30 +1,56 @@
 //! An *orphan* is a Job of hookhost whose Operation is gone: deleted while hookhost was away, or in another namespace,
 //! where Kubernetes' garbage collector does not look. Its finalizer is taken off by nobody else.
+//!
+//! Whoever may create Jobs can make any number of suspects. They are looked at a few at once, in turns by namespace, and only some
+//! of one namespace at once: so one call that hangs, or a namespace with many, keeps those of another waiting no longer than a turn
+//! takes.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+mod later;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use hookhost_core::clone;
 use hookhost_core::loan::ClusterObject;
+use later::Later;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
 use crate::error::{Result, chain};
+use crate::fair::FairQueue;
 use crate::lender::Lender;
 use crate::read::Reader;
 use crate::stop::{Orphaned, Stopper};
-use crate::wake::Wakes;
+use crate::wake::{OperationKey, Wakes};
 use crate::watch::{Job, Jobs, Namespaces, Operations};
 use crate::write::{Writes, is_conflict};
+
+/// Suspects that are looked at at once. Each costs some requests, one after the other.
+const AT_ONCE: usize = 8;
+
+/// Those of them that may be of one namespace.
+const AT_ONCE_OF_ONE: usize = 2;
 
 /// The shortest pause after a suspect could not be looked at.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
+/// Conflicts in a row that are nothing to report: the Job's controller and the garbage collector write a Job that is being deleted.
+const USUAL_CONFLICTS: u32 = 4;
+
 /// How often a Job whose pods are being stopped is looked at again. Shorter than [`crate::reconcile`] waits for the pods of an
 /// Operation: those are watched, and this is only for a watch that says nothing; here nothing else tells that they have ended.
 const UNWATCHED_PODS: Duration = Duration::from_secs(2);
+
+/// Namespace and name of a Job.
+type Place = OperationKey;
 
 /// Jobs that may be orphans, by namespace and name, each once; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +58,7 @@ pub(crate) struct Orphans(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    suspects: Mutex<HashSet<(String, String)>>,
+    suspects: Mutex<FairQueue>,
     more: Notify,
     /// What acts on the whole cluster may be left of a Job that is gone.
     sweep: Notify,
@@ -41,8 +67,7 @@ struct Inner {
 impl Orphans {
     /// Asks for a Job to be looked at: no Operation with its label's UID is known.
     pub(crate) fn suspect(&self, namespace: &str, job: &str) {
-        let suspect = (namespace.to_owned(), job.to_owned());
-        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(suspect);
+        self.suspects().push(Place::new(namespace, job));
         self.0.more.notify_one();
     }
 
@@ -51,21 +76,22 @@ impl Orphans {
         self.0.sweep.notify_one();
     }
 
-    /// The next one, which is none any more: whatever is told of it from now on makes it one again.
-    async fn next(&self) -> (String, String) {
-        loop {
-            match self.take() {
-                Some(suspect) => return suspect,
-                None => self.0.more.notified().await,
-            }
-        }
+    /// The next one of a namespace that may have its turn. It is none any more: whatever is told of it from now on makes it one
+    /// again.
+    fn take(&self, may: impl Fn(&str) -> bool) -> Option<Place> {
+        self.suspects().pop_where(may)
     }
 
-    fn take(&self) -> Option<(String, String)> {
-        let mut suspects = self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        let suspect = suspects.iter().next().cloned()?;
-        suspects.remove(&suspect);
-        Some(suspect)
+    /// All of them, as "namespace/name".
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.take(|_| true))
+            .map(|place| format!("{}/{}", place.namespace, place.name))
+            .collect()
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, FairQueue> {
+        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +103,7 @@ enum Left {
     Pods,
 }
 
-/// Looks at suspects, one at a time.
+/// Looks at suspects.
 pub(crate) struct Warden {
     pub(crate) orphans: Orphans,
     pub(crate) operations: Operations,
@@ -93,6 +119,43 @@ pub(crate) struct Warden {
     pub(crate) wakes: Wakes,
 }
 
+/// The suspects that are being looked at.
+#[derive(Default)]
+struct InHand {
+    all: HashSet<Place>,
+    of_namespace: HashMap<String, usize>,
+    /// Those of them that were told of meanwhile.
+    again: HashSet<Place>,
+}
+
+impl InHand {
+    fn may_have_more(&self, namespace: &str) -> bool {
+        self.of_namespace.get(namespace).is_none_or(|count| *count < AT_ONCE_OF_ONE)
+    }
+
+    /// Takes one on; not if it is in hand.
+    fn begin(&mut self, place: &Place) -> bool {
+        if !self.all.insert(place.clone()) {
+            self.again.insert(place.clone());
+            return false;
+        }
+        *self.of_namespace.entry(place.namespace.clone()).or_default() += 1;
+        true
+    }
+
+    /// Whether it was told of meanwhile.
+    fn end(&mut self, place: &Place) -> bool {
+        self.all.remove(place);
+        if let Some(count) = self.of_namespace.get_mut(&place.namespace) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_namespace.remove(&place.namespace);
+            }
+        }
+        self.again.remove(place)
+    }
+}
+
 impl Warden {
     /// Looks for ever.
     pub(crate) async fn run(self) {
@@ -100,69 +163,61 @@ impl Warden {
         self.operations.synced().await;
         // And before the key is, no Job would be hookhost's.
         self.keyring.known().await;
-        // Those to be looked at again, in the order of their time.
-        let mut later: VecDeque<(Instant, (String, String))> = VecDeque::new();
-        let pauses = Backoff::default();
+        futures::join!(self.look_at_suspects(), self.sweep_when_asked());
+    }
+
+    async fn look_at_suspects(&self) {
+        let (pauses, mut later, mut in_hand) = (Backoff::default(), Later::default(), InHand::default());
+        let mut looks: FuturesUnordered<BoxFuture<'_, (Place, Result<Left>)>> = FuturesUnordered::new();
         loop {
+            while looks.len() < AT_ONCE
+                && let Some(place) = self.orphans.take(|namespace| in_hand.may_have_more(namespace))
+            {
+                if later.is_due(&place, Instant::now()) && in_hand.begin(&place) {
+                    looks.push(self.look_at(place).boxed());
+                }
+            }
+            let next = later.next();
             let due = async {
-                match later.front() {
-                    Some((at, _)) => sleep_until(*at).await,
+                match next {
+                    Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
-            let (namespace, job) = tokio::select! {
-                suspect = self.orphans.next() => suspect,
-                () = self.orphans.0.sweep.notified() => {
-                    self.sweep().await;
-                    continue;
+            tokio::select! {
+                () = self.orphans.0.more.notified() => {}
+                Some((place, result)) = looks.next(), if !looks.is_empty() => {
+                    if let Some(pause) = pause_after(&place, result, &pauses) {
+                        later.pause(&place, pause, Instant::now());
+                    }
+                    if in_hand.end(&place) {
+                        self.orphans.suspect(&place.namespace, &place.name);
+                    }
                 }
                 () = due => {
-                    if let Some((_, (namespace, job))) = later.pop_front() {
-                        self.orphans.suspect(&namespace, &job);
+                    while let Some(place) = later.take(Instant::now()) {
+                        self.orphans.suspect(&place.namespace, &place.name);
                     }
-                    continue;
                 }
-            };
-            let place = format!("{namespace}/{job}");
-            let pause = match self.look(&namespace, &job).await {
-                Ok(Left::Nothing) => {
-                    pauses.forget(&place);
-                    continue;
-                }
-                Ok(Left::Pods) => UNWATCHED_PODS,
-                // Changed by somebody in between: its newer form is asked for at once.
-                Err(error) if is_conflict(&error) => {
-                    self.orphans.suspect(&namespace, &job);
-                    continue;
-                }
-                Err(error) => {
-                    // Others are looked at meanwhile: one that never can be is no reason to leave them.
-                    let pause = pauses.next(&place).max(AFTER_ERROR);
-                    tracing::warn!(
-                        namespace,
-                        job,
-                        reason = error.reason().as_str(),
-                        error = chain(&error),
-                        again_in_s = pause.as_secs(),
-                        "cannot remove a Job whose Operation is gone; as long as hookhost's finalizer is on it, neither the Job nor its \
-                         namespace can be deleted"
-                    );
-                    pause
-                }
-            };
-            let at = Instant::now() + pause;
-            let place = later.partition_point(|(other, _)| *other <= at);
-            later.insert(place, (at, (namespace, job)));
+            }
         }
     }
 
-    async fn sweep(&self) {
-        if !self.writes.is_allowed() {
-            return;
-        }
-        if let Err(error) = self.lender.sweep(&self.cluster_objects).await {
-            // The next run that needs it, or the next start, tries again.
-            tracing::warn!(error = chain(&error), "cannot look for what runs have left in the cluster");
+    async fn look_at(&self, place: Place) -> (Place, Result<Left>) {
+        let result = self.look(&place.namespace, &place.name).await;
+        (place, result)
+    }
+
+    async fn sweep_when_asked(&self) {
+        loop {
+            self.orphans.0.sweep.notified().await;
+            if !self.writes.is_allowed() {
+                continue;
+            }
+            if let Err(error) = self.lender.sweep(&self.cluster_objects).await {
+                // The next run that needs it, or the next start, tries again.
+                tracing::warn!(error = chain(&error), "cannot look for what runs have left in the cluster");
+            }
         }
     }
 
@@ -171,22 +226,16 @@ impl Warden {
         else {
             return Ok(Left::Nothing);
         };
-        if let Some(key) = self.operations.by_uid(&job.operation) {
-            self.wakes.wake(key);
-            return Ok(Left::Nothing);
-        }
-        // The watch may be behind: asked by name, the API server knows.
-        if let Some(key) = job.origin().cloned()
-            && let Some(operation) = self.reader.operation(&key.namespace, &key.name).await?
-            && operation.brief.uid == job.operation
-        {
-            self.wakes.wake(key);
+        let is_genuine = job.is_genuine(&*self.keyring.needed()?);
+        let is_terminating = self.namespaces.is_terminating(namespace);
+        // In a namespace that goes with all that is in it, one that hookhost cannot prove to be its own is nobody's run any more.
+        if (is_genuine || !is_terminating) && self.is_awaited(&job, is_genuine).await? {
             return Ok(Left::Nothing);
         }
         // One that hookhost cannot prove to be its own is only let go: nobody waits for its result.
-        if job.is_genuine(&*self.keyring.needed()?) {
+        if is_genuine {
             // A namespace that is being deleted takes with it what is in it.
-            if !self.namespaces.is_terminating(namespace) {
+            if !is_terminating {
                 if !job.is_finished() && !self.stopper.stop(&job, Orphaned::Deleted).await? {
                     return Ok(Left::Pods);
                 }
@@ -208,22 +257,59 @@ impl Warden {
         );
         Ok(Left::Nothing)
     }
+
+    /// Whether the Job's Operation is there, which is woken then. A Job that hookhost cannot prove to be its own can be an
+    /// Operation's only under the name that follows from it.
+    async fn is_awaited(&self, job: &Job, is_genuine: bool) -> Result<bool> {
+        let may_be_its = |key: &OperationKey| {
+            let is_same_namespace = key.namespace == job.namespace;
+            is_genuine || clone::may_be_job(&key.name, &job.operation, is_same_namespace, &job.name)
+        };
+        if let Some(key) = self.operations.by_uid(&job.operation) {
+            if !may_be_its(&key) {
+                return Ok(false);
+            }
+            self.wakes.wake(key);
+            return Ok(true);
+        }
+        // The watch may be behind: asked by name, the API server knows.
+        if let Some(key) = job.origin().cloned()
+            && let Some(operation) = self.reader.operation(&key.namespace, &key.name).await?
+            && operation.brief.uid == job.operation
+            && may_be_its(&key)
+        {
+            self.wakes.wake(key);
+            return Ok(true);
+        }
+        Ok(false)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn a_suspect_that_is_told_of_while_it_is_looked_at_is_looked_at_again() {
-        let orphans = Orphans::default();
-        orphans.suspect("org", "job");
-        orphans.suspect("org", "job");
-        assert!(orphans.next().now_or_never().is_some());
-        assert!(orphans.next().now_or_never().is_none(), "each once");
-        orphans.suspect("org", "job");
-        assert!(orphans.next().now_or_never().is_some());
+/// When a suspect is looked at again; never, if nothing is left to do for it.
+fn pause_after(place: &Place, result: Result<Left>, pauses: &Backoff) -> Option<Duration> {
+    let Place { namespace, name } = place;
+    let key = format!("{namespace}/{name}");
+    match result {
+        Ok(Left::Nothing) => {
+            pauses.forget(&key);
+            None
+        }
+        Ok(Left::Pods) => Some(UNWATCHED_PODS),
+        // Changed by somebody in between.
+        Err(error) if is_conflict(&error) && pauses.times(&key) < USUAL_CONFLICTS => Some(pauses.next(&key)),
+        Err(error) => {
+            // Others are looked at meanwhile: one that never can be is no reason to leave them.
+            let pause = pauses.next(&key).max(AFTER_ERROR);
+            tracing::warn!(
+                namespace,
+                job = name,
+                reason = error.reason().as_str(),
+                error = chain(&error),
+                again_in_s = pause.as_secs(),
+                "cannot remove a Job whose Operation is gone; as long as hookhost's finalizer is on it, neither the Job nor its \
+                 namespace can be deleted"
+            );
+            Some(pause)
+        }
     }
 }

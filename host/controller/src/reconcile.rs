@@ -26,6 +26,7 @@ mod decide;
 mod event;
 mod finished;
 mod follow;
+mod hidden;
 mod location;
 mod lookup;
 mod needs;
@@ -62,6 +63,7 @@ use crate::metrics::Metrics;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::read::Reader;
+use crate::search::Unsearched;
 use crate::stop::Stopper;
 use crate::telemetry;
 use crate::wake::OperationKey;
@@ -82,6 +84,8 @@ pub(crate) struct Context {
     pub(crate) served: Namespaces,
     /// The namespaces in which Jobs may be.
     pub(crate) gated: Namespaces,
+    /// Where Jobs may be that no watch tells of.
+    pub(crate) unsearched: Unsearched,
     pub(crate) jobs: Jobs,
     pub(crate) pods: Pods,
     pub(crate) orphans: Orphans,
@@ -293,7 +297,7 @@ impl Context {
         match &jobs[..] {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
-            [] => self.start(subject).await,
+            [] => self.start(subject, &others).await,
             [first, ..] if first.step.is_some() => self.event(subject, &jobs).await,
             // There is but one: a copy of it has another name, for which its claim does not hold.
             [job, ..] if job.is_untouched(&keys) => self.restage(subject, std::slice::from_ref(job)).await,
@@ -387,22 +391,20 @@ impl Context {
 
     /// Says why the Operation does not run, and when it is looked at again.
     async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
-        self.refuse_for(subject, refusal, None).await
-    }
-
-    /// The same, where it does not run because of a Job that may be its own.
-    async fn refuse_for(&self, subject: &Subject, refusal: Refusal, run: Option<&Run>) -> Result<Action> {
-        self.claims.release(&subject.uid);
         let (timeout, rest) = self.wait(subject);
         let refusal = match rest {
-            // Where there may be a run, it is not over because nobody can prove it.
-            None if !refusal.is_final() && run.is_none() => {
-                timeout.refusal(Some((refusal.reason.as_str(), &refusal.message)))
-            }
+            None if !refusal.is_final() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
             _ => refusal,
         };
         // However it is woken: its wait ends then.
-        let rest = rest.filter(|_| !refusal.is_final() && run.is_none());
+        let rest = rest.filter(|_| !refusal.is_final());
+        let action = self.refuse_for(subject, refusal, None).await?;
+        Ok(rest.into_iter().fold(action, Action::or_sooner))
+    }
+
+    /// The same, for as long as it takes. `run` is that of a Job that may be its own, where it does not run because of that.
+    async fn refuse_for(&self, subject: &Subject, refusal: Refusal, run: Option<&Run>) -> Result<Action> {
+        self.claims.release(&subject.uid);
         if status::blocked_reason(&subject.status) != Some(refusal.reason.as_str()) {
             // It waits for something else now.
             self.waits.forget(&subject.uid);
@@ -423,7 +425,7 @@ impl Context {
             Then::Wait => None,
         };
         let written = self.write(subject, &State::Refused(refusal), run).await?;
-        Ok([pause, rest].into_iter().flatten().fold(written, Action::or_sooner))
+        Ok(pause.into_iter().fold(written, Action::or_sooner))
     }
 
     /// How long the Operation may wait for its run, and how much of that is left.

@@ -17,7 +17,7 @@ mod operations;
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::FutureExt;
 use hookhost_core::Reason;
 use hookhost_sandbox::{Cache, Compiler, Sandbox};
 use tokio::task::{JoinError, JoinSet};
@@ -30,19 +30,19 @@ use crate::backoff::Backoff;
 use crate::bindings::{Bindings, Keeper};
 use crate::claim_key::Keyring;
 use crate::claims::Claims;
-use crate::client::{self, Connection, Writer};
+use crate::client::{Connection, Writer};
 use crate::config::Config;
-use crate::error::chain;
 use crate::event::Events;
 use crate::in_flight::InFlight;
 use crate::lease::{Claim, InvalidTiming, Lease};
 use crate::lender::Lender;
-use crate::lists::{self, Lists};
+use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
 use crate::reconcile::{Context, Lookups, Quarrels, Trails, Turns};
+use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
@@ -216,16 +216,26 @@ pub async fn run(
         reader: reader.clone(),
         lists: lists.clone(),
         writes: writes.clone(),
+        keyring: keyring.clone(),
+        orphans: orphans.clone(),
     };
     let watch_bindings = keeper.clone().watch(streams.clone(), config.bindings());
     tasks.endless("watching RoleBindings", work.clone(), watch_bindings);
     tasks.endless("keeping RoleBindings", work.clone(), keeper.run());
-    let search = search(jobs.clone(), gated.clone(), lists, config.namespace_selector.clone());
-    tasks.endless("searching for runs in namespaces that are not managed", work.clone(), search);
+    let unsearched = Unsearched::default();
+    let search = Search {
+        jobs: jobs.clone(),
+        gated: gated.clone(),
+        lists,
+        selector: config.namespace_selector.clone(),
+        unsearched: unsearched.clone(),
+    };
+    tasks.endless("searching for runs in namespaces that are not managed", work.clone(), search.run());
     let context = Arc::new(Context {
         operations: operations.clone(),
         served: served.clone(),
         gated: gated.clone(),
+        unsearched,
         jobs: jobs.clone(),
         pods,
         orphans: orphans.clone(),
@@ -253,11 +263,16 @@ pub async fn run(
     });
 
     tasks.endless("keeping the key of claims", work.clone(), {
-        let (operations, wakes) = (operations.clone(), wakes.clone());
+        let (operations, wakes, bindings) = (operations.clone(), wakes.clone(), bindings.clone());
         async move {
             // Whoever only stands by makes none, and may know another than the leader will have.
             if claim.acquired().await {
-                keyring.keep(|| wakes.wake_all(operations.keys())).await;
+                keyring
+                    .keep(|| {
+                        wakes.wake_all(operations.keys());
+                        bindings.look_again();
+                    })
+                    .await;
             }
             std::future::pending::<()>().await;
         }
@@ -346,47 +361,6 @@ pub async fn run(
     tasks.join().await;
     tracing::info!("ended");
     result
-}
-
-/// Looks once for runs in namespaces that are not managed any more, and has them followed to their end: they were taken out of
-/// the gate while they ran, and then hookhost was started anew.
-async fn search(jobs: Jobs, gated: Namespaces, lists: Lists, selector: Option<String>) {
-    gated.synced().await;
-    let found = async {
-        let mut namespaces = lists.namespaces(selector.as_deref()).await?;
-        namespaces.retain(|namespace| !gated.contains(namespace));
-        let looks = namespaces.into_iter().map(|namespace| {
-            let lists = lists.clone();
-            async move { (lists.jobs(Some(&namespace)).await, namespace) }
-        });
-        let mut looks = stream::iter(looks).buffer_unordered(lists::AT_ONCE);
-        while let Some((found, namespace)) = looks.next().await {
-            match found {
-                Ok(found) if found.iter().any(lists::is_owed) => {
-                    tracing::info!(
-                        namespace,
-                        "a run is under way in a namespace that is not managed: it is followed to its end"
-                    );
-                    jobs.follow_to_the_end(&namespace);
-                }
-                // hookhost has no rights there, or not any more; or the namespace has just gone.
-                Ok(_) | Err(client::Error::Forbidden { .. } | client::Error::NotFound { .. }) => {}
-                Err(error) => {
-                    let error = chain(&error);
-                    tracing::warn!(namespace, error, "cannot search a namespace for runs that are under way");
-                }
-            }
-        }
-        Ok::<(), client::Error>(())
-    };
-    if let Err(error) = found.await {
-        tracing::warn!(
-            error = chain(&error),
-            "cannot search namespaces that are not managed for runs that are under way: such Jobs keep hookhost's finalizer"
-        );
-    }
-    jobs.searched();
-    std::future::pending::<()>().await;
 }
 
 /// The tasks of a run.

@@ -13,21 +13,20 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::{FINALIZER, OPERATION, STEP};
-use hookhost_core::loan::{CLOSURE, ObjectRef};
-use hookhost_core::text::printable;
+use hookhost_core::clone::FINALIZER;
+use hookhost_core::loan::ObjectRef;
+use hookhost_core::text::{printable, shortlist};
 use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::bindings::RIGHTS;
 use crate::claim_key::{ClaimSecret, Keyring};
 use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT, Writer};
 use crate::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
 use crate::lender::{Lender, UNATTENDED};
-use crate::lists::{AT_ONCE, Lists, Meta, PAUSE, is_held};
+use crate::lists::{AT_ONCE, Listed, Lists};
 use crate::metrics::Metrics;
 use crate::read::Reader;
 use crate::watch;
@@ -42,6 +41,15 @@ pub const HOLD: Duration = Duration::from_secs(300);
 /// How long it is held afterwards: until Helm has deleted the Deployment, whose pods would claim it. A hookhost that is
 /// installed again waits for it.
 pub const LEAVE: Duration = Duration::from_secs(60);
+
+/// Tries to write one object, whoever else writes it at the same time, before it is left for the next run.
+const TRIES: u32 = 5;
+
+/// Pause before what the API server could not do is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Objects that an error names.
+const NAMED: usize = 8;
 
 /// Whose Jobs.
 #[derive(Clone, Debug)]
@@ -100,6 +108,15 @@ pub enum UninstallError {
     /// The API server refuses, or could not be asked.
     #[error("not all Jobs and RoleBindings are released")]
     Api(#[from] Error),
+    /// The API server refuses to release these, or others change them all the time. All others are released.
+    #[error("not all Jobs and RoleBindings are released; still held: {}", shortlist(left.iter().cloned(), NAMED))]
+    Left {
+        /// "Job NAMESPACE/NAME", or "RoleBinding NAMESPACE/NAME", or where it is that could not be looked for them.
+        left: BTreeSet<String>,
+        /// What the API server said of one of them.
+        #[source]
+        source: Error,
+    },
     /// It took too long.
     #[error("not all Jobs and RoleBindings are released after {} s", LIMIT.as_secs())]
     TimedOut,
@@ -111,7 +128,7 @@ impl UninstallError {
         match self {
             UninstallError::Timing(_) => Reason::UsageInvalid,
             UninstallError::Lease(_) | UninstallError::TimedOut => Reason::ClusterUnreachable,
-            UninstallError::Api(error) => error.reason(),
+            UninstallError::Api(error) | UninstallError::Left { source: error, .. } => error.reason(),
         }
     }
 
@@ -119,7 +136,7 @@ impl UninstallError {
     pub fn advice(&self) -> String {
         let again = "Run it again: it goes on where it stopped.";
         match self {
-            UninstallError::Api(error) => {
+            UninstallError::Api(error) | UninstallError::Left { source: error, .. } => {
                 format!("{} Then run it again: it goes on where it stopped.", error.advice())
             }
             UninstallError::Timing(_) | UninstallError::Lease(_) | UninstallError::TimedOut => {
@@ -152,10 +169,11 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
             let error = crate::error::chain(&error);
             tracing::warn!(error, "cannot read the key of claims: what was made for runs stays");
         }
-        let mut report = releaser.release_all(params.namespace_selector.as_deref()).await?;
+        let mut left = Left::default();
+        let mut report = releaser.release_all(params.namespace_selector.as_deref(), &mut left).await?;
         // Last: as long as Jobs are held, the rights are needed.
-        report.bindings = releaser.release_bindings(&params.role_bindings).await?;
-        Ok::<_, Error>(report)
+        report.bindings = releaser.release_bindings(&params.role_bindings, &mut left).await?;
+        left.or(report)
     };
     let result = tokio::time::timeout(LIMIT, work).await;
     let report = result.map_err(|_| UninstallError::TimedOut)??;
@@ -179,147 +197,186 @@ impl Releaser {
         Releaser { lists: Lists::new(client.clone()), client, lender }
     }
 
-    async fn release_all(&self, namespace_selector: Option<&str>) -> Result<Report, Error> {
+    async fn release_all(
+        &self,
+        namespace_selector: Option<&str>,
+        left: &mut Left,
+    ) -> Result<Report, UninstallError> {
+        let mut report = Report::default();
         if namespace_selector.is_none() {
-            match self.lists.jobs(None).await {
-                Ok(jobs) => return self.release(jobs).await,
+            match self.jobs(None).await {
+                Ok(jobs) => {
+                    self.release(jobs).await.add_to(&mut report, left);
+                    return Ok(report);
+                }
                 // The usual: the rights are given in each namespace.
                 Err(Error::Forbidden { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         let namespaces = self.lists.namespaces(namespace_selector).await?;
         let looks = namespaces.into_iter().map(|namespace| async move {
-            match self.lists.jobs(Some(&namespace)).await {
-                Ok(jobs) => Ok((namespace, Some(self.release(jobs).await?))),
-                Err(Error::Forbidden { .. }) => Ok((namespace, None)),
+            let released = match self.jobs(Some(&namespace)).await {
+                Ok(jobs) => Ok(self.release(jobs).await),
                 Err(error) => Err(error),
-            }
+            };
+            (namespace, released)
         });
         let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
-        let (mut report, mut failure) = (Report::default(), None);
         // One namespace that cannot be cleaned keeps no other from it.
-        while let Some(look) = looks.next().await {
-            match look {
-                Ok((_, Some(one))) => {
-                    report.released.extend(one.released);
-                    report.lent.extend(one.lent);
-                }
-                Ok((namespace, None)) => drop(report.not_looked_at.insert(namespace)),
-                Err(error) => failure = Some(error),
+        while let Some((namespace, released)) = looks.next().await {
+            match released {
+                Ok(released) => released.add_to(&mut report, left),
+                Err(Error::Forbidden { .. }) => drop(report.not_looked_at.insert(namespace)),
+                Err(error) => left.note(&namespace, format!("Jobs in {namespace}"), error),
             }
         }
-        failure.map_or(Ok(report), Err)
+        Ok(report)
     }
 
-    /// Takes the finalizer off the RoleBindings of these names.
-    async fn release_bindings(&self, names: &[String]) -> Result<BTreeSet<(String, String)>, Error> {
+    /// The Jobs that are held, and the steps that tell whether their event has begun.
+    async fn jobs(&self, namespace: Option<&str>) -> Result<Vec<Listed>, Error> {
+        self.lists.jobs(namespace, |job| job.is_held || is_begun_step(job)).await
+    }
+
+    /// Takes the finalizer off the RoleBindings of these names, where no Job is left.
+    async fn release_bindings(
+        &self,
+        names: &[String],
+        left: &mut Left,
+    ) -> Result<BTreeSet<(String, String)>, Error> {
         let mut released = BTreeSet::new();
         for name in names {
-            let bindings = match self.lists.role_bindings(name).await {
+            let mut bindings = match self.lists.role_bindings(name).await {
                 Ok(bindings) => bindings,
                 // A chart that gave them no finalizer gave no right to look for it either.
                 Err(Error::Forbidden { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let held =
-                bindings.into_iter().filter(|binding| binding.finalizers().iter().any(|one| one == RIGHTS));
-            let writes = held.map(|binding| async move {
-                let namespace = binding.namespace().unwrap_or_default();
-                loop {
-                    match self.lender.writes.release_binding(&namespace, name).await {
-                        Ok(()) => return Ok((namespace, name.clone())),
-                        Err(crate::error::Error::Api(error)) if error.is_transient() => sleep(PAUSE).await,
-                        Err(crate::error::Error::Api(error)) => return Err(error),
-                        // Nothing but the API server can fail here.
-                        Err(_) => return Ok((namespace, name.clone())),
-                    }
-                }
+            bindings.retain(|binding| !left.namespaces.contains(&binding.namespace));
+            let writes = bindings.into_iter().map(|Listed { namespace, name, .. }| async move {
+                let write = async || only_api(self.lender.writes.release_binding(&namespace, &name).await);
+                let written = tried(write).await;
+                (namespace, name, written)
             });
-            let written: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
-            for binding in written {
-                released.insert(binding?);
+            let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+            while let Some((namespace, name, written)) = writes.next().await {
+                match written {
+                    Ok(()) => drop(released.insert((namespace, name))),
+                    Err(error) => left.note(&namespace, format!("RoleBinding {namespace}/{name}"), error),
+                }
             }
         }
         Ok(released)
     }
 
-    async fn release(&self, jobs: Vec<Meta<Job>>) -> Result<Report, Error> {
+    async fn release(&self, jobs: Vec<Listed>) -> Released {
         let begun: BTreeSet<String> =
-            jobs.iter().filter(|job| is_begun_step(job)).filter_map(operation).collect();
-        let writes = jobs.into_iter().filter(is_held).map(|job| {
-            let has_begun = operation(&job).is_some_and(|operation| begun.contains(&operation));
-            self.release_one(job, has_begun)
+            jobs.iter().filter(|job| is_begun_step(job)).filter_map(|job| job.operation.clone()).collect();
+        let writes = jobs.into_iter().filter(|job| job.is_held).map(|job| {
+            let has_begun = job.operation.as_ref().is_some_and(|operation| begun.contains(operation));
+            async move {
+                let released = self.release_one(&job, has_begun).await;
+                (job.namespace, job.name, released)
+            }
         });
-        let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
-        let (mut report, mut failure) = (Report::default(), None);
-        while let Some(written) = writes.next().await {
-            match written {
-                Ok((job, lent)) => {
+        Released(stream::iter(writes).buffer_unordered(AT_ONCE).collect().await)
+    }
+
+    /// Takes the finalizer off one Job; gives back what stays lent to it. `has_begun`: it is a step of an event that has.
+    async fn release_one(&self, job: &Listed, has_begun: bool) -> Result<Vec<ObjectRef>, Error> {
+        let Listed { namespace, name, .. } = job;
+        let lent = match job.borrows || job.is_step {
+            true => tried(async || self.settle(namespace, name, has_begun).await).await?,
+            false => Vec::new(),
+        };
+        // The one entry of the list, whatever else is in it by now: who changes the Job all the time does not keep it there.
+        let mut patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
+        if !lent.is_empty() {
+            // Not another Job that has its name by now.
+            patch["metadata"]["uid"] = json!(job.uid);
+            patch["metadata"]["annotations"] = json!({UNATTENDED: "true"});
+        }
+        let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
+        let api: Api<Job> = Api::namespaced(self.client.clone(), namespace);
+        let call = Call::new::<Job>(Verb::Patch, Some(namespace), name);
+        tried(async || {
+            match client::within(WRITE_TIMEOUT, &call, api.patch_metadata(name, &params, &patch)).await {
+                Ok(_) => {
+                    tracing::info!(namespace, job = printable(name), "released a Job");
+                    Ok(())
+                }
+                Err(Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        Ok(lent)
+    }
+}
+
+/// What became of Jobs: namespace, name, and what each keeps.
+struct Released(Vec<(String, String, Result<Vec<ObjectRef>, Error>)>);
+
+impl Released {
+    fn add_to(self, report: &mut Report, left: &mut Left) {
+        for (namespace, name, released) in self.0 {
+            match released {
+                Ok(lent) => {
+                    let job = (namespace, name);
                     if !lent.is_empty() {
                         report.lent.insert(job.clone(), lent);
                     }
                     report.released.insert(job);
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => left.note(&namespace, format!("Job {namespace}/{name}"), error),
             }
         }
-        failure.map_or(Ok(report), Err)
+    }
+}
+
+/// What could not be released.
+#[derive(Default)]
+struct Left {
+    what: BTreeSet<String>,
+    /// Where that is.
+    namespaces: BTreeSet<String>,
+    error: Option<Error>,
+}
+
+impl Left {
+    fn note(&mut self, namespace: &str, what: String, error: Error) {
+        tracing::warn!(
+            namespace,
+            error = crate::error::chain(&error),
+            "cannot release: {}",
+            printable(&what)
+        );
+        self.what.insert(what);
+        self.namespaces.insert(namespace.to_owned());
+        self.error = Some(error);
     }
 
-    /// Takes the finalizer off one Job; gives back its namespace and name, and what stays lent to it. `has_begun`: it is a step
-    /// of an event that has.
-    async fn release_one(
-        &self,
-        mut job: Meta<Job>,
-        has_begun: bool,
-    ) -> Result<((String, String), Vec<ObjectRef>), Error> {
-        let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
-        let api: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
-        let patch_call = Call::new::<Job>(Verb::Patch, Some(&namespace), &name);
-        let get_call = Call::new::<Job>(Verb::Get, Some(&namespace), &name);
-        let waits = [CLOSURE, STEP].iter().any(|key| job.annotations().contains_key(*key));
-        let lent = loop {
-            if !waits {
-                break Vec::new();
-            }
-            match self.settle(&namespace, &name, has_begun).await {
-                Err(error) if error.is_transient() => sleep(PAUSE).await,
-                settled => break settled?,
-            }
-        };
-        while is_held(&job) {
-            let metadata = &job.metadata;
-            let others: Vec<&String> = job.finalizers().iter().filter(|one| *one != FINALIZER).collect();
-            // With the version: the list is replaced as a whole, and somebody else's entry must not come back.
-            let mut patch = json!({"metadata": {
-                "finalizers": others, "resourceVersion": metadata.resource_version, "uid": metadata.uid,
-            }});
-            if !lent.is_empty() {
-                patch["metadata"]["annotations"] = json!({UNATTENDED: "true"});
-            }
-            let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-            let write = api.patch_metadata(&name, &params, &patch);
-            match client::within(WRITE_TIMEOUT, &patch_call, write).await {
-                Ok(_) => {
-                    tracing::info!(namespace, job = printable(&name), "released a Job");
-                    break;
-                }
-                Err(Error::NotFound { .. }) => break,
-                Err(error) if error.is_transient() => {
-                    sleep(PAUSE).await;
-                    match client::read(&get_call, api.get_metadata_opt(&name)).await {
-                        Ok(Some(now)) => job = now,
-                        Ok(None) => break,
-                        // The form that is known will do, or meet a conflict.
-                        Err(error) if error.is_transient() => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+    /// The report, if nothing is left.
+    fn or(self, report: Report) -> Result<Report, UninstallError> {
+        match self.error {
+            None => Ok(report),
+            Some(source) => Err(UninstallError::Left { left: self.what, source }),
         }
-        Ok(((namespace, name), lent))
+    }
+}
+
+/// Tries it a few times: the API server may be busy, and others write at the same time.
+async fn tried<T>(mut work: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut tries = TRIES;
+    loop {
+        match work().await {
+            Err(error) if error.is_transient() && tries > 1 => {
+                tries -= 1;
+                sleep(PAUSE).await;
+            }
+            done => return done,
+        }
     }
 }
 
@@ -347,24 +404,22 @@ impl Releaser {
             }
             self.lender.take_back(&job).await.map(|()| Vec::new())
         };
-        match settled.await {
-            Ok(lent) => Ok(lent),
-            Err(crate::error::Error::Api(error)) => Err(error),
-            // Nothing but the API server can fail here.
-            Err(_) => Ok(Vec::new()),
-        }
+        only_api(settled.await)
     }
 }
 
-/// The UID of the Operation that a Job is for.
-fn operation(job: &Meta<Job>) -> Option<String> {
-    job.labels().get(OPERATION).cloned()
+/// Nothing but the API server can fail here.
+fn only_api<T: Default>(result: crate::error::Result<T>) -> Result<T, Error> {
+    match result {
+        Ok(done) => Ok(done),
+        Err(crate::error::Error::Api(error)) => Err(error),
+        Err(_) => Ok(T::default()),
+    }
 }
 
 /// Whether it is one of an event's, and was let start: its spec is not any more what it was created with.
-fn is_begun_step(job: &Meta<Job>) -> bool {
-    let first = watch::first_generation(job.metadata.deletion_timestamp.is_some());
-    job.annotations().contains_key(STEP) && job.metadata.generation.is_some_and(|now| now > first)
+fn is_begun_step(job: &Listed) -> bool {
+    job.is_step && job.is_changed
 }
 
 #[cfg(test)]

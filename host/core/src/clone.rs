@@ -17,6 +17,8 @@ mod taken;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
@@ -196,6 +198,34 @@ pub fn owned_labels(request: &Request) -> Vec<(&'static str, &str, &'static str)
 /// deletes what an owner in another namespace claims.
 pub fn is_same_namespace(request: &Request) -> bool {
     request.operation.namespace == request.release.namespace
+}
+
+/// Longest suffix of the pods of an Indexed Job: a dash, and the highest index.
+const MAX_SUFFIX: usize = 11;
+
+/// The names that the Job of an Operation can have, by the Operation's name and UID alone: which of them depends on the hook. `step` is
+/// the number of a step, from 1.
+pub fn job_names(
+    operation: &str,
+    uid: &str,
+    is_same_namespace: bool,
+    step: Option<usize>,
+) -> BTreeSet<String> {
+    let number = step.map(|step| format!("-{step}")).unwrap_or_default();
+    let unique = step.is_some() || !is_same_namespace;
+    let name = |suffix: usize| {
+        let max = name::DNS_LABEL_BYTES.saturating_sub(suffix + number.len());
+        name::job_name(operation, uid, max, suffix == 0, unique) + &number
+    };
+    // No suffix, or a dash and some digits.
+    std::iter::once(0).chain(2..=MAX_SUFFIX).map(name).collect()
+}
+
+/// Whether a Job of this name can be the Operation's, or one of its steps.
+pub fn may_be_job(operation: &str, uid: &str, is_same_namespace: bool, job: &str) -> bool {
+    let step = job.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
+    let is_among = |step| job_names(operation, uid, is_same_namespace, step).contains(job);
+    is_among(None) || (step.is_some() && is_among(step))
 }
 
 /// The Job's name: the Operation's where that will do.

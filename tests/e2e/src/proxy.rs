@@ -46,6 +46,7 @@ struct State {
     writes: Mutex<Vec<String>>,
     struck: Mutex<Option<usize>>,
     hidden: Mutex<Option<String>>,
+    jammed: Mutex<Option<String>>,
     /// The end of the path of the objects that are not created for now.
     held: watch::Sender<Option<String>>,
     /// Whether the host waits for one.
@@ -79,6 +80,11 @@ impl Proxy {
     /// Answers from now on that there is nothing below this path, as the API server does of kinds that it does not know.
     pub fn hide(&self, path: &str) {
         *self.state.hidden.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+    }
+
+    /// Answers from now on to whoever lists this path, and nothing below it, that the API server cannot.
+    pub fn jam(&self, path: &str) {
+        *self.state.jammed.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
     }
 
     /// From now on lets no object be created whose path ends like this, for example "/rolebindings": the host waits for its answer.
@@ -128,6 +134,7 @@ fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
             writes: Mutex::default(),
             struck: Mutex::default(),
             hidden: Mutex::default(),
+            jammed: Mutex::default(),
             held: watch::Sender::new(None),
             is_holding: AtomicBool::new(false),
         });
@@ -162,6 +169,9 @@ async fn pass(request: Request<Incoming>, state: Arc<State>) -> Result<Answer, I
     }
     if state.hides(request.uri().path()) {
         return Ok(answer(StatusCode::NOT_FOUND, "404 page not found\n"));
+    }
+    if *request.method() == Method::GET && state.jams(request.uri().path()) {
+        return Ok(answer(StatusCode::SERVICE_UNAVAILABLE, "etcd is busy\n"));
     }
     if *request.method() == Method::POST {
         state.wait(request.uri().path()).await;
@@ -202,6 +212,10 @@ impl State {
     fn hides(&self, path: &str) -> bool {
         let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         hidden.as_ref().is_some_and(|hidden| path.starts_with(hidden))
+    }
+
+    fn jams(&self, path: &str) -> bool {
+        self.jammed.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(path)
     }
 
     /// Ends the host if this is the moment.

@@ -90,12 +90,16 @@ pub(super) enum Own {
 }
 
 /// Why nothing is done with a Job that may be the Operation's.
-fn unproven(namespace: &str, name: &str, secret: &ClaimSecret) -> Refusal {
+fn unproven(namespace: &str, name: &str, secret: &ClaimSecret, is_cancelled: bool) -> Refusal {
+    let then = match is_cancelled {
+        true => "this Operation was cancelled, and ends so once that Job is gone",
+        false => "then this Operation ends as failed, and a new one can be made",
+    };
     let message = format!(
         "hookhost cannot prove that the Job {namespace}/{name} is the one that it made for this Operation: its annotation {CLAIM} \
          does not hold. Somebody made or changed that Job, or the key in the Secret {secret} is not the one that it was made with. \
          As long as it is there, nothing is run. Put the key back, if it was lost; or look at what that Job has done and delete it: \
-         then this Operation ends as failed, and a new one can be made"
+         {then}"
     );
     Refusal::wait(Reason::ClaimInvalid, message)
 }
@@ -112,9 +116,14 @@ pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: boo
 
 impl Context {
     /// Starts the run, once everything allows it.
-    pub(super) async fn start(&self, subject: &Subject) -> Result<Action> {
+    pub(super) async fn start(&self, subject: &Subject, unproven: &[Arc<Job>]) -> Result<Action> {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
+        }
+        if (subject.is_cancelled() || self.overdue(subject).is_some())
+            && let Some(action) = self.hidden_at_end(subject, unproven).await?
+        {
+            return Ok(action);
         }
         if subject.is_cancelled() {
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
@@ -155,6 +164,9 @@ impl Context {
                 };
                 if !is_wanted {
                     return Ok(Action::requeue(PENDING_AFTER));
+                }
+                if let Some(action) = self.hidden_in_unsearched(subject).await? {
+                    return Ok(action);
                 }
                 if subject.whole_event().is_some() {
                     return self.stage(subject, &[], prepared).await;
@@ -241,7 +253,8 @@ impl Context {
             // Whatever it was, it goes.
             return self.after_deletion(subject, &job.namespace).await;
         }
-        let refusal = unproven(&job.namespace, &job.name, self.keyring.secret());
+        let secret = self.keyring.secret();
+        let refusal = unproven(&job.namespace, &job.name, secret, subject.is_cancelled());
         self.refuse_for(subject, refusal, Run::of(&job.object()).as_ref()).await
     }
 
@@ -249,16 +262,21 @@ impl Context {
     async fn find_again(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let namespace = if namespace.is_empty() { &subject.key.namespace } else { namespace };
         match self.own_job(subject, namespace, name).await? {
-            // One of several: the next look goes by all of them.
-            Own::Proven(job) if job.step.is_some() => Ok(Action::requeue(PENDING_AFTER)),
-            Own::Proven(job) => {
-                self.follow(subject, &job).await?;
-                // Somebody took a label off it, so that its watch tells nothing of it.
-                Ok(Action::requeue(UNWATCHED))
-            }
+            Own::Proven(job) => self.found_again(subject, job).await,
             Own::Unproven(job) => self.unproven(subject, &job).await,
             Own::Missing => self.after_deletion(subject, namespace).await,
         }
+    }
+
+    /// Goes on with a Job that the watch does not tell of.
+    pub(super) async fn found_again(&self, subject: &Subject, job: Arc<Job>) -> Result<Action> {
+        // One of several: the next look goes by all of them.
+        if job.step.is_some() {
+            return Ok(Action::requeue(PENDING_AFTER));
+        }
+        self.follow(subject, &job).await?;
+        // Somebody took a label off it, so that its watch tells nothing of it.
+        Ok(Action::requeue(UNWATCHED))
     }
 
     /// The Operation's Job is gone.

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
+use hookhost_core::clone::{OPERATION, STEP};
 use hookhost_core::kind::Kind;
-use hookhost_core::loan::CONTENT;
+use hookhost_core::loan::{CLOSURE, CONTENT};
 
 use super::*;
+use crate::bindings::RIGHTS;
 
 /// What the API server knows.
 #[derive(Default)]
@@ -26,6 +28,8 @@ struct Server {
     allowed: Option<Vec<&'static str>>,
     /// Patches from now on that meet a conflict.
     conflicts: u32,
+    /// A Job of which every patch meets one: somebody changes it all the time.
+    contended: Option<&'static str>,
     /// Patches that are refused for good.
     refused: Option<&'static str>,
     patched_at: Vec<Instant>,
@@ -58,10 +62,10 @@ impl Server {
                 (200, list(names.into()))
             }
             ("GET", [.., "v1", "rolebindings"]) => (200, list(self.bindings.clone())),
-            ("PATCH", [.., "rolebindings", name]) => {
+            ("PATCH", [.., namespace, "rolebindings", name]) => {
                 let is_held = |job: &&Value| job["metadata"]["finalizers"].to_string().contains(FINALIZER);
                 let held = self.jobs.values().filter(is_held).count();
-                self.unbound.push(((*name).to_owned(), body.clone(), held));
+                self.unbound.push(((*namespace).to_owned(), body.clone(), held));
                 (
                     200,
                     json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name}}),
@@ -135,14 +139,13 @@ impl Server {
             return status(422, "Invalid");
         }
         let job = self.jobs.get_mut(&(namespace.to_owned(), name.to_owned())).unwrap();
-        if self.conflicts > 0 {
-            self.conflicts -= 1;
-            job["metadata"]["resourceVersion"] = json!("7");
-        }
-        if body["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"] {
+        if self.conflicts > 0 || self.contended == Some(name) {
+            self.conflicts = self.conflicts.saturating_sub(1);
             return status(409, "Conflict");
         }
-        job["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
+        let taken_off = &body["metadata"]["$deleteFromPrimitiveList/finalizers"];
+        let finalizers = job["metadata"]["finalizers"].as_array_mut().unwrap();
+        finalizers.retain(|one| !taken_off.as_array().unwrap().contains(one));
         (200, job.clone())
     }
 }
@@ -235,7 +238,7 @@ async fn its_finalizer_is_taken_off_the_role_bindings_after_the_last_job() {
     assert_eq!(report.bindings, pairs(&[("a", "hookhost")]));
     let unbound = server.lock().unwrap().unbound.clone();
     let only_ours = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS]}});
-    assert_eq!(unbound, [("hookhost".to_owned(), only_ours, 0)]);
+    assert_eq!(unbound, [("a".to_owned(), only_ours, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +251,7 @@ async fn where_it_has_no_rights_it_says_so_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_changed_meanwhile_is_read_again() {
+async fn a_job_that_others_change_at_the_same_time_is_released_in_the_end() {
     let server = server(&[("a", "one", &[FINALIZER])]);
     server.lock().unwrap().conflicts = 3;
     assert_eq!(uninstall_from(&server).await.unwrap().released, pairs(&[("a", "one")]));
@@ -265,6 +268,30 @@ async fn one_job_that_cannot_be_released_keeps_no_other_from_it() {
     for (namespace, name) in [("a", "good"), ("b", "two")] {
         assert_eq!(finalizers(&server, namespace, name), json!([]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_changes_all_the_time_is_left_after_some_tries_and_told_and_all_else_is_released()
+{
+    let held: &[&str] = &[FINALIZER];
+    let server = server(&[("a", "forged", held), ("a", "good", held), ("b", "two", held)]);
+    let binding = |namespace: &str| {
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"namespace": namespace, "name": "hookhost", "finalizers": [RIGHTS]}})
+    };
+    server.lock().unwrap().bindings = vec![binding("a"), binding("b")];
+    server.lock().unwrap().contended = Some("forged");
+    let begun = Instant::now();
+    let error = uninstall_from(&server).await.unwrap_err();
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    assert!(error.to_string().contains("still held: Job a/forged"), "{error}");
+    for (namespace, name) in [("a", "good"), ("b", "two")] {
+        assert_eq!(finalizers(&server, namespace, name), json!([]));
+    }
+    let server = server.lock().unwrap();
+    assert_eq!(server.patched_at.len(), 2 + TRIES as usize);
+    let unbound: Vec<&str> = server.unbound.iter().map(|(namespace, ..)| namespace.as_str()).collect();
+    assert_eq!(unbound, ["b"], "where a Job is left the rights are needed to try again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -158,9 +158,10 @@ impl Jobs {
         self.read().are_all_known()
     }
 
-    /// How many Jobs in this namespace have hookhost's finalizer.
-    pub(crate) fn held(&self, namespace: &str) -> usize {
-        self.read().held(namespace).count()
+    /// For how many Jobs in this namespace hookhost has still something to do; with keys, of those that it can prove to be its own.
+    pub(crate) fn held(&self, namespace: &str, keys: Option<&Keys>) -> usize {
+        let is_own = |job: &Arc<Job>| keys.is_none_or(|keys| job.is_genuine(keys));
+        self.read().held(namespace).filter(is_own).count()
     }
 
     /// Has everything looked at that has a Job with hookhost's finalizer in this namespace.

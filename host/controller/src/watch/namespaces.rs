@@ -102,6 +102,13 @@ impl Namespaces {
         (namespaces, stream)
     }
 
+    /// None at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Namespaces {
+        let (_, synced) = latest::channel(true);
+        Namespaces { labels: Arc::default(), terminating: Arc::default(), synced }
+    }
+
     /// Waits until all are known.
     pub(crate) async fn synced(&self) {
         let mut synced = self.synced.clone();

@@ -90,6 +90,22 @@ impl Selection {
         })
     }
 
+    /// Lists all objects once, and hands on the text of each.
+    pub(crate) async fn list_once(&self, mut read: impl FnMut(&str)) -> Result<(), kube::Error> {
+        let (mut limit, mut more) = (FIRST_PAGE, None);
+        loop {
+            let mut page = Page::new(self.list(limit, more).await?);
+            while let Some(text) = page.next().await? {
+                read(&text);
+            }
+            more = Some(page.end()?.more).filter(|more| !more.is_empty());
+            if more.is_none() {
+                return Ok(());
+            }
+            limit = page.next_limit(limit);
+        }
+    }
+
     async fn list(&self, limit: u32, more: Option<String>) -> Result<Answer, kube::Error> {
         let params = ListParams {
             label_selector: self.labels.clone(),

@@ -267,6 +267,32 @@ fn an_indexed_jobs_name_leaves_room_for_the_index_in_hostnames() {
 }
 
 #[test]
+fn whatever_the_hook_is_the_jobs_name_is_among_those_that_the_operation_can_have() {
+    let indexed = |completions: i64| json!({"completionMode": "Indexed", "completions": completions});
+    let specs = [json!({}), indexed(1), indexed(1000), indexed(i32::MAX.into())];
+    for (spec, namespace) in specs.into_iter().flat_map(|spec| [(spec.clone(), "shop"), (spec, "other")]) {
+        let mut request = request(job_hook(spec, json!({})));
+        request.release.namespace = "shop".to_owned();
+        request.operation.namespace = namespace.to_owned();
+        let is_same = namespace == "shop";
+        for operation in ["now", "with.dots", &"m".repeat(55), &"m.".repeat(60)] {
+            request.operation.name = operation.to_owned();
+            let uid = request.operation.uid.clone();
+            for step in [None, Some(Step { number: 1, of: 12 }), Some(Step { number: 12, of: 12 })] {
+                let name = job_name(&request, step);
+                let names = job_names(operation, &uid, is_same, step.map(|step| step.number));
+                assert!(names.contains(&name), "{name}: {names:?}");
+                assert!(may_be_job(operation, &uid, is_same, &name), "{name}");
+                assert!(!may_be_job("another", &uid, is_same, &name), "{name}");
+                let is_its_alone = step.is_some() || !is_same;
+                assert!(!is_its_alone || !may_be_job(operation, "another", is_same, &name), "{name}");
+            }
+        }
+        assert!(!may_be_job("now", "uid", is_same, "now-1"), "another Operation may be called so");
+    }
+}
+
+#[test]
 fn across_namespaces_there_is_no_owner_and_names_cannot_meet() {
     let mut request = request(job_hook(json!({}), json!({})));
     request.operation.namespace = "org-myteam".to_owned();

@@ -1,7 +1,11 @@
 //! hookhost recognises its own Jobs by their claims and by nothing else, whoever else may make and change Jobs; and what it cannot
 //! prove it neither believes nor runs again.
 
-use e2e::{GATE, Host, NAMESPACE, Release, WAITS, World, condition, message, ok, says, world};
+use std::time::{Duration, Instant};
+
+use e2e::{
+    Fault, GATE, Host, NAMESPACE, PATIENCE, Proxy, Release, WAITS, World, condition, message, ok, says, world,
+};
 use hookhost_core::claim::{CLAIM, Claim, KEY_BYTES, Key, Keys};
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
@@ -198,7 +202,7 @@ fn bare(name: &str) -> Value {
     let volumes = [
         json!({}),
         json!({"awsElasticBlockStore": {"volumeID": "v"}}),
-        json!({"azureDisk": {"diskName": "d", "diskURI": "/subscriptions/u"}}),
+        json!({"azureDisk": {"diskName": "d", "diskURI": "https://a.blob.core.windows.net/c/d.vhd"}}),
         json!({"configMap": {"name": "m"}}),
         json!({"csi": {"driver": "d", "volumeAttributes": {"protocol": "nfs", "empty": "", "resources": "x"}}}),
         json!({"downwardAPI": {"items": items}}),
@@ -322,6 +326,51 @@ fn with_a_lost_key_a_run_is_neither_believed_nor_run_again_until_the_key_is_put_
     let done = world.phase(&namespace, &name, "Succeeded");
     assert_eq!(says(&done, "Blocked"), "False/Unblocked");
     own.one_run(&done);
+}
+
+#[test]
+fn an_operation_that_is_to_end_beside_a_job_that_nobody_can_prove_waits_for_it() {
+    let world = world();
+    let mut own = OwnKey::new(world, "e2e=beside");
+    let namespace = own.release.namespace.clone();
+    let proxy = Proxy::start(world.cluster);
+    let values = json!({"namespaceGate": own.gate});
+    for is_cancelled in [true, false] {
+        // A host that is killed when it has made the Job, and before it has told anybody.
+        own.host.kill();
+        own.host = world.host(values.clone()).through(&proxy).without_lease().start();
+        proxy.arm(own.host.pid(), Some(Fault::After(0)));
+        let parameters = if is_cancelled { json!({}) } else { json!({"waitTimeout": "10s"}) };
+        let name = world.operation(&own.release, "waits", parameters);
+        let made = Instant::now();
+        ok(world.cluster.eventually("it is killed", PATIENCE, || own.host.ended()));
+        assert!(proxy.struck().is_some_and(|write| write.ends_with("/jobs")), "{:?}", proxy.writes());
+        let lost = own.key();
+        own.restart_after(|secret| {
+            world.patch(NAMESPACE, &format!("secret/{secret}"), &json!({"data": null}));
+            if is_cancelled {
+                world.cancel(&namespace, &name);
+            } else {
+                let is_over = || (made.elapsed() > Duration::from_secs(11)).then_some(());
+                ok(world.cluster.eventually("its wait is over", PATIENCE, is_over));
+            }
+        });
+        let blocked = world.blocked(&namespace, &name, "ClaimInvalid");
+        let told = message(&blocked, "Blocked");
+        assert_eq!(told.contains("was cancelled, and ends so once that Job is gone"), is_cancelled, "{told}");
+        assert!(blocked["status"]["finishedAt"].is_null(), "{blocked:#}");
+        own.one_run(&blocked);
+
+        world.patch(NAMESPACE, &format!("secret/{}", own.secret()), &json!({ "data": lost }));
+        if is_cancelled {
+            world.phase(&namespace, &name, "Cancelled");
+            world.until_gone(&namespace, &format!("job/{name}"));
+        } else {
+            let pod = world.started(&namespace, &name);
+            world.go(&namespace, &pod);
+            own.one_run(&world.phase(&namespace, &name, "Succeeded"));
+        }
+    }
 }
 
 #[test]

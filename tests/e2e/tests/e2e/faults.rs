@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Host, PATIENCE, ok, says, world};
+use e2e::{Host, PATIENCE, Proxy, ok, says, world};
 use serde_json::json;
 
 /// Operations that two hosts race for.
@@ -23,6 +23,25 @@ fn two_controllers_at_once_without_a_lease_make_one_job_of_each_operation() {
         let runs = ["jobs", "pods"].map(|kind| world.of_operation(&namespace, kind, &operation).len());
         assert_eq!(runs, [1, 1], "{name}");
     }
+}
+
+#[test]
+fn a_namespace_whose_jobs_cannot_be_listed_keeps_no_run_of_another_from_starting() {
+    let world = world();
+    let gate = "e2e=unsearched";
+    let namespace = world.namespace("searched", &[gate]);
+    let release = world.release("shop", &namespace, &json!({}));
+    // Managed no more: hookhost has its rights there, and looks for runs that it may have left.
+    let lost = world.namespace("unsearched", &[gate]);
+    world.patch("", &format!("namespace/{lost}"), &json!({"metadata": {"labels": {"e2e": null}}}));
+    let proxy = Proxy::start(world.cluster);
+    proxy.jam(&format!("/apis/batch/v1/namespaces/{lost}/jobs"));
+    let host = world.host(json!({"namespaceGate": gate})).through(&proxy).without_lease().start();
+    let name = world.operation(&release, "ok", json!({}));
+    world.phase(&namespace, &name, "Succeeded");
+    let log = host.log();
+    let is_told = |line: &&str| line.contains("cannot search a namespace") && line.contains(&lost);
+    assert!(log.lines().any(|line| is_told(&line)), "{log}");
 }
 
 #[test]

@@ -82,6 +82,15 @@ impl Installed {
         pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
     }
 
+    /// What a pod has logged, in the container before this one too.
+    pub(crate) fn logs(&self, pod: &str) -> String {
+        let logs = |more: &[&str]| {
+            let args = [&["logs", pod, "--namespace", &self.at], more].concat();
+            world().cluster.kubectl(&args).unwrap_or_default()
+        };
+        logs(&["--previous"]) + &logs(&[])
+    }
+
     /// Waits until a hookhost other than this one holds the Lease; gives back its identity. A container that is started again
     /// is another hookhost in the same pod.
     pub(crate) fn leader_after(&self, former: &str) -> String {

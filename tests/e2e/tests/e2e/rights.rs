@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use e2e::{PATIENCE, Release, WAITS, World, condition, message, ok, says, world};
+use hookhost_core::clone::FINALIZER;
 use serde_json::{Value, json};
 use testbed::Helm;
 
@@ -26,7 +27,7 @@ const ROUNDS: usize = 3;
 const ROUNDS_VARIABLE: &str = "HOOKHOST_E2E_NAMESPACES";
 
 /// Namespaces for the other tests.
-const OTHERS: usize = 8;
+const OTHERS: usize = 10;
 
 /// How long a deleted namespace with runs in it may stay: when this test runs by itself, as who sets the variable does. Beside
 /// all others it competes with their pods.
@@ -203,6 +204,39 @@ fn a_run_goes_on_to_its_end_when_the_chart_loses_its_namespace() {
 }
 
 #[test]
+fn jobs_that_anybody_makes_with_hookhosts_marks_keep_neither_its_role_binding_nor_a_namespace() {
+    let world = world();
+    let forged = |operation: &Value, name: &str| {
+        let uid = &operation["metadata"]["uid"];
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {
+                "name": name, "finalizers": [FINALIZER],
+                "labels": {"ops.vworkspace.io/operation": uid, "ops.vworkspace.io/source-hook": "shop-waits"},
+                "annotations": {"hookhost.vworkspace.io/unattended": "true"},
+            },
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [
+                {"name": "main", "image": "localhost/busybox:1", "command": ["true"]}]}}},
+        })
+    };
+    for is_of_its_name in [false, true] {
+        let release = release();
+        let namespace = &release.namespace;
+        world.instance_status(&release, false);
+        let name = world.operation(&release, "waits", json!({}));
+        let operation = world.blocked(namespace, &name, "TargetNotReady");
+        let job = if is_of_its_name { name.clone() } else { format!("{name}-too") };
+        world.apply(namespace, &forged(&operation, &job));
+        if !is_of_its_name {
+            world.delete(namespace, &binding(), None);
+            world.until_gone(namespace, &binding());
+            world.until_object(namespace, &format!("job/{job}"), "free to go", is_done);
+        }
+        assert!(delete_namespace(world, namespace) < soon());
+    }
+}
+
+#[test]
 fn rights_that_are_gone_at_once_are_told_on_the_operation_and_in_the_log_and_the_result_comes_with_them() {
     let world = world();
     let release = release();
@@ -241,9 +275,10 @@ fn the_job_of_a_deleted_operation_that_may_not_be_removed_is_told_in_the_log() {
     let world = world();
     let release = release();
     let namespace = &release.namespace;
-    let (name, _) = started(world, &release);
-    // Another pod could not list the Jobs of the namespace, and would know nothing of this one.
+    // From before the run: whoever starts after the rights are gone cannot list the Jobs of the namespace, and knows nothing of this
+    // one. Who has started the run has listed them.
     let _no_restart = shared().restarts.read().unwrap_or_else(PoisonError::into_inner);
+    let (name, _) = started(world, &release);
     world.patch(namespace, &binding(), &json!({"metadata": {"finalizers": null}}));
     world.delete(namespace, &binding(), None);
     world.until_gone(namespace, &binding());
@@ -251,7 +286,8 @@ fn the_job_of_a_deleted_operation_that_may_not_be_removed_is_told_in_the_log() {
     world.until_gone(namespace, &format!("operation/{name}"));
     let installed = &shared().installed;
     let is_told = || {
-        let log: String = installed.pods().iter().map(|pod| installed.kubectl(&["logs", pod])).collect();
+        // Also what it logged before Kubernetes started it again, as it does with one that has lost its Lease.
+        let log: String = installed.pods().iter().map(|pod| installed.logs(pod)).collect();
         let line = log.lines().find(|line| {
             line.contains("cannot remove a Job whose Operation is gone") && line.contains(namespace.as_str())
         });
