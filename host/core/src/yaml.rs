@@ -1,6 +1,6 @@
 //! *YAML* as Helm and kubectl read it: text to JSON values, by the rules of YAML 1.1 that Go's reader follows.
 //!
-//! Both use sigs.k8s.io/yaml over go-yaml v2. Where YAML 1.1, YAML 1.2 and go-yaml differ, go-yaml is right here, since
+//! Both cut a text into documents by Kubernetes' resource builder, and read each with sigs.k8s.io/yaml over go-yaml v2. Where YAML 1.1, YAML 1.2 and go-yaml differ, go-yaml is right here, since
 //! it decided what the chart's own Job meant: `0644` is 420, `yes` is true, `1e3` is 1000, `12:30` is a string, a later
 //! key replaces an earlier one, and `<<` merges at the place where it stands.
 //!
@@ -12,14 +12,18 @@ use std::fmt;
 
 use serde_json::Value;
 
+mod documents;
+mod events;
 mod head;
+mod json;
 mod read;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub(crate) use head::{Head, Keep, head};
+pub(crate) use documents::{Document, documents};
+pub(crate) use head::{Head, Keep};
 
 /// Bytes of text: several release Secrets of 1.4 MB each fit, and an etcd object (1.5 MiB) fits many times.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
@@ -61,8 +65,6 @@ pub enum YamlProblem {
     Syntax(String),
     /// A control character, which YAML allows only as an escape in double quotes.
     Control(char),
-    /// A line end of YAML 1.1 that newer readers take for text.
-    LineEnd(char),
     /// A value does not fit its tag, for example `!!int x`.
     Tag(&'static str),
     /// A key that JSON cannot have: null, a list or a mapping.
@@ -92,8 +94,12 @@ pub enum YamlProblem {
         /// How many are looked at.
         allowed: usize,
     },
+    /// A line that begins with three dashes and more than a comment behind them.
+    Separator,
     /// More documents than the one that is expected, or none.
     NotOneDocument,
+    /// The parser itself failed on it.
+    Parser,
 }
 
 impl fmt::Display for YamlProblem {
@@ -101,13 +107,6 @@ impl fmt::Display for YamlProblem {
         match self {
             YamlProblem::Syntax(what) => write!(f, "not YAML: {what}"),
             YamlProblem::Control(c) => write!(f, "the control character U+{:04X}", u32::from(*c)),
-            YamlProblem::LineEnd(c) => {
-                write!(
-                    f,
-                    "U+{:04X}, which YAML 1.1 takes for a line end; write it as an escape",
-                    u32::from(*c)
-                )
-            }
             YamlProblem::Tag(tag) => write!(f, "the value is not a {tag}, as its tag says"),
             YamlProblem::Key => f.write_str("a key must be a string, number or boolean"),
             YamlProblem::NotFinite => {
@@ -127,7 +126,13 @@ impl fmt::Display for YamlProblem {
             YamlProblem::TooManyNodes { allowed } => {
                 write!(f, "up to here there are more than the {allowed} values allowed")
             }
+            YamlProblem::Separator => {
+                f.write_str("behind the three dashes between two documents is more than a comment")
+            }
             YamlProblem::NotOneDocument => f.write_str("one YAML document is expected"),
+            YamlProblem::Parser => f.write_str(
+                "the YAML parser failed on this text, which is a defect of hookhost: please report it",
+            ),
         }
     }
 }
@@ -149,28 +154,33 @@ impl YamlError {
     fn new(line: usize, column: usize, problem: YamlProblem) -> YamlError {
         YamlError { line, column, problem }
     }
+
+    /// Whether it is about an escape in double quotes that YAML does not have.
+    fn is_escape(&self) -> bool {
+        matches!(&self.problem, YamlProblem::Syntax(what) if what == "found unknown escape character")
+    }
 }
 
-/// All documents of a text, in order; a document without content is null.
+/// What Helm and kubectl read of a text: all that is in it, in order, but for documents without content.
 ///
 /// # Errors
-/// Where Go's reader would refuse the text, or a bound is exceeded.
+/// Where they would refuse the text, or a bound is exceeded.
 pub fn read(text: &str) -> Result<Vec<Value>, YamlError> {
-    read::documents(text, &mut Budget::default(), usize::MAX)
-}
-
-/// The first document of a text, null if there is none: all that Go's reader looks at. What follows the document may even
-/// be broken.
-///
-/// # Errors
-/// As [`read`].
-pub fn read_first(text: &str) -> Result<Value, YamlError> {
-    read_first_within(text, &mut Budget::default())
-}
-
-/// As [`read_first`], for several texts that share one bound.
-pub(crate) fn read_first_within(text: &str, budget: &mut Budget) -> Result<Value, YamlError> {
-    Ok(read::documents(text, budget, 1)?.pop().unwrap_or_default())
+    if text.len() > MAX_TEXT_BYTES {
+        let problem = YamlProblem::TooLong { found: text.len(), allowed: MAX_TEXT_BYTES };
+        return Err(YamlError::new(1, 1, problem));
+    }
+    let mut budget = Budget::default();
+    let mut values = Vec::new();
+    for document in documents(text) {
+        // Every document costs something, or a text of nothing but "---" would be cheap.
+        let document = document?;
+        budget
+            .charge(NODE_BYTES)
+            .map_err(|problem| YamlError::new(document.lines_before() + 1, 1, problem))?;
+        values.extend(Some(document.read(&mut budget)?).filter(|value| !value.is_null()));
+    }
+    Ok(values)
 }
 
 /// What may still be built, and how much that was at first: see [`MAX_EXPANDED_BYTES`].
@@ -227,7 +237,7 @@ pub(crate) fn cost(value: &Value) -> usize {
 /// # Errors
 /// As [`read`]; and if there is none or more than one.
 pub fn read_one(text: &str) -> Result<Value, YamlError> {
-    let mut documents = read(text)?.into_iter().filter(|document| !document.is_null());
+    let mut documents = read(text)?.into_iter();
     match (documents.next(), documents.next()) {
         (Some(document), None) => Ok(document),
         _ => Err(YamlError::new(1, 1, YamlProblem::NotOneDocument)),

@@ -73,10 +73,13 @@ fn a_manifest_is_what_the_api_server_would_get() {
                 continue;
             }
             let manifests: Vec<&Value> = hooks.iter().map(|hook| &*hook.manifest).collect();
-            let expected: Vec<&Value> = match golden["manifest"].get("items").and_then(Value::as_array) {
-                Some(items) => items.iter().collect(),
-                None => vec![&golden["manifest"]],
-            };
+            let objects = golden["objects"].as_array().unwrap().iter();
+            let expected: Vec<&Value> = objects
+                .flat_map(|object| match object.get("items").and_then(Value::as_array) {
+                    Some(items) => items.iter().collect(),
+                    None => vec![object],
+                })
+                .collect();
             assert_eq!(manifests, expected, "{title}");
         }
     }

@@ -11,7 +11,7 @@ import (
 const usage = `usage:
   helmread bench FILE N   decode the release Secret in FILE N times as Helm does; prints {"n", "min_ns", "median_ns"}
   helmread hooks FILE     the hooks of the release Secret in FILE as a JSON list
-  helmread yaml           YAML documents from stdin, each ended by NUL; a line {"json": …} or {"error": …} for each
+  helmread yaml           texts of YAML or JSON from stdin, each ended by NUL; a line {"json": […]} or {"error": …} for each
   helmread yaml FILE...   the same for files, which may hold any byte`
 
 func main() {

@@ -59,7 +59,8 @@ func bench(file string, n int, out io.Writer) error {
 	})
 }
 
-// hook is what is compared of one hook: the fields that Helm stores, and the manifest as the API server would get it.
+// hook is what is compared of one hook: the fields that Helm stores, and the objects of its manifest as the API server would
+// get them.
 type hook struct {
 	Name           string                        `json:"name"`
 	Kind           string                        `json:"kind"`
@@ -68,7 +69,7 @@ type hook struct {
 	Weight         int                           `json:"weight"`
 	DeletePolicies []release.HookDeletePolicy    `json:"deletePolicies"`
 	OutputLog      []release.HookOutputLogPolicy `json:"outputLogPolicies"`
-	Manifest       json.RawMessage               `json:"manifest,omitempty"`
+	Objects        []json.RawMessage             `json:"objects"`
 	Error          string                        `json:"error,omitempty"`
 }
 
@@ -93,7 +94,7 @@ func hooks(file string, out io.Writer) error {
 			Events:         notNull(h.Events),
 			DeletePolicies: notNull(h.DeletePolicies),
 			OutputLog:      notNull(h.OutputLogPolicies),
-			Manifest:       manifest.JSON,
+			Objects:        manifest.JSON,
 			Error:          manifest.Error,
 		})
 	}

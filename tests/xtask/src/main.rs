@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod corpus;
 mod demo;
+mod differential;
 mod fixtures;
 mod policies;
 mod run;
@@ -74,6 +75,8 @@ enum Task {
     /// The corpus' part on a cluster
     #[command(hide = true)]
     CorpusInABox(corpus::Corpus),
+    /// Read a million texts with hookhost and with Helm's own packages, and tell where they differ
+    Differential(differential::Differential),
     /// A Kubernetes control plane on this machine, in namespaces of its own
     Cluster {
         #[command(subcommand)]
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Task::Fixtures { into } => fixtures::fixtures(into.as_deref()),
         Task::Corpus(corpus) => corpus::corpus(&corpus),
         Task::CorpusInABox(corpus) => corpus::play_in_a_box(&corpus),
+        Task::Differential(run) => differential::differential(&run),
         Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),
     };

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 
+use crate::differential::{Differential, differential};
 use crate::policies::{self, Profile};
 use crate::run::{cargo, command, root, say, seconds, step, target};
 use crate::{check, cluster, demo, setup};
@@ -52,6 +53,7 @@ pub(crate) fn test(quick: bool) -> Result<()> {
             step("the testbed", testbed.args(["--lib", "--test", "cluster", "--test", "killed"]))?;
         }
         live_records()?;
+        differential(&Differential::TEST)?;
         demo::demo(None, "")?;
     }
     say(&format!("all tests passed in {}", seconds(start.elapsed())));

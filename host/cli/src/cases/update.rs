@@ -4,9 +4,11 @@
 //! The parser says where each node is; the text between is never written anew. Before the new text is handed out it is
 //! read back: if anything but the expectations changed, the file is left alone.
 
+use std::io::{Chain, Read};
+
 use anyhow::Result;
 use hookhost_core::{Reason, yaml};
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use libyaml_safer::{Encoding, Event, EventData, Parser, ScalarStyle};
 use serde_json::Value;
 
 use super::Answer;
@@ -144,76 +146,80 @@ impl Node {
 
 /// Builds nodes from the parser's events. The text was read by the core before, within its bounds of depth and size.
 struct Reader<'t> {
-    events: Parser<'t, StrInput<'t>>,
+    events: Parser<Chain<&'t [u8], &'static [u8]>>,
     characters: &'t [char],
+    /// The byte at which each character begins: the parser's marks are bytes.
+    starts: Vec<usize>,
 }
 
 impl<'t> Reader<'t> {
     fn read(text: &'t str, characters: &'t [char]) -> Result<Node> {
-        let mut reader = Reader { events: Parser::new_from_str(text), characters };
+        let mut events = Parser::new();
+        events.set_encoding(Encoding::Utf8);
+        // As the core reads it: a last line without an end is no end of a block for this parser.
+        events.set_input(text.as_bytes().chain(&b"\n"[..]));
+        let starts = text.char_indices().map(|(start, _)| start).collect();
+        let mut reader = Reader { events, characters, starts };
         loop {
-            match reader.next()? {
-                (Event::StreamStart | Event::DocumentStart(_), _) => {}
-                (event, span) => return reader.node(event, span),
+            let event = reader.next()?;
+            if !matches!(event.data, EventData::StreamStart { .. } | EventData::DocumentStart { .. }) {
+                return reader.node(event);
             }
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Span)> {
-        match self.events.next_event() {
-            Some(Ok(event)) => Ok(event),
-            _ => Err(unclear("it is not YAML")),
-        }
+    fn next(&mut self) -> Result<Event> {
+        self.events.parse().map_err(|_| unclear("it is not YAML"))
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node> {
-        let (start, column) = (span.start.index(), span.start.col());
-        match event {
-            Event::Scalar(text, style, ..) => {
-                let empty = text.is_empty() && style == ScalarStyle::Plain;
-                let end = if empty { start } else { self.content_end(span.end.index()) };
-                Ok(Node { start, end, column, kind: Kind::Scalar { text: text.into_owned(), empty } })
+    fn node(&mut self, event: Event) -> Result<Node> {
+        let (start, end) = (self.character(event.start_mark.index), self.character(event.end_mark.index));
+        let column = usize::try_from(event.start_mark.column).map_err(|_| unclear("it is too long"))?;
+        match event.data {
+            EventData::Scalar { value, style, .. } => {
+                let empty = value.is_empty() && style == ScalarStyle::Plain;
+                let end = if empty { start } else { self.content_end(end) };
+                Ok(Node { start, end, column, kind: Kind::Scalar { text: value, empty } })
             }
-            Event::Alias(_) => {
-                Ok(Node { start, end: self.content_end(span.end.index()), column, kind: Kind::Alias })
+            EventData::Alias { .. } => {
+                Ok(Node { start, end: self.content_end(end), column, kind: Kind::Alias })
             }
-            Event::SequenceStart(..) => {
+            EventData::SequenceStart { .. } => {
                 let (mut items, mut end) = (Vec::new(), start);
                 loop {
-                    match self.next()? {
-                        (Event::SequenceEnd, _) => {
-                            let end = self.collection_end(start, end);
-                            return Ok(Node { start, end, column, kind: Kind::List { items } });
-                        }
-                        (event, span) => {
-                            let item = self.node(event, span)?;
-                            end = end.max(item.end);
-                            items.push(item);
-                        }
+                    let event = self.next()?;
+                    if matches!(event.data, EventData::SequenceEnd) {
+                        let end = self.collection_end(start, end);
+                        return Ok(Node { start, end, column, kind: Kind::List { items } });
                     }
+                    let item = self.node(event)?;
+                    end = end.max(item.end);
+                    items.push(item);
                 }
             }
-            Event::MappingStart(..) => {
+            EventData::MappingStart { .. } => {
                 let (mut pairs, mut end) = (Vec::new(), start);
                 loop {
-                    match self.next()? {
-                        (Event::MappingEnd, _) => {
-                            let flow = self.characters.get(start) == Some(&'{');
-                            let end = self.collection_end(start, end);
-                            return Ok(Node { start, end, column, kind: Kind::Mapping { pairs, flow } });
-                        }
-                        (event, span) => {
-                            let key = self.node(event, span)?;
-                            let (event, span) = self.next()?;
-                            let value = self.node(event, span)?;
-                            end = end.max(value.end).max(key.end);
-                            pairs.push((key, value));
-                        }
+                    let event = self.next()?;
+                    if matches!(event.data, EventData::MappingEnd) {
+                        let flow = self.characters.get(start) == Some(&'{');
+                        let end = self.collection_end(start, end);
+                        return Ok(Node { start, end, column, kind: Kind::Mapping { pairs, flow } });
                     }
+                    let key = self.node(event)?;
+                    let event = self.next()?;
+                    let value = self.node(event)?;
+                    end = end.max(value.end).max(key.end);
+                    pairs.push((key, value));
                 }
             }
             _ => Err(unclear("it is not one document")),
         }
+    }
+
+    /// The character at a byte of the text.
+    fn character(&self, byte: u64) -> usize {
+        self.starts.partition_point(|start| (*start as u64) < byte)
     }
 
     /// The end of a list or mapping: its closing bracket in flow style, else that of its last child. The parser's own

@@ -15,7 +15,7 @@ use crate::record::limits::{
     MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES, MAX_NODES, MAX_RUN_BYTES, MAX_WHOLE_BYTES,
 };
 use crate::workload::at;
-use crate::yaml::{self, Budget, Head, Keep, YamlError};
+use crate::yaml::{self, Budget, Document, Head, Keep, YamlError};
 
 /// A hook as Helm stored it: text, with what Helm's annotations said of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,14 +67,6 @@ struct Place<'r> {
     document: Document<'r>,
     /// Which of its objects.
     nth: usize,
-}
-
-/// A document of a manifest.
-#[derive(Clone, Copy, Debug)]
-struct Document<'r> {
-    text: &'r str,
-    /// Lines of the manifest before it.
-    lines_before: usize,
 }
 
 /// What of an object tells it from others, and whether it can be run.
@@ -162,7 +154,7 @@ impl<'r> Listing<'r> {
                 last = None;
             }
             let (_, objects) = last.get_or_insert_with(|| {
-                (document, document.objects(MAX_HOOKS + 1, &mut Budget::of(MAX_RUN_BYTES)))
+                (document, objects(&document, MAX_HOOKS + 1, &mut Budget::of(MAX_RUN_BYTES)))
             });
             let manifest = match objects {
                 Ok(objects) => Ok(objects.get_mut(nth).map(Value::take).unwrap_or_default()),
@@ -183,10 +175,10 @@ impl<'r> Listing<'r> {
         let mut whole = BTreeMap::new();
         for (position, keep) in positions {
             let Some(Place { document, .. }) = self.places.get(position).copied().flatten() else { continue };
-            match yaml::head(document.text, keep, nodes, &mut Budget::of(MAX_RUN_BYTES)) {
+            match document.head(keep, nodes, &mut Budget::of(MAX_RUN_BYTES)) {
                 Ok(Head::Found(value)) => take(position, Ok(keep.prune(value))),
                 Ok(Head::Useless) => drop(whole.insert(position, keep)),
-                Err(error) => take(position, Err(document.in_manifest(error))),
+                Err(error) => take(position, Err(error)),
             }
         }
         self.read_each(whole.keys().copied(), |position, manifest| {
@@ -209,13 +201,13 @@ impl<'r> Listing<'r> {
 
     /// Bytes of the document that the object at a position is in.
     pub(crate) fn text_bytes(&self, position: usize) -> usize {
-        self.places.get(position).copied().flatten().map_or(0, |place| place.document.text.len())
+        self.places.get(position).copied().flatten().map_or(0, |place| place.document.text().len())
     }
 
     /// Why the object at a position is beyond a bound.
     pub(crate) fn wrong(&self, position: usize, problem: yaml::YamlProblem) -> YamlError {
         let place = self.places.get(position).copied().flatten();
-        YamlError { line: 1 + place.map_or(0, |place| place.document.lines_before), column: 1, problem }
+        YamlError { line: 1 + place.map_or(0, |place| place.document.lines_before()), column: 1, problem }
     }
 
     /// The texts that could not be read, or not all of whose objects are listed, each with its position.
@@ -241,14 +233,13 @@ impl<'r> Listing<'r> {
 
     /// Adds the objects of one stored hook, as far as there is room.
     ///
-    /// As kubectl and Helm do, the text is first cut at the lines that begin with three dashes, and of each piece the first
-    /// document counts: what follows a line of three dots is read by no one.
     fn add_objects(&mut self, stored: &'r StoredHook, room: &mut Room) -> Result<Option<TooMany>, YamlError> {
-        for document in documents(&stored.manifest) {
+        for document in yaml::documents(&stored.manifest) {
+            let document = document?;
             let Some(left) = room.documents.checked_sub(1) else { return Ok(Some(TooMany)) };
             room.documents = left;
             // One more than there is room for, so that it shows.
-            for (nth, object) in document.heads(room)?.iter().enumerate() {
+            for (nth, object) in heads(&document, room)?.iter().enumerate() {
                 let hook = object_of(stored, object, self.release_namespace);
                 let has_room = room.objects > 0 && room.listed.charge(hook.text_bytes()).is_ok();
                 if !has_room {
@@ -304,89 +295,33 @@ impl Default for Room {
     }
 }
 
-impl Document<'_> {
-    /// Whether it is this very one, not one with the same text.
-    fn is(&self, other: &Document<'_>) -> bool {
-        std::ptr::eq(self.text, other.text)
-    }
-
-    /// The heads of its objects; of a List, and where there are aliases, the whole objects.
-    fn heads(&self, room: &mut Room) -> Result<Vec<Value>, YamlError> {
-        let head = yaml::head(self.text, &HEAD, &mut room.nodes, &mut Budget::of(MAX_RUN_BYTES));
-        match head.map_err(|error| self.in_manifest(error))? {
-            Head::Found(Value::Null) => Ok(Vec::new()),
-            Head::Found(head) => Ok(vec![head]),
-            Head::Useless => {
-                let most = room.objects + 1;
-                let mut budget = room.whole.at_most(MAX_RUN_BYTES);
-                let before = budget.left();
-                let objects = self.objects(most, &mut budget);
-                // Never more than there was.
-                let _ = room.whole.charge(before - budget.left());
-                objects
-            }
+/// The heads of a document's objects; of a List, and where there are aliases, the whole objects.
+fn heads(document: &Document<'_>, room: &mut Room) -> Result<Vec<Value>, YamlError> {
+    match document.head(&HEAD, &mut room.nodes, &mut Budget::of(MAX_RUN_BYTES))? {
+        Head::Found(Value::Null) => Ok(Vec::new()),
+        Head::Found(head) => Ok(vec![head]),
+        Head::Useless => {
+            let most = room.objects + 1;
+            let mut budget = room.whole.at_most(MAX_RUN_BYTES);
+            let before = budget.left();
+            let objects = objects(document, most, &mut budget);
+            // Never more than there was.
+            let _ = room.whole.charge(before - budget.left());
+            objects
         }
     }
+}
 
-    /// Its objects, at most `most`.
-    fn objects(&self, most: usize, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
-        let document = yaml::read_first_within(self.text, budget).map_err(|error| self.in_manifest(error))?;
-        let mut objects = Vec::new();
-        flatten(document, most, &mut objects);
-        Ok(objects)
-    }
-
-    fn in_manifest(&self, error: YamlError) -> YamlError {
-        YamlError { line: error.line + self.lines_before, ..error }
-    }
+/// A document's objects, at most `most`.
+fn objects(document: &Document<'_>, most: usize, budget: &mut Budget) -> Result<Vec<Value>, YamlError> {
+    let mut objects = Vec::new();
+    flatten(document.read(budget)?, most, &mut objects);
+    Ok(objects)
 }
 
 /// The objects of a release's hooks, each with its manifest: see [`Listing::read_all`].
 pub fn list(stored: &[StoredHook], release_namespace: &str) -> Vec<Hook> {
     Listing::of(stored, release_namespace).read_all()
-}
-
-/// The documents of a manifest, but for those that are nothing but blank lines and comments: a parser for each would be dear.
-fn documents(manifest: &str) -> impl Iterator<Item = Document<'_>> {
-    // Where the document starts: its byte, and the lines before it.
-    let (mut start, mut lines_before) = (0, 0);
-    let mut lines = manifest.split_inclusive('\n');
-    let (mut at, mut line_number, mut is_over) = (0, 0, false);
-    std::iter::from_fn(move || {
-        while !is_over {
-            let mut is_nothing = true;
-            let document = loop {
-                let Some(line) = lines.next() else {
-                    is_over = true;
-                    break Document { text: &manifest[start..], lines_before };
-                };
-                let end = at;
-                at += line.len();
-                line_number += 1;
-                if is_separator(line) {
-                    let document = Document { text: &manifest[start..end], lines_before };
-                    (start, lines_before) = (at, line_number);
-                    break document;
-                }
-                is_nothing &= is_comment(line);
-            };
-            if !is_nothing && !document.text.trim_ascii().is_empty() {
-                return Some(document);
-            }
-        }
-        None
-    })
-}
-
-fn is_separator(line: &str) -> bool {
-    line.strip_prefix("---").map(str::trim_start).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
-}
-
-/// Whether a line outside of any value is blank or a comment, and nothing that a reader would refuse.
-fn is_comment(line: &str) -> bool {
-    let text = line.trim_end_matches(['\r', '\n']);
-    let rest = text.trim_start_matches(' ');
-    (rest.is_empty() || rest.starts_with('#')) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// Bytes of a kind or an API version that an item takes from its List: more than Kubernetes' longest. Each of thousands of

@@ -318,7 +318,7 @@ proptest! {
         let stored = [stored("x", &text)];
         let listing = Listing::of(&stored, "shops");
         let (heads, whole) = (listing.heads(), listing.read_all());
-        match crate::yaml::read_first(&text) {
+        match crate::yaml::read(&text) {
             Err(error) => prop_assert_eq!(&heads[0].runnable, &Err(NotRunnable::Unreadable(error))),
             Ok(_) => prop_assert!(!heads.iter().any(|head| matches!(head.runnable, Err(NotRunnable::Unreadable(_))))),
         }

@@ -1,12 +1,12 @@
 //! The *head* of a document is the few fields of it that are asked for, found without building the rest.
 //!
 //! Everything else is passed over as it comes from the parser, in the memory that one value takes, but by the same rules as
-//! if it were read: what [`read_first`](super::read_first) refuses is refused here, but for what it may grow to.
+//! if it were read: what makes a whole document unreadable is an error here too, but for what it may grow to.
 
-use saphyr_parser::{Event, Marker, ScalarStyle, Tag};
 use serde_json::{Map, Value};
 
-use super::read::{Events, float, is_merge, key, place, scalar};
+use super::events::{self, Event, Events, Place};
+use super::read::{key, scalar, value};
 use super::resolve::Scalar;
 use super::{Budget, MAP_BYTES, MAX_DEPTH, NODE_BYTES, YamlError, YamlProblem};
 
@@ -53,7 +53,7 @@ pub(crate) enum Head {
 
 /// The head of the first document of a text. Each value that is looked at counts against `nodes`, and what is kept against
 /// `kept`.
-pub(crate) fn head(
+pub(super) fn head(
     text: &str,
     keep: &Keep,
     nodes: &mut Budget,
@@ -65,6 +65,14 @@ pub(crate) fn head(
         Err(Stop::Useless) => Ok(Head::Useless),
         Err(Stop::Wrong(error)) => Err(error),
     }
+}
+
+/// Counts a value that is looked at.
+pub(super) fn count(nodes: &mut Budget) -> Result<(), YamlProblem> {
+    nodes.charge(1).map_err(|problem| match problem {
+        YamlProblem::TooLarge { allowed } => YamlProblem::TooManyNodes { allowed },
+        other => other,
+    })
 }
 
 /// Why a scan ends early.
@@ -86,60 +94,42 @@ struct Scanner<'t, 'b> {
     depth: usize,
 }
 
-impl<'t> Scanner<'t, '_> {
+impl Scanner<'_, '_> {
     fn document(&mut self, keep: &Keep) -> Result<Value, Stop> {
-        loop {
-            match self.next()? {
-                (Event::DocumentStart(_), _) => {
-                    let (event, at) = self.next()?;
-                    let value = self.node(Some(keep), event, at)?;
-                    // The document's end, where the parser finds what does not belong to it.
-                    self.next()?;
-                    return Ok(value);
-                }
-                (Event::StreamEnd, _) => return Ok(Value::Null),
-                _ => {}
+        match self.next()? {
+            (Event::DocumentStart, _) => {
+                let (event, at) = self.next()?;
+                let value = self.node(Some(keep), event, at)?;
+                // The document's end, as where it is read whole.
+                self.next()?;
+                Ok(value)
             }
+            _ => Ok(Value::Null),
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Marker), Stop> {
+    fn next(&mut self) -> Result<(Event, Place), Stop> {
         let (event, at) = self.events.next()?;
-        self.nodes.charge(1).map_err(|problem| match problem {
-            YamlProblem::TooLarge { allowed } => place(at, YamlProblem::TooManyNodes { allowed }),
-            other => place(at, other),
-        })?;
+        count(self.nodes).map_err(|problem| at.error(problem))?;
         Ok((event, at))
     }
 
     /// What is kept of a node; of one that is passed over, which kind of value it is: a scalar is null, a collection empty.
-    fn node(&mut self, keep: Option<&Keep>, event: Event<'t>, at: Marker) -> Result<Value, Stop> {
+    fn node(&mut self, keep: Option<&Keep>, event: Event, at: Place) -> Result<Value, Stop> {
         match event {
-            Event::Scalar(_, _, anchor, _)
-            | Event::SequenceStart(anchor, _)
-            | Event::MappingStart(anchor, _)
-                if anchor != 0 =>
-            {
-                Err(Stop::Useless)
-            }
-            Event::Alias(_) => Err(Stop::Useless),
-            Event::Scalar(text, style, _, tag) => match keep {
+            Event::Scalar(events::Scalar { anchor: Some(_), .. })
+            | Event::SequenceStart(Some(_))
+            | Event::MappingStart(Some(_))
+            | Event::Alias(_) => Err(Stop::Useless),
+            Event::Scalar(found) => match keep {
                 None => {
-                    pass(&text, style, tag.as_deref(), false, at)?;
+                    pass(found, false, at)?;
                     Ok(Value::Null)
                 }
                 Some(_) => {
-                    self.charge(NODE_BYTES + text.len(), at)?;
-                    Ok(match scalar(text.into_owned(), style, tag.as_deref(), at)? {
-                        Scalar::Null => Value::Null,
-                        Scalar::Bool(value) => Value::Bool(value),
-                        Scalar::Int(value) => Value::from(value),
-                        Scalar::Uint(value) => Value::from(value),
-                        Scalar::Float(value) => {
-                            float(value).ok_or_else(|| place(at, YamlProblem::NotFinite))?
-                        }
-                        Scalar::Text(text) => Value::String(text),
-                    })
+                    self.charge(NODE_BYTES + found.text.len(), at)?;
+                    let value = value(scalar(found, at)?).ok_or_else(|| at.error(YamlProblem::NotFinite))?;
+                    Ok(value)
                 }
             },
             Event::SequenceStart(..) => {
@@ -164,7 +154,7 @@ impl<'t> Scanner<'t, '_> {
                 Ok(Value::Object(map))
             }
             // The parser itself refuses any other event here.
-            _ => Err(place(at, YamlProblem::Syntax("a value is expected".to_owned())).into()),
+            _ => Err(at.error(YamlProblem::Syntax("a value is expected".to_owned())).into()),
         }
     }
 
@@ -193,24 +183,23 @@ impl<'t> Scanner<'t, '_> {
         let mut map = Map::new();
         loop {
             let (event, at) = self.next()?;
-            if is_merge(&event) {
-                return Err(Stop::Useless);
-            }
             let name = match event {
                 Event::MappingEnd => return Ok(map),
                 Event::Alias(_) => return Err(Stop::Useless),
-                Event::Scalar(_, _, anchor, _) if anchor != 0 => return Err(Stop::Useless),
-                Event::Scalar(text, style, _, tag) => match keep {
+                Event::Scalar(found) if found.is_merge() || found.anchor.is_some() => {
+                    return Err(Stop::Useless);
+                }
+                Event::Scalar(found) => match keep {
                     Some(Keep::Whole | Keep::Entries(_)) => {
-                        let name = key(scalar(text.into_owned(), style, tag.as_deref(), at)?);
-                        Some(name.ok_or_else(|| place(at, YamlProblem::Key))?)
+                        let name = key(scalar(found, at)?);
+                        Some(name.ok_or_else(|| at.error(YamlProblem::Key))?)
                     }
                     _ => {
-                        pass(&text, style, tag.as_deref(), true, at)?;
+                        pass(found, true, at)?;
                         None
                     }
                 },
-                _ => return Err(place(at, YamlProblem::Key).into()),
+                _ => return Err(at.error(YamlProblem::Key).into()),
             };
             let inner = match (keep, &name) {
                 (Some(Keep::Whole), _) => keep,
@@ -229,38 +218,32 @@ impl<'t> Scanner<'t, '_> {
         }
     }
 
-    fn open(&mut self, at: Marker) -> Result<(), Stop> {
+    fn open(&mut self, at: Place) -> Result<(), Stop> {
         if self.depth == MAX_DEPTH {
-            return Err(place(at, YamlProblem::TooDeep).into());
+            return Err(at.error(YamlProblem::TooDeep).into());
         }
         self.depth += 1;
         Ok(())
     }
 
-    fn charge(&mut self, bytes: usize, at: Marker) -> Result<(), Stop> {
-        Ok(self.kept.charge(bytes).map_err(|problem| place(at, problem))?)
+    fn charge(&mut self, bytes: usize, at: Place) -> Result<(), Stop> {
+        Ok(self.kept.charge(bytes).map_err(|problem| at.error(problem))?)
     }
 }
 
-/// Makes sure that a scalar that is passed over would be read, most often without a copy of it.
-fn pass(
-    text: &str,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    is_key: bool,
-    at: Marker,
-) -> Result<(), YamlError> {
+/// Makes sure that a scalar that is passed over would be read.
+fn pass(found: events::Scalar, is_key: bool, at: Place) -> Result<(), YamlError> {
     // A plain text that begins like this is itself or a boolean; another may be a number, null or a merge.
     let is_itself = |first: &u8| first.is_ascii_alphabetic() && !matches!(first, b'n' | b'N');
-    if tag.is_none() && (style != ScalarStyle::Plain || text.as_bytes().first().is_some_and(is_itself)) {
+    if found.tag.is_none() && (!found.is_plain || found.text.as_bytes().first().is_some_and(is_itself)) {
         return Ok(());
     }
-    let scalar = scalar(text.to_owned(), style, tag, at)?;
+    let scalar = scalar(found, at)?;
     if is_key {
-        return key(scalar).map(drop).ok_or_else(|| place(at, YamlProblem::Key));
+        return key(scalar).map(drop).ok_or_else(|| at.error(YamlProblem::Key));
     }
     match scalar {
-        Scalar::Float(value) if !value.is_finite() => Err(place(at, YamlProblem::NotFinite)),
+        Scalar::Float(value) if !value.is_finite() => Err(at.error(YamlProblem::NotFinite)),
         _ => Ok(()),
     }
 }

@@ -2,98 +2,49 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
+use super::events::{self, Event, Events, OWN_TAGS, Place};
 use super::resolve::{Scalar, resolve};
-use super::{Budget, MAP_BYTES, MAX_DEPTH, MAX_TEXT_BYTES, NODE_BYTES, YamlError, YamlProblem};
+use super::{Budget, MAP_BYTES, MAX_DEPTH, NODE_BYTES, YamlError, YamlProblem};
 
-/// The first documents of a text, at most `most`; what follows them is not looked at.
-pub(super) fn documents(text: &str, budget: &mut Budget, most: usize) -> Result<Vec<Value>, YamlError> {
-    let mut reader = Reader { events: Events::of(text)?, anchors: HashMap::new(), budget, depth: 0 };
-    let mut documents = Vec::new();
-    while documents.len() < most {
-        let (event, at) = reader.events.next()?;
-        match event {
-            Event::DocumentStart(_) => {
-                // Every document costs something, or a text of nothing but "---" would be cheap.
-                reader.charge(NODE_BYTES, at)?;
-                documents.push(reader.node()?);
-                // The document's end, where the parser finds what does not belong to it. Go would not look and cut it off.
-                reader.events.next()?;
-                reader.anchors.clear();
-            }
-            Event::StreamEnd => break,
-            _ => {}
+/// The first document of a text, if there is one; what follows it is not looked at.
+pub(super) fn first(text: &str, budget: &mut Budget) -> Result<Option<Value>, YamlError> {
+    let mut reader =
+        Reader { events: Events::of(text)?, anchors: HashMap::new(), budget, depth: 0, opened: 0 };
+    match reader.events.next()? {
+        (Event::DocumentStart, _) => {
+            let value = reader.node()?;
+            // The document's end: what cannot be there at all is an error of this document, in Go too.
+            reader.events.next()?;
+            Ok(Some(value))
         }
-    }
-    Ok(documents)
-}
-
-/// What the parser finds in a text, in order.
-pub(super) struct Events<'t> {
-    parser: Parser<'t, StrInput<'t>>,
-    /// The length of the text in characters, if it ends in the middle of a line.
-    cut_at: Option<usize>,
-}
-
-impl<'t> Events<'t> {
-    pub(super) fn of(text: &'t str) -> Result<Events<'t>, YamlError> {
-        if text.len() > MAX_TEXT_BYTES {
-            let problem = YamlProblem::TooLong { found: text.len(), allowed: MAX_TEXT_BYTES };
-            return Err(YamlError::new(1, 1, problem));
-        }
-        printable(text)?;
-        let cut_at = (!text.ends_with(['\n', '\r'])).then(|| text.chars().count());
-        Ok(Events { parser: Parser::new_from_str(text), cut_at })
-    }
-
-    pub(super) fn next(&mut self) -> Result<(Event<'t>, Marker), YamlError> {
-        match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((self.without_added_newline(event, &span), span.start)),
-            Some(Err(error)) => Err(syntax(&error)),
-            None => Err(YamlError::new(1, 1, YamlProblem::Syntax("it ends early".to_owned()))),
-        }
-    }
-
-    /// A block of text that ends with the whole text, in the middle of a line, ends there: this parser follows YAML 1.2
-    /// and adds the end of the line, Go's follows 1.1 and does not. Helm stores hooks without their last line end.
-    fn without_added_newline(&self, event: Event<'t>, Span { start, end, .. }: &Span) -> Event<'t> {
-        match event {
-            Event::Scalar(text, style @ (ScalarStyle::Literal | ScalarStyle::Folded), anchor, tag)
-                if Some(end.index()) == self.cut_at
-                    && end.col() >= start.col().max(1)
-                    && text.ends_with('\n') =>
-            {
-                let mut text = text.into_owned();
-                text.pop();
-                Event::Scalar(text.into(), style, anchor, tag)
-            }
-            other => other,
-        }
+        _ => Ok(None),
     }
 }
 
 struct Reader<'t, 'b> {
     events: Events<'t>,
-    /// By the parser's number. An anchor's name may be given anew; numbers are not.
-    anchors: HashMap<usize, Anchor>,
+    /// By name. A name that is given again stands for the later node from there on.
+    anchors: HashMap<String, Anchor>,
     budget: &'b mut Budget,
     depth: usize,
+    /// Collections with an anchor so far.
+    opened: usize,
 }
 
 enum Anchor {
-    /// Its node is not complete: an alias to it would be a cycle.
-    Open,
+    /// Its node is not complete: an alias to it would be a cycle. The number of the node.
+    Open(usize),
     Node {
         value: Value,
         cost: usize,
     },
 }
 
-impl<'t> Reader<'t, '_> {
-    fn charge(&mut self, bytes: usize, at: Marker) -> Result<(), YamlError> {
-        self.budget.charge(bytes).map_err(|problem| place(at, problem))
+impl Reader<'_, '_> {
+    fn charge(&mut self, bytes: usize, at: Place) -> Result<(), YamlError> {
+        self.budget.charge(bytes).map_err(|problem| at.error(problem))
     }
 
     fn node(&mut self) -> Result<Value, YamlError> {
@@ -101,24 +52,18 @@ impl<'t> Reader<'t, '_> {
         self.node_from(event, at)
     }
 
-    fn node_from(&mut self, event: Event<'t>, at: Marker) -> Result<Value, YamlError> {
+    fn node_from(&mut self, event: Event, at: Place) -> Result<Value, YamlError> {
         match event {
-            Event::Alias(id) => self.alias(id, at),
-            Event::Scalar(text, style, anchor, tag) => {
-                self.charge(NODE_BYTES + text.len(), at)?;
-                let value = match scalar(text.into_owned(), style, tag.as_deref(), at)? {
-                    Scalar::Null => Value::Null,
-                    Scalar::Bool(value) => Value::Bool(value),
-                    Scalar::Int(value) => Value::from(value),
-                    Scalar::Uint(value) => Value::from(value),
-                    Scalar::Float(value) => float(value).ok_or_else(|| place(at, YamlProblem::NotFinite))?,
-                    Scalar::Text(text) => Value::String(text),
-                };
+            Event::Alias(name) => self.alias(&name, at),
+            Event::Scalar(mut found) => {
+                self.charge(NODE_BYTES + found.text.len(), at)?;
+                let anchor = found.anchor.take();
+                let value = value(scalar(found, at)?).ok_or_else(|| at.error(YamlProblem::NotFinite))?;
                 self.close(anchor, &value, || NODE_BYTES + text_bytes(&value), at)?;
                 Ok(value)
             }
-            Event::SequenceStart(anchor, _) => {
-                let before = self.open(anchor, at)?;
+            Event::SequenceStart(anchor) => {
+                let (before, number) = self.open(anchor.as_deref(), at)?;
                 let mut items = Vec::new();
                 loop {
                     match self.events.next()? {
@@ -129,11 +74,14 @@ impl<'t> Reader<'t, '_> {
                 self.depth -= 1;
                 let value = Value::Array(items);
                 let cost = before - self.budget.left;
-                self.close(anchor, &value, || cost, at)?;
+                // Within it, the name may have been given anew: it is the later node's then.
+                let is_its =
+                    |name: &String| matches!(self.anchors.get(name), Some(Anchor::Open(of)) if *of == number);
+                self.close(anchor.filter(is_its), &value, || cost, at)?;
                 Ok(value)
             }
-            Event::MappingStart(anchor, _) => {
-                let before = self.open(anchor, at)?;
+            Event::MappingStart(anchor) => {
+                let (before, number) = self.open(anchor.as_deref(), at)?;
                 self.charge(MAP_BYTES, at)?;
                 let mut map = Map::new();
                 loop {
@@ -145,82 +93,83 @@ impl<'t> Reader<'t, '_> {
                 self.depth -= 1;
                 let value = Value::Object(map);
                 let cost = before - self.budget.left;
-                self.close(anchor, &value, || cost, at)?;
+                // Within it, the name may have been given anew: it is the later node's then.
+                let is_its =
+                    |name: &String| matches!(self.anchors.get(name), Some(Anchor::Open(of)) if *of == number);
+                self.close(anchor.filter(is_its), &value, || cost, at)?;
                 Ok(value)
             }
             // The parser itself refuses any other event here.
-            _ => Err(place(at, YamlProblem::Syntax("a value is expected".to_owned()))),
+            _ => Err(at.error(YamlProblem::Syntax("a value is expected".to_owned()))),
         }
     }
 
-    /// Enters a collection; answers what was left before it.
-    fn open(&mut self, anchor: usize, at: Marker) -> Result<usize, YamlError> {
+    /// Enters a collection; gives back what was left before it, and its number.
+    fn open(&mut self, anchor: Option<&str>, at: Place) -> Result<(usize, usize), YamlError> {
         if self.depth == MAX_DEPTH {
-            return Err(place(at, YamlProblem::TooDeep));
+            return Err(at.error(YamlProblem::TooDeep));
         }
         self.depth += 1;
         let before = self.budget.left;
         self.charge(NODE_BYTES, at)?;
-        if anchor != 0 {
-            self.anchors.insert(anchor, Anchor::Open);
+        if let Some(anchor) = anchor {
+            self.charge(anchor.len(), at)?;
+            self.opened += 1;
+            self.anchors.insert(anchor.to_owned(), Anchor::Open(self.opened));
         }
-        Ok(before)
+        Ok((before, self.opened))
     }
 
     /// Keeps a copy of an anchored node for its aliases.
     fn close(
         &mut self,
-        anchor: usize,
+        anchor: Option<String>,
         value: &Value,
         cost: impl FnOnce() -> usize,
-        at: Marker,
+        at: Place,
     ) -> Result<(), YamlError> {
-        if anchor != 0 {
+        if let Some(anchor) = anchor {
             let cost = cost();
-            self.charge(cost, at)?;
+            self.charge(anchor.len() + cost, at)?;
             self.anchors.insert(anchor, Anchor::Node { value: value.clone(), cost });
         }
         Ok(())
     }
 
-    fn alias(&mut self, id: usize, at: Marker) -> Result<Value, YamlError> {
-        let cost = match self.anchors.get(&id) {
+    fn alias(&mut self, name: &str, at: Place) -> Result<Value, YamlError> {
+        let cost = match self.anchors.get(name) {
             Some(Anchor::Node { cost, .. }) => *cost,
-            Some(Anchor::Open) => return Err(place(at, YamlProblem::Cycle)),
-            None => return Err(place(at, YamlProblem::Syntax("an alias without its anchor".to_owned()))),
+            Some(Anchor::Open(_)) => return Err(at.error(YamlProblem::Cycle)),
+            None => return Err(at.error(YamlProblem::Syntax("an alias without its anchor".to_owned()))),
         };
         self.charge(cost, at)?;
-        match self.anchors.get(&id) {
+        match self.anchors.get(name) {
             Some(Anchor::Node { value, .. }) if self.depth + levels(value) <= MAX_DEPTH => Ok(value.clone()),
-            _ => Err(place(at, YamlProblem::TooDeep)),
+            _ => Err(at.error(YamlProblem::TooDeep)),
         }
     }
 
     /// One key with its value. As in Go, a later key replaces an earlier one, and a merge too replaces what stands
     /// before it.
-    fn entry(&mut self, map: &mut Map<String, Value>, event: Event<'t>, at: Marker) -> Result<(), YamlError> {
-        if is_merge(&event) {
-            let (event, at) = self.events.next()?;
-            return self.merge(map, event, at);
-        }
+    fn entry(&mut self, map: &mut Map<String, Value>, event: Event, at: Place) -> Result<(), YamlError> {
         let key = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                self.charge(text.len(), at)?;
-                let scalar = scalar(text.into_owned(), style, tag.as_deref(), at)?;
-                if anchor != 0 {
-                    let value = match &scalar {
-                        Scalar::Null => Value::Null,
-                        Scalar::Bool(value) => Value::Bool(*value),
-                        Scalar::Int(value) => Value::from(*value),
-                        Scalar::Uint(value) => Value::from(*value),
-                        Scalar::Float(value) => float(*value).unwrap_or_default(),
-                        Scalar::Text(text) => Value::String(text.clone()),
-                    };
+            Event::Scalar(mut found) if found.is_merge() => {
+                let anchor = found.anchor.take();
+                self.close(anchor, &Value::from(found.text), || NODE_BYTES, at)?;
+                let (event, at) = self.events.next()?;
+                return self.merge(map, event, at);
+            }
+            Event::Scalar(mut found) => {
+                self.charge(found.text.len(), at)?;
+                let anchor = found.anchor.take();
+                let scalar = scalar(found, at)?;
+                if anchor.is_some() {
+                    let value = value(scalar.clone()).unwrap_or_default();
                     self.close(anchor, &value, || NODE_BYTES + text_bytes(&value), at)?;
                 }
                 key(scalar)
             }
-            Event::Alias(id) => match self.alias(id, at)? {
+            Event::Alias(name) => match self.alias(&name, at)? {
                 Value::String(text) => Some(text),
                 Value::Bool(value) => Some(value.to_string()),
                 Value::Number(number) => Some(number.to_string()),
@@ -228,13 +177,13 @@ impl<'t> Reader<'t, '_> {
             },
             _ => None,
         };
-        let key = key.ok_or_else(|| place(at, YamlProblem::Key))?;
+        let key = key.ok_or_else(|| at.error(YamlProblem::Key))?;
         let value = self.node()?;
         map.insert(key, value);
         Ok(())
     }
 
-    fn merge(&mut self, map: &mut Map<String, Value>, event: Event<'t>, at: Marker) -> Result<(), YamlError> {
+    fn merge(&mut self, map: &mut Map<String, Value>, event: Event, at: Place) -> Result<(), YamlError> {
         let in_sequence = matches!(event, Event::SequenceStart(..));
         match self.node_from(event, at)? {
             Value::Object(other) => map.extend(other),
@@ -243,71 +192,43 @@ impl<'t> Reader<'t, '_> {
                 for other in others.into_iter().rev() {
                     match other {
                         Value::Object(other) => map.extend(other),
-                        _ => return Err(place(at, YamlProblem::Merge)),
+                        _ => return Err(at.error(YamlProblem::Merge)),
                     }
                 }
             }
-            _ => return Err(place(at, YamlProblem::Merge)),
+            _ => return Err(at.error(YamlProblem::Merge)),
         }
         Ok(())
     }
 }
 
-pub(super) fn is_merge(event: &Event<'_>) -> bool {
-    match event {
-        Event::Scalar(text, style, _, tag) if text == "<<" => match tag.as_deref() {
-            None => *style == ScalarStyle::Plain,
-            Some(tag) => (tag.is_yaml_core_schema() && tag.suffix == "merge") || is_non_specific(tag),
-        },
-        _ => false,
-    }
-}
-
-/// Refuses what go-yaml refuses before it looks at the YAML, and the line ends of YAML 1.1 that YAML 1.2 takes for text:
-/// read as text they could make another Job than Helm's.
-fn printable(text: &str) -> Result<(), YamlError> {
-    // Nearly every text is plain ASCII, which is quickly seen.
-    if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
-        return Ok(());
-    }
-    let (mut line, mut column) = (1, 1);
-    for c in text.chars() {
-        let problem = match c {
-            '\n' => {
-                (line, column) = (line + 1, 1);
-                continue;
-            }
-            '\u{85}' | '\u{2028}' | '\u{2029}' => YamlProblem::LineEnd(c),
-            '\t' | '\r' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'.. => {
-                column += 1;
-                continue;
-            }
-            c => YamlProblem::Control(c),
-        };
-        return Err(YamlError::new(line, column, problem));
-    }
-    Ok(())
-}
-
-/// The tag `!`, which go-yaml takes for a plain scalar with an unknown tag.
-fn is_non_specific(tag: &Tag) -> bool {
-    (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty())
-}
-
-pub(super) fn scalar(
-    text: String,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    at: Marker,
-) -> Result<Scalar, YamlError> {
-    match tag {
-        None if style == ScalarStyle::Plain => resolve(text, None),
+/// What a scalar means.
+pub(super) fn scalar(found: events::Scalar, at: Place) -> Result<Scalar, YamlError> {
+    let events::Scalar { text, is_plain, tag, .. } = found;
+    match tag.as_deref() {
+        None if is_plain => resolve(text, None),
         None => Ok(Scalar::Text(text)),
-        Some(tag) if tag.is_yaml_core_schema() => resolve(text, Some(&tag.suffix)),
-        // A tag of someone's own says nothing to Go, which takes the text.
-        Some(_) => Ok(Scalar::Text(text)),
+        Some(tag) => match tag.strip_prefix(OWN_TAGS) {
+            Some(tag) => resolve(text, Some(tag)),
+            // A tag of someone's own says nothing to Go, which takes the text.
+            None => Ok(Scalar::Text(text)),
+        },
     }
-    .map_err(|problem| place(at, problem))
+    .map_err(|problem| at.error(problem))
+}
+
+/// The value of a scalar; none of a number that JSON cannot have.
+pub(super) fn value(scalar: Scalar) -> Option<Value> {
+    Some(match scalar {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool(value),
+        Scalar::Int(value) => Value::from(value),
+        // The API server gets what Go's objects hold, where a number beyond 63 bits is a float.
+        #[expect(clippy::cast_precision_loss, reason = "as Go does")]
+        Scalar::Uint(value) => return float(value as f64),
+        Scalar::Float(value) => return float(value),
+        Scalar::Text(text) => Value::String(text),
+    })
 }
 
 /// A key as sigs.k8s.io/yaml writes it.
@@ -326,8 +247,8 @@ pub(super) fn float(value: f64) -> Option<Value> {
     if !value.is_finite() {
         return None;
     }
-    // Go writes digits up to here, and an exponent from here on.
-    if value.fract() == 0.0 && value.abs() < 1e21 && !(value == 0.0 && value.is_sign_negative()) {
+    // Go writes digits up to here, and an exponent from here on. It writes -0, and reads 0.
+    if value.fract() == 0.0 && value.abs() < 1e21 {
         let digits = value.to_string();
         if let Ok(int) = digits.parse::<i64>() {
             return Some(Value::from(int));
@@ -350,13 +271,4 @@ fn levels(value: &Value) -> usize {
         Value::Object(map) => 1 + map.values().map(levels).max().unwrap_or(0),
         _ => 0,
     }
-}
-
-pub(super) fn place(at: Marker, problem: YamlProblem) -> YamlError {
-    YamlError::new(at.line(), at.col() + 1, problem)
-}
-
-/// The parser's messages are fixed sentences with at most one character of the text in them.
-fn syntax(error: &ScanError) -> YamlError {
-    place(*error.marker(), YamlProblem::Syntax(error.info().to_owned()))
 }

@@ -1,12 +1,13 @@
 //! What a plain scalar means, by go-yaml v2's table and Go's number syntax.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::YamlProblem;
 
 /// A scalar once its meaning is known.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scalar {
     Null,
     Bool(bool),
@@ -53,12 +54,18 @@ pub(super) fn resolve(text: String, tag: Option<&str>) -> Result<Scalar, YamlPro
         },
         Some("binary") => {
             let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
-            let bytes = STANDARD.decode(digits).map_err(|_| YamlProblem::Tag("base64 text"))?;
+            let bytes = BASE64.decode(digits).map_err(|_| YamlProblem::Tag("base64 text"))?;
             Ok(Scalar::Text(go_text(&bytes)))
         }
         Some(_) => Ok(Scalar::Text(text)),
     }
 }
+
+/// Base64 as Go reads it: bits beyond the last byte say nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// Bytes as Go writes them in JSON: one replacement character for each byte that is not UTF-8.
 fn go_text(bytes: &[u8]) -> String {

@@ -28,7 +28,7 @@ fn booleans_are_those_of_yaml_1_1() {
 #[test]
 fn numbers_are_those_of_go() {
     let whole = "[1_000, 0x1F, 0b11, +5, 1e3, 1.0, 18446744073709551615]";
-    assert_eq!(yaml(whole), json!([1000, 31, 3, 5, 1000, 1, u64::MAX]));
+    assert_eq!(yaml(whole), json!([1000, 31, 3, 5, 1000, 1, 18_446_744_073_709_552_000_f64]));
     assert_eq!(yaml("[.5, 1e21]"), json!([0.5, 1e21]));
     assert_eq!(yaml("[12:30, 1.2.3, 10Gi, 1e999]"), json!(["12:30", "1.2.3", "10Gi", "1e999"]));
 }
@@ -89,8 +89,8 @@ fn aliases_stand_for_their_anchors_in_one_document_only() {
 }
 
 #[test]
-fn documents_are_read_in_order_and_empty_ones_are_null() {
-    assert_eq!(read("a: 1\n---\n# nothing\n---\n- 2\n").unwrap(), [json!({"a": 1}), Value::Null, json!([2])]);
+fn documents_are_read_in_order_and_empty_ones_are_passed_over() {
+    assert_eq!(read("a: 1\n---\n# nothing\n---\n- 2\n").unwrap(), [json!({"a": 1}), json!([2])]);
     assert_eq!(read("").unwrap(), Vec::<Value>::new());
     assert_eq!(problem_one("a: 1\n---\nb: 2"), YamlProblem::NotOneDocument);
     assert_eq!(read_one("---\n# only this\n---\na: 1").unwrap(), json!({"a": 1}));
@@ -101,30 +101,66 @@ fn problem_one(text: &str) -> YamlProblem {
 }
 
 #[test]
-fn a_block_that_ends_without_a_line_end_has_none() {
-    // As Go: Helm stores hooks without their last line end.
+fn the_last_line_has_an_end_whether_it_is_written_or_not() {
+    // Helm stores hooks without it, and the resource builder puts it back.
     for (text, value) in [
-        ("a: |\n  b", "b"),
+        ("a: |\n  b", "b\n"),
         ("a: |\n  b\n", "b\n"),
+        ("a: |\r\n  b\r\n  c", "b\nc\n"),
         ("a: |\n  b\n ", "b\n"),
-        ("a: |\n  b\n  ", "b\n"),
         ("a: |\n  b\n# c", "b\n"),
-        ("a: |\n  b\n   # c", "b\n # c"),
-        ("a: >\n  b\n  c", "b c"),
-        ("a: |+\n  b", "b"),
+        ("a: |\n  b\n   # c", "b\n # c\n"),
+        ("a: >\n  b\n  c", "b c\n"),
+        ("a: |+\n  b", "b\n"),
         ("a: |+\n  b\n\n", "b\n\n"),
         ("a: |-\n  b\n", "b"),
         ("a: |\n   ", ""),
-        ("a: |+\n   ", ""),
     ] {
         assert_eq!(yaml(text), json!({"a": value}), "{text:?}");
     }
 }
 
 #[test]
-fn control_characters_and_old_line_ends_are_refused() {
+fn an_escaped_single_quote_is_one() {
+    let text = "a: \"it\\'s \\\\'so\\'\"\r\nb: 'x\\'\nc: [\"\\'\"]\n";
+    assert_eq!(yaml(text), json!({"a": "it's \\'so'", "b": "x\\", "c": ["'"]}));
+    assert!(matches!(problem("a: \"\\'\\q\""), YamlProblem::Syntax(_)));
+    let many = "- \"\\'\"\n".repeat(500);
+    assert_eq!(yaml(&many), json!(vec!["'"; 500]));
+}
+
+#[test]
+fn a_byte_order_mark_is_text_where_it_begins_no_text() {
+    assert_eq!(yaml("\u{feff}a: b\n\u{feff}c: d"), json!({"a": "b", "\u{feff}c": "d"}));
+    assert_eq!(yaml("[\u{feff}, \u{fdd0}]"), json!(["\u{feff}", "\u{fdd0}"]));
+}
+
+#[test]
+fn json_values_may_follow_each_other() {
+    assert_eq!(read("{\"a\":1e3}{\"b\":\"\\/\"}\n").unwrap(), [json!({"a": 1000}), json!({"b": "/"})]);
+    assert_eq!(read("{\"a\":1}\n---\nb: 2").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
+    assert_eq!(read("{a: 1}\n---\n{b: 2}").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
+    assert!(read("{\"a\":1} {\"b\":2} c: 3").is_err(), "it cannot be YAML any more");
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    assert_eq!(problem(&deep), YamlProblem::TooDeep);
+    assert!(matches!(problem(&format!("[{}]", "{},".repeat(1 << 18))), YamlProblem::TooLarge { .. }));
+    assert!(matches!(
+        problem(&format!("{{\"a\":[{}{{}}]}}", "{},".repeat(1 << 18))),
+        YamlProblem::TooLarge { .. }
+    ));
+}
+
+#[test]
+fn a_separator_has_nothing_but_a_comment_behind_it() {
+    assert_eq!(read("a: 1\n--- # b\nc: 2").unwrap(), [json!({"a": 1}), json!({"c": 2})]);
+    assert_eq!(problem("a: 1\n--- b: 2"), YamlProblem::Separator);
+    assert_eq!(read("a: 1\n\n--- b\n").unwrap_err().line, 3);
+}
+
+#[test]
+fn control_characters_are_refused_and_old_line_ends_are_line_ends() {
     assert_eq!(problem("a: \"\u{7}\""), YamlProblem::Control('\u{7}'));
-    assert_eq!(problem("a: b\u{2028}c"), YamlProblem::LineEnd('\u{2028}'));
+    assert_eq!(yaml("a: |\u{2028}  b\u{85}c: d\u{2029}"), json!({"a": "b\n", "c": "d"}));
     assert_eq!(yaml("\"\\a\\u2028\""), json!("\u{7}\u{2028}"));
 }
 
@@ -289,7 +325,8 @@ proptest! {
     fn what_is_written_reads_back_the_same(value in any_json(texts(), texts())) {
         let written = write(&value);
         let documents = read(&written).unwrap_or_else(|error| panic!("{error}\n{written}"));
-        prop_assert_eq!(&documents, &vec![value], "{}", written);
+        let values: Vec<Value> = Some(value).filter(|value| !value.is_null()).into_iter().collect();
+        prop_assert_eq!(&documents, &values, "{}", written);
     }
 
     #[test]

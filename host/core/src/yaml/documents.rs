@@ -1,0 +1,257 @@
+//! The *documents* of a text, as Kubernetes' resource builder, through which Helm and kubectl read, tells them apart.
+//!
+//! A text that begins with a brace is first taken for JSON values, one after the other without anything between. What is no
+//! JSON is YAML: cut at the lines that begin with three dashes, and of each piece the first document counts, whatever
+//! follows it. A text that was JSON more than once cannot be YAML any more.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::{Budget, Head, Keep, YamlError, YamlProblem, head, json, read};
+
+/// Bytes in which the builder looks for the brace.
+const GUESSED_BYTES: usize = 4096;
+
+/// A document of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Document<'t> {
+    text: &'t str,
+    /// Lines of the text before it.
+    lines_before: usize,
+    is_json: bool,
+}
+
+impl<'t> Document<'t> {
+    /// The document itself, without what is around it.
+    pub(crate) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    /// Lines of the text before it.
+    pub(crate) fn lines_before(&self) -> usize {
+        self.lines_before
+    }
+
+    /// Whether it is this very one, not one with the same text.
+    pub(crate) fn is(&self, other: &Document<'_>) -> bool {
+        std::ptr::eq(self.text, other.text)
+    }
+
+    /// Its value; null without content.
+    pub(crate) fn read(&self, budget: &mut Budget) -> Result<Value, YamlError> {
+        let read = if self.is_json {
+            json::read(self.text, budget)
+        } else {
+            let before = *budget;
+            as_go(self.text, |text| {
+                *budget = before;
+                read::first(text, budget).map(Option::unwrap_or_default)
+            })
+        };
+        read.map_err(|error| self.place(error))
+    }
+
+    /// Its head; see [`Head`].
+    pub(crate) fn head(&self, keep: &Keep, nodes: &mut Budget, kept: &mut Budget) -> Result<Head, YamlError> {
+        let head = if self.is_json {
+            json::head(self.text, keep, nodes, kept)
+        } else {
+            let before = (*nodes, *kept);
+            as_go(self.text, |text| {
+                (*nodes, *kept) = before;
+                head::head(text, keep, nodes, kept)
+            })
+        };
+        head.map_err(|error| self.place(error))
+    }
+
+    /// The error as one of the text that the document is in.
+    fn place(&self, error: YamlError) -> YamlError {
+        YamlError { line: error.line + self.lines_before, ..error }
+    }
+}
+
+/// Bytes of text that may be parsed again for what only Go reads.
+const AGAIN_BYTES: usize = 8 << 20;
+
+/// Reads a YAML text, with the one escape in double quotes that Go takes and libyaml does not: `\'`. Where the parser meets
+/// one, those of that scalar are replaced by what they mean, and the text is read again.
+fn as_go<T>(text: &str, mut read: impl FnMut(&str) -> Result<T, YamlError>) -> Result<T, YamlError> {
+    let mut text = Cow::Borrowed(text);
+    let mut left = AGAIN_BYTES;
+    loop {
+        let error = match read(&text) {
+            Err(error) if error.is_escape() => error,
+            read => return read,
+        };
+        match (left.checked_sub(text.len()), without_escapes(&text, &error)) {
+            (Some(rest), Some(other)) => (left, text) = (rest, Cow::Owned(other)),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The text without the backslashes before single quotes, from where the error is to the end of that scalar; none if there is
+/// none.
+fn without_escapes(text: &str, error: &YamlError) -> Option<String> {
+    const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    let mut lines = text.split_inclusive(LINE_ENDS).scan(0, |end, line| {
+        let start = *end;
+        *end += line.len();
+        Some((start, line))
+    });
+    // A carriage return with a line feed behind it is one line end.
+    let mut number = 1;
+    let (start, line) = lines.find(|(start, line)| {
+        let is_it = number == error.line;
+        number += usize::from(!(line.ends_with('\r') && text[start + line.len()..].starts_with('\n')));
+        is_it
+    })?;
+    let (column, _) = line.char_indices().nth(error.column.checked_sub(1)?)?;
+    let (before, mut rest) = text.split_at(start + column);
+    let mut other = before.to_owned();
+    while let Some(at) = rest.find(['\\', '"']) {
+        if rest[at..].starts_with('"') {
+            break;
+        }
+        let escape = &rest[at..rest.ceil_char_boundary(at + 2)];
+        other.push_str(&rest[..at]);
+        other.push_str(if escape == "\\'" { "'" } else { escape });
+        rest = &rest[at + escape.len()..];
+    }
+    other.push_str(rest);
+    (other.len() < text.len()).then_some(other)
+}
+
+/// The documents of a text, but for those that are nothing but blank lines and comments: a parser for each would be dear.
+pub(crate) fn documents(text: &str) -> Documents<'_> {
+    let guessed = &text[..text.floor_char_boundary(GUESSED_BYTES)];
+    let is_json = guessed.trim_start().starts_with('{');
+    Documents { text, at: 0, lines_before: 0, state: if is_json { State::Json(0) } else { State::Yaml } }
+}
+
+/// See [`documents`].
+pub(crate) struct Documents<'t> {
+    text: &'t str,
+    /// The byte from which on it is still to be looked at, and the lines before it.
+    at: usize,
+    lines_before: usize,
+    state: State,
+}
+
+enum State {
+    /// So many JSON values came.
+    Json(usize),
+    Yaml,
+    Over,
+}
+
+impl<'t> Iterator for Documents<'t> {
+    type Item = Result<Document<'t>, YamlError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let State::Json(count) = self.state {
+            match self.json(count) {
+                Ok(Some(document)) => return Some(Ok(document)),
+                Ok(None) => {
+                    self.state = State::Over;
+                    return None;
+                }
+                Err(error) if count > 1 => {
+                    self.state = State::Over;
+                    return Some(Err(error));
+                }
+                Err(_) => {
+                    // As the builder does: blanks before what is taken for YAML now, up to the end of their line.
+                    let rest = &self.text[self.at..];
+                    let blank = rest.len() - rest.trim_start().len();
+                    let bytes = rest[..blank].find('\n').map_or(blank, |end| end + 1);
+                    self.take(bytes);
+                    self.state = State::Yaml;
+                }
+            }
+        }
+        self.yaml().transpose()
+    }
+}
+
+impl<'t> Documents<'t> {
+    /// Takes so many bytes; gives them back, and the lines before them.
+    fn take(&mut self, bytes: usize) -> (&'t str, usize) {
+        let (taken, before) = (&self.text[self.at..self.at + bytes], self.lines_before);
+        self.at += bytes;
+        self.lines_before += taken.bytes().filter(|byte| *byte == b'\n').count();
+        (taken, before)
+    }
+
+    fn json(&mut self, count: usize) -> Result<Option<Document<'t>>, YamlError> {
+        let rest = &self.text[self.at..];
+        let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+        let mut values = serde_json::Deserializer::from_str(&rest[blank..]).into_iter::<IgnoredAny>();
+        match values.next() {
+            None => Ok(None),
+            Some(Ok(_)) => {
+                let bytes = values.byte_offset();
+                self.take(blank);
+                let (text, lines_before) = self.take(bytes);
+                self.state = State::Json(count + 1);
+                Ok(Some(Document { text, lines_before, is_json: true }))
+            }
+            Some(Err(error)) => {
+                let problem = YamlProblem::Syntax("it is not JSON, as what is before it".to_owned());
+                let line = self.lines_before + newlines(&rest[..blank]) + error.line();
+                Err(YamlError { line, column: error.column().max(1), problem })
+            }
+        }
+    }
+
+    fn yaml(&mut self) -> Result<Option<Document<'t>>, YamlError> {
+        loop {
+            if matches!(self.state, State::Over) {
+                return Ok(None);
+            }
+            let rest = &self.text[self.at..];
+            let (mut end, mut is_nothing, mut after) = (0, true, None);
+            for line in rest.split_inclusive('\n') {
+                if let Some(behind) = line.strip_prefix("---") {
+                    let comment = behind.trim();
+                    if !(comment.is_empty() || comment.starts_with('#')) {
+                        self.state = State::Over;
+                        let line = self.lines_before + newlines(&rest[..end]) + 1;
+                        return Err(YamlError { line, column: 4, problem: YamlProblem::Separator });
+                    }
+                    // Before a document it is a part of it.
+                    if end > 0 {
+                        after = Some(line.len());
+                        break;
+                    }
+                    is_nothing &= is_comment(behind) && !behind.starts_with('#');
+                } else {
+                    is_nothing &= is_comment(line);
+                }
+                end += line.len();
+            }
+            let (text, lines_before) = self.take(end);
+            match after {
+                Some(bytes) => drop(self.take(bytes)),
+                None => self.state = State::Over,
+            }
+            if !is_nothing {
+                return Ok(Some(Document { text, lines_before, is_json: false }));
+            }
+        }
+    }
+}
+
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|byte| *byte == b'\n').count()
+}
+
+/// Whether a line outside of any value is blank or a comment, and nothing that a reader would refuse.
+fn is_comment(line: &str) -> bool {
+    let text = line.trim_end_matches(['\r', '\n']);
+    let rest = text.trim_start_matches(' ');
+    (rest.is_empty() || rest.starts_with('#')) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
+}
