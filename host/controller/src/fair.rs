@@ -1,5 +1,5 @@
-//! A *fair queue* holds Operations by their namespaces, and gives out one of each namespace in turn: however many there are
-//! of one, the first of another waits no longer than for one of each.
+//! A *fair queue* holds Operations, or Jobs, by their namespaces, and gives out one of each namespace in turn: however many there
+//! are of one, the first of another waits no longer than for one of each.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
