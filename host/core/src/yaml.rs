@@ -1,8 +1,9 @@
 //! *YAML* as Helm and kubectl read it: text to JSON values, by the rules of YAML 1.1 that Go's reader follows.
 //!
-//! Both cut a text into documents by Kubernetes' resource builder, and read each with sigs.k8s.io/yaml over go-yaml v2. Where YAML 1.1, YAML 1.2 and go-yaml differ, go-yaml is right here, since
-//! it decided what the chart's own Job meant: `0644` is 420, `yes` is true, `1e3` is 1000, `12:30` is a string, a later
-//! key replaces an earlier one, and `<<` merges at the place where it stands.
+//! Both cut a text into documents by Kubernetes' resource builder, and read each with sigs.k8s.io/yaml over go-yaml v2. Where
+//! YAML 1.1, YAML 1.2 and go-yaml differ, go-yaml is right here, since it decided what the chart's own Job meant: `0644` is
+//! 420, `yes` is true, `1e3` is 1000, `12:30` is a string, a later key replaces an earlier one, and `<<` merges at the place
+//! where it stands.
 //!
 //! # Bounds
 //! The text may come from anyone. Its size, its depth and what it grows to through aliases are bounded by the constants

@@ -232,7 +232,6 @@ impl<'r> Listing<'r> {
     }
 
     /// Adds the objects of one stored hook, as far as there is room.
-    ///
     fn add_objects(&mut self, stored: &'r StoredHook, room: &mut Room) -> Result<Option<TooMany>, YamlError> {
         for document in yaml::documents(&stored.manifest) {
             let document = document?;

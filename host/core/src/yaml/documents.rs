@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::events::MARK;
 use super::{Budget, Head, Keep, YamlError, YamlProblem, head, json, read};
 
 /// Bytes in which the builder looks for the brace.
@@ -44,9 +45,13 @@ impl<'t> Document<'t> {
         let read = if self.is_json {
             json::read(self.text, budget)
         } else {
-            let before = *budget;
-            as_go(self.text, |text| {
-                *budget = before;
+            let mut left = *budget;
+            as_go(self.text, |text, is_again| {
+                // Each time costs something, or many scalars could have it read as many times.
+                if is_again {
+                    left.charge(text.len()).map_err(exceeded)?;
+                }
+                *budget = left;
                 read::first(text, budget).map(Option::unwrap_or_default)
             })
         };
@@ -58,9 +63,12 @@ impl<'t> Document<'t> {
         let head = if self.is_json {
             json::head(self.text, keep, nodes, kept)
         } else {
-            let before = (*nodes, *kept);
-            as_go(self.text, |text| {
-                (*nodes, *kept) = before;
+            let before = *kept;
+            as_go(self.text, |text, is_again| {
+                if is_again {
+                    head::count(nodes, text.len() / BYTES_PER_NODE).map_err(exceeded)?;
+                }
+                *kept = before;
                 head::head(text, keep, nodes, kept)
             })
         };
@@ -73,24 +81,28 @@ impl<'t> Document<'t> {
     }
 }
 
-/// Bytes of text that may be parsed again for what only Go reads.
-const AGAIN_BYTES: usize = 8 << 20;
+/// Bytes of text that count as a value that is looked at, where they are parsed once more.
+const BYTES_PER_NODE: usize = 16;
+
+fn exceeded(problem: YamlProblem) -> YamlError {
+    YamlError::new(1, 1, problem)
+}
 
 /// Reads a YAML text, with the one escape in double quotes that Go takes and libyaml does not: `\'`. Where the parser meets
-/// one, those of that scalar are replaced by what they mean, and the text is read again.
-fn as_go<T>(text: &str, mut read: impl FnMut(&str) -> Result<T, YamlError>) -> Result<T, YamlError> {
-    let mut text = Cow::Borrowed(text);
-    let mut left = AGAIN_BYTES;
-    loop {
-        let error = match read(&text) {
-            Err(error) if error.is_escape() => error,
-            read => return read,
-        };
-        match (left.checked_sub(text.len()), without_escapes(&text, &error)) {
-            (Some(rest), Some(other)) => (left, text) = (rest, Cow::Owned(other)),
-            _ => return Err(error),
-        }
+/// one, those of that scalar are replaced by what they mean, and the text is read again, which `read` is to count.
+fn as_go<T>(text: &str, mut read: impl FnMut(&str, bool) -> Result<T, YamlError>) -> Result<T, YamlError> {
+    // One byte order mark is the encoding's, and one more begins the first line.
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let mut text = Cow::Borrowed(text.strip_prefix(MARK).unwrap_or(text));
+    let mut result = read(&text, false);
+    while let Err(error) = &result
+        && error.is_escape()
+        && let Some(other) = without_escapes(&text, error)
+    {
+        text = Cow::Owned(other);
+        result = read(&text, true);
     }
+    result
 }
 
 /// The text without the backslashes before single quotes, from where the error is to the end of that scalar; none if there is

@@ -80,7 +80,7 @@ pub(super) struct Events<'t> {
 }
 
 /// A byte order mark.
-const MARK: char = '\u{feff}';
+pub(super) const MARK: char = '\u{feff}';
 
 impl<'t> Events<'t> {
     pub(super) fn of(text: &'t str) -> Result<Events<'t>, YamlError> {
@@ -89,9 +89,6 @@ impl<'t> Events<'t> {
             return Err(YamlError::new(1, 1, problem));
         }
         printable(text)?;
-        // One is the encoding's, and one more begins the first line.
-        let text = text.strip_prefix(MARK).unwrap_or(text);
-        let text = text.strip_prefix(MARK).unwrap_or(text);
         // Within a text it is a character like any other for Go, and for this parser nothing at the beginning of a line. So
         // another one, that no text needs, is put in its place.
         let mark =

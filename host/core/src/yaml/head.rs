@@ -67,9 +67,9 @@ pub(super) fn head(
     }
 }
 
-/// Counts a value that is looked at.
-pub(super) fn count(nodes: &mut Budget) -> Result<(), YamlProblem> {
-    nodes.charge(1).map_err(|problem| match problem {
+/// Counts so many values that are looked at.
+pub(super) fn count(nodes: &mut Budget, values: usize) -> Result<(), YamlProblem> {
+    nodes.charge(values).map_err(|problem| match problem {
         YamlProblem::TooLarge { allowed } => YamlProblem::TooManyNodes { allowed },
         other => other,
     })
@@ -110,7 +110,7 @@ impl Scanner<'_, '_> {
 
     fn next(&mut self) -> Result<(Event, Place), Stop> {
         let (event, at) = self.events.next()?;
-        count(self.nodes).map_err(|problem| at.error(problem))?;
+        count(self.nodes, 1).map_err(|problem| at.error(problem))?;
         Ok((event, at))
     }
 

@@ -106,7 +106,7 @@ impl<'de> DeserializeSeed<'de> for Builder<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(mut self, from: D) -> Result<Value, D::Error> {
-        let counted = count(self.nodes);
+        let counted = count(self.nodes, 1);
         self.bound(counted)?;
         from.deserialize_any(self)
     }
@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Builder<'_> {
         let keep = self.keep;
         let mut map = Map::new();
         while let Some(key) = from.next_key::<String>()? {
-            let counted = count(self.nodes);
+            let counted = count(self.nodes, 1);
             self.bound(counted)?;
             let inner = match keep {
                 Some(Keep::Whole) => keep,

@@ -125,8 +125,19 @@ fn an_escaped_single_quote_is_one() {
     let text = "a: \"it\\'s \\\\'so\\'\"\r\nb: 'x\\'\nc: [\"\\'\"]\n";
     assert_eq!(yaml(text), json!({"a": "it's \\'so'", "b": "x\\", "c": ["'"]}));
     assert!(matches!(problem("a: \"\\'\\q\""), YamlProblem::Syntax(_)));
+    assert_eq!(yaml("\u{feff}\"\\'\": a"), json!({"'": "a"}));
     let many = "- \"\\'\"\n".repeat(500);
     assert_eq!(yaml(&many), json!(vec!["'"; 500]));
+}
+
+#[test]
+fn texts_with_many_escaped_single_quotes_are_not_read_without_end() {
+    let texts = vec!["- \"\\'\"\n".repeat(1100); 1000].join("---\n");
+    assert!(matches!(problem(&texts), YamlProblem::TooLarge { .. }));
+    let (mut nodes, keep) = (Budget::of(crate::record::limits::MAX_NODES), Keep::Entries(&[]));
+    let error = documents(&texts)
+        .find_map(|document| document.unwrap().head(&keep, &mut nodes, &mut Budget::default()).err());
+    assert!(matches!(error.unwrap().problem, YamlProblem::TooManyNodes { .. }));
 }
 
 #[test]
