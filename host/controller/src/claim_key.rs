@@ -130,6 +130,20 @@ impl Keyring {
         }
     }
 
+    /// Calls this with the keys, and again whenever they are others, for ever.
+    pub(crate) async fn follow(&self, mut tell: impl FnMut(Arc<Keys>)) {
+        let mut state = self.0.state.subscribe();
+        loop {
+            let keys = match &*state.borrow_and_update() {
+                State::Known(keys) => Some(keys.clone()),
+                State::Unread | State::Unavailable(_) => None,
+            };
+            keys.map(&mut tell);
+            // This holds the sender, so it is never closed.
+            let _ = state.changed().await;
+        }
+    }
+
     /// Why the keys cannot be had; none where they are known, or nobody has looked yet.
     pub(crate) fn problem(&self) -> Option<String> {
         match &*self.0.state.borrow() {

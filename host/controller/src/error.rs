@@ -28,6 +28,17 @@ pub enum Error {
     /// The key of claims is not known.
     #[error("hookhost does not know yet what it made: the key of its claims has not been read")]
     NoClaimKey,
+    /// More pods say that they are a run's than are read.
+    #[error(
+        "pods in the namespace {namespace} with the labels of this run have more than {allowed} bytes, so that it is not known \
+         whether one of them still runs. Delete those that are not the run's"
+    )]
+    TooManyPods {
+        /// Where they are.
+        namespace: String,
+        /// Bytes that are read.
+        allowed: usize,
+    },
     /// A thread for blocking work could not be had, or ended early.
     #[error("a record could not be decoded: its thread ended")]
     Thread(#[from] tokio::task::JoinError),
@@ -39,6 +50,7 @@ impl Error {
         match self {
             Error::Api(error) => error.reason(),
             Error::NoClaimKey => Reason::ClaimKeyUnavailable,
+            Error::TooManyPods { .. } => Reason::ApiRejected,
             Error::NotAnObject(_) | Error::Unreadable { .. } | Error::Thread(_) => Reason::HostFailed,
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::claim::CLAIM;
 use hookhost_core::kind::Kind;
+pub(crate) use hookhost_core::loan::UNATTENDED;
 use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef, binds};
 use hookhost_core::refusal::Refusal;
 use hookhost_core::{Reason, text};
@@ -27,10 +28,6 @@ const A_MOMENT: u32 = 1;
 
 /// Objects that are asked about at once: an event may borrow some hundred.
 const AT_ONCE: usize = 8;
-
-/// Annotation on a Job that was running when hookhost was uninstalled: a hookhost that is installed again takes back what it
-/// borrows.
-pub(crate) const UNATTENDED: &str = "hookhost.vworkspace.io/unattended";
 
 /// Makes loans and takes them back.
 #[derive(Clone)]
@@ -169,7 +166,7 @@ impl Lender {
         let keys = self.keyring.needed()?;
         let owners = metadata.owner_references.iter().flatten();
         for owner in owners.filter(|owner| owner.kind == "Job" && owner.uid != job.uid) {
-            let other = self.reader.job(job.namespace, &owner.name).await?.and_then(Job::new);
+            let other = self.reader.job(job.namespace, &owner.name).await?;
             let borrows = |other: &Job| {
                 let borrowed = other.borrowed();
                 other.uid == owner.uid
@@ -203,7 +200,7 @@ impl Lender {
             return Ok(false);
         };
         let job = self.reader.job(namespace, name).await?;
-        Ok(job.is_some_and(|job| job.metadata.uid.as_deref() == Some(uid)))
+        Ok(job.is_some_and(|job| job.uid == uid))
     }
 }
 

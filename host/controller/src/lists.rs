@@ -11,12 +11,12 @@ use std::time::Duration;
 use hookhost_core::claim::{Claim, Keys};
 use hookhost_core::clone::{FINALIZER, OPERATION, SOURCE_HOOK, STEP};
 use hookhost_core::loan::CLOSURE;
+use hookhost_core::stored::StoredJob;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::bindings::RIGHTS;
@@ -35,9 +35,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long all tries may take together: 10,000 Jobs take a busy API server some seconds.
 const WITHIN: Duration = Duration::from_secs(60);
-
-/// Bytes of a Job that is taken apart to see whether its claim holds. None that hookhost makes comes near to it.
-const CLAIMED_BYTES: usize = 1 << 20;
 
 /// Bytes of an Operation's UID that are kept. A true one has 36.
 const UID_BYTES: usize = 64;
@@ -108,10 +105,7 @@ impl Listed {
     /// The same, with its claim.
     fn read_with_claim(text: &str) -> Option<Listed> {
         let mut listed = Listed::read(text).filter(Listed::is_owed)?;
-        if text.len() <= CLAIMED_BYTES {
-            let job: Value = serde_json::from_str(text).ok()?;
-            listed.claim = Claim::of_job(&job, job.get("spec").unwrap_or(&Value::Null));
-        }
+        listed.claim = StoredJob::read(text)?.claim;
         Some(listed)
     }
 }
@@ -300,7 +294,7 @@ mod tests {
     use hookhost_core::claim::{CLAIM, KEY_BYTES, Key};
     use http::{Request, Response};
     use kube::client::Body;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,13 +1,14 @@
 //! The *memory* that hookhost can need at worst, as a sum: the chart's limit is exactly this, so that nothing that input can
 //! cause ends it. Each part is bounded by the constant that it names.
 
+use hookhost_core::stored::COMPARED_BYTES;
 use hookhost_sandbox::COMPILER_BYTES;
 
 use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
 use crate::records::RECORDS_BYTES;
-use crate::watch::{OBJECT_BYTES, TEXTS_BYTES};
+use crate::watch::{BRIEF_BYTES, JOBS_BYTES, OBJECT_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
 
 /// A part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +25,15 @@ pub const WORKERS: usize = 2;
 /// Bytes of an Operation that is reconciled: as far as it is read, with its copies for the core and for policies.
 const RECONCILE_BYTES: usize = 1 << 20;
 
-/// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Jobs,
-/// pods and Operations in brief (of an Operation a KiB), and the code of policies. An idle hookhost has less than 60 MiB.
-const PROCESS_BYTES: usize = 94 << 20;
+/// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Operations
+/// and of hookhost's own Jobs in brief (of an Operation a KiB), and the code of policies. An idle hookhost has some 40 MiB.
+const PROCESS_BYTES: usize = 62 << 20;
+
+/// Bytes of what is kept of Jobs and pods: of those that are hookhost's and of those that only say so.
+const KEPT_BYTES: usize = JOBS_BYTES + UNPROVEN_EVERYWHERE * BRIEF_BYTES + PODS_BYTES;
 
 /// What hookhost can need at worst with the default concurrency.
-pub const PARTS: [Part; 7] = [
+pub const PARTS: [Part; 9] = [
     Part { name: "the child that compiles a policy, one at a time", bytes: LOADS * COMPILER_BYTES },
     Part { name: "policies at work", bytes: EVALUATIONS_BYTES },
     Part { name: "release records at work", bytes: RECORDS_BYTES },
@@ -39,6 +43,8 @@ pub const PARTS: [Part; 7] = [
         bytes: PLACES_PER_SHARE * DEFAULT_CONCURRENCY as usize * RECONCILE_BYTES,
     },
     Part { name: "objects that the API server tells of, one for each thread", bytes: WORKERS * OBJECT_BYTES },
+    Part { name: "Jobs, pods and warnings, cut down", bytes: KEPT_BYTES },
+    Part { name: "what Jobs run, compared with their claims", bytes: WORKERS * COMPARED_BYTES },
     Part { name: "the process itself", bytes: PROCESS_BYTES },
 ];
 

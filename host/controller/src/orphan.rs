@@ -222,10 +222,14 @@ impl Warden {
     }
 
     async fn look(&self, namespace: &str, name: &str) -> Result<Left> {
-        let Some(job) = self.reader.job(namespace, name).await?.and_then(Job::new).filter(Job::is_held)
-        else {
+        let Some(job) = self.reader.job(namespace, name).await? else {
+            // Its watch may not tell.
+            self.jobs.remove(namespace, name);
             return Ok(Left::Nothing);
         };
+        if !job.is_for_operation() || !job.is_held() {
+            return Ok(Left::Nothing);
+        }
         let is_genuine = job.is_genuine(&*self.keyring.needed()?);
         let is_terminating = self.namespaces.is_terminating(namespace);
         // In a namespace that goes with all that is in it, one that hookhost cannot prove to be its own is nobody's run any more.
@@ -245,7 +249,7 @@ impl Warden {
             }
             self.lender.take_back(&job).await?;
         }
-        match self.writes.release_job(&job).await?.and_then(Job::new) {
+        match self.writes.release_job(&job).await? {
             Some(job) => drop(self.jobs.insert(job)),
             None => self.jobs.remove(namespace, name),
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use hookhost_core::kind as needed;
 use hookhost_core::record::Record;
+use hookhost_core::stored::{StoredJob, stored_pod};
 use hookhost_core::target::{self, RecordRef, ToCreate};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, clone, refusal::Refusal};
+use hookhost_core::{Reason, clone, outcome, refusal::Refusal};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
@@ -21,9 +22,9 @@ use kube::{Api, Resource};
 use serde_json::Value;
 
 use crate::client::{self, Call, Verb};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::records::{Held, Records};
-use crate::watch::{self, Kind, Whole, job_resource, pod_resource};
+use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource};
 
 /// Helm's type of a release's Secret.
 const RELEASE_TYPE: &str = "helm.sh/release.v1";
@@ -34,12 +35,54 @@ const RELEASE_KEY: &str = "release";
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
 
-/// Pods that are read of one Operation. The API server lists them by name; a Job with more pods than this has failed or
+/// Pods that are kept of those that are asked for: so many that have ended, and so many that have not. A Job with more pods than this has failed or
 /// succeeded many times, and its own conditions tell how.
-const MAX_PODS: u32 = 200;
+const MAX_PODS: usize = 200;
+
+/// Bytes of them, for each of the two sorts.
+const KEPT_BYTES: usize = 512 << 10;
+
+/// Bytes of pods that are read at once: of some two thousand of the usual size. Whoever may create pods may give any number of them
+/// the labels of a run.
+const PODS_BYTES: usize = 16 << 20;
 
 /// The keys of a Secret or config map.
 pub(crate) type Keys = BTreeSet<String>;
+
+/// Whose pods are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PodsOf<'a> {
+    /// A Job's, by its UID: in the label that the API server gives them, which an orphaning deletion leaves.
+    Job(&'a str),
+    /// An Operation's, by its UID: in the label that hookhost gives them.
+    Operation(&'a str),
+}
+
+/// Which pods are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All.
+    All,
+    /// Those that have not ended.
+    AtWork,
+}
+
+/// Pods, cut down to what is read of them.
+pub(crate) struct Pods {
+    pub(crate) pods: Vec<Arc<Value>>,
+    /// Whether there were too many to read all of them.
+    pub(crate) is_cut: bool,
+}
+
+impl Pods {
+    /// The pods, if it is known of all whether they have ended; or one has not, so that of the others it need not be known.
+    pub(crate) fn complete(self, namespace: &str) -> Result<Vec<Arc<Value>>> {
+        if self.is_cut && self.pods.iter().all(|pod| outcome::pod_has_ended(pod)) {
+            return Err(Error::TooManyPods { namespace: namespace.to_owned(), allowed: PODS_BYTES });
+        }
+        Ok(self.pods)
+    }
+}
 
 /// Reads objects by name.
 #[derive(Clone)]
@@ -231,12 +274,28 @@ impl Reader {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// A Job; none if there is none of that name.
-    pub(crate) async fn job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+    /// A Job, whosever it is; none if there is none of that name.
+    pub(crate) async fn job(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
+        let Some((text, _place)) = self.job_text(namespace, name).await? else { return Ok(None) };
+        Job::read(&text).map(Some).ok_or(Error::Unreadable { what: "a Job" })
+    }
+
+    async fn job_text(&self, namespace: &str, name: &str) -> Result<Option<(String, watch::Place)>> {
         let resource = job_resource();
         let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        found(client::read(&call, api.get(name)).await)
+        let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
+        let text = async {
+            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+            watch::text(&self.client, request).await
+        };
+        found(client::read(&call, text).await)
+    }
+
+    /// All of a Job that hookhost has just made; none if there is none of that name.
+    pub(crate) async fn whole_job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+        let Some((text, _place)) = self.job_text(namespace, name).await? else { return Ok(None) };
+        let whole = StoredJob::whole(&text).and_then(|job| serde_json::from_value(job).ok());
+        whole.map(Some).ok_or(Error::Unreadable { what: "a Job as hookhost makes them" })
     }
 
     /// An Operation; none if there is none of that name.
@@ -260,14 +319,31 @@ impl Reader {
         Ok(namespace.map(|namespace| namespace.metadata))
     }
 
-    /// The pods of an Operation.
-    pub(crate) async fn pods(&self, namespace: &str, operation_uid: &str) -> Result<Vec<Arc<Value>>> {
+    /// The pods of a Job or an Operation.
+    pub(crate) async fn pods(&self, namespace: &str, of: PodsOf<'_>, which: Which) -> Result<Pods> {
         let call = Call::new::<Pod>(Verb::List, Some(namespace), "");
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &pod_resource());
-        let selector = format!("{}={operation_uid}", clone::OPERATION);
-        let list =
-            client::read(&call, api.list(&ListParams::default().labels(&selector).limit(MAX_PODS))).await?;
-        Ok(list.items.into_iter().map(|pod| Arc::new(watch::pod_for_outcome(pod))).collect())
+        let selector = match of {
+            PodsOf::Job(uid) => format!("{}={uid}", outcome::CONTROLLER_UID),
+            PodsOf::Operation(uid) => format!("{}={uid}", clone::OPERATION),
+        };
+        let mut selection =
+            Selection::new(self.client.clone(), &pod_resource(), Some(namespace)).labels(&selector);
+        if which == Which::AtWork {
+            selection = selection.fields("status.phase!=Succeeded,status.phase!=Failed");
+        }
+        let (mut at_work, mut ended) = ((Vec::new(), 0), (Vec::new(), 0));
+        let keep = |text: &str| {
+            let Some(pod) = stored_pod(text) else { return };
+            let (pods, bytes) = if outcome::pod_has_ended(&pod) { &mut ended } else { &mut at_work };
+            *bytes += pod.to_string().len();
+            if pods.len() < MAX_PODS && *bytes <= KEPT_BYTES {
+                pods.push(Arc::new(pod));
+            }
+        };
+        let is_whole = client::read(&call, selection.list_up_to(PODS_BYTES, keep)).await?;
+        let (mut pods, _) = at_work;
+        pods.extend(ended.0);
+        Ok(Pods { pods, is_cut: !is_whole })
     }
 
     /// The end of a container's log; empty where there is none any more.
@@ -330,3 +406,6 @@ fn found<T>(answer: Result<T, client::Error>) -> Result<Option<T>> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

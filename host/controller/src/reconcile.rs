@@ -41,6 +41,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hookhost_core::claim::Keys;
 use hookhost_core::refusal::{Refusal, Then};
 use hookhost_core::status::{self, Run, State};
 use hookhost_core::{Reason, wait};
@@ -128,6 +129,9 @@ const LONG: Duration = Duration::from_secs(5);
 
 /// But no more seldom than this: what has been given back may be in a namespace whose Jobs are not watched.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// How often a Job is asked for that its watch does not tell of: somebody took off it the label by which it is found.
+const UNWATCHED: Duration = Duration::from_secs(10);
 
 /// After a conflict: the newer form is on its way through the watch.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
@@ -261,6 +265,7 @@ impl Context {
         self.targets.forget(&operation.key);
         self.claims.release(uid);
         self.turns.leave(uid);
+        self.jobs.unwant(uid);
         self.jobs.await_object(uid, None);
         self.in_flight.forget(uid, &self.metrics);
         self.errors.forget(uid);
@@ -288,19 +293,52 @@ impl Context {
             .of(&subject.uid)
             .into_iter()
             .partition(|job| job.is_of(&subject.uid, &subject.key, &keys));
-        if status::is_finished(&subject.status) {
-            return self.finished(subject, &jobs, &others).await;
-        }
         if let Some(action) = self.explain_blindness(subject, &jobs).await? {
             return Ok(action);
         }
-        match &jobs[..] {
+        let jobs = self.whole(subject, jobs, &keys).await?;
+        let are_watched = jobs.iter().all(|job| job.is_watched);
+        let action = self.go_on(subject, &jobs, &others, &keys).await?;
+        Ok(if are_watched { action } else { action.or_sooner(UNWATCHED) })
+    }
+
+    /// The whole of each of the Operation's Jobs, and as it is now: what is kept, if nothing is left out and the watch tells of
+    /// each change; else what the API server has.
+    async fn whole(&self, subject: &Subject, jobs: Vec<Arc<Job>>, keys: &Keys) -> Result<Vec<Arc<Job>>> {
+        let mut whole = Vec::new();
+        for job in jobs {
+            if job.is_whole() && job.is_watched {
+                whole.push(job);
+                continue;
+            }
+            let now = self.reader.job(&job.namespace, &job.name).await?;
+            let is_it = |now: &Job| now.uid == job.uid && now.is_of(&subject.uid, &subject.key, keys);
+            match now.filter(is_it) {
+                Some(now) => whole.push(self.jobs.insert(now)),
+                None => self.jobs.remove(&job.namespace, &job.name),
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Does what comes next; `others` are Jobs that only say that they are the Operation's.
+    async fn go_on(
+        &self,
+        subject: &Subject,
+        jobs: &[Arc<Job>],
+        others: &[Arc<Job>],
+        keys: &Keys,
+    ) -> Result<Action> {
+        if status::is_finished(&subject.status) {
+            return self.finished(subject, jobs, others).await;
+        }
+        match jobs {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
-            [] => self.start(subject, &others).await,
-            [first, ..] if first.step.is_some() => self.event(subject, &jobs).await,
+            [] => self.start(subject, others).await,
+            [first, ..] if first.step.is_some() => self.event(subject, jobs).await,
             // There is but one: a copy of it has another name, for which its claim does not hold.
-            [job, ..] if job.is_untouched(&keys) => self.restage(subject, std::slice::from_ref(job)).await,
+            [job, ..] if job.is_untouched(keys) => self.restage(subject, std::slice::from_ref(job)).await,
             [job, ..] => self.follow(subject, job).await,
         }
     }
@@ -331,6 +369,9 @@ impl Context {
 
     /// A run is under way where hookhost may not see its Job any more: what it last saw is not what is there now.
     async fn explain_blindness(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Option<Action>> {
+        if status::is_finished(&subject.status) {
+            return Ok(None);
+        }
         for job in jobs {
             if let Some((reason @ Reason::AccessForbidden, why)) = self.jobs.broken(&job.namespace) {
                 let message = format!(
@@ -380,6 +421,7 @@ impl Context {
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
         self.turns.leave(&subject.uid);
+        self.jobs.unwant(&subject.uid);
         self.jobs.await_object(&subject.uid, None);
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);

@@ -45,7 +45,7 @@ use crate::reconcile::{Context, Lookups, Quarrels, Trails, Turns};
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
-use crate::watch::{self, Jobs, NamespaceChange, Namespaces, Operations, Pods, Targets};
+use crate::watch::{self, Jobs, Listeners, NamespaceChange, Namespaces, Operations, Pods, Targets};
 use crate::write::Writes;
 use crate::written::Written;
 
@@ -138,15 +138,17 @@ pub async fn run(
         watch::Terms { cluster_id: config.cluster_id.clone(), wait_timeout: config.wait_timeout },
     );
     let pods = Pods::new(streams.clone(), operations.clone(), wakes.clone(), work.clone());
+    let keyring = Keyring::new(connection.requests.clone(), writer.clone(), config.claim_secret.clone());
     let jobs = Jobs::new(
         streams.clone(),
         operations.clone(),
         pods.clone(),
         wakes.clone(),
-        orphans.clone(),
-        bindings.clone(),
+        Listeners { orphans: orphans.clone(), bindings: bindings.clone() },
+        keyring.clone(),
         work.clone(),
     );
+    tasks.endless("telling hookhost's Jobs from others", work.clone(), jobs.clone().sort());
     let served = match &config.namespace_selector {
         None => gated.clone(),
         Some(selector) => {
@@ -189,7 +191,6 @@ pub async fn run(
 
     let reader = Reader::new(reads.clone());
     let writes = Writes::new(reads.clone(), writer.clone());
-    let keyring = Keyring::new(connection.requests.clone(), writer.clone(), config.claim_secret.clone());
     let stopper = Stopper { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
     let lists = Lists::new(reads);
     let lender = Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::claim_key::Keyring;
 use crate::error::Result;
-use crate::read::Reader;
+use crate::read::{PodsOf, Reader, Which};
 use crate::watch::Job;
 use crate::write::Writes;
 
@@ -74,14 +74,23 @@ impl Stopper {
 
     /// What still runs of an Operation whose Job is gone.
     pub(crate) async fn remains(&self, namespace: &str, operation_uid: &str) -> Result<Vec<Arc<Value>>> {
-        let mut pods = self.reader.pods(namespace, operation_uid).await?;
+        let of = PodsOf::Operation(operation_uid);
+        let mut pods = self.reader.pods(namespace, of, Which::AtWork).await?.complete(namespace)?;
         pods.retain(|pod| !outcome::pod_has_ended(pod));
         Ok(pods)
     }
 
+    /// What still runs of the Job: what it controls or a label says to be its, and what nothing says to be a Job's any more but
+    /// has the label of its Operation, as hookhost gave it to the pods whatever the Job's own label says by now.
     async fn at_work(&self, job: &Job) -> Result<Vec<Arc<Value>>> {
-        let mut pods = self.reader.pods(&job.namespace, &job.operation).await?;
-        pods.retain(|pod| outcome::job_uid_of_pod(pod) == Some(&job.uid) && !outcome::pod_has_ended(pod));
+        let namespace = &job.namespace;
+        let mut pods =
+            self.reader.pods(namespace, PodsOf::Job(&job.uid), Which::AtWork).await?.complete(namespace)?;
+        let mut others = self.remains(namespace, &job.operation).await?;
+        others.retain(|pod| outcome::job_uid_of_pod(pod).is_none());
+        pods.append(&mut others);
+        let is_its = |pod: &Value| outcome::job_uid_of_pod(pod).is_none_or(|uid| uid == job.uid);
+        pods.retain(|pod| is_its(pod) && !outcome::pod_has_ended(pod));
         Ok(pods)
     }
 

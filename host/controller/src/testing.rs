@@ -23,7 +23,7 @@ use crate::read::Reader;
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
-use crate::watch::{self, Jobs, Namespaces, Operations, Pods, Terms};
+use crate::watch::{self, Jobs, Listeners, Namespaces, Operations, Pods, Terms};
 use crate::write::Writes;
 
 /// A request, as far as tests ask for it.
@@ -120,19 +120,20 @@ impl Parts {
         tokio::spawn(watch::drive(changes, "operations", drop));
         let (wakes, orphans, bindings) = (Wakes::default(), Orphans::default(), Bindings::default());
         let pods = Pods::new(client.clone(), operations.clone(), wakes.clone(), token.clone());
+        let writer = Writer::new(Claim::without_lease(), Metrics::new());
+        let secret = ClaimSecret { namespace: "hookhost".to_owned(), name: "claim-key".to_owned() };
+        let keyring = Keyring::new(client.clone(), writer.clone(), secret);
+        keyring.load_existing().await.unwrap();
+        let listeners = Listeners { orphans: orphans.clone(), bindings: bindings.clone() };
         let jobs = Jobs::new(
             client.clone(),
             operations.clone(),
             pods,
             wakes.clone(),
-            orphans.clone(),
-            bindings.clone(),
+            listeners,
+            keyring.clone(),
             token,
         );
-        let writer = Writer::new(Claim::without_lease(), Metrics::new());
-        let secret = ClaimSecret { namespace: "hookhost".to_owned(), name: "claim-key".to_owned() };
-        let keyring = Keyring::new(client.clone(), writer.clone(), secret);
-        keyring.load_existing().await.unwrap();
         operations.synced().await;
         Parts {
             operations,

@@ -29,7 +29,6 @@ use crate::lender::{Lender, UNATTENDED};
 use crate::lists::{AT_ONCE, Listed, Lists};
 use crate::metrics::Metrics;
 use crate::read::Reader;
-use crate::watch;
 use crate::write::Writes;
 
 /// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
@@ -385,7 +384,7 @@ impl Releaser {
     /// deleted.
     async fn settle(&self, namespace: &str, name: &str, has_begun: bool) -> Result<Vec<ObjectRef>, Error> {
         let settled = async {
-            let Some(job) = self.lender.reader.job(namespace, name).await?.and_then(watch::Job::new) else {
+            let Some(job) = self.lender.reader.job(namespace, name).await? else {
                 return Ok(Vec::new());
             };
             let borrowed = || job.borrowed().map(|borrowed| borrowed.objects.clone()).unwrap_or_default();

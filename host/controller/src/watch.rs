@@ -16,6 +16,7 @@
 mod follow;
 mod items;
 mod jobs;
+mod large;
 mod namespaces;
 mod operation;
 mod operations;
@@ -24,17 +25,24 @@ mod stream;
 mod targets;
 mod texts;
 
+use std::sync::Arc;
+
 use hookhost_core::kind as needed;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use follow::{Seen, drive, follow};
 pub(crate) use items::OBJECT_BYTES;
-pub(crate) use jobs::{HookOfRelease, Job, Jobs, first_generation};
+pub(crate) use jobs::{
+    BRIEF_BYTES, HookOfRelease, JOBS_BYTES, Job, Jobs, Listeners, UNPROVEN_EVERYWHERE, first_generation,
+};
+pub(crate) use large::{Place, text};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operation::{Brief, TargetKey, Whole};
 pub(crate) use operations::{Change, Knowledge, Operations, Terms, too_many};
-pub(crate) use pods::{Pods, pod as pod_for_outcome};
+pub(crate) use pods::{PODS_BYTES, Pods};
 pub(crate) use stream::Selection;
 pub(crate) use targets::{Awaited, Kind, Targets};
 pub(crate) use texts::TEXTS_BYTES;
@@ -76,14 +84,19 @@ pub(crate) fn to_json(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// An object, kept as the text of its JSON: parsed, it takes ten times the room.
-#[derive(Debug)]
-pub(crate) struct Text(Box<[u8]>);
+/// An object, kept as the text of its JSON: parsed, it takes ten times the room. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Text(Arc<[u8]>);
 
 impl Text {
     /// Of what is JSON anyway.
     pub(crate) fn of(object: &Value) -> Text {
         Text(object.to_string().into_bytes().into())
+    }
+
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The object.
@@ -99,10 +112,22 @@ pub(crate) fn version(object: &DynamicObject) -> u64 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
-/// Leaves out what is large and never read: who wrote which field, and kubectl's copy of the object.
-pub(crate) fn trim(object: &mut DynamicObject) {
-    object.metadata.managed_fields = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+/// What tells which object it is and whether it may go: no more is read of its text.
+pub(crate) fn place_and_finalizers(text: &str) -> Option<DynamicObject> {
+    #[derive(Deserialize)]
+    struct Object {
+        metadata: Metadata,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        name: Option<String>,
+        namespace: Option<String>,
+        finalizers: Option<Vec<String>>,
+        deletion_timestamp: Option<Time>,
+    }
+    let Object { metadata } = serde_json::from_str(text).ok()?;
+    let Metadata { name, namespace, finalizers, deletion_timestamp } = metadata;
+    let metadata = ObjectMeta { name, namespace, finalizers, deletion_timestamp, ..ObjectMeta::default() };
+    Some(DynamicObject { types: None, metadata, data: Value::Null })
 }

@@ -16,7 +16,7 @@ use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
 use crate::lender::UNATTENDED;
 use crate::watch::{
-    Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
+    self, Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
 };
 
 /// Who the API server notes as the writer of a field.
@@ -96,9 +96,8 @@ impl Writes {
         let uid = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
         // In the background the pods would run on to their end: our finalizer keeps the Job, and with it the pods.
         let params = DeleteParams::foreground().preconditions(uid);
-        let jobs = self.jobs(&job.namespace);
-        match self.writer.send(&call, jobs.delete(&job.name, &params)).await {
-            Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+        match self.delete(&call, &job_resource(), &job.namespace, &job.name, &params).await {
+            Ok(()) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -108,12 +107,28 @@ impl Writes {
         let resource = pod_resource();
         let call = Call::of_resource(Verb::Delete, &resource, Some(namespace), name);
         let uid = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let (params, pods) =
-            (DeleteParams::default().preconditions(uid), self.api(&resource, Some(namespace)));
-        match self.writer.send(&call, pods.delete(name, &params)).await {
-            Ok(_) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
+        let params = DeleteParams::default().preconditions(uid);
+        match self.delete(&call, &resource, namespace, name, &params).await {
+            Ok(()) | Err(client::Error::NotFound { .. } | client::Error::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Deletes a Job or pod. Of the answer, which is all of it again, nothing is made.
+    async fn delete(
+        &self,
+        call: &Call,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        params: &DeleteParams,
+    ) -> Result<(), client::Error> {
+        let request = Request::new(DynamicObject::url_path(resource, Some(namespace)));
+        let deleted = async {
+            let request = request.delete(name, params).map_err(kube::Error::BuildRequest)?;
+            watch::text(&self.client, request).await
+        };
+        self.writer.send(call, deleted).await.map(drop)
     }
 
     /// Takes hookhost's finalizer off a RoleBinding.
@@ -135,8 +150,8 @@ impl Writes {
         let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
         let form = Preconditions { uid: Some(job.uid.clone()), resource_version: Some(job.version()) };
         let params = DeleteParams::background().preconditions(form);
-        match self.writer.send(&call, self.jobs(&job.namespace).delete(&job.name, &params)).await {
-            Ok(_) | Err(client::Error::NotFound { .. }) => Ok(()),
+        match self.delete(&call, &job_resource(), &job.namespace, &job.name, &params).await {
+            Ok(()) | Err(client::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -157,13 +172,23 @@ impl Writes {
 
     /// Lets a Job start that was made suspended; `opened` says that hookhost has done so. Gives back its new form, none if it is
     /// gone.
-    pub(crate) async fn open_job(&self, job: &Job, opened: String) -> Result<Option<DynamicObject>> {
+    pub(crate) async fn open_job(&self, job: &Job, opened: String) -> Result<Option<Job>> {
         let metadata = json!({"uid": job.uid, "annotations": {OPENED: opened}});
         let patch = json!({"metadata": metadata, "spec": {"suspend": false}});
-        let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
-        let (jobs, params) = (self.jobs(&job.namespace), params());
-        match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Merge(&patch))).await {
-            Ok(job) => Ok(Some(job)),
+        self.patch_job(job, &Patch::Merge(&patch)).await
+    }
+
+    /// Patches a Job; gives back its new form, none if it is gone. As text: what others have written into it may be huge.
+    async fn patch_job(&self, job: &Job, patch: &Patch<&Value>) -> Result<Option<Job>> {
+        let resource = job_resource();
+        let call = Call::of_resource(Verb::Patch, &resource, Some(&job.namespace), &job.name);
+        let request = Request::new(DynamicObject::url_path(&resource, Some(&job.namespace)));
+        let patched = async {
+            let request = request.patch(&job.name, &params(), patch).map_err(kube::Error::BuildRequest)?;
+            watch::text(&self.client, request).await
+        };
+        match self.writer.send(&call, patched).await {
+            Ok((text, _place)) => Job::read(&text).map(Some).ok_or(Error::Unreadable { what: "a Job" }),
             Err(client::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -199,21 +224,14 @@ impl Writes {
     }
 
     /// Takes our finalizer off a Job whose result is safe; gives back its new form, none if it is gone.
-    pub(crate) async fn release_job(&self, job: &Job) -> Result<Option<DynamicObject>> {
+    pub(crate) async fn release_job(&self, job: &Job) -> Result<Option<Job>> {
         // The one entry of the list, whatever else is in it by now: a Job that is being deleted changes all the time.
         let mut patch =
             json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER], "uid": job.uid}});
         if job.is_unattended() {
             patch["metadata"]["annotations"] = json!({UNATTENDED: null});
         }
-        let call = Call::of_resource(Verb::Patch, &job_resource(), Some(&job.namespace), &job.name);
-        let jobs = self.jobs(&job.namespace);
-        let params = params();
-        match self.writer.send(&call, jobs.patch(&job.name, &params, &Patch::Strategic(&patch))).await {
-            Ok(job) => Ok(Some(job)),
-            Err(client::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.patch_job(job, &Patch::Strategic(&patch)).await
     }
 
     /// Writes an Operation's status over the form that it was made from; a newer form is a conflict.

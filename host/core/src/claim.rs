@@ -28,9 +28,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::clone::{DECISION, SOURCE_HOOK, STEP};
+use crate::clone::{DECISION, STEP};
 use crate::loan::{CLOSURE, ObjectRef};
-use crate::outcome::entry;
+use crate::outcome::{entry, source_hook};
 use crate::text::{digest_of_hex, hex};
 use crate::workload::at;
 
@@ -47,7 +47,7 @@ const BLOCK_BYTES: usize = 64;
 const VERSION: &str = "v1";
 
 /// Bytes of a claim that is read. A UID has 36 and the MAC 64.
-const CLAIM_BYTES: usize = 512;
+pub(crate) const CLAIM_BYTES: usize = 512;
 
 /// A key. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -133,14 +133,14 @@ impl Subject {
     fn of_job(operation_uid: &str, job: &Value, spec: &Value) -> Subject {
         let metadata = |field| at(job, field).and_then(Value::as_str).unwrap_or_default().as_bytes();
         let annotation = |key| entry(job, "annotations", key).unwrap_or_default().as_bytes();
-        let hook = entry(job, "annotations", SOURCE_HOOK).or_else(|| entry(job, "labels", SOURCE_HOOK));
+        let hook = source_hook(job);
         Subject::new(
             "Job",
             &[
                 operation_uid.as_bytes(),
                 metadata("metadata.namespace"),
                 metadata("metadata.name"),
-                hook.unwrap_or_default().as_bytes(),
+                hook.as_deref().unwrap_or_default().as_bytes(),
                 annotation(DECISION),
                 annotation(CLOSURE),
                 annotation(STEP),

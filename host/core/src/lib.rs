@@ -30,6 +30,7 @@ pub mod request;
 pub mod selection;
 pub mod snapshot;
 pub mod status;
+pub mod stored;
 pub mod target;
 #[cfg(test)]
 mod testing;

@@ -41,6 +41,9 @@ pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
 pub const CONTENT: &str = "hookhost.vworkspace.io/content";
 /// Annotation on a loan without a namespace: namespace, name and UID of the Job that it is for.
 pub const HOLDER: &str = "hookhost.vworkspace.io/holder";
+/// Annotation on a Job that was running when hookhost was uninstalled: a hookhost that is installed again takes back what it
+/// borrows.
+pub const UNATTENDED: &str = "hookhost.vworkspace.io/unattended";
 
 /// Annotations by which a tool says that an object is its own. No loan has any of them, so whoever writes one onto a loan has
 /// taken it over: Helm where a new revision of the release has the object proper, kubectl where a person applies it.

@@ -8,14 +8,19 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hookhost_core::claim::CLAIM;
 use hookhost_core::operation::Operation;
 use hookhost_core::record::limits::{MAX_INFLATED_BYTES, MAX_MANIFEST_BYTES, READ_BYTES};
 use hookhost_core::selection::select;
+use hookhost_core::stored::{COMPARED_BYTES, SPEC_BYTES, StoredJob};
 use hookhost_core::{Record, yaml};
 use serde_json::json;
 
 /// What reading one record may take, and this process without it.
 const PEAK_MIB: usize = (READ_BYTES >> 20) + 12;
+
+/// The same for a Job that is compared with its claim: the largest, its text, and what it is looked for with.
+const JOB_PEAK_MIB: usize = (COMPARED_BYTES >> 20) + 24;
 
 /// The same for YAML that a person holds: twice what it may count for, and its text.
 const YAML_PEAK_MIB: usize = ((2 * yaml::MAX_EXPANDED_BYTES + yaml::MAX_TEXT_BYTES) >> 20) + 12;
@@ -61,6 +66,24 @@ fn operation() -> Operation {
     Operation::from_json(operation).unwrap()
 }
 
+/// How many of these a Job's spec may have to be compared with its claim still; which some are.
+fn most_compared(unit: &str) -> usize {
+    let is_compared = |times: usize| {
+        let (list, claim) = (vec![unit; times].join(","), format!("v1.uid.{}", "0".repeat(64)));
+        let job = format!(
+            r#"{{"metadata": {{"annotations": {{"{CLAIM}": "{claim}"}}}},
+                "spec": {{"template": {{"spec": {{"containers": [{list}]}}}}}}}}"#
+        );
+        StoredJob::read(&job).unwrap().claim.is_some()
+    };
+    let (mut most, mut too_many) = (0, SPEC_BYTES / 64);
+    while too_many - most > 1 {
+        let between = most.midpoint(too_many);
+        if is_compared(between) { most = between } else { too_many = between }
+    }
+    most
+}
+
 #[test]
 fn hostile_records_and_manifests_stay_within_the_bounds() {
     const HEAD: &str = r#"{"name":"a","namespace":"b","version":1"#;
@@ -69,6 +92,11 @@ fn hostile_records_and_manifests_stay_within_the_bounds() {
     const ROLE: &str =
         "apiVersion: rbac.authorization.k8s.io/v1\\nkind: ClusterRoleBinding\\nmetadata: {name: x}\\n";
     let manifest = |head: &str, unit: &str| filled_to(MAX_MANIFEST_BYTES, &hook(head), unit, "\"}]}");
+    for unit in [r#"{"operator":"Exists"}"#, r#""""#, r#""a""#, r#"{"a":{}}"#, r#"[]"#] {
+        let most = most_compared(unit);
+        let peak = peak() >> 20;
+        assert!(most > 1000 && peak < JOB_PEAK_MIB, "a Job with {most} of {unit} took {peak} MiB");
+    }
     let operation = operation();
     let records = [
         ("a bomb of 1 GiB in 1 MiB", gzip(&[(" ", 1 << 30)])),

@@ -4,6 +4,7 @@
 //!
 //! No pod runs here: what counts is over when a Job is made.
 
+mod forged;
 mod record;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,15 +51,20 @@ const OPERATION_BYTES: usize = 1_000_000;
 pub struct Size {
     /// Large Operations in all.
     pub operations: usize,
-    /// Those of them that fill memory once they are read, the API server's too, where each takes some 50 MB for good.
+    /// Those of them, and of the Jobs, that fill memory once they are read, the API server's too, where each takes some 50 MB for
+    /// good.
     pub of_small_values: usize,
+    /// Forged Jobs in all.
+    pub jobs: usize,
+    /// Forged pods.
+    pub pods: usize,
 }
 
 impl Size {
     /// What a test run can bear.
-    pub const SMALL: Size = Size { operations: 100, of_small_values: 18 };
+    pub const SMALL: Size = Size { operations: 100, of_small_values: 18, jobs: 300, pods: 100 };
     /// What the promise says.
-    pub const FULL: Size = Size { operations: 1000, of_small_values: 18 };
+    pub const FULL: Size = Size { operations: 1000, of_small_values: 18, jobs: 1000, pods: 300 };
 }
 
 /// What became of hookhost under one load.
@@ -138,11 +144,14 @@ pub enum Load {
     Queue,
     /// Operations of the largest size in a namespace that is not served.
     LargeOperations,
+    /// Jobs and pods of the largest size in a namespace that is served, which say that they are hookhost's.
+    ForgedJobs,
 }
 
 impl Load {
     /// All of them.
-    pub const ALL: [Load; 4] = [Load::WrongNames, Load::LongLists, Load::Queue, Load::LargeOperations];
+    pub const ALL: [Load; 5] =
+        [Load::WrongNames, Load::LongLists, Load::Queue, Load::LargeOperations, Load::ForgedJobs];
 
     /// Puts it on a host of its own, when all that were asked for before are over, in the one cluster for all loads of this
     /// process.
@@ -165,6 +174,7 @@ impl Load {
             Load::LongLists => long_lists(world, &gate),
             Load::Queue => queue(world, &gate),
             Load::LargeOperations => large_operations(world, size, &gate),
+            Load::ForgedJobs => forged::jobs(world, size, &gate),
         }
     }
 }
@@ -448,7 +458,7 @@ fn queue(world: &World, gate: &str) -> Row {
 }
 
 fn large_operations(world: &World, size: Size, gate: &str) -> Row {
-    let Size { operations, of_small_values } = size;
+    let Size { operations, of_small_values, .. } = size;
     let evil = world.namespace("evil", &[]);
     let texts = [one_long_string(), many_small_values()];
     // One at a time: it is hookhost that is to be loaded, not the API server.

@@ -274,8 +274,15 @@ impl World {
     /// # Panics
     /// The cluster refuses it.
     pub fn create_operation(&self, namespace: &str, json: String) {
-        let path = format!("/apis/ops.vworkspace.io/v1alpha1/namespaces/{namespace}/operations");
-        ok(self.api.send(&path, json.into_bytes()));
+        self.create(&format!("/apis/ops.vworkspace.io/v1alpha1/namespaces/{namespace}/operations"), json);
+    }
+
+    /// Creates an object at this path from its JSON, as it is.
+    ///
+    /// # Panics
+    /// The cluster refuses it.
+    pub fn create(&self, path: &str, json: String) {
+        ok(self.api.send(path, json.into_bytes()));
     }
 
     /// Whether an object comes within this time.

@@ -39,6 +39,11 @@ fn large_operations_that_nobody_serves_stop_nobody() {
     stops_nobody(Load::LargeOperations);
 }
 
+#[test]
+fn forged_jobs_and_pods_of_the_largest_size_stop_nobody() {
+    stops_nobody(Load::ForgedJobs);
+}
+
 fn stops_nobody(load: Load) {
     static HEAD: Once = Once::new();
     let row = load.play(Size::SMALL);

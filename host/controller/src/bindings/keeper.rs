@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Bindings, For};
@@ -21,7 +22,7 @@ use crate::error::{Error, Result, chain};
 use crate::lists::{Listed, Lists};
 use crate::orphan::Orphans;
 use crate::read::Reader;
-use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, trim};
+use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, place_and_finalizers};
 use crate::write::Writes;
 
 /// Bindings that are looked at at once. Each costs some requests.
@@ -89,14 +90,14 @@ impl Keeper {
         let watches = names.iter().map(|(name, what)| {
             let named = Selection::new(client.clone(), &binding_resource(), None);
             let named = named.fields(&format!("metadata.name={name}"));
-            follow(named, "role bindings", "", trim, |seen| self.handle(*what, seen))
+            follow(named, "role bindings", "", place_and_finalizers, |seen| self.handle(*what, seen))
         });
         futures::future::join_all(watches).await;
         // Without names there is nothing to watch.
         std::future::pending::<()>().await;
     }
 
-    fn handle(&self, what: For, seen: Seen) {
+    fn handle(&self, what: For, seen: Seen<DynamicObject>) {
         match seen {
             Seen::Applied(binding) => {
                 let namespace = binding.namespace().unwrap_or_default();
@@ -119,7 +120,7 @@ impl Keeper {
                 // Somebody may have taken the finalizer off: what cannot be done any more is to be told.
                 self.jobs.wake(&namespace);
             }
-            Seen::Listed(_) | Seen::Broken { .. } => {}
+            Seen::Listing | Seen::Listed | Seen::Broken { .. } => {}
         }
     }
 

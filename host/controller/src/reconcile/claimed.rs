@@ -60,7 +60,7 @@ pub(super) async fn claimed(
         }
         sleep(pause).await;
         pause = (pause * 2).min(longest);
-        match reader.job(&namespace, &name).await {
+        match reader.whole_job(&namespace, &name).await {
             Ok(Some(now)) => {
                 let is_it = now.metadata.uid == job.metadata.uid;
                 let newer = to_json(&now);

@@ -14,9 +14,8 @@ use hookhost_core::outcome::{self, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State, StepRow, Steps};
 use serde_json::Value;
 
-use super::stage::AGAIN;
 use super::start::{Own, nothing_left};
-use super::{Context, Subject};
+use super::{Context, Subject, UNWATCHED};
 use crate::error::Result;
 use crate::looks::Action;
 use crate::watch::Job;
@@ -31,51 +30,62 @@ impl Context {
         if jobs.iter().all(|job| job.is_untouched(&keys)) && !has_begun {
             return self.restage(subject, &jobs).await;
         }
-        let of = jobs.first().and_then(|job| job.step).map_or(0, |step| step.of);
-        let missing: Vec<usize> =
-            (1..=of).filter(|n| !jobs.iter().any(|job| job.step == Some(Step { number: *n, of }))).collect();
-        if !missing.is_empty() {
-            return self.find_steps(subject, &jobs, &missing).await;
-        }
+        let jobs = match self.all_steps(subject, jobs).await? {
+            AllSteps::Found(jobs) => jobs,
+            AllSteps::Lost(action) => return Ok(action),
+        };
+        let are_watched = jobs.iter().all(|job| job.is_watched);
+        let action = self.next_step(subject, &jobs).await?;
+        Ok(if are_watched { action } else { action.or_sooner(UNWATCHED) })
+    }
+
+    /// Goes on with the steps of an event that has begun.
+    async fn next_step(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
+        let keys = self.keyring.needed()?;
         let Some(current) = jobs.iter().position(|job| !job.is_complete()) else {
-            return self.tell(subject, &jobs, jobs.len().saturating_sub(1)).await;
+            return self.tell(subject, jobs, jobs.len().saturating_sub(1)).await;
         };
         let job = &jobs[current];
         if subject.is_cancelled() && !job.is_finished() {
-            return self.cancel_step(subject, &jobs, current).await;
+            return self.cancel_step(subject, jobs, current).await;
         }
         if job.is_unopened(&keys) && !job.is_deleted() {
             return self.let_start(job).await;
         }
-        self.tell(subject, &jobs, current).await
+        self.tell(subject, jobs, current).await
     }
 
-    /// Looks for steps that the watch does not have. If one is not there, somebody took our finalizer off it and deleted it:
-    /// nobody knows how it went, so the Operation has failed, and what is left of it is stopped.
-    async fn find_steps(&self, subject: &Subject, jobs: &[Arc<Job>], missing: &[usize]) -> Result<Action> {
-        let Some((base, namespace)) = jobs.first().and_then(|job| {
-            let base = job.name.rsplit_once('-')?.0;
-            Some((base, job.namespace.as_str()))
+    /// All steps, those that are not known as the API server has them: somebody took off them the label by which their watch finds
+    /// them. If one is not there, somebody took our finalizer off it and deleted it: nobody knows how it went, so the Operation
+    /// has failed, and what is left of it is stopped.
+    async fn all_steps(&self, subject: &Subject, mut jobs: Vec<Arc<Job>>) -> Result<AllSteps> {
+        let Some((of, base, namespace)) = jobs.first().and_then(|job| {
+            let (of, (base, _)) = (job.step?.of, job.name.rsplit_once('-')?);
+            Some((of, base.to_owned(), job.namespace.clone()))
         }) else {
-            return Ok(Action::await_change());
+            return Ok(AllSteps::Found(jobs));
         };
-        let mut are_found = true;
-        for number in missing {
+        let (known, mut is_lost) = (jobs.clone(), false);
+        for number in 1..=of {
+            if known.iter().any(|job| job.step == Some(Step { number, of })) {
+                continue;
+            }
             // The status may not have been written yet.
             let name =
-                told_job(&subject.status, *number).map_or_else(|| format!("{base}-{number}"), str::to_owned);
-            match self.own_job(subject, namespace, &name).await? {
-                Own::Proven(_) => {}
-                Own::Unproven(job) => return self.unproven(subject, &job).await,
-                Own::Missing => are_found = false,
+                told_job(&subject.status, number).map_or_else(|| format!("{base}-{number}"), str::to_owned);
+            match self.own_job(subject, &namespace, &name).await? {
+                Own::Proven(job) => jobs.push(job),
+                Own::Unproven(job) => return self.unproven(subject, &job).await.map(AllSteps::Lost),
+                Own::Missing => is_lost = true,
             }
         }
-        if are_found {
-            return Ok(Action::requeue(AGAIN));
+        let jobs = in_order(&jobs);
+        if !is_lost {
+            return Ok(AllSteps::Found(jobs));
         }
         let current = jobs.iter().position(|job| !job.is_complete()).unwrap_or_default();
-        let run = self.run(subject, jobs, current, None);
-        self.write(subject, &nothing_left(), run.as_ref()).await
+        let run = self.run(subject, &jobs, current, None);
+        self.write(subject, &nothing_left(), run.as_ref()).await.map(AllSteps::Lost)
     }
 
     /// Stops the step that is under way. Those after it are removed once the Operation says that it was cancelled.
@@ -158,6 +168,14 @@ impl Context {
         run.closure = closure;
         Some(run)
     }
+}
+
+/// The steps of an event that has begun.
+enum AllSteps {
+    /// In their order.
+    Found(Vec<Arc<Job>>),
+    /// One is not there, or cannot be proven: what follows from that.
+    Lost(Action),
 }
 
 /// The Jobs that are steps, in their order. A copy of one has another name, for which its claim does not hold.

@@ -11,6 +11,7 @@ use super::start::PENDING_AFTER;
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
+use crate::read::{PodsOf, Which};
 use crate::stop::Orphaned;
 use crate::watch::Job;
 
@@ -118,11 +119,9 @@ impl Context {
         }
         self.lender.take_back(job).await?;
         match self.writes.release_job(job).await? {
-            Some(object) => {
+            Some(released) => {
                 tracing::info!(job_namespace = job.namespace, job = job.name, "let the Job go");
-                if let Some(job) = Job::new(object) {
-                    self.jobs.insert(job);
-                }
+                self.jobs.insert(released);
             }
             None => self.jobs.remove(&job.namespace, &job.name),
         }
@@ -136,8 +135,17 @@ impl Context {
         if !job.is_over {
             return Ok(watched.unwrap_or_default());
         }
-        match self.reader.pods(&job.namespace, &subject.uid).await {
-            Ok(pods) => Ok(self.pods.with_owners(&job.namespace, &subject.uid, pods)),
+        let (namespace, of) = (&job.namespace, PodsOf::Job(&job.uid));
+        match self.reader.pods(namespace, of, Which::All).await {
+            // What its conditions say holds whatever else its pods say.
+            Ok(found) if job.is_finished() || !found.is_cut => {
+                Ok(self.pods.with_owners(namespace, found.pods))
+            }
+            // Of a Job that was deleted it has to be known whether one still runs.
+            Ok(mut found) => {
+                found.pods.extend(self.reader.pods(namespace, of, Which::AtWork).await?.complete(namespace)?);
+                Ok(self.pods.with_owners(namespace, found.pods))
+            }
             Err(error) => watched.filter(|pods| !pods.is_empty()).ok_or(error),
         }
     }

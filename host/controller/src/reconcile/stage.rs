@@ -89,9 +89,7 @@ impl Context {
         };
         let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
         tracing::info!(job_namespace = job.namespace, job = job.name, loans, "let the Job start");
-        if let Some(job) = Job::new(opened) {
-            self.jobs.insert(job);
-        }
+        self.jobs.insert(opened);
         Ok(Action::requeue(PENDING_AFTER))
     }
 
@@ -124,7 +122,7 @@ impl Context {
             match self.try_create(subject, &one.namespace, one.job).await? {
                 Created::New(created) => {
                     self.note_creation(subject, &created);
-                    let Some(job) = Job::new(*created) else { return Ok(Action::requeue(AGAIN)) };
+                    let Some(job) = Job::new(&created) else { return Ok(Action::requeue(AGAIN)) };
                     let job = self.jobs.insert(job);
                     all.push(job.clone());
                     jobs.push((job, one.loans));
@@ -221,10 +219,10 @@ impl Context {
     /// The Job as it is now; none if it is gone, or its Operation is not to be run any more. This process may have slept while
     /// another ran it to its end.
     async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
-        let (object, is_wanted) =
+        let (now, is_wanted) =
             futures::try_join!(self.reader.job(&job.namespace, &job.name), self.is_still_wanted(subject))?;
         let keys = self.keyring.needed()?;
-        match object.and_then(Job::new).filter(|now| now.uid == job.uid && now.is_genuine(&keys)) {
+        match now.filter(|now| now.uid == job.uid && now.is_genuine(&keys)) {
             Some(now) => Ok(Some(self.jobs.insert(now)).filter(|_| is_wanted)),
             None => {
                 self.jobs.remove(&job.namespace, &job.name);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
 use hookhost_core::claim::CLAIM;
-use hookhost_core::operation::{KIND, Operation};
+use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, Run, State};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use super::follow::UNTIL_PODS_END;
 use super::lookup::Looked;
 use super::prepare::{Prepared, Stop, waiting};
 use super::turn::Asked;
-use super::{Context, Subject};
+use super::{Context, Subject, UNWATCHED};
 use crate::claim_key::ClaimSecret;
 use crate::client;
 use crate::error::{Error, Result, chain};
@@ -35,9 +35,6 @@ pub(super) const PENDING_AFTER: Duration = Duration::from_secs(5);
 /// name.
 const UNTIL_NAME_IS_FREE: u32 = 2;
 
-/// How often a Job is asked for that its watch does not tell of.
-const UNWATCHED: Duration = Duration::from_secs(30);
-
 /// Tries to create a Job, or what it borrows, before the Operation tells that the API server cannot: a webhook that is away,
 /// an etcd that is full.
 const PATIENCE: u32 = 3;
@@ -49,13 +46,6 @@ const FRESH: Duration = Duration::from_millis(500);
 /// Whether the API server answered, but does not do it.
 fn is_refusal(error: &client::Error) -> bool {
     matches!(error, client::Error::Busy { .. } | client::Error::NotFound { .. })
-}
-
-/// Whether a Job is controlled by an Operation of this name: an earlier one, which is gone, so that it will go too.
-fn is_of_a_former(job: &DynamicObject, operation: &str) -> bool {
-    job.owner_references()
-        .iter()
-        .any(|owner| owner.kind == KIND && owner.name == operation && owner.controller == Some(true))
 }
 
 /// A Job was there and is no more, and nobody knows how it went.
@@ -222,18 +212,19 @@ impl Context {
 
     /// The Operation's Job of a name, as the API server has it. The watch may not tell of it.
     pub(super) async fn own_job(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Own> {
-        let Some(object) = self.reader.job(namespace, name).await? else { return Ok(Own::Missing) };
-        self.own(subject, object).await
+        let Some(job) = self.reader.job(namespace, name).await? else { return Ok(Own::Missing) };
+        self.own(subject, job).await
     }
 
     /// What a Job is to the Operation.
-    async fn own(&self, subject: &Subject, object: DynamicObject) -> Result<Own> {
-        let is_owned = object.owner_references().iter().any(|owner| owner.uid == subject.uid);
-        let Some(job) = Job::new(object) else { return Ok(Own::Missing) };
+    async fn own(&self, subject: &Subject, job: Job) -> Result<Own> {
+        if !job.is_for_operation() {
+            return Ok(Own::Missing);
+        }
         if job.is_of(&subject.uid, &subject.key, &*self.keyring.needed()?) {
             return Ok(Own::Proven(self.jobs.insert(job)));
         }
-        if !is_owned && !job.seems_of(&subject.uid) {
+        if !job.is_owned_by(&subject.uid) && !job.seems_of(&subject.uid) {
             return Ok(Own::Missing);
         }
         // The key may have been put back, or changed by somebody else.
@@ -270,13 +261,12 @@ impl Context {
 
     /// Goes on with a Job that the watch does not tell of.
     pub(super) async fn found_again(&self, subject: &Subject, job: Arc<Job>) -> Result<Action> {
-        // One of several: the next look goes by all of them.
-        if job.step.is_some() {
-            return Ok(Action::requeue(PENDING_AFTER));
-        }
-        self.follow(subject, &job).await?;
+        let action = match job.step {
+            Some(_) => self.event(subject, &[job]).await?,
+            None => self.follow(subject, &job).await?,
+        };
         // Somebody took a label off it, so that its watch tells nothing of it.
-        Ok(Action::requeue(UNWATCHED))
+        Ok(action.or_sooner(UNWATCHED))
     }
 
     /// The Operation's Job is gone.
@@ -304,7 +294,7 @@ impl Context {
         match self.try_create(subject, &namespace, job).await? {
             Created::New(created) => {
                 self.note_creation(subject, &created);
-                if let Some(job) = Job::new(*created) {
+                if let Some(job) = Job::new(&created) {
                     let job = self.jobs.insert(job);
                     if job.is_unopened(&*self.keyring.needed()?) {
                         return self.open(subject, &[(job, loans)], &expected).await;
@@ -365,13 +355,12 @@ impl Context {
 
     /// There is a Job of our name: made by us before a crash, by another hookhost a moment ago, or by somebody else.
     async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
-        let Some(object) = self.reader.job(namespace, name).await? else {
+        let Some(job) = self.reader.job(namespace, name).await? else {
             // Gone again: the next look creates it.
             return Ok(Action::requeue(Duration::ZERO));
         };
-        let is_leaving = object.metadata.deletion_timestamp.is_some();
-        let is_leaving = is_leaving || is_of_a_former(&object, &subject.key.name);
-        match self.own(subject, object).await? {
+        let is_leaving = job.is_deleted() || job.is_of_a_former(&subject.key.name);
+        match self.own(subject, job).await? {
             Own::Proven(job) => {
                 let keys = self.keyring.needed()?;
                 if job.is_untouched(&keys) {

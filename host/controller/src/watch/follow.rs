@@ -1,14 +1,12 @@
 //! *Following* is watching one kind of object in one namespace, in a task that ends when nobody needs it any more.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStream};
 use hookhost_core::Reason;
-use kube::ResourceExt;
-use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use tokio_util::sync::CancellationToken;
@@ -62,14 +60,16 @@ impl<K: Clone + Debug + Eq + std::hash::Hash> Tasks<K> {
     }
 }
 
-/// What follows from one event of a watch.
-pub(crate) enum Seen {
+/// What follows from one event of a watch of objects that are read as `K`.
+pub(crate) enum Seen<K> {
     /// The object is there.
-    Applied(DynamicObject),
-    /// The object is gone; its last known form.
-    Deleted(DynamicObject),
-    /// All objects there were have been applied; of the others that are known, those not named are gone.
-    Listed(HashSet<String>),
+    Applied(K),
+    /// The object is gone, or is none any more of those that are watched; its last known form.
+    Deleted(K),
+    /// All objects that are there will be applied now.
+    Listing,
+    /// They have been: what is known and was not among them is gone.
+    Listed,
     /// The API server does not answer, or says no, in these words; it is asked again.
     Broken {
         /// The one word for programs.
@@ -78,22 +78,16 @@ pub(crate) enum Seen {
     },
 }
 
-/// Watches objects and hands each change on, for ever. A watch that breaks is made again, with growing pauses; `what` names
-/// it in the log line.
-pub(crate) async fn follow(
+/// Watches objects and hands each change on, for ever: what `read` makes of an object's text, if anything. A watch that breaks
+/// is made again, with growing pauses; `what` names it in the log line.
+pub(crate) async fn follow<K: Send>(
     selection: Selection,
     what: &str,
     namespace: &str,
-    mut trim: impl FnMut(&mut DynamicObject) + Send,
-    mut handle: impl FnMut(Seen),
+    read: impl FnMut(&str) -> Option<K> + Send,
+    mut handle: impl FnMut(Seen<K>),
 ) {
-    let read = move |text: &str| {
-        let mut object = serde_json::from_str(text).ok()?;
-        trim(&mut object);
-        Some(object)
-    };
     let mut stream = std::pin::pin!(selection.stream(read).default_backoff());
-    let mut listed = HashSet::new();
     let (mut is_broken, mut because) = (false, None);
     while let Some(event) = stream.next().await {
         let event = match event {
@@ -114,13 +108,9 @@ pub(crate) async fn follow(
             tracing::info!(namespace, watch = what, "the watch works again");
         }
         match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(object) => {
-                listed.insert(object.name_any());
-                handle(Seen::Applied(object));
-            }
-            Event::InitDone => handle(Seen::Listed(std::mem::take(&mut listed))),
-            Event::Apply(object) => handle(Seen::Applied(object)),
+            Event::Init => handle(Seen::Listing),
+            Event::InitDone => handle(Seen::Listed),
+            Event::InitApply(object) | Event::Apply(object) => handle(Seen::Applied(object)),
             Event::Delete(object) => handle(Seen::Deleted(object)),
         }
     }

@@ -38,12 +38,34 @@ const INSIDE: usize = 2;
 impl Items {
     /// Takes text until an item is whole; gives back how many bytes were taken, and the item.
     pub(super) fn take(&mut self, text: &[u8]) -> Result<(usize, Option<Vec<u8>>), TooLong> {
-        for (n, byte) in text.iter().enumerate() {
+        let mut taken = 0;
+        while let Some((byte, rest)) = text.get(taken..).and_then(<[u8]>::split_first) {
+            taken += 1;
             if self.push(*byte)? {
-                return Ok((n + 1, Some(std::mem::take(&mut self.item))));
+                return Ok((taken, Some(std::mem::take(&mut self.item))));
+            }
+            if self.is_text && !self.is_escaped && self.is_inside && self.depth > INSIDE {
+                // Nearly all of a large object is within texts.
+                let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                self.push_plain(rest.get(..plain).unwrap_or_default())?;
+                taken += plain;
             }
         }
-        Ok((text.len(), None))
+        Ok((taken, None))
+    }
+
+    /// Takes what is within a text of an item.
+    fn push_plain(&mut self, text: &[u8]) -> Result<(), TooLong> {
+        if self.item.len() + text.len() > OBJECT_BYTES {
+            return Err(TooLong { what: "an object", allowed: OBJECT_BYTES });
+        }
+        self.item.extend_from_slice(text);
+        Ok(())
+    }
+
+    /// Bytes of the item that has begun.
+    pub(super) fn begun(&self) -> usize {
+        self.item.len()
     }
 
     /// The list without its items, once all of it has come.

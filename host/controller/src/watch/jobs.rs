@@ -1,30 +1,26 @@
 //! The Jobs that hookhost made, by the Operation that each is for.
 
 mod job;
+mod known;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::claim::Keys;
-use hookhost_core::loan::{ObjectRef, Queues};
+use hookhost_core::loan::ObjectRef;
 use hookhost_core::{Reason, clone};
-pub(crate) use job::{Job, first_generation};
-use kube::ResourceExt;
+pub(crate) use job::{BRIEF_BYTES, Job, first_generation};
+pub(crate) use known::{HookOfRelease, JOBS_BYTES, UNPROVEN_EVERYWHERE};
+use known::{Known, Told};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Pods, Selection, job_resource, trim};
+use super::{Operations, Pods, Selection, job_resource};
 use crate::bindings::Bindings;
+use crate::claim_key::Keyring;
 use crate::orphan::Orphans;
 use crate::wake::Wakes;
-
-/// Jobs that are remembered to be gone: far more than writes are under way at once.
-const MAX_GONE: usize = 256;
-
-/// A hook of a release: the release's namespace and name, the hook's name.
-pub(crate) type HookOfRelease = [String; 3];
 
 /// The Jobs of all followed namespaces; clones share them.
 #[derive(Clone)]
@@ -36,35 +32,15 @@ struct Inner {
     known: RwLock<Known>,
     operations: Operations,
     wakes: Wakes,
-    orphans: Orphans,
-    bindings: Bindings,
+    listeners: Listeners,
+    /// By which hookhost's own are told from others.
+    keyring: Keyring,
 }
 
-struct Known {
-    /// Told of each Job as it comes, is over and goes.
-    pods: Pods,
-    by_operation: HashMap<String, BTreeMap<(String, String), Arc<Job>>>,
-    /// Operation by namespace and name of the Job.
-    operation_of: BTreeMap<(String, String), String>,
-    /// The namespaces that are followed, and those of them whose Jobs are known.
-    followed: HashSet<String>,
-    listed: HashSet<String>,
-    /// Those that are followed only until no Job in them has hookhost's finalizer any more: they are not managed any more.
-    left: HashSet<String>,
-    /// Whether namespaces that are not managed have been searched for such Jobs.
-    is_searched: bool,
-    /// UIDs of the Jobs that went last.
-    gone: VecDeque<String>,
-    /// Names of the Jobs that run a hook.
-    at_work: HashMap<HookOfRelease, BTreeSet<String>>,
-    /// UIDs of the Operations that wait for a hook to be free.
-    wanted: HashMap<HookOfRelease, HashSet<String>>,
-    /// The Operations that wait for temporary objects of other runs.
-    queues: Queues,
-    /// Why the Jobs of a namespace are not known, in one word and in more.
-    broken: HashMap<String, (Reason, String)>,
-    /// Temporary objects that Jobs had which were let go, or are gone, since waiting Operations were last woken for it.
-    removed: Vec<ObjectRef>,
+/// Who is told of Jobs besides the Operations that they are for.
+pub(crate) struct Listeners {
+    pub(crate) orphans: Orphans,
+    pub(crate) bindings: Bindings,
 }
 
 impl Jobs {
@@ -73,13 +49,13 @@ impl Jobs {
         operations: Operations,
         pods: Pods,
         wakes: Wakes,
-        orphans: Orphans,
-        bindings: Bindings,
+        listeners: Listeners,
+        keyring: Keyring,
         shutdown: CancellationToken,
     ) -> Jobs {
         let tasks = Tasks::new(shutdown);
         let known = RwLock::new(Known::new(pods));
-        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, orphans, bindings }))
+        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, listeners, keyring }))
     }
 
     /// Follows a namespace from now on.
@@ -133,19 +109,36 @@ impl Jobs {
             // Two labels: Jobs of other engines have the first one too.
             let selection = Selection::new(jobs.0.client.clone(), &job_resource(), Some(&namespace))
                 .labels(&format!("{},{}", clone::OPERATION, clone::SOURCE_HOOK));
-            follow(selection, "jobs", &namespace, trim, |seen| jobs.handle(&namespace, seen)).await;
+            let read = |text: &str| Job::read(text).filter(Job::is_for_operation);
+            follow(selection, "jobs", &namespace, read, |seen| jobs.handle(&namespace, seen)).await;
         });
     }
 
     /// Forgets a namespace.
     pub(crate) fn forget(&self, namespace: &str) {
         self.0.tasks.stop(&namespace.to_owned());
-        let mut known = self.write();
-        known.followed.remove(namespace);
-        known.listed.remove(namespace);
-        known.broken.remove(namespace);
-        known.left.remove(namespace);
-        known.retain(namespace, |_| false);
+        self.write().forget_namespace(namespace);
+    }
+
+    /// Tells hookhost's own Jobs from others whenever the key of claims is another, for ever.
+    pub(crate) async fn sort(self) {
+        let keyring = self.0.keyring.clone();
+        keyring
+            .follow(|keys| {
+                let more = self.write().sort(&keys);
+                for namespace in more {
+                    // hookhost's own are among those that were not known, for all that is known.
+                    self.write().listed.remove(&namespace);
+                    self.list_again(&namespace);
+                }
+            })
+            .await;
+    }
+
+    fn list_again(&self, namespace: &str) {
+        if self.0.tasks.stop(&namespace.to_owned()) {
+            self.start(namespace);
+        }
     }
 
     /// Whether all Jobs of a namespace are known.
@@ -168,31 +161,29 @@ impl Jobs {
     pub(crate) fn wake(&self, namespace: &str) {
         let held: Vec<Arc<Job>> = self.read().held(namespace).collect();
         for job in held {
-            self.concern(namespace, &job.operation, &job.name);
+            self.concern(&job);
         }
     }
 
-    fn concern(&self, namespace: &str, operation: &str, name: &str) {
-        match self.0.operations.by_uid(operation) {
+    /// Has the Operation of a Job reconciled; or, where it is not known, the Job looked after, if there is anything left to do
+    /// for it.
+    fn concern(&self, job: &Job) {
+        match self.0.operations.by_uid(&job.operation) {
             Some(key) => self.0.wakes.wake(key),
-            None => self.0.orphans.suspect(namespace, name),
+            None if job.is_indebted() => self.0.listeners.orphans.suspect(&job.namespace, &job.name),
+            None => {}
         }
     }
 
     /// The name of a Job, not of this Operation, that runs the hook or has pods that still do. Whoever asks is woken when
     /// there is none any more.
     pub(crate) fn at_work(&self, hook: &HookOfRelease, operation_uid: &str) -> Option<String> {
-        let mut known = self.write();
-        let names = known.at_work.get(hook)?;
-        let is_others = |name: &&String| {
-            known
-                .operation_of
-                .get(&(hook[0].clone(), (*name).clone()))
-                .is_some_and(|uid| uid != operation_uid)
-        };
-        let name = names.iter().find(is_others)?.clone();
-        known.wanted.entry(hook.clone()).or_default().insert(operation_uid.to_owned());
-        Some(name)
+        self.write().at_work(hook, operation_uid)
+    }
+
+    /// The Operation waits for no hook to be free any more.
+    pub(crate) fn unwant(&self, operation_uid: &str) {
+        self.write().unwant(operation_uid);
     }
 
     /// Has the Operation reconciled when it is its turn for this temporary object of another run, or with none any more: then the
@@ -215,42 +206,48 @@ impl Jobs {
         self.read().broken.get(namespace).cloned()
     }
 
-    /// The Jobs for an Operation, in the order of their names.
+    /// The Jobs for an Operation, in the order of their names; some may be in brief.
     pub(crate) fn of(&self, operation_uid: &str) -> Vec<Arc<Job>> {
-        let known = self.read();
-        known.by_operation.get(operation_uid).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        self.read().of(operation_uid)
     }
 
     /// Namespace and name of the Jobs whose Operation is not known.
     pub(crate) fn without_operation(&self) -> Vec<(String, String)> {
         let known = self.read();
-        let unknown = known.by_operation.iter().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
-        unknown.flat_map(|(_, jobs)| jobs.keys().cloned()).collect()
+        let unknown = known.operations().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
+        unknown.flat_map(|(_, places)| places.iter().cloned()).collect()
     }
 
     /// Whether a Job is there for an Operation of this namespace that is not known.
     pub(crate) fn is_any_unknown(&self, namespace: &str, keys: &Keys) -> bool {
         let known = self.read();
-        let mut unknown =
-            known.by_operation.iter().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
-        unknown.any(|(_, jobs)| {
+        let mut unknown = known.operations().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
+        unknown.any(|(uid, _)| {
             let is_of = |job: &Arc<Job>| job.origin().is_some_and(|origin| origin.namespace == namespace);
-            jobs.values().any(|job| job.is_held() && is_of(job) && job.is_genuine(keys))
+            known.of(uid).iter().any(|job| job.is_held() && is_of(job) && job.is_genuine(keys))
         })
     }
 
-    /// Takes note of a Job that this process has just read or written, before its watch tells.
+    /// Takes note of a Job that this process has just read or written, before its watch tells, if it does. Gives back the newest
+    /// form that is known, the whole of it.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
-        let job = self.write().insert(job);
+        let job = self.note(job, Told::ByAnswer);
         self.wake_for_what_is_free();
         self.after_change(&job.namespace);
         job
     }
 
+    fn note(&self, job: Job, told: Told) -> Arc<Job> {
+        let keys = self.0.keyring.keys();
+        self.write().insert(job, told, keys.as_deref())
+    }
+
     /// A Job of the namespace may have lost hookhost's finalizer.
     fn after_change(&self, namespace: &str) {
+        let more = self.write().refillable();
+        more.iter().for_each(|namespace| self.list_again(namespace));
         self.forget_left(namespace);
-        self.0.bindings.look_again();
+        self.0.listeners.bindings.look_again();
     }
 
     /// Takes note that a Job is not there any more.
@@ -260,34 +257,33 @@ impl Jobs {
         self.after_change(namespace);
     }
 
-    fn handle(&self, namespace: &str, seen: Seen) {
-        let concerned: Vec<(String, String)> = match seen {
-            Seen::Applied(object) => {
-                let Some(job) = Job::new(object) else { return };
-                let concerned = (job.operation.clone(), job.name.clone());
-                self.write().insert(job);
-                vec![concerned]
-            }
-            Seen::Deleted(object) => {
-                let name = object.name_any();
-                let uid = object.uid().unwrap_or_default();
-                if Job::new(object).is_some_and(|job| job.borrows_of_cluster()) {
+    fn handle(&self, namespace: &str, seen: Seen<Job>) {
+        let keys = self.0.keyring.keys();
+        let concerned: Vec<Arc<Job>> = match seen {
+            Seen::Applied(job) => vec![self.note(job, Told::ByWatch)],
+            Seen::Deleted(job) => {
+                let is_known = self.write().forget(namespace, &job.name, &job.uid).is_some();
+                let is_genuine = keys.is_some_and(|keys| job.is_genuine(&keys));
+                if is_known && is_genuine && job.borrows_of_cluster() {
                     // Nothing in the cluster deletes that with it.
-                    self.0.orphans.sweep();
+                    self.0.listeners.orphans.sweep();
                 }
-                let operation = self.write().forget(namespace, &name, &uid);
-                operation.map(|operation| (operation, name)).into_iter().collect()
+                is_known.then(|| Arc::new(job)).into_iter().collect()
             }
-            Seen::Listed(names) => {
+            Seen::Listing => {
+                self.write().begin_listing(namespace);
+                return;
+            }
+            Seen::Listed => {
                 let mut known = self.write();
                 let were_known = known.are_all_known();
                 known.listed.insert(namespace.to_owned());
                 known.broken.remove(namespace);
-                known.retain(namespace, |name| names.contains(name));
+                let unwatched = known.end_listing(namespace);
                 let are_known = known.are_all_known();
                 drop(known);
                 self.wake_waiting(namespace, !were_known && are_known);
-                Vec::new()
+                unwatched
             }
             Seen::Broken { reason, why } => {
                 let mut known = self.write();
@@ -306,9 +302,7 @@ impl Jobs {
             }
         };
         self.wake_for_what_is_free();
-        for (operation, name) in concerned {
-            self.concern(namespace, &operation, &name);
-        }
+        concerned.iter().for_each(|job| self.concern(job));
         self.after_change(namespace);
     }
 
@@ -318,14 +312,9 @@ impl Jobs {
         self.0.wakes.wake_all(if all { operations.keys() } else { operations.keys_of(namespace) });
     }
 
-    /// What waited for a hook that nobody runs any more; and the first of those that wait for a temporary object that was removed.
+    /// Wakes what waits for a hook or a temporary object that is free now.
     fn wake_for_what_is_free(&self) {
-        let mut known = self.write();
-        let Known { wanted, queues, at_work, removed, .. } = &mut *known;
-        let free = wanted.extract_if(|hook, _| !at_work.contains_key(hook));
-        let mut concerned: HashSet<String> = free.flat_map(|(_, uids)| uids).collect();
-        concerned.extend(removed.drain(..).filter_map(|object| queues.first(&object).map(str::to_owned)));
-        drop(known);
+        let concerned = self.write().take_free();
         self.0.wakes.wake_all(concerned.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
     }
 
@@ -335,135 +324,5 @@ impl Jobs {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn new(pods: Pods) -> Known {
-        Known {
-            pods,
-            by_operation: HashMap::new(),
-            operation_of: BTreeMap::new(),
-            followed: HashSet::new(),
-            listed: HashSet::new(),
-            left: HashSet::new(),
-            is_searched: false,
-            gone: VecDeque::new(),
-            at_work: HashMap::new(),
-            wanted: HashMap::new(),
-            queues: Queues::default(),
-            broken: HashMap::new(),
-            removed: Vec::new(),
-        }
-    }
-
-    /// Keeps the newer of two forms of one Job; gives back what is kept. A Job that is gone does not come back by the answer to
-    /// a write that its deletion has overtaken.
-    fn insert(&mut self, mut job: Job) -> Arc<Job> {
-        let place = (job.namespace.clone(), job.name.clone());
-        match self.get(&place) {
-            Some(known) if known.version > job.version && known.uid == job.uid => return known,
-            Some(known) if known.version > job.version => return Arc::new(job),
-            _ if self.gone.contains(&job.uid) => return Arc::new(job),
-            _ => {}
-        }
-        if job.needs_pods() {
-            self.pods.follow(&job.namespace, &job.uid, &job.operation);
-        } else {
-            self.pods.release(&job.namespace, &job.uid);
-        }
-        let removed = self.removed.len();
-        match self.take(&place) {
-            // One that may start now is as good as new.
-            Some(before) if before.uid == job.uid && before.is_suspended == job.is_suspended => {
-                job.known_since = before.known_since;
-            }
-            Some(before) if before.uid == job.uid => {}
-            Some(before) => self.pods.release(&before.namespace, &before.uid),
-            None => {}
-        }
-        if job.is_lent() {
-            // What it was before has just been taken away.
-            self.removed.truncate(removed);
-        }
-        let job = Arc::new(job);
-        if let Some(work) = &job.work {
-            self.at_work.entry(work.clone()).or_default().insert(job.name.clone());
-        }
-        self.operation_of.insert(place.clone(), job.operation.clone());
-        self.by_operation.entry(job.operation.clone()).or_default().insert(place, job.clone());
-        job
-    }
-
-    fn are_all_known(&self) -> bool {
-        self.is_searched
-            && self.followed.iter().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
-    }
-
-    fn get(&self, place: &(String, String)) -> Option<Arc<Job>> {
-        self.by_operation.get(self.operation_of.get(place)?)?.get(place).cloned()
-    }
-
-    /// Removes the Job of this UID, which is gone for good; gives back the UID of its Operation. Another may have its name by
-    /// now.
-    fn forget(&mut self, namespace: &str, name: &str, uid: &str) -> Option<String> {
-        if self.gone.len() == MAX_GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back(uid.to_owned());
-        let known = self.get(&(namespace.to_owned(), name.to_owned()))?;
-        if known.uid == uid { self.remove(namespace, name) } else { None }
-    }
-
-    /// Removes a Job; gives back the UID of its Operation.
-    fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
-        let job = self.take(&(namespace.to_owned(), name.to_owned()))?;
-        self.pods.release(namespace, &job.uid);
-        Some(job.operation.clone())
-    }
-
-    fn take(&mut self, place: &(String, String)) -> Option<Arc<Job>> {
-        let job = self.get(place)?;
-        if job.is_lent() {
-            self.removed.extend(job.borrowed().into_iter().flat_map(|borrowed| borrowed.objects.clone()));
-        }
-        if let Some(work) = &job.work
-            && let Some(names) = self.at_work.get_mut(work)
-        {
-            names.remove(&job.name);
-            if names.is_empty() {
-                self.at_work.remove(work);
-            }
-        }
-        self.operation_of.remove(place);
-        if let Some(jobs) = self.by_operation.get_mut(&job.operation) {
-            jobs.remove(place);
-            if jobs.is_empty() {
-                self.by_operation.remove(&job.operation);
-            }
-        }
-        Some(job)
-    }
-
-    fn retain(&mut self, namespace: &str, keep: impl Fn(&str) -> bool) {
-        let gone: Vec<String> = self.names(namespace).filter(|name| !keep(name)).map(str::to_owned).collect();
-        for name in gone {
-            self.remove(namespace, &name);
-        }
-    }
-
-    fn names<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = &'k str> {
-        let from = (namespace.to_owned(), String::new());
-        let here = self.operation_of.range(from..).map(|((of, name), _)| (of.as_str(), name.as_str()));
-        here.take_while(move |(of, _)| *of == namespace).map(|(_, name)| name)
-    }
-
-    /// The Jobs of a namespace for which hookhost has still something to do: they have its finalizer, or what was made for them.
-    fn held<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = Arc<Job>> + 'k {
-        self.of_namespace(namespace).filter(|job| job.is_indebted())
-    }
-
-    fn of_namespace<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = Arc<Job>> + 'k {
-        self.names(namespace).filter_map(move |name| self.get(&(namespace.to_owned(), name.to_owned())))
     }
 }

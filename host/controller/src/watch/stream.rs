@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::items::{Items, OBJECT_BYTES, TooLong};
+use super::large::{self, Place, SMALL_BYTES};
 
 /// Time for the API server to begin an answer, and to go on with it: as for all that is read.
 pub(crate) const LIST_TIMEOUT: Duration = crate::client::READ_TIMEOUT;
@@ -31,6 +32,8 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// Objects of the first page, whose size nobody knows: were all as large as etcd takes them, the API server would have to
 /// hold 75 MiB for it.
 const FIRST_PAGE: u32 = 50;
+/// The same where few objects are expected, and it is read again and again.
+const FIRST_OF_FEW: u32 = 20;
 /// Objects of a page at most: client-go's default.
 const LARGEST_PAGE: u32 = 500;
 /// Bytes that a page should have.
@@ -91,16 +94,34 @@ impl Selection {
     }
 
     /// Lists all objects once, and hands on the text of each.
-    pub(crate) async fn list_once(&self, mut read: impl FnMut(&str)) -> Result<(), kube::Error> {
-        let (mut limit, mut more) = (FIRST_PAGE, None);
+    pub(crate) async fn list_once(&self, read: impl FnMut(&str)) -> Result<(), kube::Error> {
+        self.list_pages(FIRST_PAGE, usize::MAX, read).await.map(drop)
+    }
+
+    /// The same of few objects, until their texts have so many bytes. Whether it came to the end of the list.
+    pub(crate) async fn list_up_to(&self, most: usize, read: impl FnMut(&str)) -> Result<bool, kube::Error> {
+        self.list_pages(FIRST_OF_FEW, most, read).await
+    }
+
+    async fn list_pages(
+        &self,
+        mut limit: u32,
+        most: usize,
+        mut read: impl FnMut(&str),
+    ) -> Result<bool, kube::Error> {
+        let (mut more, mut bytes) = (None, 0_usize);
         loop {
             let mut page = Page::new(self.list(limit, more).await?);
-            while let Some(text) = page.next().await? {
+            while let Some((text, _place)) = page.next().await? {
+                bytes = bytes.saturating_add(text.len());
+                if bytes > most {
+                    return Ok(false);
+                }
                 read(&text);
             }
             more = Some(page.end()?.more).filter(|more| !more.is_empty());
             if more.is_none() {
-                return Ok(());
+                return Ok(true);
             }
             limit = page.next_limit(limit);
         }
@@ -180,6 +201,7 @@ struct Watch {
     answer: Answer,
     version: String,
     line: Vec<u8>,
+    place: Place,
 }
 
 /// What a list says of itself.
@@ -248,7 +270,7 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                 Err(error) => Some(Err(Error::InitialListFailed(error))),
             },
             State::Listing { limit, page: Some(mut page), .. } => match page.next().await {
-                Ok(Some(text)) => {
+                Ok(Some((text, _place))) => {
                     self.state = State::Listing { more: None, limit, page: Some(page) };
                     (self.read)(&text).map(|object| Ok(Event::InitApply(object)))
                 }
@@ -271,7 +293,7 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
             },
             State::Listed(version) => match self.selection.watch(&version).await {
                 Ok(answer) => {
-                    self.state = State::Watching(Watch { answer, version, line: Vec::new() });
+                    self.state = State::Watching(Watch::new(answer, version));
                     None
                 }
                 // Too old: all is listed anew.
@@ -284,7 +306,8 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
             State::Watching(mut watch) => match watch.next().await {
                 Ok(true) => {
                     let event = watch.event(&mut self.read);
-                    watch.line.clear();
+                    large::clear(&mut watch.line);
+                    watch.place = Place::default();
                     match event {
                         Ok(event) => {
                             self.state = State::Watching(watch);
@@ -318,9 +341,11 @@ impl Page {
         Page { answer, items: Items::default(), count: 0, bytes: 0 }
     }
 
-    /// The text of the next object; none where it was the last one.
-    async fn next(&mut self) -> Result<Option<String>, kube::Error> {
+    /// The text of the next object, with its place; none where it was the last one.
+    async fn next(&mut self) -> Result<Option<(String, Place)>, kube::Error> {
+        let mut place = Place::default();
         loop {
+            place.reserve(self.items.begun()).await;
             let bytes = timeout(LIST_TIMEOUT, self.answer.fill_buf()).await.map_err(|_| service(Silence))?;
             let bytes = bytes.map_err(kube::Error::ReadEvents)?;
             if bytes.is_empty() {
@@ -331,7 +356,8 @@ impl Page {
             if let Some(item) = item {
                 self.count += 1;
                 self.bytes += item.len();
-                return String::from_utf8(item).map(Some).map_err(kube::Error::FromUtf8);
+                let text = String::from_utf8(item).map_err(kube::Error::FromUtf8)?;
+                return Ok(Some((text, place)));
             }
         }
     }
@@ -352,26 +378,31 @@ impl Page {
 }
 
 impl Watch {
-    /// Waits for the next line; whether there is one.
+    fn new(answer: Answer, version: String) -> Watch {
+        Watch { answer, version, line: Vec::new(), place: Place::default() }
+    }
+
+    /// Waits for the next line; whether there is one. A line that is cut off is no event.
     async fn next(&mut self) -> Result<bool, kube::Error> {
-        let allowed = OBJECT_BYTES;
-        let mut bounded = (&mut self.answer).take(allowed as u64);
-        let Ok(read) = timeout(WATCH_TIMEOUT, bounded.read_until(b'\n', &mut self.line)).await else {
-            return Ok(false);
-        };
-        match read {
-            // A line that is cut off is no event.
-            Ok(_) if self.line.last() != Some(&b'\n') => {
-                if self.line.len() >= allowed {
-                    return Err(service(TooLong { what: "a change", allowed }));
-                }
-                Ok(false)
+        // The rest of one that is large needs a place first; what has begun goes on soon.
+        let parts = [(SMALL_BYTES, WATCH_TIMEOUT), (OBJECT_BYTES - SMALL_BYTES, LIST_TIMEOUT)];
+        for (allowed, patience) in parts {
+            self.place.reserve(self.line.len()).await;
+            let mut bounded = (&mut self.answer).take(allowed as u64);
+            let read = match timeout(patience, bounded.read_until(b'\n', &mut self.line)).await {
+                Ok(Ok(read)) => read,
+                // How a server that is restarted, and proxies, end a watch.
+                Ok(Err(error)) if !is_end(&error) => return Err(kube::Error::ReadEvents(error)),
+                Ok(Err(_)) | Err(_) => return Ok(false),
+            };
+            if self.line.last() == Some(&b'\n') {
+                return Ok(true);
             }
-            Ok(_) => Ok(true),
-            // How a server that is restarted, and proxies, end a watch.
-            Err(error) if is_end(&error) => Ok(false),
-            Err(error) => Err(kube::Error::ReadEvents(error)),
+            if read < allowed {
+                return Ok(false);
+            }
         }
+        Err(service(TooLong { what: "a change", allowed: OBJECT_BYTES }))
     }
 
     /// The event of the line; none where it is a sign of life only.

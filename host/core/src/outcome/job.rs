@@ -1,10 +1,12 @@
 //! What a Job says of itself.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{WORDS_BYTES, clean};
-use crate::clone::OPERATION;
+use crate::clone::{DECISION, DECISION_BYTES, OPERATION, SOURCE_HOOK};
 
 /// Whether the Job has ended for good: Complete or Failed is True.
 pub fn is_finished(job: &Value) -> bool {
@@ -32,6 +34,17 @@ pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
 pub fn operation_uid(object: &Value) -> Option<&str> {
     // A UID that is no label value is whole in the annotation only.
     entry(object, "annotations", OPERATION).or_else(|| entry(object, "labels", OPERATION))
+}
+
+/// The name in the chart of the hook that a Job says it runs: by its annotation, where it is no label value; by its label; else by
+/// its decision, for anybody may take a label off.
+pub(crate) fn source_hook(job: &Value) -> Option<Cow<'_, str>> {
+    let named = entry(job, "annotations", SOURCE_HOOK).or_else(|| entry(job, "labels", SOURCE_HOOK));
+    named.map(Cow::Borrowed).or_else(|| {
+        let decision = entry(job, "annotations", DECISION).filter(|text| text.len() <= DECISION_BYTES)?;
+        let decision: Value = serde_json::from_str(decision).ok()?;
+        text(&decision, "/hook/name").map(|name| Cow::Owned(name.to_owned()))
+    })
 }
 
 /// The owner reference of what controls the object.

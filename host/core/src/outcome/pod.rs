@@ -9,9 +9,9 @@ use super::job::{self, list, number, text, time, words};
 use super::{Culprit, PodRef, shown};
 
 /// Label and annotation of an Indexed Job's pod: its index.
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Label of a Job's pod: the Job's UID. It stays where a deletion that orphans the pods has taken the owner away.
-const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// The pods of one Job.
 pub(super) struct Pods<'a> {

@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
-use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK, Step};
+use crate::clone::{DECISION, DECISION_BYTES, Step};
 use crate::loan::{Borrowed, ObjectRef};
-use crate::outcome::{Outcome, entry};
+use crate::outcome::{Outcome, entry, source_hook};
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,14 +117,12 @@ impl Run {
             .and_then(|text| serde_json::from_str::<Value>(text).ok())
             .filter(Value::is_object)
             .unwrap_or_default();
-        // A hook's name that is no label value is whole in the annotation only.
-        let hook = entry(job, "annotations", SOURCE_HOOK).or_else(|| entry(job, "labels", SOURCE_HOOK));
         let borrowed = Borrowed::from_job(job).map(|borrowed| borrowed.objects).unwrap_or_default();
         let revision = decision.pointer("/release/revision").and_then(Value::as_u64);
         Some(Run {
             job_name: text(job, "/metadata/name").filter(|name| !name.is_empty())?,
             job_namespace: text(job, "/metadata/namespace").unwrap_or_default(),
-            hook: hook.unwrap_or_default().to_owned(),
+            hook: source_hook(job).unwrap_or_default().into_owned(),
             release: text(&decision, "/release/name").unwrap_or_default(),
             revision: revision.and_then(|revision| u32::try_from(revision).ok()),
             closure: borrowed.iter().map(ObjectRef::kind_and_name).collect(),

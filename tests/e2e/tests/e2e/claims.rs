@@ -141,6 +141,22 @@ fn a_run_goes_on_though_labels_and_owners_are_taken_off_and_is_let_go_at_its_end
 }
 
 #[test]
+fn a_cancel_ends_the_pods_of_a_job_whatever_its_label_says_by_then() {
+    let world = world();
+    let namespace = world.namespace("relabelled-cancel", &[GATE]);
+    let release = world.release("shop", &namespace, &json!({"hooks": {"waits": {"script": WAITS}}}));
+    let name = world.operation(&release, "waits", json!({}));
+    let pod = world.started(&namespace, &name);
+    let another = json!({"metadata": {"labels": {"ops.vworkspace.io/operation": "another"}}});
+    world.patch(&namespace, &format!("job/{name}"), &another);
+    world.cancel(&namespace, &name);
+    world.phase(&namespace, &name, "Cancelled");
+    // It is not told before nothing runs any more.
+    let left = world.get(&namespace, &format!("pod/{pod}")).unwrap_or_default();
+    assert_ne!(left["status"]["phase"], "Running", "{left:#}");
+}
+
+#[test]
 fn a_run_of_which_a_part_was_done_has_failed_when_its_job_is_deleted() {
     let world = world();
     let namespace = world.namespace("partial", &[GATE]);

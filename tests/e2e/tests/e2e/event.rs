@@ -223,3 +223,32 @@ fn an_event_that_loses_a_step_has_failed_and_begins_no_other() {
         world.until_gone(namespace, "rolebinding/shop-c");
     }
 }
+
+#[test]
+fn an_event_goes_on_to_its_end_though_labels_are_taken_off_its_jobs() {
+    let world = world();
+    let gate = "e2e=event-relabelled";
+    let _host = lending(gate);
+    let release = release("event-relabel", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    let operation = world.get(namespace, &format!("operation/{name}")).unwrap();
+    let jobs = world.of_operation(namespace, "jobs", &operation);
+    let jobs: Vec<String> =
+        jobs.iter().map(|job| format!("job/{}", job["metadata"]["name"].as_str().unwrap())).collect();
+    assert_eq!(jobs.len(), 4);
+    // Those by which a Job is found: of the one that runs, and of two that wait. The last one is said to be another's.
+    let labels = |labels: Value| json!({"metadata": {"labels": labels}});
+    world.patch(namespace, &jobs[0], &labels(json!({"ops.vworkspace.io/operation": null})));
+    world.patch(namespace, &jobs[1], &labels(json!({"ops.vworkspace.io/source-hook": null})));
+    world.patch(namespace, &jobs[3], &labels(json!({"ops.vworkspace.io/operation": "another"})));
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 4, "each has run once");
+    for job in &jobs {
+        world.until_object(namespace, job, "let go", |job| job["metadata"]["finalizers"].is_null());
+    }
+    world.until_gone(namespace, "rolebinding/shop-c");
+}

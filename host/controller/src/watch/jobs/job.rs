@@ -7,25 +7,40 @@ use hookhost_core::clone::{OPENED, Step};
 use hookhost_core::loan::{Borrowed, JobId};
 use hookhost_core::outcome::{Outcome, Warnings};
 use hookhost_core::status::Run;
+use hookhost_core::stored::StoredJob;
 use hookhost_core::{clone, outcome};
-use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::HookOfRelease;
 use crate::lender::UNATTENDED;
 use crate::wake::OperationKey;
-use crate::watch::{Text, to_json, trim, version};
+use crate::watch::{Text, to_json};
+
+/// Bytes of a Job's text, cut down: the largest decision and loans, in which each character is escaped, and all that its status
+/// may say. One that has more is read again each time it is needed.
+pub(super) const TEXT_BYTES: usize = 256 << 10;
+
+/// Bytes that a Job takes without its text and what it borrows: all names and UIDs as long as they may be.
+pub(crate) const BRIEF_BYTES: usize = 4 << 10;
+
+/// Bytes of a name that a Job's decision tells: of the release, the hook, the Operation. A longer one is nobody's.
+const NAME_BYTES: usize = 253;
+
+/// Bytes of an Operation's UID, or its namespace; Kubernetes' have 36, and 63.
+const UID_BYTES: usize = 64;
 
 /// A Job of hookhost, without its spec but for its completions: that is in the API server, and its claim says that it is what
 /// hookhost made it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
-    /// The UID of the Operation that it is for, by its label or, where somebody took that away, its claim.
+    /// The UID of the Operation that it is for, by its claim or, where that says nothing, its label. Empty if it is for none.
     pub(crate) operation: String,
+    /// The same by its label.
+    label: Option<String>,
     /// What proves that hookhost made it as it is.
     claim: Option<Claim>,
     /// Whether it is finished, or on its way to be deleted.
@@ -47,66 +62,73 @@ pub(crate) struct Job {
     generation: i64,
     /// Whether hookhost was uninstalled while it ran: what it borrows is still to be taken back.
     is_unattended: bool,
-    /// What it borrows.
+    /// Whether the watch of Jobs tells of it: it has the labels by which that chooses.
+    pub(crate) is_watched: bool,
+    /// What it borrows; none in brief.
     borrowed: Option<Borrowed>,
     /// Which step it is, where all hooks of an event are run.
     pub(crate) step: Option<Step>,
-    /// metadata and status.
-    text: Text,
+    /// The Operations that own it: UID and name, and whether it is controlled by them. None in brief.
+    owners: Vec<(String, String, bool)>,
+    /// metadata and status; none in brief.
+    text: Option<Text>,
     pub(super) version: u64,
 }
 
 impl Job {
-    /// A Job as the API server gave it; none if it is not for an Operation.
-    pub(crate) fn new(mut object: DynamicObject) -> Option<Job> {
-        trim(&mut object);
-        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or_default();
-        let is_suspended = spec.get("suspend").and_then(Value::as_bool) == Some(true);
-        if let Some(data) = object.data.as_object_mut() {
-            data.retain(|field, _| field == "status");
-            // How much of it has to be done is what tells a run that was done from one that was stopped.
-            data.insert(
-                "spec".to_owned(),
-                json!({"completions": spec.get("completions"), "completionMode": spec.get("completionMode")}),
-            );
-        }
+    /// A Job as the API server gives it; none if the text is no Job's.
+    pub(crate) fn read(text: &str) -> Option<Job> {
+        Job::of(StoredJob::read(text)?)
+    }
+
+    /// A Job that hookhost has just made.
+    pub(crate) fn new(object: &DynamicObject) -> Option<Job> {
+        Job::read(&to_json(object).to_string())
+    }
+
+    fn of(StoredJob { mut object, claim }: StoredJob) -> Option<Job> {
+        // That of an Operation that cannot be is nobody's.
+        let claim = claim.filter(|claim| claim.operation().is_some_and(|uid| uid.len() <= UID_BYTES));
+        let is_suspended = object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
         if !is_suspended {
             // It was, and its controller is about to say so.
             resume(&mut object);
         }
-        let version = version(&object);
-        let (namespace, name, uid) = (object.namespace()?, object.name_any(), object.uid()?);
-        let is_deleted = object.metadata.deletion_timestamp.is_some();
-        let generation = object.metadata.generation.unwrap_or(1);
-        let label = object.labels().get(clone::OPERATION).cloned();
-        let object = to_json(&object);
-        let claim = Claim::of_job(&object, &spec);
-        let operation = label.or_else(|| claim.as_ref()?.operation().map(str::to_owned))?;
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+        let (namespace, name) = (text("/metadata/namespace")?.to_owned(), text("/metadata/name")?.to_owned());
+        let uid = text("/metadata/uid")?.to_owned();
+        let version = text("/metadata/resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+        let label = outcome::entry(&object, "labels", clone::OPERATION).map(str::to_owned);
+        let operation =
+            claim.as_ref().and_then(Claim::operation).map(str::to_owned).or_else(|| label.clone());
         let is_finished = outcome::is_finished(&object);
         // Without its pods: what it says itself. One that was deleted before it said so is told by what its pods have done since, too.
         let is_complete = is_finished
             && matches!(outcome::observe(&object, &[], Warnings::default()), Outcome::Succeeded { .. });
         let decision = Run::of(&object).map(|run| run.decision).unwrap_or_default();
-        let text = |path: &str| decision.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let hook = (text("/release/name"), text("/hook/name"));
-        let work = match hook {
+        let name_in = |path: &str, most: usize| {
+            let name = decision.pointer(path).and_then(Value::as_str);
+            name.filter(|name| name.len() <= most).map(str::to_owned)
+        };
+        let work = match (name_in("/release/name", NAME_BYTES), name_in("/hook/name", NAME_BYTES)) {
             (Some(release), Some(hook)) if !is_finished => Some([namespace.clone(), release, hook]),
             _ => None,
         };
-        let origin = (text("/operation/namespace"), text("/operation/name"));
-        let origin = match origin {
-            (Some(namespace), Some(name)) => Some(OperationKey::new(namespace, name)),
-            _ => None,
-        };
+        let origin =
+            match (name_in("/operation/namespace", UID_BYTES), name_in("/operation/name", NAME_BYTES)) {
+                (Some(namespace), Some(name)) => Some(OperationKey::new(namespace, name)),
+                _ => None,
+            };
         let opened = outcome::entry(&object, "annotations", OPENED)
             .and_then(|value| Claim::of_start(value, &namespace, &name, &uid));
-        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-        let is_held = finalizers.into_iter().flatten().any(|one| one.as_str() == Some(clone::FINALIZER));
+        let is_deleted = outcome::is_deleting(&object);
         Some(Job {
             namespace,
             name,
             uid,
-            operation,
+            operation: operation.unwrap_or_default(),
+            is_watched: label.is_some() && outcome::entry(&object, "labels", clone::SOURCE_HOOK).is_some(),
+            label,
             is_over: is_deleted || is_finished,
             is_finished,
             is_complete,
@@ -114,17 +136,63 @@ impl Job {
             claim,
             origin,
             known_since: Instant::now(),
-            is_held,
+            is_held: outcome::has_finalizer(&object, clone::FINALIZER),
             is_deleted,
             is_suspended,
             opened,
-            generation,
+            generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1),
             is_unattended: outcome::entry(&object, "annotations", UNATTENDED).is_some(),
             borrowed: Borrowed::from_job(&object),
             step: Step::from_job(&object),
-            text: Text::of(&object),
+            owners: owners(&object),
+            text: Some(Text::of(&object)),
             version,
         })
+    }
+
+    /// The same without what is only read when its Operation is reconciled.
+    pub(super) fn in_brief(&self) -> Job {
+        Job { borrowed: None, owners: Vec::new(), text: None, ..self.clone() }
+    }
+
+    /// The same, of which the watch does not tell any more.
+    pub(super) fn unwatched(&self) -> Job {
+        Job { is_watched: false, ..self.clone() }
+    }
+
+    /// Whether nothing of it is left out.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// Bytes that it takes besides what it takes in brief.
+    pub(super) fn bytes(&self) -> usize {
+        let objects = self.borrowed.iter().flat_map(|borrowed| &borrowed.objects);
+        let borrowed: usize =
+            objects.map(|object| size_of_val(object) + object.namespace.len() + object.name.len()).sum();
+        let owners: usize =
+            self.owners.iter().map(|owner| size_of_val(owner) + owner.0.len() + owner.1.len()).sum();
+        self.text.as_ref().map_or(0, Text::len) + borrowed + owners
+    }
+
+    /// Whether it says that it is for an Operation.
+    pub(crate) fn is_for_operation(&self) -> bool {
+        !self.operation.is_empty()
+    }
+
+    /// Whether it has a claim, which need not hold.
+    pub(super) fn has_claim(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Whether it is owned by the Operation of this UID.
+    pub(crate) fn is_owned_by(&self, operation_uid: &str) -> bool {
+        self.owners.iter().any(|(uid, ..)| uid == operation_uid)
+    }
+
+    /// Whether it is controlled by an Operation of this name: an earlier one, which is gone, so that it will go too.
+    pub(crate) fn is_of_a_former(&self, operation: &str) -> bool {
+        self.owners.iter().any(|(_, name, is_controller)| *is_controller && name == operation)
     }
 
     /// Whether hookhost made it, as it is: labels, owners and annotations can be anybody's copy.
@@ -140,7 +208,7 @@ impl Job {
 
     /// Whether it says that it is for this Operation, proven or not.
     pub(crate) fn seems_of(&self, uid: &str) -> bool {
-        self.operation == uid || self.claim.as_ref().is_some_and(|claim| claim.operation() == Some(uid))
+        self.operation == uid || self.label.as_deref() == Some(uid)
     }
 
     /// Where the Operation is that it says it is for.
@@ -148,9 +216,10 @@ impl Job {
         self.origin.as_ref()
     }
 
-    /// Its metadata and status.
+    /// Its metadata and status; of one in brief only where it is.
     pub(crate) fn object(&self) -> Value {
-        self.text.parse()
+        let place = || json!({"metadata": {"namespace": self.namespace, "name": self.name, "uid": self.uid}});
+        self.text.as_ref().map_or_else(place, Text::parse)
     }
 
     /// Whether hookhost's finalizer is on it: its result is not yet on the Operation.
@@ -221,6 +290,11 @@ impl Job {
         self.version.to_string()
     }
 
+    /// Whether nothing is left to do for it, whatever becomes of it: it has ended, and hookhost has let it go.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_finished && !self.is_indebted()
+    }
+
     /// Whether it may have a pod whose result is not safe.
     pub(super) fn needs_pods(&self) -> bool {
         !self.is_over || (self.is_deleted && self.is_held)
@@ -233,11 +307,21 @@ pub(crate) fn first_generation(is_deleted: bool) -> i64 {
 }
 
 /// Takes out of a Job's status that it is suspended.
-fn resume(job: &mut DynamicObject) {
-    let conditions = job.data.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+fn resume(job: &mut Value) {
+    let conditions = job.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
     if let Some(conditions) = conditions {
         conditions.retain(|condition| condition["type"] != "Suspended");
     }
+}
+
+/// UID and name of the Operations that own a Job, and whether they control it.
+fn owners(job: &Value) -> Vec<(String, String, bool)> {
+    let owners = job.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owner = |owner: &Value| {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (text("uid"), text("name"), owner.get("controller").and_then(Value::as_bool) == Some(true))
+    };
+    owners.into_iter().flatten().map(owner).collect()
 }
 
 #[cfg(test)]
@@ -277,7 +361,7 @@ mod tests {
     }
 
     fn job(object: &Value) -> Job {
-        Job::new(serde_json::from_value(object.clone()).unwrap()).unwrap()
+        Job::read(&object.to_string()).unwrap()
     }
 
     #[test]

@@ -1,17 +1,22 @@
-//! What is known of Jobs where the API server does not tell.
+//! What is known of Jobs where the API server does not tell, and where anybody may make them.
 
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_core::clone::FINALIZER;
+use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
+use hookhost_core::clone::{DECISION, FINALIZER, OPERATION, SOURCE_HOOK};
 use hookhost_core::loan::CLOSURE;
 use http::{Request, Response};
 use kube::client::Body;
-use kube::core::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::stream::LIST_TIMEOUT;
+use super::known::{PROVEN, UNPROVEN};
 use super::*;
+use crate::claim_key::ClaimSecret;
+use crate::client::Writer;
+use crate::lease::Claim;
+use crate::metrics::Metrics;
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {
@@ -26,7 +31,11 @@ async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {
     let client = kube::Client::new(service, "default");
     let (operations, wakes, token) = (Operations::new(), Wakes::default(), CancellationToken::new());
     let pods = Pods::new(client.clone(), operations.clone(), wakes.clone(), token.clone());
-    let jobs = Jobs::new(client, operations, pods, wakes, Orphans::default(), Bindings::default(), token);
+    let writer = Writer::new(Claim::without_lease(), Metrics::new());
+    let secret = ClaimSecret { namespace: "hookhost".to_owned(), name: "key".to_owned() };
+    let keyring = Keyring::new(client.clone(), writer, secret);
+    let listeners = Listeners { orphans: Orphans::default(), bindings: Bindings::default() };
+    let jobs = Jobs::new(client, operations, pods, wakes, listeners, keyring, token);
     jobs.searched();
     jobs.follow("slow");
     jobs.follow("calm");
@@ -39,36 +48,217 @@ async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {
     assert!(why.contains("did not answer, or not go on, within 20 s"), "{why}");
 }
 
+/// Nothing is known yet, and the API server says nothing.
+fn known() -> Known {
+    let silent =
+        |_: Request<Body>| std::future::pending::<Result<Response<Body>, std::convert::Infallible>>();
+    let client = kube::Client::new(tower::service_fn(silent), "default");
+    Known::new(Pods::new(client, Operations::new(), Wakes::default(), CancellationToken::new()))
+}
+
+fn keys() -> Keys {
+    Keys { current: Key::new(&[7; KEY_BYTES]).unwrap(), previous: None }
+}
+
+/// A Job with hookhost's labels and finalizer, for the Operation `op-NAME`.
+fn object(name: &str, version: u32) -> Value {
+    json!({
+        "metadata": {
+            "namespace": "org", "name": name, "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
+            "labels": {OPERATION: format!("op-{name}"), SOURCE_HOOK: "migrate"}, "annotations": {}, "finalizers": [FINALIZER],
+        },
+        "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}},
+    })
+}
+
+/// The same, made by hookhost.
+fn genuine(name: &str, version: u32) -> Value {
+    let mut job = object(name, version);
+    let decision = json!({"release": {"name": "shop"}, "hook": {"name": "migrate"}});
+    job["metadata"]["annotations"][DECISION] = decision.to_string().into();
+    claimed(name, job)
+}
+
+fn claimed(name: &str, mut job: Value) -> Value {
+    job["metadata"]["annotations"][CLAIM] = keys().claim_job(&format!("op-{name}"), &job).into();
+    job
+}
+
+/// A Job of the largest size that says that hookhost has made it.
+fn forged(number: usize) -> Value {
+    let name = format!("forged-{number}");
+    let mut job = object(&name, 1);
+    job["metadata"]["annotations"] = json!({
+        DECISION: "\u{1}".repeat(48 << 10), "more": "\u{1}".repeat(200 << 10),
+        CLAIM: format!("v1.op-{name}.{}", "0".repeat(64)),
+    });
+    job
+}
+
+fn job(object: &Value) -> Job {
+    Job::read(&object.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn of_any_number_of_forged_jobs_little_is_known_and_none_takes_the_room_of_a_genuine_one() {
+    let (keys, mut known) = (keys(), known());
+    for number in 0..UNPROVEN + 100 {
+        known.insert(job(&forged(number)), Told::ByWatch, Some(&keys));
+    }
+    assert_eq!(known.held("org").count(), UNPROVEN);
+    assert!(
+        known.held("org").all(|job| !job.is_whole() && job.bytes() == 0),
+        "where it is, and nothing else"
+    );
+    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    let of = known.of("op-a");
+    assert!(of.len() == 1 && of[0].is_whole() && of[0].is_genuine(&keys));
+    // Those that were passed over are listed once there is room for them.
+    for number in 0..UNPROVEN / 2 {
+        assert!(known.refillable().is_empty(), "{number}");
+        known.remove("org", &format!("forged-{number}"));
+    }
+    known.remove("org", &format!("forged-{}", UNPROVEN / 2));
+    assert_eq!(known.refillable(), ["org"]);
+}
+
+#[tokio::test]
+async fn before_the_key_is_known_forged_jobs_may_keep_genuine_ones_out_but_not_after() {
+    let (keys, mut known) = (keys(), known());
+    known.insert(job(&genuine("first", 1)), Told::ByWatch, None);
+    assert!(known.of("op-first")[0].is_whole(), "it may be hookhost's");
+    for number in 0..UNPROVEN {
+        known.insert(job(&forged(number)), Told::ByWatch, None);
+    }
+    known.insert(job(&genuine("last", 1)), Told::ByWatch, None);
+    assert!(known.of("op-last").is_empty());
+    assert_eq!(known.sort(&keys), ["org"], "it is listed again");
+    known.insert(job(&genuine("last", 1)), Told::ByWatch, Some(&keys));
+    for operation in ["op-first", "op-last"] {
+        assert!(known.of(operation)[0].is_whole());
+    }
+    assert_eq!(known.held("org").filter(|job| job.is_whole()).count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_the_genuine_jobs_of_a_namespace_is_bounded_too() {
+    let (keys, mut known) = (keys(), known());
+    let large = |number: usize| {
+        let name = format!("large-{number:03}");
+        let mut job = object(&name, 1);
+        job["metadata"]["annotations"][DECISION] = json!("x".repeat(47 << 10)).to_string().into();
+        claimed(&name, job)
+    };
+    for number in 0..200 {
+        known.insert(job(&large(number)), Told::ByWatch, Some(&keys));
+    }
+    assert_eq!(known.held("org").count(), 200, "all are known");
+    let bytes: usize = known.held("org").map(|job| job.bytes()).sum();
+    assert!((3 << 20..4 << 20).contains(&bytes), "{bytes}");
+    assert!(!known.of("op-large-199")[0].is_whole(), "what has no room is read when it is needed");
+    // One that goes makes room for another.
+    known.remove("org", "large-000");
+    let whole = known.insert(job(&large(199)), Told::ByAnswer, Some(&keys));
+    assert!(whole.is_whole() && known.of("op-large-199")[0].is_whole());
+    const { assert!(PROVEN > 200, "that is not what keeps them out") };
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_and_let_go_is_not_known_any_more() {
+    let (keys, mut known) = (keys(), known());
+    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    let hook = ["org", "shop", "migrate"].map(str::to_owned);
+    assert_eq!(known.at_work(&hook, "another").as_deref(), Some("a"));
+    let mut over = genuine("a", 2);
+    over["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    known.insert(job(&over), Told::ByWatch, Some(&keys));
+    assert_eq!((known.of("op-a").len(), known.at_work(&hook, "another")), (1, None));
+    assert_eq!(known.take_free().into_iter().collect::<Vec<_>>(), ["another"]);
+    over["metadata"]["resourceVersion"] = "3".into();
+    over["metadata"]["finalizers"] = json!([]);
+    known.insert(job(&over), Told::ByWatch, Some(&keys));
+    assert!(known.of("op-a").is_empty());
+}
+
+#[tokio::test]
+async fn a_job_whose_label_was_taken_off_is_known_until_it_is_read_to_be_gone() {
+    let (keys, mut known) = (keys(), known());
+    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    // The watch tells of a deletion, but what has a finalizer and was not deleted is there.
+    assert_eq!(known.forget("org", "a", "uid-a").as_deref(), Some("op-a"));
+    assert!(!known.of("op-a")[0].is_watched);
+    known.begin_listing("org");
+    assert_eq!(known.end_listing("org").len(), 1);
+    let mut stripped = genuine("a", 2);
+    stripped["metadata"]["labels"] = json!({SOURCE_HOOK: "migrate"});
+    known.insert(job(&stripped), Told::ByAnswer, Some(&keys));
+    assert!(!known.of("op-a")[0].is_watched, "its claim says for which Operation it is");
+    assert_eq!(known.held("org").count(), 1);
+    // Put back, it is told of again.
+    known.insert(job(&genuine("a", 3)), Told::ByWatch, Some(&keys));
+    assert!(known.of("op-a")[0].is_watched);
+    known.begin_listing("org");
+    assert!(known.end_listing("org").is_empty());
+    assert!(known.of("op-a").is_empty(), "what a list does not name is gone");
+}
+
+#[tokio::test]
+async fn a_job_that_is_gone_does_not_come_back_by_an_answer_but_without_its_labels_it_does() {
+    let (keys, mut known) = (keys(), known());
+    let mut deleted = genuine("a", 2);
+    deleted["metadata"]["deletionTimestamp"] = "2026-05-28T10:00:00Z".into();
+    known.insert(job(&deleted), Told::ByWatch, Some(&keys));
+    assert_eq!(known.forget("org", "a", "uid-a").as_deref(), Some("op-a"));
+    known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
+    assert!(known.of("op-a").is_empty());
+    deleted["metadata"]["labels"] = json!({});
+    known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
+    assert_eq!(known.of("op-a").len(), 1);
+}
+
 #[tokio::test]
 async fn of_those_that_wait_for_a_temporary_object_the_first_is_next_once_its_run_has_let_it_go() {
-    let client = kube::Client::new(
-        tower::service_fn(|_: Request<Body>| {
-            std::future::pending::<Result<Response<Body>, std::convert::Infallible>>()
-        }),
-        "default",
-    );
-    let pods = Pods::new(client, Operations::new(), Wakes::default(), CancellationToken::new());
-    let mut known = Known::new(pods);
+    let (keys, mut known) = (keys(), known());
+    let role = ObjectRef {
+        kind: hookhost_core::kind::Kind::ClusterRole,
+        namespace: String::new(),
+        name: "role".to_owned(),
+    };
+    known.queues.wait("waiting", &role);
     let job = |version: u32, finalizers: &[&str]| {
-        let borrowed = json!({"objects": [{"kind": "ClusterRole", "name": "role"}]});
-        let object: DynamicObject = serde_json::from_value(json!({
-            "metadata": {
-                "namespace": "org", "name": "op", "uid": "job", "resourceVersion": version.to_string(),
-                "labels": {clone::OPERATION: "op-uid"}, "annotations": {CLOSURE: borrowed.to_string()},
-                "finalizers": finalizers,
-            },
-            "status": {"conditions": [{"type": "Complete", "status": "True"}]},
-        }))
-        .unwrap();
-        Job::new(object).unwrap()
+        let mut job = object("a", version);
+        job["metadata"]["annotations"][CLOSURE] = json!({"objects": [&role]}).to_string().into();
+        job["metadata"]["finalizers"] = json!(finalizers);
+        job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        self::job(&claimed("a", job))
     };
     let mut next = |job: Job| {
-        known.insert(job);
-        let removed = std::mem::take(&mut known.removed);
-        removed.iter().map(|object| object.name.clone()).collect::<Vec<_>>()
+        known.insert(job, Told::ByWatch, Some(&keys));
+        known.take_free().into_iter().collect::<Vec<_>>()
     };
     assert!(next(job(1, &[FINALIZER])).is_empty());
     assert!(next(job(2, &[FINALIZER])).is_empty(), "it still has it");
-    assert_eq!(next(job(3, &[])), ["role"]);
+    assert_eq!(next(job(3, &[])), ["waiting"]);
     assert!(next(job(4, &[])).is_empty(), "once");
+}
+
+#[test]
+fn a_job_in_brief_takes_no_more_than_is_counted_for_it_whatever_its_names() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    let decision = json!({
+        "release": {"name": long(253)}, "hook": {"name": long(253)},
+        "operation": {"namespace": long(63), "name": long(253)},
+    });
+    let mut object = object(&long(253), 1);
+    object["metadata"]["namespace"] = long(253).into();
+    object["metadata"]["uid"] = long(1000).into();
+    object["metadata"]["labels"][OPERATION] = long(63).into();
+    object["metadata"]["annotations"] = json!({
+        DECISION: decision.to_string(), CLAIM: format!("v1.{}.{}", long(400), "0".repeat(64)),
+    });
+    let brief = job(&object).in_brief();
+    // Its place is a key of three maps, and the hook that it runs of another.
+    let keys = 3 * (brief.namespace.len() + brief.name.len()) + brief.operation.len() + 3 * 253;
+    let bytes = format!("{brief:?}").len() + keys;
+    assert!(bytes <= BRIEF_BYTES, "{bytes}");
 }
