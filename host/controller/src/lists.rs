@@ -276,7 +276,12 @@ impl Lists {
             let rest = until.saturating_duration_since(Instant::now());
             match client::within(rest, call, selection.list_once(|text| all.extend(read(text)))).await {
                 Ok(()) => return Ok(all),
-                Err(error) if error.is_transient() && tries > 1 && pause < rest => {
+                // What is left after the pause is long enough for an answer.
+                Err(error)
+                    if error.is_transient()
+                        && tries > 1
+                        && pause * 2 < until.saturating_duration_since(Instant::now()) =>
+                {
                     tries -= 1;
                     sleep(pause).await;
                     pause *= 2;

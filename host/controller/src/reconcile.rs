@@ -145,6 +145,8 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
     if let Some(brief) = brief.as_ref().filter(|brief| !context.is_ours(brief)) {
         // Its namespace may have lost the gate since, or this shard the namespace: then nobody waits for it.
         context.note_operation(brief);
+        context.claims.release(&brief.uid);
+        context.jobs.await_object(&brief.uid, None);
         return Action::await_change();
     }
     let kept = brief.as_ref().and_then(|brief| context.operations.whole(&brief.uid));
@@ -438,6 +440,16 @@ impl Context {
             None if !refusal.is_final() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
             _ => refusal,
         };
+        // Whatever ends it: it is not over beside a Job that may be its run.
+        if refusal.is_final()
+            && status::job_ref(&subject.status).is_none()
+            && self.own_jobs(&subject.brief).is_empty()
+        {
+            let unproven = self.jobs.of(&subject.uid);
+            if let Some(action) = Box::pin(self.hidden_at_end(subject, &unproven)).await? {
+                return Ok(action);
+            }
+        }
         // However it is woken: its wait ends then.
         let rest = rest.filter(|_| !refusal.is_final());
         let action = self.refuse_for(subject, refusal, None).await?;

@@ -110,7 +110,7 @@ impl Context {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
         }
-        if (subject.is_cancelled() || self.overdue(subject).is_some())
+        if subject.is_cancelled()
             && let Some(action) = self.hidden_at_end(subject, unproven).await?
         {
             return Ok(action);

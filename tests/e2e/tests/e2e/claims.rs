@@ -356,7 +356,7 @@ fn an_operation_that_is_to_end_beside_a_job_that_nobody_can_prove_waits_for_it()
         own.host.kill();
         own.host = world.host(values.clone()).through(&proxy).without_lease().start();
         proxy.arm(own.host.pid(), Some(Fault::After(0)));
-        let parameters = if is_cancelled { json!({}) } else { json!({"waitTimeout": "10s"}) };
+        let parameters = if is_cancelled { json!({}) } else { json!({"waitTimeout": "30s"}) };
         let name = world.operation(&own.release, "waits", parameters);
         let made = Instant::now();
         ok(world.cluster.eventually("it is killed", PATIENCE, || own.host.ended()));
@@ -367,7 +367,7 @@ fn an_operation_that_is_to_end_beside_a_job_that_nobody_can_prove_waits_for_it()
             if is_cancelled {
                 world.cancel(&namespace, &name);
             } else {
-                let is_over = || (made.elapsed() > Duration::from_secs(11)).then_some(());
+                let is_over = || (made.elapsed() > Duration::from_secs(31)).then_some(());
                 ok(world.cluster.eventually("its wait is over", PATIENCE, is_over));
             }
         });

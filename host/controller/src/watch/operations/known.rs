@@ -117,7 +117,7 @@ impl Known {
         {
             self.beyond.ended(&brief.key.namespace, now);
         }
-        let Some(class) = class.and_then(|class| self.take(class, &brief, now)) else {
+        let Some(class) = class.and_then(|class| self.take(class, before, &brief, now)) else {
             return before.map(|_| brief);
         };
         if let Some(text) = text {
@@ -133,9 +133,9 @@ impl Known {
     }
 
     /// Takes a place for the Operation; of which class, if there is one.
-    fn take(&mut self, class: Class, brief: &Brief, now: Timestamp) -> Option<Class> {
+    fn take(&mut self, class: Class, before: Option<Class>, brief: &Brief, now: Timestamp) -> Option<Class> {
         let room = self.rooms.entry(brief.key.namespace.clone()).or_default();
-        let class = match room.take(class, brief, self.ended >= ENDED_OF_ALL) {
+        let class = match room.take(class, before, brief, self.ended >= ENDED_OF_ALL) {
             Place::Given(class) => class,
             Place::InsteadOf(class, other) => {
                 self.remove(&other);

@@ -99,10 +99,20 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes a place for an Operation; `is_full` where all namespaces together have as many that have ended as may be.
-    pub(super) fn take(&mut self, class: Class, operation: &Brief, is_full: bool) -> Place {
+    /// Takes a place for an Operation that had one as `before`; `is_full` where all namespaces together have as many that have
+    /// ended as may be.
+    pub(super) fn take(
+        &mut self,
+        class: Class,
+        before: Option<Class>,
+        operation: &Brief,
+        is_full: bool,
+    ) -> Place {
         let unfinished = self.waiting + self.started;
+        let has_waited = matches!(before, Some(Class::Waiting | Class::Overdue));
         match class {
+            // It may be about to start: to forget it then would let another start beside it.
+            Class::Waiting | Class::Overdue if has_waited => self.waiting += 1,
             Class::Waiting if unfinished < UNFINISHED => self.waiting += 1,
             Class::Overdue if unfinished < UNFINISHED + OVERDUE => self.waiting += 1,
             // Those that wait leave the places of all that hookhost has ever started at once.

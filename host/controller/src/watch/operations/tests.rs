@@ -302,6 +302,9 @@ fn what_has_started_is_known_whatever_else_is_listed_before_it() {
         assert!(is_known(&all, object), "{object}");
     }
     assert_eq!(all.knowledge("org"), Knowledge::Whole);
+    // There are more than there is room for, and one of those that wait may be about to start.
+    all.note(Event::Apply(seen(&with(&waiting[0], "/metadata/annotations", json!({"a": "b"})))));
+    assert!(is_known(&all, &waiting[0]), "what is known is followed to its end");
     // Hookhost ended before it could say so.
     assert!(!is_known(&all, &with_job) && all.are_some_unknown("org"));
     all.keep_started(&seen(&with_job).brief);
