@@ -139,7 +139,11 @@ impl Operations {
             };
             tokio::select! {
                 () = self.relist.notified() => return,
-                () = due => return,
+                () = due => {
+                    // Before the first answer, too: else it would be due again and again until that comes.
+                    self.known().beyond.begin();
+                    return;
+                }
                 () = self.is_due.notified() => {}
             }
         }

@@ -343,6 +343,9 @@ async fn an_operation_for_which_there_is_no_room_is_known_once_its_wait_is_over(
     let begun = tokio::time::Instant::now();
     all.until_listed_again().await;
     assert_eq!(begun.elapsed(), PAUSE);
+    // It is asked for, but the API server has not answered yet.
+    let again = tokio::time::timeout(10 * PAUSE, all.until_listed_again());
+    assert!(again.await.is_err(), "once is enough");
 }
 
 #[test]
