@@ -81,12 +81,13 @@ fn a_job_of_hookhosts_and_its_pod_say_the_same_cut_down() {
 fn of_the_largest_job_and_pod_little_is_kept_whatever_is_in_them() {
     // Control characters have six bytes in JSON.
     let long = "\u{1}".repeat(300 << 10);
+    let words = "\u{1}".repeat(5 * MESSAGE_BYTES);
     let annotations: serde_json::Map<String, Value> =
         [DECISION, CLOSURE, STEP, OPENED, CLAIM, UNATTENDED, SOURCE_HOOK, "more"]
             .into_iter()
             .map(|key| (key.to_owned(), long.clone().into()))
             .collect();
-    let condition = |of_type: &str| json!({"type": of_type, "status": "True", "reason": long, "message": long, "lastTransitionTime": long});
+    let condition = |of_type: &str| json!({"type": of_type, "status": "True", "reason": words, "message": words, "lastTransitionTime": words});
     let types = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet", "Suspended", "Other"];
     let conditions: Vec<Value> = types.iter().chain(&types).map(|of_type| condition(of_type)).collect();
     let owner = json!({"kind": "Operation", "name": long, "uid": long, "controller": true});
@@ -105,11 +106,11 @@ fn of_the_largest_job_and_pod_little_is_kept_whatever_is_in_them() {
     assert!(bytes < 11 * MESSAGE_BYTES + 40 * 6 * NAME_BYTES, "{bytes}");
     assert_eq!(cut.object["metadata"]["annotations"], json!({}), "hookhost writes none that is so long");
 
-    let words = json!({"reason": long, "message": long, "exitCode": 1, "finishedAt": long});
-    let container = json!({"name": long, "state": {"terminated": words}, "lastState": {"waiting": words}});
+    let state = json!({"reason": words, "message": words, "exitCode": 1, "finishedAt": words});
+    let container = json!({"name": words, "state": {"terminated": state}, "lastState": {"waiting": state}});
     let hostile = json!({
         "metadata": {"name": long, "annotations": {"more": long}, "labels": {"more": long}, "ownerReferences": [owner]},
-        "spec": {"initContainers": vec![json!({"name": long, "restartPolicy": "Always"}); 3 * CONTAINERS]},
+        "spec": {"initContainers": vec![json!({"name": words, "restartPolicy": "Always"}); 3 * CONTAINERS]},
         "status": {"message": long, "conditions": conditions, "containerStatuses": vec![container; 3 * CONTAINERS]},
     });
     let cut = stored_pod(&hostile.to_string()).unwrap();
