@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 mod find;
+mod index;
 mod list;
 mod runnable;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 
 pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
 pub(crate) use find::{canonical_event, cut};
+pub use index::{Index, Meant};
 pub use list::{Listing, StoredHook, list};
 pub use runnable::{NotRunnable, check};
 

@@ -8,7 +8,7 @@ use hookhost_core::wait;
 use jiff::Timestamp;
 
 use super::follow::UNTIL_PODS_END;
-use super::lookup::{Found, Looked};
+use super::lookup::{Choice, Looked};
 use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
@@ -78,7 +78,8 @@ impl Context {
         let looked = self.look_up(subject, &operation, &mut awaited).await?;
         self.targets.wait(&subject.key, awaited);
         match looked {
-            Looked::Found(Ok(Found { hooks, revision, .. })) if operation.choose(&hooks).is_ok() => {
+            Looked::Found(Ok(found)) if matches!(found.choose(&operation), Choice::Found) => {
+                let revision = found.revision;
                 // Another controller may write over it, again and again.
                 if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
                     return Ok(Action::requeue(rest));

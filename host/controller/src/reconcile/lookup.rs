@@ -1,13 +1,18 @@
 //! A *lookup* finds out which hooks a target's release has. It is shared by all Operations that wait for a hook of that target, or
 //! for the target itself: a change of the HelmRelease costs one lookup, however many wait, and the release's record is read only
 //! where the change is another revision, or another digest of it.
+//!
+//! Of a release with few hooks these are kept, so that whoever waits is told which there are by now. Of one with many, or with
+//! large names, an index is, whose size does not depend on what is in them: an Operation that waits keeps the words that it was
+//! told, and is told more when it looks for itself.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
-use hookhost_core::hook::Hook;
+use hookhost_core::hook::{Hook, Index, Meant};
 use hookhost_core::operation::{Approvals, Operation, OperationType};
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
@@ -21,12 +26,17 @@ use super::{Context, Subject};
 use crate::error::Error;
 use crate::watch::Awaited;
 
-/// Targets whose lookup is kept. Beyond, others are forgotten for new ones, which costs one more lookup.
-const MAX_KEPT: usize = 64;
+/// Targets whose lookup is kept. Beyond, the one that was asked for longest ago is forgotten for a new one, which costs one more
+/// lookup.
+const MAX_KEPT: usize = 512;
 
-/// Bytes of the names of all hooks of a release, above which they are not kept: each Operation then looks them up by itself. A
-/// chart has some ten hooks of 300 bytes; with this, all that is kept takes 8 MiB at most.
-const MAX_BYTES: usize = 128 << 10;
+/// Bytes of all that is kept, beyond which the same happens: 500 targets with 16 KiB of hooks, or eight with as many hooks as a
+/// release may have.
+const KEPT_BYTES: usize = 8 << 20;
+
+/// Bytes of the names of all hooks of a release that are kept themselves; of more there is an index. A chart has some ten hooks
+/// of 300 bytes.
+const WHOLE_BYTES: usize = 16 << 10;
 
 /// How long a lookup that failed is not tried again for the others that wait for it.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
@@ -36,7 +46,24 @@ type Key = (String, String, String, OperationType);
 
 /// The lookups of this process; one for all.
 #[derive(Default)]
-pub(crate) struct Lookups(Mutex<HashMap<Key, Arc<Turn<Kept>>>>);
+pub(crate) struct Lookups(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    of: HashMap<Key, Place>,
+    /// Bytes of all.
+    bytes: usize,
+    /// Counts what is asked for.
+    clock: u64,
+}
+
+/// A target's.
+#[derive(Default)]
+struct Place {
+    kept: Arc<Turn<Kept>>,
+    bytes: usize,
+    asked: u64,
+}
 
 /// What was found of a target.
 #[derive(Default)]
@@ -60,8 +87,61 @@ pub(super) struct Found {
     pub(super) revision: u32,
     /// Where the record is, and what Flux wrote of it; none of a plain Helm release.
     at: Option<(String, Snapshot)>,
-    /// Without their manifests.
-    pub(super) hooks: Arc<[Hook]>,
+    hooks: Hooks,
+}
+
+/// The hooks of a release, without their manifests.
+#[derive(Clone)]
+enum Hooks {
+    /// All of them.
+    Whole(Arc<[Hook]>),
+    /// What tells which of them an Operation means.
+    Index(Arc<Index<RandomState>>),
+}
+
+/// What an Operation may run of a release's hooks, as far as a lookup tells.
+pub(super) enum Choice {
+    /// What it means is there.
+    Found,
+    /// Why it may not run what it means.
+    Refused(Refusal),
+    /// The release does not have what it means, in the words that it was told.
+    Missing,
+    /// It has to look for itself.
+    Unsure,
+}
+
+impl Hooks {
+    fn of(hooks: &[Hook]) -> Hooks {
+        match hooks.iter().map(bytes).sum::<usize>() <= WHOLE_BYTES {
+            true => Hooks::Whole(hooks.into()),
+            false => Hooks::Index(Index::of(hooks, RandomState::new()).into()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Hooks::Whole(hooks) => hooks.iter().map(bytes).sum(),
+            Hooks::Index(index) => index.bytes(),
+        }
+    }
+}
+
+impl Found {
+    /// What the Operation may run of these hooks.
+    pub(super) fn choose(&self, operation: &Operation) -> Choice {
+        match &self.hooks {
+            Hooks::Whole(hooks) => match operation.choose(hooks) {
+                Ok(_) => Choice::Found,
+                Err(refusal) => Choice::Refused(refusal),
+            },
+            Hooks::Index(index) => match index.meant(operation) {
+                Meant::Found => Choice::Found,
+                Meant::NotFound => Choice::Missing,
+                Meant::Otherwise | Meant::Unsure => Choice::Unsure,
+            },
+        }
+    }
 }
 
 /// What came of a lookup.
@@ -74,28 +154,61 @@ pub(super) enum Looked {
 }
 
 impl Lookup {
-    /// Whether it is small enough, and nothing changes it but what is awaited: not the gate of a namespace, nor rights.
+    /// Whether nothing changes it but what is awaited: not the gate of a namespace, nor rights.
     fn may_be_kept(&self) -> bool {
-        match &self.found {
-            Ok(found) => found.hooks.iter().map(bytes).sum::<usize>() <= MAX_BYTES,
-            Err(refusal) => !matches!(
+        self.found.as_ref().err().is_none_or(|refusal| {
+            !matches!(
                 refusal.reason,
                 Reason::NamespaceNotManaged | Reason::AccessForbidden | Reason::CrdMissing
-            ),
-        }
+            )
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Lookup>()
+            + match &self.found {
+                Ok(found) => found.hooks.bytes(),
+                Err(refusal) => refusal.message.len(),
+            }
     }
 }
 
 impl Lookups {
     fn of(&self, key: &Key) -> Arc<Turn<Kept>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_KEPT
-            && !all.contains_key(key)
-            && let Some(other) = all.keys().next().cloned()
-        {
-            all.remove(&other);
+        let mut all = self.lock();
+        all.clock += 1;
+        let asked = all.clock;
+        let place = all.of.entry(key.clone()).or_default();
+        place.asked = asked;
+        let kept = place.kept.clone();
+        all.make_room(key);
+        kept
+    }
+
+    /// What is kept of this target takes so many bytes now.
+    fn note(&self, key: &Key, bytes: usize) {
+        let mut all = self.lock();
+        if let Some(place) = all.of.get_mut(key) {
+            let before = std::mem::replace(&mut place.bytes, bytes);
+            all.bytes = all.bytes + bytes - before;
+            all.make_room(key);
         }
-        all.entry(key.clone()).or_default().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    /// Forgets what was asked for longest ago, as long as there is too much. This one stays.
+    fn make_room(&mut self, this: &Key) {
+        while self.of.len() > MAX_KEPT || self.bytes > KEPT_BYTES {
+            let others = self.of.iter().filter(|(key, _)| *key != this);
+            let Some((oldest, _)) = others.min_by_key(|(_, place)| place.asked) else { return };
+            let oldest = oldest.clone();
+            self.bytes -= self.of.remove(&oldest).map_or(0, |place| place.bytes);
+        }
     }
 }
 
@@ -110,9 +223,9 @@ impl Context {
         let target = &operation.target_ref;
         let key =
             (target.kind.clone(), subject.key.namespace.clone(), target.name.clone(), operation.type_of);
-        let kept = self.lookups.of(&key);
+        let turn = self.lookups.of(&key);
         // Whoever comes meanwhile waits for the answer instead of asking, too.
-        let mut kept = kept.lock().await;
+        let mut kept = turn.lock().await;
         let is_new =
             |last: &&Lookup| !last.awaited.is_empty() && self.targets.are_unchanged(&last.awaited, last.at);
         let lookup = match kept.last.as_ref().filter(is_new) {
@@ -125,6 +238,7 @@ impl Context {
                 kept.failed = now.is_err().then(Instant::now);
                 let now = now?;
                 kept.last = Some(now.clone()).filter(Lookup::may_be_kept);
+                self.lookups.note(&key, kept.last.as_ref().map_or(0, Lookup::bytes));
                 now
             }
         };
@@ -166,11 +280,11 @@ impl Context {
         {
             return Ok(found.clone());
         }
-        let look = |record: &Record| Ok((record.revision, record.listing().heads().to_vec()));
-        let held = |(_, hooks): &(u32, Vec<Hook>)| hooks.iter().map(bytes).sum();
+        let look = |record: &Record| Ok((record.revision, Hooks::of(record.listing().heads())));
+        let held = |(_, hooks): &(u32, Hooks)| hooks.bytes();
         let ((revision, hooks), _share) =
             self.record(subject, &location, &mut in_order, look, held).await?.into_parts();
-        Ok(Found { revision, at, hooks: hooks.into() })
+        Ok(Found { revision, at, hooks })
     }
 }
 

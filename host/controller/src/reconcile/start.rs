@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::claimed::claimed;
 use super::follow::UNTIL_PODS_END;
-use super::lookup::Looked;
+use super::lookup::{Choice, Looked};
 use super::prepare::{Prepared, Stop, waiting};
 use super::turn::Asked;
 use super::{Context, Subject, UNWATCHED};
@@ -184,9 +184,15 @@ impl Context {
         };
         let mut awaited = Vec::new();
         let refusal = match self.look_up(subject, operation, &mut awaited).await? {
-            Looked::Found(Ok(found)) => {
-                operation.choose(&found.hooks).map_err(|refusal| waiting(operation, refusal)).err()
-            }
+            Looked::Found(Ok(found)) => match found.choose(operation) {
+                Choice::Found | Choice::Unsure => None,
+                Choice::Refused(refusal) => Some(waiting(operation, refusal)),
+                Choice::Missing => {
+                    // It is told which there are when it looks for itself.
+                    let message = status::message(&subject.status).unwrap_or_default();
+                    Some(waiting(operation, Refusal::fail(Reason::HookNotFound, message)))
+                }
+            },
             Looked::Found(Err(refusal)) => Some(refusal),
             Looked::Later(pause) => return Ok(Some(Action::requeue(pause))),
         };

@@ -46,18 +46,6 @@ impl<K: Clone + Debug + Eq + std::hash::Hash> Tasks<K> {
         let token = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         token.inspect(CancellationToken::cancel).is_some()
     }
-
-    /// Ends all tasks whose key is not wanted; gives back their keys.
-    pub(crate) fn keep(&self, wanted: impl Fn(&K) -> bool) -> Vec<K> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let unwanted: Vec<K> = running.keys().filter(|key| !wanted(key)).cloned().collect();
-        for key in &unwanted {
-            if let Some(token) = running.remove(key) {
-                token.cancel();
-            }
-        }
-        unwanted
-    }
 }
 
 /// What follows from one event of a watch of objects that are read as `K`.

@@ -1,7 +1,7 @@
 //! What waiting Operations wait for: their targets and HelmReleases. Only metadata are watched, since all that matters
 //! is that something changed; what it is now is read by the reconciler.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt;
@@ -56,9 +56,12 @@ struct Inner {
     wakes: Wakes,
 }
 
+/// What costs something here grows with what changes, not with how many wait.
 #[derive(Default)]
 struct Known {
     waiting: HashMap<OperationKey, HashSet<Awaited>>,
+    /// Who waits for each object. None is empty.
+    by_object: HashMap<Awaited, BTreeSet<OperationKey>>,
     followed: HashMap<(Kind, String), Followed>,
     /// Counts what happens.
     clock: u64,
@@ -66,10 +69,26 @@ struct Known {
 
 /// One kind of object in one namespace, as long as somebody waits for one.
 struct Followed {
+    /// How many of its objects somebody waits for.
+    awaited: usize,
     /// From when on all changes are known.
     since: u64,
     /// When each object was changed last, by name.
     touched: HashMap<String, u64>,
+}
+
+/// Kinds of objects in namespaces whose watches begin, and those whose watches end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Change {
+    begin: Vec<(Kind, String)>,
+    end: Vec<(Kind, String)>,
+}
+
+impl Awaited {
+    /// What is followed for it.
+    fn of(&self) -> (Kind, String) {
+        (self.kind, self.namespace.clone())
+    }
 }
 
 impl Known {
@@ -78,9 +97,62 @@ impl Known {
         self.clock
     }
 
-    fn touch(&mut self, object: &Awaited) {
+    /// From now on the Operation waits for these objects alone. Gives back what is to be followed for that, and what is not any
+    /// more; nothing if it waited for the same before.
+    fn wait(&mut self, operation: &OperationKey, objects: HashSet<Awaited>) -> Option<Change> {
+        let before = self.waiting.get(operation).cloned().unwrap_or_default();
+        if before == objects {
+            return None;
+        }
+        let mut change = Change::default();
+        for object in objects.difference(&before) {
+            let waiters = self.by_object.entry(object.clone()).or_default();
+            let is_first = waiters.is_empty();
+            waiters.insert(operation.clone());
+            let kind = object.of();
+            if !self.followed.contains_key(&kind) {
+                let since = self.tick();
+                let followed = Followed { awaited: 0, since, touched: HashMap::new() };
+                self.followed.insert(kind.clone(), followed);
+                change.begin.push(kind.clone());
+            }
+            if let Some(followed) = self.followed.get_mut(&kind) {
+                followed.awaited += usize::from(is_first);
+            }
+        }
+        for object in before.difference(&objects) {
+            let Some(waiters) = self.by_object.get_mut(object) else { continue };
+            waiters.remove(operation);
+            if waiters.is_empty() {
+                self.by_object.remove(object);
+                let kind = object.of();
+                let followed = self.followed.get_mut(&kind);
+                if followed.is_some_and(|followed| {
+                    followed.awaited -= 1;
+                    followed.awaited == 0
+                }) {
+                    self.followed.remove(&kind);
+                    change.end.push(kind);
+                }
+            }
+        }
+        if objects.is_empty() {
+            self.waiting.remove(operation);
+        } else {
+            self.waiting.insert(operation.clone(), objects);
+        }
+        Some(change)
+    }
+
+    /// Notes a change of an object; who waits for it.
+    fn touch(&mut self, object: &Awaited) -> Vec<OperationKey> {
+        self.note_change(object);
+        self.by_object.get(object).into_iter().flatten().cloned().collect()
+    }
+
+    fn note_change(&mut self, object: &Awaited) {
         let now = self.tick();
-        let Some(followed) = self.followed.get_mut(&(object.kind, object.namespace.clone())) else { return };
+        let Some(followed) = self.followed.get_mut(&object.of()) else { return };
         if followed.touched.len() >= MAX_TOUCHED && !followed.touched.contains_key(&object.name) {
             followed.touched.clear();
             followed.since = now;
@@ -89,7 +161,7 @@ impl Known {
     }
 
     fn is_unchanged(&self, object: &Awaited, since: u64) -> bool {
-        let followed = self.followed.get(&(object.kind, object.namespace.clone()));
+        let followed = self.followed.get(&object.of());
         followed.is_some_and(|followed| {
             followed.since <= since && followed.touched.get(&object.name).is_none_or(|at| *at <= since)
         })
@@ -115,36 +187,33 @@ impl Targets {
     /// Wakes the Operation when one of these objects changes, until told otherwise; and once now, if it has not waited for
     /// them before, so that no change is missed between reading and waiting.
     pub(crate) fn wait(&self, operation: &OperationKey, objects: impl IntoIterator<Item = Awaited>) {
-        let objects: HashSet<Awaited> = objects.into_iter().collect();
-        let kinds: Vec<(Kind, String)> = objects.iter().map(|of| (of.kind, of.namespace.clone())).collect();
-        let mut known = self.lock();
-        for kind in &kinds {
-            if !known.followed.contains_key(kind) {
-                let since = known.tick();
-                known.followed.insert(kind.clone(), Followed { since, touched: HashMap::new() });
-            }
-        }
-        let before = known.waiting.insert(operation.clone(), objects.clone());
-        drop(known);
-        if before.as_ref() != Some(&objects) {
+        if self.change(operation, objects.into_iter().collect()) {
             // A watch that runs already may have told of a change after the Operation was looked at and before now.
             self.0.wakes.wake(operation.clone());
         }
-        for (kind, namespace) in kinds {
+    }
+
+    /// The Operation waits no more.
+    pub(crate) fn forget(&self, operation: &OperationKey) {
+        self.change(operation, HashSet::new());
+    }
+
+    /// Whether the Operation waited for others before.
+    fn change(&self, operation: &OperationKey, objects: HashSet<Awaited>) -> bool {
+        let mut known = self.lock();
+        let Some(Change { begin, end }) = known.wait(operation, objects) else { return false };
+        // Under the lock: what one begins another must not end.
+        for key in end {
+            self.0.tasks.stop(&key);
+        }
+        for (kind, namespace) in begin {
             let (targets, of) = (self.clone(), namespace.clone());
             self.0.tasks.start((kind, namespace), move || async move {
                 let all = Selection::new(targets.0.client.clone(), &kind.resource(), Some(&of));
                 targets.follow(kind, &of, all).await;
             });
         }
-        self.tidy();
-    }
-
-    /// The Operation waits no more.
-    pub(crate) fn forget(&self, operation: &OperationKey) {
-        if self.lock().waiting.remove(operation).is_some() {
-            self.tidy();
-        }
+        true
     }
 
     async fn follow(&self, kind: Kind, namespace: &str, all: Selection) {
@@ -152,21 +221,10 @@ impl Targets {
         let stream = all.metadata().stream(read).default_backoff().touched_objects();
         super::follow::drive(stream, "targets", |object| {
             let changed = Awaited { kind, namespace: namespace.to_owned(), name: object.name_any() };
-            let mut known = self.lock();
-            known.touch(&changed);
-            let concerned = known.waiting.iter().filter(|(_, awaited)| awaited.contains(&changed));
-            self.0.wakes.wake_all(concerned.map(|(key, _)| key.clone()));
+            let concerned = self.lock().touch(&changed);
+            self.0.wakes.wake_all(concerned);
         })
         .await;
-    }
-
-    /// Ends the watches that nobody waits for.
-    fn tidy(&self) {
-        let mut known = self.lock();
-        let needed: HashSet<(Kind, String)> =
-            known.waiting.values().flatten().map(|of| (of.kind, of.namespace.clone())).collect();
-        known.followed.retain(|key, _| needed.contains(key));
-        self.0.tasks.keep(|key| needed.contains(key));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -188,10 +246,8 @@ mod tests {
         let (shop, wiki) = (release("shop"), release("wiki"));
         let mut known = Known::default();
         assert!(!known.is_unchanged(&shop, known.clock), "it is not watched");
-        let since = known.tick();
-        known
-            .followed
-            .insert((Kind::HelmRelease, "org".to_owned()), Followed { since, touched: HashMap::new() });
+        known.wait(&OperationKey::new("org", "op"), HashSet::from([shop.clone()]));
+        let since = known.clock;
         assert!(!known.is_unchanged(&shop, since - 1), "it was not watched yet");
         assert!(known.is_unchanged(&shop, since));
         known.touch(&wiki);
@@ -202,5 +258,29 @@ mod tests {
         }
         assert!(!known.is_unchanged(&shop, now), "too many have changed to know");
         assert!(known.is_unchanged(&shop, known.clock));
+    }
+
+    #[test]
+    fn a_watch_lasts_as_long_as_somebody_waits_for_one_of_its_objects() {
+        let object = |kind, name: &str| Awaited { kind, namespace: "org".to_owned(), name: name.to_owned() };
+        let (instance, release) = (object(Kind::ApplicationInstance, "a"), object(Kind::HelmRelease, "r"));
+        let (one, two) = (OperationKey::new("org", "one"), OperationKey::new("org", "two"));
+        let mut known = Known::default();
+        let wait = |known: &mut Known, who: &OperationKey, objects: &[&Awaited]| {
+            let objects = objects.iter().map(|object| (*object).clone()).collect();
+            known.wait(who, objects).map(|change| (change.begin, change.end))
+        };
+        let kind = |object: &Awaited| vec![object.of()];
+        assert_eq!(wait(&mut known, &one, &[&release]), Some((kind(&release), vec![])));
+        assert_eq!(wait(&mut known, &one, &[&release]), None, "it waits for the same");
+        assert_eq!(wait(&mut known, &two, &[&release, &instance]), Some((kind(&instance), vec![])));
+        assert_eq!(known.touch(&release), [one.clone(), two.clone()]);
+        assert_eq!(known.touch(&instance), [two.clone()]);
+        assert_eq!(wait(&mut known, &one, &[&instance]), Some((vec![], vec![])));
+        assert_eq!(known.touch(&release), [two.clone()]);
+        assert_eq!(wait(&mut known, &two, &[]), Some((vec![], kind(&release))));
+        assert_eq!(wait(&mut known, &two, &[]), None);
+        assert_eq!(wait(&mut known, &one, &[]), Some((vec![], kind(&instance))));
+        assert!(known.waiting.is_empty() && known.by_object.is_empty() && known.followed.is_empty());
     }
 }
