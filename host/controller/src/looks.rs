@@ -2,9 +2,10 @@
 //! one of each namespace after the other, and of a namespace in the order in which they were asked for.
 //!
 //! # Between namespaces
-//! A namespace may have looks under way as long as these are fewer than the places that are free. Alone it fills half of the
-//! places; a second one half of the rest, and so on. So the first look of a namespace that has none finds a place, however
-//! many the others ask for and however long theirs take.
+//! A namespace that has no look under way goes before all others, and half of the places are for such first looks alone; the
+//! other half is for further ones. So as long as no more namespaces are busy than half of the places, each of them finds one at
+//! once, however many looks the others ask for and however long theirs take. Beyond that the first look of a namespace waits
+//! until any other has ended.
 //!
 //! Each look is a task of its own, so that one that computes keeps no other waiting. It begins without a pause: between
 //! the news of an Operation and the first request for it lies no timer.
@@ -50,7 +51,7 @@ impl Action {
 /// loop.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// Places for looks, for each that one namespace may have: it may have half of all.
+/// Places for looks, for each that one namespace may have: it may have half of all. The other half is for first looks.
 pub(crate) const PLACES_PER_SHARE: usize = 2;
 
 type Look = Arc<dyn Fn(OperationKey) -> Pin<Box<dyn Future<Output = Action> + Send>> + Send + Sync>;
@@ -80,7 +81,8 @@ enum State {
 }
 
 impl Looks {
-    /// So many of one namespace at once, and twice as many of all together; 0 counts as 1.
+    /// So many of one namespace at once, and twice as many of all together, half of which are for the first look of each; 0 counts
+    /// as 1.
     pub(crate) fn new<F>(
         of_a_namespace: u16,
         metrics: Metrics,
@@ -149,8 +151,8 @@ impl Looks {
     }
 
     fn begin(&mut self) {
-        while let free @ 1.. = self.places - self.running.len()
-            && let Some(key) = self.line.pop_where(|of| self.under_way.get(of).is_none_or(|own| *own < free))
+        while self.running.len() < self.places
+            && let Some(key) = self.next_in_line()
         {
             *self.under_way.entry(key.namespace.clone()).or_default() += 1;
             let look = self.look.clone();
@@ -161,6 +163,21 @@ impl Looks {
             self.keys.insert(task.id(), key);
         }
         self.metrics.set_queue_depth(self.line.len());
+    }
+
+    /// Whose turn it is: a namespace's that has none under way; else one's that may have more.
+    fn next_in_line(&mut self) -> Option<OperationKey> {
+        let own = |namespace: &str| self.under_way.get(namespace).copied().unwrap_or(0);
+        if let Some(first) = self.line.pop_where(|namespace| own(namespace) == 0) {
+            return Some(first);
+        }
+        let half = self.places / PLACES_PER_SHARE;
+        // All but the first of each namespace.
+        let further = self.running.len() - self.under_way.len();
+        if further >= half {
+            return None;
+        }
+        self.line.pop_where(|namespace| own(namespace) < half)
     }
 
     fn ended(&mut self, id: Id, Action(pause): Action) {

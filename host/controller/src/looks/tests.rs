@@ -93,16 +93,23 @@ async fn a_namespace_with_more_looks_than_places_leaves_some_to_others() {
             looks.ask(OperationKey::new(flood, format!("{flood}/{n}")));
         }
     }
-    stage.until_begun(&mut looks, 16 + 8 + 4).await;
-    assert_eq!(looks.running.len(), 28);
-    looks.ask(OperationKey::new("calm", "calm"));
-    stage.until_begun(&mut looks, 29).await;
-    assert_eq!(stage.begun().last().unwrap(), "calm");
-    // As soon as one ends, those that have fewer are next.
-    looks.ask(OperationKey::new("calm", "calm again"));
+    // The first has all but one of those that are not for first looks.
+    stage.until_begun(&mut looks, 16 + 2 + 1).await;
+    assert_eq!(looks.running.len(), 19);
+    // As many namespaces as half of the places find one at once.
+    let calm: Vec<String> = (0..13).map(|n| format!("calm-{n}")).collect();
+    for (n, namespace) in calm.iter().enumerate() {
+        looks.ask(OperationKey::new(namespace, namespace));
+        looks.ask(OperationKey::new(namespace, format!("{namespace} again")));
+        stage.until_begun(&mut looks, 20 + n).await;
+        assert_eq!(stage.begun().last(), Some(namespace));
+    }
+    // One more waits for any to end, and goes before whoever has one.
+    looks.ask(OperationKey::new("late", "late"));
+    assert_eq!(looks.running.len(), 32);
     stage.0.may_end.add_permits(1);
-    stage.until_begun(&mut looks, 30).await;
-    assert!(stage.begun().contains(&"calm again".to_owned()), "{:?}", stage.begun());
+    stage.until_begun(&mut looks, 33).await;
+    assert_eq!(stage.begun().last().unwrap(), "late");
 }
 
 #[tokio::test(start_paused = true)]

@@ -298,3 +298,37 @@ fn bytes(hook: &Hook) -> usize {
     let texts = [name, kind, api_version, path].into_iter().chain(events).chain(delete_policies);
     size_of::<Hook>() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Key {
+        ("HelmRelease".to_owned(), "org".to_owned(), n.to_string(), OperationType::Migration)
+    }
+
+    fn is_kept(lookups: &Lookups, n: usize) -> bool {
+        lookups.lock().of.contains_key(&key(n))
+    }
+
+    #[test]
+    fn what_was_asked_for_longest_ago_is_forgotten_where_there_are_too_many_or_too_large_ones() {
+        let lookups = Lookups::default();
+        for n in 0..MAX_KEPT {
+            drop(lookups.of(&key(n)));
+        }
+        drop(lookups.of(&key(0)));
+        drop(lookups.of(&key(MAX_KEPT)));
+        assert!(is_kept(&lookups, 0) && !is_kept(&lookups, 1));
+        for n in [0, 2] {
+            lookups.note(&key(n), KEPT_BYTES / 2);
+        }
+        lookups.note(&key(3), 1);
+        assert!(is_kept(&lookups, 3) && lookups.lock().bytes <= KEPT_BYTES);
+        let sum = |all: &All| all.of.values().map(|place| place.bytes).sum::<usize>();
+        assert_eq!(sum(&lookups.lock()), lookups.lock().bytes);
+        lookups.note(&key(3), 2 * KEPT_BYTES);
+        assert!(is_kept(&lookups, 3), "one that never fits is kept alone");
+        assert_eq!(lookups.lock().of.len(), 1);
+    }
+}

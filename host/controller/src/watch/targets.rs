@@ -234,6 +234,8 @@ impl Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     #[test]
@@ -275,9 +277,9 @@ mod tests {
         assert_eq!(wait(&mut known, &one, &[&release]), None, "it waits for the same");
         assert_eq!(wait(&mut known, &two, &[&release, &instance]), Some((kind(&instance), vec![])));
         assert_eq!(known.touch(&release), [one.clone(), two.clone()]);
-        assert_eq!(known.touch(&instance), [two.clone()]);
+        assert_eq!(known.touch(&instance), slice::from_ref(&two));
         assert_eq!(wait(&mut known, &one, &[&instance]), Some((vec![], vec![])));
-        assert_eq!(known.touch(&release), [two.clone()]);
+        assert_eq!(known.touch(&release), slice::from_ref(&two));
         assert_eq!(wait(&mut known, &two, &[]), Some((vec![], kind(&release))));
         assert_eq!(wait(&mut known, &two, &[]), None);
         assert_eq!(wait(&mut known, &one, &[]), Some((vec![], kind(&instance))));
