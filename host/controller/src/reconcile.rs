@@ -21,6 +21,7 @@
 
 mod ahead;
 mod applier;
+mod blind;
 mod claimed;
 mod decide;
 mod event;
@@ -234,16 +235,6 @@ impl Context {
         }
     }
 
-    /// Says on the Operation what keeps hookhost from it. A run that is under way, or its result, stays as it was told.
-    async fn obstruct(&self, subject: &Subject, reason: Reason, message: String) -> Result<Action> {
-        let has_run = status::job_ref(&subject.status).is_some();
-        let state = match has_run || status::is_finished(&subject.status) {
-            true => State::Obstructed { reason, message },
-            false => State::Refused(Refusal::wait(reason, message)),
-        };
-        self.write(subject, &state, None).await
-    }
-
     /// Whether the Operation is for this engine, this cluster and this hookhost; or has a run under way, which is followed to
     /// its end, whatever its labels say by then and whether or not its namespace is still served.
     pub(crate) fn is_ours(&self, operation: &Brief) -> bool {
@@ -343,48 +334,6 @@ impl Context {
             [job, ..] if job.is_untouched(keys) => self.restage(subject, std::slice::from_ref(job)).await,
             [job, ..] => self.follow(subject, job).await,
         }
-    }
-
-    /// Without its key hookhost cannot tell its own Jobs from others, so it does nothing. Where it cannot be had, the Operation
-    /// says so.
-    async fn explain_no_key(&self, subject: &Subject) -> Result<Action> {
-        let Some(why) = self.keyring.problem() else { return Ok(Action::await_change()) };
-        if status::is_finished(&subject.status) {
-            return Ok(Action::await_change());
-        }
-        let message = format!(
-            "hookhost cannot have the key by which it recognises what it made, in the Secret {}: {why}. Its Helm chart makes that \
-             Secret, empty, and lets hookhost fill it",
-            self.keyring.secret()
-        );
-        let refusal = Refusal::wait(Reason::ClaimKeyUnavailable, message);
-        self.write(subject, &State::Refused(refusal), None).await
-    }
-
-    /// Nothing is done before the namespace's Jobs are known: one may be this Operation's. Where the API server does not
-    /// tell them, the Operation says so.
-    async fn explain_delay(&self, subject: &Subject) -> Result<Action> {
-        let namespace = &subject.key.namespace;
-        let Some((reason, why)) = self.jobs.broken(namespace) else { return Ok(Action::await_change()) };
-        self.obstruct(subject, reason, cannot_see(namespace, reason, &why)).await
-    }
-
-    /// A run is under way where hookhost may not see its Job any more: what it last saw is not what is there now.
-    async fn explain_blindness(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Option<Action>> {
-        if status::is_finished(&subject.status) {
-            return Ok(None);
-        }
-        for job in jobs {
-            if let Some((reason @ Reason::AccessForbidden, why)) = self.jobs.broken(&job.namespace) {
-                let message = format!(
-                    "{}. The Job {} goes on, and its result is told here once hookhost may see it",
-                    cannot_see(&job.namespace, reason, &why),
-                    job.name
-                );
-                return self.obstruct(subject, reason, message).await.map(Some);
-            }
-        }
-        Ok(None)
     }
 
     /// Writes the state to the Operation, if that changes anything, with its events. A result is written at once; what
@@ -503,17 +452,6 @@ impl Context {
         let label = self.config.organisation_label.as_ref().and_then(|key| labels.get(key));
         label.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| namespace.to_owned())
     }
-}
-
-/// What is wrong where the Jobs of a namespace are not known, and what to do.
-fn cannot_see(namespace: &str, reason: Reason, why: &str) -> String {
-    let advice = match reason {
-        Reason::AccessForbidden => {
-            "If it is RBAC, bind hookhost's role there: its Helm chart does so for the namespaces in its value `namespaces`"
-        }
-        _ => "hookhost asks again until it can",
-    };
-    format!("hookhost cannot see the Jobs of the namespace {namespace}: {why}. {advice}")
 }
 
 /// Whether what the Operation waits for may change without a watch that tells: then a timer asks again, ever more

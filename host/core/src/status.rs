@@ -26,7 +26,9 @@ mod write;
 use jiff::Timestamp;
 pub use message::NOTICES;
 pub use patch::patch;
-pub use read::{JobRef, blocked_reason, is_finished, job_ref, lacks_hook, message, phase, reason};
+pub use read::{
+    JobRef, blocked_reason, has_started, is_finished, job_ref, lacks_hook, message, phase, reason,
+};
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};
 use serde_json::Value;

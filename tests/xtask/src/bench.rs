@@ -119,8 +119,31 @@ fn hostile() -> Result<Vec<Line>> {
         say("without root a process cannot be held to limits, so hostile loads are not measured");
         return Ok(Vec::new());
     }
-    crate::cluster::programs_for(testbed::Options::controllers())?;
-    of_cluster("put hostile loads on the controller (minutes)", "hostile")
+    crate::cluster::programs_for(crate::cluster::whole())?;
+    let mut lines = of_cluster("put hostile loads on the controller (minutes)", "hostile")?;
+    lines.push(namespaces()?);
+    Ok(lines)
+}
+
+/// How often a namespace is deleted in the middle of runs: the test run has no time for so many.
+const NAMESPACES: u32 = 20;
+
+/// The end-to-end test of namespaces that are deleted in the middle of runs, by itself and with all its rounds.
+fn namespaces() -> Result<Line> {
+    policies::build(Profile::Dev)?;
+    let test = "rights::a_namespace_that_is_deleted_while_ten_hooks_run_is_gone_within_half_a_minute";
+    let mut rounds = cargo();
+    rounds.args(["test", "--workspace", "--test", "e2e", "--quiet", "--", "--exact", "--nocapture", test]);
+    step(
+        &format!("delete {NAMESPACES} namespaces, one after the other, in the middle of runs"),
+        rounds.env("HOOKHOST_E2E_NAMESPACES", NAMESPACES.to_string()),
+    )?;
+    Ok(Line {
+        name: "namespaces with ten runs gone within half a minute".to_owned(),
+        measured: format!("{NAMESPACES} of {NAMESPACES}"),
+        target: None,
+        unit: String::new(),
+    })
 }
 
 /// A bench program of the end-to-end tests, with the hookhost of the same profile.

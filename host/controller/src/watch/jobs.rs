@@ -157,6 +157,13 @@ impl Jobs {
         self.read().held(namespace).filter(is_own).count()
     }
 
+    /// The namespaces that are followed and whose Jobs are not known; none while it is not known which are to be followed.
+    pub(crate) fn unlisted(&self) -> Option<Vec<String>> {
+        let known = self.read();
+        let unlisted = || known.followed.iter().filter(|one| !known.listed.contains(*one)).cloned().collect();
+        known.is_searched.then(unlisted)
+    }
+
     /// Has everything looked at that has a Job with hookhost's finalizer in this namespace.
     pub(crate) fn wake(&self, namespace: &str) {
         let held: Vec<Arc<Job>> = self.read().held(namespace).collect();

@@ -43,6 +43,11 @@ pub fn job_ref(status: &Value) -> Option<JobRef> {
     Some(JobRef { namespace: String::new(), name: name.to_owned() })
 }
 
+/// Whether it says of a run that it has begun, or which Job it has.
+pub fn has_started(status: &Value) -> bool {
+    text(status, "startedAt").is_some() || phase(status) == Some("Running") || job_ref(status).is_some()
+}
+
 /// Why the Operation is blocked; none where it is not.
 pub fn blocked_reason(status: &Value) -> Option<&str> {
     condition(status, BLOCKED).filter(|blocked| text(blocked, "status") == Some("True")).and_then(reason_of)

@@ -428,6 +428,21 @@ fn without_its_key_nothing_is_run_and_the_operations_say_why() {
     let blocked = world.blocked(&namespace, &name, "ClaimKeyUnavailable");
     assert!(message(&blocked, "Blocked").contains(&own.secret()), "{blocked:#}");
     assert!(world.of_operation(&namespace, "jobs", &blocked).is_empty());
+
+    // It waits for no longer than elsewhere, unless there is a Job that may be its own.
+    let has_job = format!("has-job-{}", world.number());
+    let container = json!({"name": "c", "image": "localhost/busybox:1"});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": has_job}, "spec": {"suspend": true,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}});
+    world.apply(&namespace, &job);
+    let short = json!({"waitTimeout": "2s"});
+    world.apply(&namespace, &world.operation_named(&has_job, &own.release, "ok", short));
+    world.blocked(&namespace, &has_job, "ClaimKeyUnavailable");
+    let has_none = world.operation(&own.release, "ok", json!({"waitTimeout": "5s"}));
+    let failed = world.refused(&namespace, &has_none, "WaitTimeout");
+    assert!(failed.contains("ClaimKeyUnavailable"), "{failed}");
+    world.blocked(&namespace, &has_job, "ClaimKeyUnavailable");
+
     let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": own.secret()}});
     world.apply(NAMESPACE, &made);
     world.phase(&namespace, &name, "Succeeded");

@@ -59,39 +59,72 @@ fn a_queue_for_one_hook_costs_requests_in_proportion_to_its_length() {
     assert!(long_reads <= short_reads * 5, "it grows faster than the queue: {short_reads}, {long_reads}");
 }
 
-#[test]
-fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() {
-    const COUNT: usize = 24;
+/// Changes the HelmRelease of a release, but not its revision, until three changes in a row cost no read of a record, and of
+/// anything no more reads than this each. Gives back how many records were read until then.
+///
+/// # Panics
+/// Changes keep costing that.
+fn touched(release: &Release, most: usize) -> usize {
     let world = world();
-    let release = world.release("lacking", &world.namespace("lacking", &[GATE]), &json!({}));
-    let (namespace, helm_release) = (&release.namespace, format!("helmrelease/{}", release.name));
-    let names: Vec<String> = (0..COUNT).map(|_| world.operation(&release, "new", json!({}))).collect();
-    for name in &names {
-        world.refused(namespace, name, "HookNotFound");
-    }
+    let namespace = &release.namespace;
     let asked = format!("get helmreleases/{}", release.name);
     let touch = |number: usize| {
         let times = || world.requests(namespace).iter().filter(|request| **request == asked).count();
         let before = times();
         let annotation = json!({"metadata": {"annotations": {"e2e/touched": number.to_string()}}});
-        world.patch(namespace, &helm_release, &annotation);
+        world.patch(namespace, &format!("helmrelease/{}", release.name), &annotation);
         world
             .cluster
             .eventually("the change is noticed", e2e::PATIENCE, || (times() > before).then_some(()))
             .unwrap();
     };
-    // What each found out for itself, and its watch has told since, is over at some time: then three changes in a row cost no
-    // read of a record. One read of each Operation for each change would be twice as many as are allowed.
+    // What each found out for itself, and its watch has told since, is over at some time.
     let mut quiet = 0;
     let is_quiet = (0..30).any(|number| {
         let (records, (reads, _)) = (records_read(namespace), count(namespace));
         touch(number);
         let (now, _) = count(namespace);
-        quiet = if records_read(namespace) == records && now - reads <= COUNT / 2 { quiet + 1 } else { 0 };
+        quiet = if records_read(namespace) == records && now - reads <= most { quiet + 1 } else { 0 };
         quiet == 3
     });
     assert!(is_quiet, "a change of metadata is no other revision");
-    let records = records_read(namespace);
+    records_read(namespace)
+}
+
+#[test]
+fn operations_that_wait_for_a_hook_of_a_large_release_share_what_is_read_of_it() {
+    const OTHERS: usize = 3;
+    let world = world();
+    // More names than are kept as they are.
+    let hooks = json!({"hooks": {"waits": {"script": WAITS, "spares": 400}}});
+    let release = world.release("large", &world.namespace("large", &[GATE]), &hooks);
+    let namespace = &release.namespace;
+    let waits = json!({"waitForHook": true});
+    let hooks = (0..OTHERS).map(|n| format!("never-{n}")).chain(["new".to_owned()]);
+    let names: Vec<String> = hooks.map(|hook| world.operation(&release, &hook, waits.clone())).collect();
+    let told = |name: &String| message(&world.blocked(namespace, name, "HookNotFound"), "Blocked");
+    let before: Vec<String> = names.iter().map(told).collect();
+    touched(&release, 2 * (OTHERS + 1));
+    assert_eq!(names.iter().map(told).collect::<Vec<_>>(), before, "nothing new is told");
+    push_second_version();
+    let source = format!("ocirepository/{}", release.name);
+    world.patch(namespace, &source, &json!({"spec": {"ref": {"tag": "2.0.0"}}}));
+    world.phase(namespace, &names[OTHERS], "Succeeded");
+    names[..OTHERS].iter().for_each(|name| drop(told(name)));
+}
+
+#[test]
+fn operations_that_lack_a_hook_read_no_record_until_there_is_another_revision() {
+    const COUNT: usize = 24;
+    let world = world();
+    let release = world.release("lacking", &world.namespace("lacking", &[GATE]), &json!({}));
+    let namespace = &release.namespace;
+    let names: Vec<String> = (0..COUNT).map(|_| world.operation(&release, "new", json!({}))).collect();
+    for name in &names {
+        world.refused(namespace, name, "HookNotFound");
+    }
+    // One read of each Operation would be twice as many.
+    let records = touched(&release, COUNT / 2);
 
     push_second_version();
     let source = format!("ocirepository/{}", release.name);

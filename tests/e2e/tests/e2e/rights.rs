@@ -22,7 +22,7 @@ const HOOKS: usize = 10;
 /// How long a deleted namespace may stay.
 const SOON: Duration = Duration::from_secs(30);
 
-/// How often a namespace is deleted, unless this variable says more.
+/// How often a namespace is deleted, unless this variable says more: `cargo xtask bench hostile` has it done 20 times, by itself.
 const ROUNDS: usize = 3;
 const ROUNDS_VARIABLE: &str = "HOOKHOST_E2E_NAMESPACES";
 
@@ -105,6 +105,7 @@ fn binding() -> String {
     format!("rolebinding/{}", shared().installed.name)
 }
 
+/// A few times in a test run; all 20 with `cargo xtask bench hostile`, or with HOOKHOST_E2E_NAMESPACES=20.
 #[test]
 fn a_namespace_that_is_deleted_while_ten_hooks_run_is_gone_within_half_a_minute() {
     let world = world();
