@@ -228,6 +228,10 @@ impl Warden {
             return Ok(Left::Nothing);
         };
         if !job.is_for_operation() || !job.is_held() {
+            if !job.is_watched {
+                // Nothing would ever tell that it is gone.
+                self.jobs.remove(namespace, name);
+            }
             return Ok(Left::Nothing);
         }
         let is_genuine = job.is_genuine(&*self.keyring.needed()?);
@@ -250,8 +254,8 @@ impl Warden {
             self.lender.take_back(&job).await?;
         }
         match self.writes.release_job(&job).await? {
-            Some(job) => drop(self.jobs.insert(job)),
-            None => self.jobs.remove(namespace, name),
+            Some(job) if job.is_watched => drop(self.jobs.insert(job)),
+            _ => self.jobs.remove(namespace, name),
         }
         tracing::info!(
             namespace,

@@ -332,18 +332,29 @@ impl Reader {
             selection = selection.fields("status.phase!=Succeeded,status.phase!=Failed");
         }
         let (mut at_work, mut ended) = ((Vec::new(), 0), (Vec::new(), 0));
+        let mut is_any_left_out = false;
         let keep = |text: &str| {
             let Some(pod) = stored_pod(text) else { return };
-            let (pods, bytes) = if outcome::pod_has_ended(&pod) { &mut ended } else { &mut at_work };
+            // Anybody can give a pod the label, but not the Job for its owner where it has another.
+            if let PodsOf::Job(uid) = of
+                && outcome::job_uid_of_pod(&pod) != Some(uid)
+            {
+                return;
+            }
+            let has_ended = outcome::pod_has_ended(&pod);
+            let (pods, bytes) = if has_ended { &mut ended } else { &mut at_work };
             *bytes += pod.to_string().len();
             if pods.len() < MAX_PODS && *bytes <= KEPT_BYTES {
                 pods.push(Arc::new(pod));
+            } else {
+                // One that has ended hides nothing.
+                is_any_left_out |= !has_ended;
             }
         };
         let is_whole = client::read(&call, selection.list_up_to(PODS_BYTES, keep)).await?;
         let (mut pods, _) = at_work;
         pods.extend(ended.0);
-        Ok(Pods { pods, is_cut: !is_whole })
+        Ok(Pods { pods, is_cut: !is_whole || is_any_left_out })
     }
 
     /// The end of a container's log; empty where there is none any more.

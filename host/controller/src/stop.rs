@@ -30,6 +30,16 @@ pub(crate) enum Orphaned {
     Deleted,
 }
 
+/// Adds those of the other pods that are not among these.
+pub(crate) fn add(pods: &mut Vec<Arc<Value>>, others: Vec<Arc<Value>>) {
+    let uid = |pod: &Value| pod.pointer("/metadata/uid").cloned();
+    for other in others {
+        if !pods.iter().any(|pod| uid(pod) == uid(&other)) {
+            pods.push(other);
+        }
+    }
+}
+
 /// Stops runs.
 #[derive(Clone)]
 pub(crate) struct Stopper {
@@ -80,15 +90,15 @@ impl Stopper {
         Ok(pods)
     }
 
-    /// What still runs of the Job: what it controls or a label says to be its, and what nothing says to be a Job's any more but
-    /// has the label of its Operation, as hookhost gave it to the pods whatever the Job's own label says by now.
-    async fn at_work(&self, job: &Job) -> Result<Vec<Arc<Value>>> {
+    /// What still runs of the Job: what it controls or a label says to be its, and what nothing says to be another Job's and has the
+    /// label of its Operation, as hookhost gave it to the pods whatever the Job's own label says by now.
+    pub(crate) async fn at_work(&self, job: &Job) -> Result<Vec<Arc<Value>>> {
         let namespace = &job.namespace;
         let mut pods =
             self.reader.pods(namespace, PodsOf::Job(&job.uid), Which::AtWork).await?.complete(namespace)?;
-        let mut others = self.remains(namespace, &job.operation).await?;
-        others.retain(|pod| outcome::job_uid_of_pod(pod).is_none());
-        pods.append(&mut others);
+        // By one of the two labels it may be found though somebody took the other off.
+        let others = self.remains(namespace, &job.operation).await?;
+        add(&mut pods, others);
         let is_its = |pod: &Value| outcome::job_uid_of_pod(pod).is_none_or(|uid| uid == job.uid);
         pods.retain(|pod| is_its(pod) && !outcome::pod_has_ended(pod));
         Ok(pods)

@@ -27,7 +27,10 @@ impl Context {
         self.settle(subject, &subject.status);
         let mut is_left = false;
         for job in unproven.iter().filter(|job| job.is_held()) {
-            self.writes.release_job(job).await?;
+            match self.writes.release_job(job).await? {
+                Some(released) if released.is_watched => drop(self.jobs.insert(released)),
+                _ => self.jobs.remove(&job.namespace, &job.name),
+            }
         }
         for job in jobs {
             // The Operation has ended with a step, or because one is lost, or without the Job, for example refused before a crash

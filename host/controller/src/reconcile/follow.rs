@@ -12,7 +12,7 @@ use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
 use crate::read::{PodsOf, Which};
-use crate::stop::Orphaned;
+use crate::stop::{Orphaned, add};
 use crate::watch::Job;
 
 impl Context {
@@ -138,12 +138,10 @@ impl Context {
         let (namespace, of) = (&job.namespace, PodsOf::Job(&job.uid));
         match self.reader.pods(namespace, of, Which::All).await {
             // What its conditions say holds whatever else its pods say.
-            Ok(found) if job.is_finished() || !found.is_cut => {
-                Ok(self.pods.with_owners(namespace, found.pods))
-            }
+            Ok(found) if job.is_finished() => Ok(self.pods.with_owners(namespace, found.pods)),
             // Of a Job that was deleted it has to be known whether one still runs.
             Ok(mut found) => {
-                found.pods.extend(self.reader.pods(namespace, of, Which::AtWork).await?.complete(namespace)?);
+                add(&mut found.pods, self.stopper.at_work(job).await?);
                 Ok(self.pods.with_owners(namespace, found.pods))
             }
             Err(error) => watched.filter(|pods| !pods.is_empty()).ok_or(error),
