@@ -3,6 +3,7 @@
 mod objects;
 mod table;
 
+use hook_policy::glob::Glob;
 use hook_policy::{AnyOf, Decision, Event, Policy, Request, Selector, SettingsError};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +24,10 @@ pub struct Settings {
     /// Rows of that table that do not apply, by their names. Not together with forbid.
     #[serde(default)]
     permit: Vec<Name>,
+    /// Roles that bindings may refer to though they are not among the objects that the hook needs: globs, each for Kind/name.
+    /// Left out: none. Not together with forbid.
+    #[serde(default)]
+    existing_roles: Vec<Glob>,
 }
 
 /// Hooks that may run.
@@ -73,7 +78,7 @@ impl Policy for HookAllowlist {
         let forbid = match &settings.forbid {
             Some(forbid) => forbid,
             None => {
-                by_default = table::forbidden(&settings.permit);
+                by_default = table::forbidden(&settings.permit, &settings.existing_roles);
                 &by_default
             }
         };
@@ -97,6 +102,10 @@ impl Policy for HookAllowlist {
         if settings.forbid.is_some() && !settings.permit.is_empty() {
             let message = "forbid replaces the table whose rows permit names; give one of them";
             errors.push(SettingsError::at("permit", message));
+        }
+        if settings.forbid.is_some() && !settings.existing_roles.is_empty() {
+            let message = "forbid replaces the table that existingRoles is an exception of; give one of them";
+            errors.push(SettingsError::at("existingRoles", message));
         }
         errors
     }

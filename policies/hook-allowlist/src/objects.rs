@@ -52,6 +52,11 @@ pub(crate) struct Binds {
     /// Whether only bindings are meant that grant the role to others too: to anyone but a service account of the
     /// release's namespace.
     pub(crate) to_others: bool,
+    /// Whether only bindings are meant whose role is not among the objects that the hook needs: it is part of the release
+    /// proper, or of the cluster, and what it grants is not shown here.
+    pub(crate) existing: bool,
+    /// Roles that are left alone, each as Kind/name.
+    pub(crate) except: Option<AnyOf<Glob>>,
 }
 
 impl Forbidden {
@@ -62,10 +67,11 @@ impl Forbidden {
 
     /// The first of the hook's closure that is forbidden, in words that also say what would be allowed.
     pub(crate) fn find(&self, request: &Request) -> Option<String> {
-        request.hook.closure.iter().find_map(|object| self.fits(object, &request.release.namespace))
+        request.hook.closure.iter().find_map(|object| self.fits(object, request))
     }
 
-    fn fits(&self, object: &ClosureObject, namespace: &str) -> Option<String> {
+    fn fits(&self, object: &ClosureObject, request: &Request) -> Option<String> {
+        let namespace = request.release.namespace.as_str();
         let is_elsewhere = !object.namespace.is_empty() && object.namespace != namespace;
         if !fits(&self.kinds, &object.kind)
             || !fits(&self.names, &object.name)
@@ -80,7 +86,7 @@ impl Forbidden {
         let (found, others) = match (&self.grants, &self.binds) {
             (None, None) => ("is not allowed".to_owned(), self.others()),
             (Some(grants), None) => (grants.fits(object)?, grants.others()),
-            (None, Some(binds)) => (binds.fits(object, namespace)?, binds.others()),
+            (None, Some(binds)) => (binds.fits(object, request)?, binds.others()),
             // No object is a role and a binding; settings that ask for one are refused.
             (Some(_), Some(_)) => return None,
         };
@@ -110,9 +116,22 @@ impl Forbidden {
 
 impl Binds {
     /// What of a binding is this, in words.
-    fn fits(&self, binding: &ClosureObject, namespace: &str) -> Option<String> {
+    fn fits(&self, binding: &ClosureObject, request: &Request) -> Option<String> {
+        let namespace = request.release.namespace.as_str();
         let (kind, name) = binding.role_ref.as_ref().map(|role| (role.kind.as_str(), role.name.as_str()))?;
         if !fits(&self.kinds, kind) || !fits(&self.names, name) {
+            return None;
+        }
+        let is_role = |object: &ClosureObject| {
+            object.kind == kind
+                && object.name == name
+                && (kind != "Role" || object.namespace == binding.namespace)
+        };
+        if self.existing && request.hook.closure.iter().any(is_role) {
+            return None;
+        }
+        let role = format!("{kind}/{name}");
+        if self.except.iter().flat_map(AnyOf::iter).any(|glob| glob.matches(&role)) {
             return None;
         }
         // As Kubernetes reads it: without a namespace an account is of the binding's.
@@ -143,6 +162,12 @@ impl Binds {
         }
         if self.to_others {
             others.push("bindings of service accounts of the release's namespace alone".to_owned());
+        }
+        if self.existing {
+            others.push("bindings to roles that are hooks of the chart themselves".to_owned());
+        }
+        if let Some(except) = &self.except {
+            others.push(format!("bindings to {except}"));
         }
         if others.is_empty() {
             return "only hooks that need no binding".to_owned();

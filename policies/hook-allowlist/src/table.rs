@@ -23,6 +23,8 @@ pub(crate) enum Name {
     Elsewhere,
     /// Bindings to the cluster's own powerful roles.
     PowerfulRoles,
+    /// Bindings to roles that are not among the objects that the hook needs.
+    ExistingRoles,
     /// Bindings that grant somebody else something too.
     Others,
     /// Anything on all resources.
@@ -79,6 +81,8 @@ enum What {
     Elsewhere,
     /// Bindings to the ClusterRoles of these names.
     Binds(&'static [&'static str]),
+    /// Bindings to roles that are not among the objects that the hook needs.
+    BindsExisting,
     /// Bindings that grant somebody else something too.
     BindsOthers,
     /// Rules that grant one of these verbs on one of these resources in one of these groups.
@@ -96,7 +100,7 @@ const WRITE: &[&str] = &["create", "update", "patch"];
 ///
 /// The sources: "RBAC Good Practices" of Kubernetes' documentation (Privilege escalation risks); what the verbs and
 /// subresources of Kubernetes 1.34 do; and the kinds of those who apply for others in clusters where hookhost runs.
-pub(crate) const TABLE: [Row; 21] = [
+pub(crate) const TABLE: [Row; 22] = [
     Row {
         name: Name::ClusterWide,
         what: What::Kinds(&["ClusterRole", "ClusterRoleBinding"]),
@@ -117,6 +121,11 @@ pub(crate) const TABLE: [Row; 21] = [
         name: Name::Others,
         what: What::BindsOthers,
         why: "a run is no reason to give rights to anybody else",
+    },
+    Row {
+        name: Name::ExistingRoles,
+        what: What::BindsExisting,
+        why: "what that role grants is not shown to policies, and it may be anything",
     },
     Row {
         name: Name::Everything,
@@ -268,23 +277,33 @@ pub(crate) const TABLE: [Row; 21] = [
     },
 ];
 
-/// The table's rows but for those that are permitted.
-pub(crate) fn forbidden(permit: &[Name]) -> Vec<Forbidden> {
-    TABLE.iter().filter(|row| !permit.contains(&row.name)).map(Row::forbidden).collect()
+/// The table's rows but for those that are permitted. `existing` are roles that bindings may refer to though they are not
+/// among the objects that the hook needs.
+pub(crate) fn forbidden(permit: &[Name], existing: &[Glob]) -> Vec<Forbidden> {
+    let rows = TABLE.iter().filter(|row| !permit.contains(&row.name));
+    rows.map(|row| row.forbidden(existing)).collect()
 }
 
 impl Row {
-    fn forbidden(&self) -> Forbidden {
+    fn forbidden(&self, existing: &[Glob]) -> Forbidden {
+        let by_name = match self.what {
+            What::BindsExisting => "name it in existingRoles, or ",
+            _ => "",
+        };
         let mut forbidden = Forbidden {
-            why: Some(format!("{} (settings may say permit: [{}])", self.why, self.name)),
+            why: Some(format!("{} (settings may {by_name}say permit: [{}])", self.why, self.name)),
             ..Forbidden::default()
         };
         match &self.what {
             What::Kinds(kinds) => forbidden.kinds = globs(kinds),
             What::Elsewhere => forbidden.elsewhere = true,
             What::Binds(names) => {
-                forbidden.binds =
-                    Some(Binds { kinds: globs(&["ClusterRole"]), names: globs(names), to_others: false });
+                let (kinds, names) = (globs(&["ClusterRole"]), globs(names));
+                forbidden.binds = Some(Binds { kinds, names, ..Binds::default() });
+            }
+            What::BindsExisting => {
+                let except = AnyOf::of(existing.iter().cloned());
+                forbidden.binds = Some(Binds { existing: true, except, ..Binds::default() });
             }
             What::BindsOthers => forbidden.binds = Some(Binds { to_others: true, ..Binds::default() }),
             What::Grants(groups, resources, verbs) => {
@@ -312,6 +331,9 @@ impl fmt::Display for Row {
             What::Kinds(kinds) => format!("a {}", list(kinds)),
             What::Elsewhere => "anything in another namespace than the release's".to_owned(),
             What::Binds(names) => format!("a binding to a ClusterRole {}", list(names)),
+            What::BindsExisting => {
+                "a binding to a role that is not among the objects that the hook needs, but for those in `existingRoles`".to_owned()
+            }
             What::BindsOthers => {
                 "a binding that also grants its role to anyone but a service account of the release's namespace".to_owned()
             }
@@ -333,6 +355,7 @@ impl fmt::Display for Name {
             Name::ClusterWide => "cluster-wide",
             Name::Elsewhere => "elsewhere",
             Name::PowerfulRoles => "powerful-roles",
+            Name::ExistingRoles => "existing-roles",
             Name::Others => "others",
             Name::Everything => "everything",
             Name::EveryPath => "every-path",

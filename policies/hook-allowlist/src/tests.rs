@@ -182,12 +182,13 @@ fn a_permitted_row_has_the_name_that_the_table_shows() {
 fn an_account_without_a_namespace_is_of_the_bindings() {
     let unnamed = || subject("ServiceAccount", "shop", "");
     let role = ("Role", "r");
+    let request = || request().needs("Role", "r", vec![]);
     assert!(decide(request().binds("RoleBinding", "b", role, [unnamed()]), json!({})).is_allow());
     let settings = json!({"forbid": [{"binds": {"toOthers": true}}]});
     let cluster_wide = request().binds("ClusterRoleBinding", "b", ("ClusterRole", "r"), [unnamed()]);
     assert!(!decide(cluster_wide, settings.clone()).is_allow());
     let mut request = request().binds("RoleBinding", "b", role, [unnamed()]).build();
-    request.hook.closure[0].namespace = "elsewhere".into();
+    request.hook.closure[1].namespace = "elsewhere".into();
     assert!(!testing::evaluate::<HookAllowlist>(&request, settings).is_allow());
 }
 
@@ -209,10 +210,48 @@ fn by_default_powerful_roles_of_the_cluster_are_refused_however_they_are_bound()
         // A role of the chart's own with that name and no rules hides nothing: the cluster's is the one that counts.
         assert_eq!(denial(bound.needs("ClusterRole", role, vec![]), json!({})).0, "ObjectNotAllowed");
     }
+    let existing = json!({"existingRoles": ["ClusterRole/*", "Role/edit"]});
     for role in [("ClusterRole", "view"), ("ClusterRole", "shop-migrate"), ("Role", "edit")] {
         let bound = request().binds("RoleBinding", "b", role, [own()]);
-        assert!(decide(bound, json!({})).is_allow(), "{role:?}");
+        assert!(decide(bound, existing.clone()).is_allow(), "{role:?}");
     }
+    let bound = request().binds("RoleBinding", "b", ("ClusterRole", "admin"), [own()]);
+    assert_eq!(denial(bound, existing).0, "ObjectNotAllowed", "naming it is not to permit powerful-roles");
+}
+
+#[test]
+fn by_default_a_role_that_nobody_sees_is_not_bound_unless_settings_name_it() {
+    let bound = |role| request().binds("RoleBinding", "b", role, [own()]);
+    for role in [("ClusterRole", "acme-operator"), ("ClusterRole", "view"), ("Role", "shop-everything")] {
+        let (kind, name) = role;
+        let (reason, message) = denial(bound(role), json!({}));
+        assert_eq!(reason, "ObjectNotAllowed");
+        let found = format!(
+            "needs RoleBinding \"b\", which grants {kind} {name:?}: what that role grants is not shown"
+        );
+        assert!(message.contains(&found), "{message}");
+        assert!(message.contains("existingRoles, or say permit: [existing-roles]"), "{message}");
+        assert!(decide(bound(role), json!({"existingRoles": [format!("{kind}/{name}")]})).is_allow());
+        assert!(decide(bound(role), json!({"permit": ["existing-roles"]})).is_allow());
+        let other = json!({"existingRoles": [format!("{kind}/other"), name]});
+        assert!(!decide(bound(role), other).is_allow());
+    }
+    // What the hook needs is shown, and judged by what it grants.
+    let role = ("Role", "shop-migrate");
+    assert!(decide(bound(role).needs("Role", "shop-migrate", vec![]), json!({})).is_allow());
+    let powerful = vec![rbac_rule(["*"], ["*"], ["*"])];
+    assert!(!decide(bound(role).needs("Role", "shop-migrate", powerful), json!({})).is_allow());
+    // One of another kind, name or namespace is not the one that is bound.
+    for (kind, name) in [("ClusterRole", "shop-migrate"), ("Role", "shop")] {
+        let needs = bound(role).needs(kind, name, vec![]);
+        assert!(!decide(needs, json!({"permit": ["cluster-wide"]})).is_allow(), "{kind} {name}");
+    }
+    let mut elsewhere = bound(role).needs("Role", "shop-migrate", vec![]).build();
+    elsewhere.hook.closure[1].namespace = "other".into();
+    let decision = testing::evaluate::<HookAllowlist>(&elsewhere, json!({"permit": ["elsewhere"]}));
+    assert!(!decision.is_allow());
+    let errors = testing::validate::<HookAllowlist>(json!({"existingRoles": ["Role/r"], "forbid": []}));
+    assert_eq!(errors.unwrap_err()[0].path, "existingRoles");
 }
 
 #[test]
@@ -238,12 +277,14 @@ fn by_default_a_binding_may_not_grant_somebody_else_something() {
         subject("ServiceAccount", "worker", "acme-shop"),
         subject("User", "system:serviceaccount:acme-shop:default", ""),
     ];
-    assert!(decide(request().binds("RoleBinding", "b", role, accounts), json!({})).is_allow());
+    let bound = request().binds("RoleBinding", "b", role, accounts);
+    assert!(decide(bound, json!({"existingRoles": ["ClusterRole/view"]})).is_allow());
 }
 
 #[test]
 fn by_default_nothing_is_needed_in_another_namespace_than_the_release() {
-    let mut request = request().binds("RoleBinding", "b", ("Role", "r"), [own()]).build();
+    let request = request().binds("RoleBinding", "b", ("Role", "r"), [own()]).needs("Role", "r", vec![]);
+    let mut request = request.build();
     assert!(testing::evaluate::<HookAllowlist>(&request, json!({})).is_allow());
     request.hook.closure[0].namespace = "kube-system".into();
     let Decision::Deny(Denial { message, .. }) = testing::evaluate::<HookAllowlist>(&request, json!({}))
