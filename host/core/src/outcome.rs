@@ -23,7 +23,7 @@ mod tests;
 pub use culprit::Culprit;
 use jiff::Timestamp;
 pub(crate) use job::source_hook;
-pub use job::{entry, has_finalizer, is_deleting, is_finished, operation_uid};
+pub use job::{entry, has_finalizer, is_deleting, is_finished};
 pub use log::{LINE_BYTES, tail};
 pub use pod::CONTROLLER_UID;
 pub(crate) use pod::INDEX;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::claim::{KEY_BYTES, Key, Keys};
-use crate::hook::{Hook, LastRun, check};
+use crate::hook::{Hook, LastRun, StoredHook, check};
+use crate::record::{Chart, Record, Status};
 
 /// A hook that Helm ran before an upgrade, as if listed of a release in `release_namespace`.
 pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
@@ -21,6 +22,35 @@ pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
         last_run: LastRun::default(),
         runnable: check(&manifest, release_namespace),
         manifest: manifest.into(),
+    }
+}
+
+/// A hook as Helm stored it, which Helm runs before an upgrade.
+pub(crate) fn stored_hook(name: &str, kind: &str, manifest: impl Into<String>) -> StoredHook {
+    StoredHook {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        path: format!("shop/templates/{name}.yaml"),
+        events: vec!["pre-upgrade".to_owned()],
+        weight: 0,
+        delete_policies: Vec::new(),
+        last_run: LastRun::default(),
+        manifest: manifest.into(),
+    }
+}
+
+/// The record of revision 1 of the release "shop" in the namespace "shop", with these hooks.
+pub(crate) fn record(stored_hooks: Vec<StoredHook>) -> Record {
+    Record {
+        name: "shop".to_owned(),
+        namespace: "shop".to_owned(),
+        revision: 1,
+        status: Status::Deployed,
+        first_deployed: None,
+        last_deployed: None,
+        deleted: None,
+        chart: Chart::default(),
+        stored_hooks,
     }
 }
 

@@ -4,18 +4,10 @@ use serde_json::json;
 use super::*;
 use crate::Reason;
 use crate::record::MAX_HOOKS;
+use crate::testing;
 
 fn stored(name: &str, manifest: &str) -> StoredHook {
-    StoredHook {
-        name: name.into(),
-        kind: "Job".into(),
-        path: format!("shop/templates/{name}.yaml"),
-        events: vec!["pre-upgrade".into()],
-        weight: 0,
-        delete_policies: Vec::new(),
-        last_run: LastRun::default(),
-        manifest: manifest.into(),
-    }
+    testing::stored_hook(name, "Job", manifest)
 }
 
 fn job(name: &str) -> StoredHook {

@@ -1,3 +1,6 @@
+mod events;
+mod refused;
+
 use super::*;
 use crate::claim::Key;
 use crate::clone::Step;
@@ -118,7 +121,7 @@ fn a_loan_is_the_charts_object_with_nothing_by_which_others_would_take_it_for_th
             },
         })
     );
-    assert_eq!(loans[1].manifest["data"], json!({"a": "b"}));
+    assert_eq!(loans[1].manifest.value()["data"], json!({"a": "b"}));
 }
 
 #[test]
@@ -290,94 +293,6 @@ fn other_namespaces_test_hooks_and_too_many_objects_are_refused() {
 }
 
 /// The hooks, of a chart that has the config map once more: of these events, with this in it.
-fn with_another(events: &[&str], data: Value) -> Vec<Hook> {
-    let mut hooks = hooks();
-    let mut other = object("v1", "ConfigMap", json!({"name": "settings"}), json!({"data": data}));
-    other.events = events.iter().map(|event| (*event).to_owned()).collect();
-    hooks.insert(0, other);
-    hooks
-}
-
-#[test]
-fn of_an_object_that_the_chart_has_for_several_events_the_one_of_the_event_is_made() {
-    let made = |hooks: &[Hook], event| {
-        let loans = arranged(hooks, &Terms { event, ..TERMS }, |_| Found::Missing)?;
-        let mut maps = loans.into_iter().filter(|loan| loan.object.kind == Kind::ConfigMap);
-        let map = maps.next().unwrap();
-        assert_eq!(maps.next(), None);
-        Ok::<_, Refusal>(map.manifest["data"]["a"].as_str().unwrap().to_owned())
-    };
-    // The hook is of pre-upgrade alone.
-    assert_eq!(made(&with_another(&["post-install"], json!({"a": "c"})), None).unwrap(), "b");
-    assert_eq!(made(&with_another(&["pre-upgrade"], json!({"a": "b"})), None).unwrap(), "b");
-    for (event, advice) in [(None, "parameters.event"), (Some("pre-upgrade"), "once for an event")] {
-        let refusal = made(&with_another(&["pre-upgrade"], json!({"a": "c"})), event).unwrap_err();
-        assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
-        assert!(
-            refusal.message.contains("ConfigMap \"settings\"") && refusal.message.contains(advice),
-            "{refusal}"
-        );
-    }
-    // What the digest does not cover cannot stand in the way of what it does.
-    assert_eq!(made(&with_another(&["pre-upgrade", "test"], json!({"a": "c"})), None).unwrap(), "b");
-
-    let mut hooks = with_another(&["post-upgrade"], json!({"a": "c"}));
-    for hook in &mut hooks {
-        if hook.kind != "ConfigMap" {
-            hook.events = vec!["pre-upgrade".to_owned(), "post-upgrade".to_owned()];
-        }
-    }
-    assert_eq!(made(&hooks, Some("pre-upgrade")).unwrap(), "b");
-    assert_eq!(made(&hooks, Some("post-upgrade")).unwrap(), "c");
-    let refusal = made(&hooks, Some("pre-rollback")).unwrap_err();
-    assert!(refusal.message.contains("does not have it for the event \"pre-rollback\""), "{refusal}");
-}
-
-#[test]
-fn what_the_pod_starts_without_is_not_missed_in_another_event_than_its_own() {
-    let lent = |optional: bool, event| {
-        let mut hook = job();
-        hook.events = vec!["pre-install".to_owned(), "pre-upgrade".to_owned()];
-        let mut manifest = Value::clone(&hook.manifest);
-        manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["optional"] =
-            json!(optional);
-        hook.manifest = manifest.into();
-        let mut hooks = hooks();
-        for other in &mut hooks {
-            other.events = hook.events.clone();
-        }
-        hooks[2].events = vec!["pre-install".to_owned()];
-        let closure = closure(Workload::of(&hook.manifest), "shop", &hooks).unwrap();
-        let terms = Terms { event, ..TERMS };
-        let loans = arrange(&hook, &of_event(&hook, &closure, &terms), &terms, |_| Found::Missing)?;
-        Ok::<_, Refusal>(names(&loans).contains(&"ConfigMap/settings".to_owned()))
-    };
-    assert!(!lent(true, Some("pre-upgrade")).unwrap());
-    assert!(lent(true, Some("pre-install")).unwrap() && lent(true, None).unwrap());
-    assert_eq!(lent(false, Some("pre-upgrade")).unwrap_err().reason, Reason::ClosureRefused);
-}
-
-#[test]
-fn a_binding_for_another_event_is_not_missed_nor_the_role_that_only_it_binds() {
-    let near = arranged(&hooks(), &TERMS, |_| Found::Missing).unwrap();
-    let mut hooks = hooks();
-    let subjects = json!([{"kind": "ServiceAccount", "name": "migrate"}]);
-    let role_ref = json!({"kind": "Role", "name": "purge"});
-    let mut others = vec![
-        object(
-            RBAC,
-            "RoleBinding",
-            json!({"name": "purge"}),
-            json!({"subjects": subjects, "roleRef": role_ref}),
-        ),
-        object(RBAC, "Role", json!({"name": "purge"}), json!({"rules": []})),
-    ];
-    for other in &mut others {
-        other.events = vec!["pre-delete".to_owned()];
-    }
-    hooks.extend(others);
-    assert_eq!(arranged(&hooks, &TERMS, |_| Found::Missing).unwrap(), near);
-}
 
 #[test]
 fn labels_are_lent_as_kubernetes_reads_them_but_give_nobody_else_a_roles_rights() {
@@ -396,7 +311,7 @@ fn labels_are_lent_as_kubernetes_reads_them_but_give_nobody_else_a_roles_rights(
     let loans = role(json!({"tier": null, "weight": 3}), json!(null)).unwrap();
     let metadata = |kind: Kind| {
         let loan = loans.iter().find(|loan| loan.object.kind == kind).unwrap();
-        loan.manifest["metadata"].clone()
+        loan.manifest.value()["metadata"].clone()
     };
     let labels = &metadata(Kind::RoleBinding)["labels"];
     assert_eq!((&labels["tier"], &labels["weight"]), (&json!(""), &json!("3")));
@@ -421,87 +336,6 @@ fn a_job_says_what_it_borrows_and_nothing_else_is_believed() {
     let elsewhere = r#"{"objects":[{"kind":"Secret","namespace":"kube-system","name":"root"},{"kind":"Role","namespace":"shop","name":"a/b"},
         {"kind":"ClusterRole","namespace":"shop","name":"admin"}]}"#;
     assert_eq!(Borrowed::from_job(&job(elsewhere)).unwrap().objects, []);
-}
-
-#[test]
-fn nothing_is_made_that_gives_more_or_to_others_or_stays() {
-    let refused = |hooks: &[Hook], terms: &Terms<'_>| {
-        let refusal = arranged(hooks, terms, |_| Found::Missing).unwrap_err();
-        (refusal.reason, refusal.message)
-    };
-    let with = |changed: usize, change: &dyn Fn(&mut Hook)| {
-        let mut hooks = hooks();
-        change(&mut hooks[changed]);
-        hooks
-    };
-    let edit = |hook: &mut Hook, pointer: &str, value: Value| {
-        let mut manifest = Value::clone(&hook.manifest);
-        *manifest.pointer_mut(pointer).unwrap() = value;
-        hook.manifest = manifest.into();
-    };
-    for (hooks, terms, word) in [
-        (hooks(), Terms { applier: Some("tenant"), ..TERMS }, "rights of the service account \"tenant\""),
-        (
-            with(1, &|role| role.events = vec!["pre-rollback".into()]),
-            TERMS,
-            "does not have it for the hook's events",
-        ),
-        (
-            with(0, &|binding| {
-                let others = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": "shop"},
-                    {"kind": "User", "name": "mallory"}]);
-                edit(binding, "/subjects", others);
-            }),
-            TERMS,
-            "User \"mallory\"",
-        ),
-    ] {
-        let (reason, message) = refused(&hooks, &terms);
-        assert!(reason == Reason::ClosureRefused && message.contains(word), "{message}");
-    }
-    // A role of that name which somebody else has made may have any rights.
-    let role = |object: &ObjectRef| if object.kind == Kind::Role { Found::Kept } else { Found::Missing };
-    let refusal = arranged(&hooks(), &TERMS, role).unwrap_err();
-    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
-
-    // Rights are never taken from what no digest covers, unless there is none at all.
-    let tests = with(1, &|role| role.events = vec!["pre-upgrade".into(), "test".into()]);
-    let terms = Terms { uncovered: Uncovered::WithoutRights, ..TERMS };
-    assert_eq!(refused(&tests, &terms).0, Reason::HookNotVerified);
-    assert!(arranged(&tests, &Terms { uncovered: Uncovered::All, ..TERMS }, |_| Found::Missing).is_ok());
-}
-
-/// The closure of a pod that mounts this.
-fn mounting(mut volume: Value, helper: Hook) -> Result<Vec<Loan>, Refusal> {
-    volume["name"] = json!("v");
-    let container = json!({"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
-    let pod = object(
-        "v1",
-        "Pod",
-        json!({"name": "p"}),
-        json!({"spec": {"containers": [container], "volumes": [volume]}}),
-    );
-    let hooks = [helper];
-    let closure = closure(Workload::of(&pod.manifest), "shop", &hooks).unwrap();
-    arrange(&pod, &of_event(&pod, &closure, &TERMS), &TERMS, |_| Found::Missing)
-}
-
-#[test]
-fn a_secret_that_is_more_than_data_and_a_claim_that_helm_keeps_are_not_made() {
-    let secret = |secret_type: &str| {
-        let helper = object("v1", "Secret", json!({"name": "s"}), json!({"type": secret_type, "data": {}}));
-        mounting(json!({"secret": {"secretName": "s"}}), helper)
-    };
-    assert_eq!(secret("kubernetes.io/service-account-token").unwrap_err().reason, Reason::ClosureRefused);
-    assert!(secret("Opaque").is_ok());
-    let claim = |policies: &[&str]| {
-        let mut helper = object("v1", "PersistentVolumeClaim", json!({"name": "c"}), json!({"spec": {}}));
-        helper.delete_policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
-        mounting(json!({"persistentVolumeClaim": {"claimName": "c"}}), helper)
-    };
-    let refusal = claim(&["before-hook-creation"]).unwrap_err();
-    assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
-    assert!(claim(&["before-hook-creation", "hook-succeeded"]).is_ok());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{WORDS_BYTES, clean};
-use crate::clone::{DECISION, DECISION_BYTES, OPERATION, SOURCE_HOOK};
+use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK};
 
 /// Whether the Job has ended for good: Complete or Failed is True.
 pub fn is_finished(job: &Value) -> bool {
@@ -26,14 +26,6 @@ pub(super) fn deleted_at(object: &Value) -> Option<Timestamp> {
 /// Whether `finalizer` holds the object.
 pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
     list(object, "/metadata/finalizers").iter().any(|held| held.as_str() == Some(finalizer))
-}
-
-/// The UID of the Operation that the Job or pod says it runs.
-///
-/// Whoever may write the object can say anything here: its [claim](crate::claim) proves it.
-pub fn operation_uid(object: &Value) -> Option<&str> {
-    // A UID that is no label value is whole in the annotation only.
-    entry(object, "annotations", OPERATION).or_else(|| entry(object, "labels", OPERATION))
 }
 
 /// The name in the chart of the hook that a Job says it runs: by its annotation, where it is no label value; by its label; else by

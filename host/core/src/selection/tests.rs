@@ -1,26 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hook::{LastRun, StoredHook};
+use crate::hook::StoredHook;
 use crate::reason::Reason;
 use crate::record::limits::MAX_DOCUMENTS;
-use crate::record::{Chart, Status};
-use crate::testing;
+use crate::testing::{self, record, stored_hook as stored};
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
-
-fn stored(name: &str, kind: &str, manifest: impl Into<String>) -> StoredHook {
-    StoredHook {
-        name: name.into(),
-        kind: kind.into(),
-        path: format!("shop/templates/{name}.yaml"),
-        events: vec!["pre-upgrade".into()],
-        weight: 0,
-        delete_policies: Vec::new(),
-        last_run: LastRun::default(),
-        manifest: manifest.into(),
-    }
-}
 
 fn object(manifest: &Value) -> StoredHook {
     let text = |path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -42,20 +28,6 @@ fn role(name: &str, rules: &Value) -> StoredHook {
 fn binding(name: &str, account: &str) -> StoredHook {
     object(&json!({"apiVersion": RBAC, "kind": "RoleBinding", "metadata": {"name": name},
         "roleRef": {"kind": "Role", "name": name}, "subjects": [{"kind": "ServiceAccount", "name": account}]}))
-}
-
-fn record(stored_hooks: Vec<StoredHook>) -> Record {
-    Record {
-        name: "shop".into(),
-        namespace: "shop".into(),
-        revision: 1,
-        status: Status::Deployed,
-        first_deployed: None,
-        last_deployed: None,
-        deleted: None,
-        chart: Chart::default(),
-        stored_hooks,
-    }
 }
 
 fn operation(parameters: Value) -> Operation {

@@ -57,7 +57,7 @@ fn said(job: &Value, pod: &Value) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         observe(job, &[pod], Warnings::default()),
         Run::of(job),
-        (Borrowed::from_job(job), Step::from_job(job), outcome::operation_uid(job).map(str::to_owned)),
+        (Borrowed::from_job(job), Step::from_job(job)),
         (outcome::is_finished(job), outcome::is_deleting(job), finalizers),
         (outcome::is_controlled(pod), outcome::pod_has_ended(pod), outcome::is_deleting(pod)),
         outcome::job_uid_of_pod(pod).map(str::to_owned),

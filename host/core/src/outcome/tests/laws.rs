@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{UID, observe};
-use crate::outcome::{LINE_BYTES, Warnings, has_finalizer, is_finished, operation_uid, tail};
+use crate::outcome::{LINE_BYTES, Warnings, has_finalizer, is_finished, tail};
 use crate::text::is_unprintable;
 
 fn any_word() -> impl Strategy<Value = String> {
@@ -173,7 +173,7 @@ proptest! {
     fn nothing_that_a_job_or_pod_says_panics(job in any_json(), pods in proptest::collection::vec(any_json(), 0..3), words in any_word()) {
         let pods: Vec<&Value> = pods.iter().collect();
         let outcome = observe(&job, &pods, Warnings { job: Some(&words), pod: Some(&words) });
-        let _ = (is_finished(&job), has_finalizer(&job, &words), operation_uid(&job));
+        let _ = (is_finished(&job), has_finalizer(&job, &words));
         let told = format!("{outcome:?}").len();
         prop_assert!(told < 64 * 1024);
     }
