@@ -25,6 +25,9 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// A target has a field that it may not have, or more than is read.
+    #[error(transparent)]
+    Target(#[from] hookhost_core::target::TargetError),
     /// The key of claims is not known.
     #[error("hookhost does not know yet what it made: the key of its claims has not been read")]
     NoClaimKey,
@@ -49,6 +52,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Error::Api(error) => error.reason(),
+            Error::Target(error) => error.reason(),
             Error::NoClaimKey => Reason::ClaimKeyUnavailable,
             Error::TooManyPods { .. } => Reason::ApiRejected,
             Error::NotAnObject(_) | Error::Unreadable { .. } | Error::Thread(_) => Reason::HostFailed,

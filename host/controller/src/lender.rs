@@ -13,7 +13,6 @@ use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, Ob
 use hookhost_core::refusal::Refusal;
 use hookhost_core::{Reason, text};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::GetParams;
 use serde_json::json;
 
 use crate::claim_key::Keyring;
@@ -21,7 +20,7 @@ use crate::client;
 use crate::error::{Error, Result};
 use crate::read::Reader;
 use crate::watch::Job;
-use crate::write::{Created, Writes};
+use crate::write::{Created, NewObject, Writes};
 
 /// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
 const A_MOMENT: u32 = 1;
@@ -48,10 +47,9 @@ impl Lender {
     /// What there is now of an object.
     pub(crate) async fn look(&self, object: &ObjectRef) -> Result<Seen> {
         let ObjectRef { kind, namespace, name } = object;
-        let metadata = self.reader.needed(*kind, namespace, name, &GetParams::default()).await?;
-        let json = metadata.as_ref().map(|metadata| json!(metadata));
+        let json = self.reader.needed(*kind, namespace, name).await?;
         let found = Found::of(object, json.as_ref(), &*self.keyring.needed()?);
-        Ok(Seen { found, metadata })
+        Ok(Seen { found, metadata: json.map(serde_json::from_value).transpose()? })
     }
 
     /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
@@ -61,7 +59,8 @@ impl Lender {
         let asked = loans.iter().filter(|loan| can_be_rehearsed(loan, loans) && seen.insert(&loan.object));
         let answers: Vec<_> = asked
             .map(async |loan| {
-                match self.writes.create_loan(&loan.object, loan.manifest.clone(), true).await {
+                match self.writes.create_loan(&loan.object, NewObject::of(&loan.manifest.value()), true).await
+                {
                     // Webhooks that cannot be asked without being meant refuse this in their own way, so only RBAC's word counts.
                     Ok(created @ Created::Refused { is_final: false, .. }) => {
                         Ok(refusal(&loan.object, created))
@@ -77,8 +76,8 @@ impl Lender {
 
     /// Makes one object for a Job, or makes one that another run has the Job's too; or says why not.
     pub(crate) async fn lend(&self, job: &Job, loan: &Loan) -> Result<Option<Refusal>> {
-        let manifest = loan.made_for(&job.id(), &*self.keyring.needed()?);
-        let created = self.writes.create_loan(&loan.object, manifest, false).await?;
+        let new = NewObject::of(&loan.made_for(&job.id(), &*self.keyring.needed()?));
+        let created = self.writes.create_loan(&loan.object, new, false).await?;
         if !matches!(created, Created::Taken) {
             return Ok(refusal(&loan.object, created));
         }
@@ -206,7 +205,8 @@ impl Lender {
 
 /// Whether the API server can say beforehand that it would make this: roles, and bindings to roles that are there already.
 fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
-    let is_bound = |role: &Loan| binds(&loan.manifest, role.object.kind, &role.object.name);
+    let manifest = loan.manifest.value();
+    let is_bound = |role: &Loan| binds(&manifest, role.object.kind, &role.object.name);
     match loan.object.kind {
         Kind::Role | Kind::ClusterRole => true,
         Kind::RoleBinding | Kind::ClusterRoleBinding => !all.iter().any(is_bound),
@@ -215,7 +215,7 @@ fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
 }
 
 /// What became of a loan, if it became nothing.
-fn refusal(object: &ObjectRef, created: Created) -> Option<Refusal> {
+fn refusal<K>(object: &ObjectRef, created: Created<K>) -> Option<Refusal> {
     match created {
         Created::New(_) | Created::Taken => None,
         Created::Refused { message, is_final } => {

@@ -7,7 +7,7 @@ use hookhost_sandbox::COMPILER_BYTES;
 use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
-use crate::records::RECORDS_BYTES;
+use crate::records::{LARGE_RUNS_BYTES, RECORDS_BYTES};
 use crate::watch::{BRIEF_BYTES, JOBS_BYTES, OBJECT_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
 
 /// A part of the memory.
@@ -22,7 +22,8 @@ pub struct Part {
 /// Threads that work: reconciles and watches.
 pub const WORKERS: usize = 2;
 
-/// Bytes of an Operation that is reconciled: as far as it is read, with its copies for the core and for policies.
+/// Bytes of an Operation that is reconciled: as far as it is read, with its copies for the core and for policies, and what is to
+/// be created for a run of a usual size.
 const RECONCILE_BYTES: usize = 1 << 20;
 
 /// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Operations
@@ -33,10 +34,11 @@ const PROCESS_BYTES: usize = 62 << 20;
 const KEPT_BYTES: usize = JOBS_BYTES + UNPROVEN_EVERYWHERE * BRIEF_BYTES + PODS_BYTES;
 
 /// What hookhost can need at worst with the default concurrency.
-pub const PARTS: [Part; 9] = [
+pub const PARTS: [Part; 10] = [
     Part { name: "the child that compiles a policy, one at a time", bytes: LOADS * COMPILER_BYTES },
     Part { name: "policies at work", bytes: EVALUATIONS_BYTES },
     Part { name: "release records at work", bytes: RECORDS_BYTES },
+    Part { name: "what large runs create, as text", bytes: LARGE_RUNS_BYTES },
     Part { name: "Operations, as text", bytes: TEXTS_BYTES },
     Part {
         name: "Operations being reconciled",

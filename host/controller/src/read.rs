@@ -1,29 +1,34 @@
 //! *Reading* is asking the API server for one object by name, when it is needed: what decides a run must be what is there
 //! now, not what a cache has.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use hookhost_core::kind as needed;
 use hookhost_core::record::Record;
 use hookhost_core::stored::{StoredJob, stored_pod};
 use hookhost_core::target::{self, RecordRef, ToCreate};
 use hookhost_core::text::quote;
-use hookhost_core::{Reason, clone, outcome, refusal::Refusal};
+use hookhost_core::{Reason, clone, dependency, loan, outcome, refusal::Refusal};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
 use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::watcher::Error::InitialListFailed;
+use kube::runtime::watcher::Event;
 use kube::{Api, Resource};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::{self, Call, Verb};
 use crate::error::{Error, Result};
-use crate::records::{Held, Records};
+use crate::records::{Held, Kept, Reading, Records};
 use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource};
 
 /// Helm's type of a release's Secret.
@@ -84,6 +89,52 @@ impl Pods {
     }
 }
 
+/// What a release's Secret holds, as far as it is read. Whoever may write Secrets may give one any number of keys and labels.
+#[derive(Deserialize)]
+struct SecretText {
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    data: Option<SecretData>,
+}
+
+#[derive(Deserialize)]
+struct SecretData {
+    /// [`RELEASE_KEY`].
+    release: Option<ByteString>,
+}
+
+/// The Secret of a release's record, with the right to read that.
+pub(crate) struct StoredRecord {
+    secret: SecretText,
+    reading: Reading,
+}
+
+/// The labels of a release's Secret, as far as they are read.
+#[derive(Deserialize)]
+struct Labelled<'j> {
+    #[serde(borrow)]
+    metadata: LabelledMeta<'j>,
+}
+
+#[derive(Deserialize)]
+struct LabelledMeta<'j> {
+    #[serde(borrow, default)]
+    labels: Labels<'j>,
+}
+
+#[derive(Default, Deserialize)]
+struct Labels<'j> {
+    #[serde(borrow)]
+    version: Option<Cow<'j, str>>,
+    #[serde(borrow)]
+    status: Option<Cow<'j, str>>,
+}
+
+/// Secrets.
+fn secret_resource() -> ApiResource {
+    watch::needed_resource(needed::Kind::Secret)
+}
+
 /// Reads objects by name.
 #[derive(Clone)]
 pub(crate) struct Reader {
@@ -110,40 +161,103 @@ impl Reader {
         Reader { client, records: Records::new() }
     }
 
-    /// A target or HelmRelease; none if there is none of that name.
+    /// What decides of a target or HelmRelease; none if there is none of that name.
     pub(crate) async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
-        self.object(&kind.resource(), namespace, name).await
+        let of = kind.target();
+        let read = |text: &str| Ok(target::stored(of, text));
+        let found = self.get(&kind.resource(), namespace, name, &GetParams::default(), read).await?;
+        Ok(found.transpose()?.flatten())
     }
 
-    /// A whole object, as it comes: by way of a DynamicObject it would be read and written once more.
-    async fn object(&self, resource: &ApiResource, namespace: &str, name: &str) -> Result<Option<Value>> {
+    /// What is made of the text of an object; none if there is none of that name. Whoever may create it decides how large it is.
+    async fn get<T>(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        params: &GetParams,
+        read: impl FnOnce(&str) -> Result<T, serde_json::Error>,
+    ) -> Result<Option<T>> {
         let call = Call::of_resource(Verb::Get, resource, Some(namespace), name);
-        let object = async {
-            let request = Request::new(DynamicObject::url_path(resource, Some(namespace)));
-            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-            self.client.request::<Value>(request).await
-        };
-        found(client::read(&call, object).await)
+        let request = Request::new(DynamicObject::url_path(resource, Some(namespace))).get(name, params);
+        self.ask(&call, request, read).await
     }
 
-    /// A Secret; none if there is none of that name.
-    pub(crate) async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
-        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        found(client::read(&call, api.get(name)).await)
+    async fn ask<T>(
+        &self,
+        call: &Call,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        read: impl FnOnce(&str) -> Result<T, serde_json::Error>,
+    ) -> Result<Option<T>> {
+        let object = async {
+            let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
+            read(&text).map_err(kube::Error::SerdeError)
+        };
+        found(client::read(call, object).await)
+    }
+
+    /// Reads the text of each object of a selection, of which `call` says what it is.
+    async fn each(&self, call: &Call, selection: Selection, mut read: impl FnMut(&str) + Send) -> Result<()> {
+        let nothing = |text: &str| -> Option<()> {
+            read(text);
+            None
+        };
+        let mut events = std::pin::pin!(selection.stream(nothing));
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::InitDone) => break,
+                Ok(_) => {}
+                Err(InitialListFailed(error)) => return Err(client::Error::explain(call, error).into()),
+                Err(_) => return Err(Error::Unreadable { what: "a list" }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a release of this name, whose records are in this namespace, is no plain Helm release, by the HelmReleases there.
+    pub(crate) async fn refuse_plain(&self, namespace: &str, release: &str) -> Result<Option<Refusal>> {
+        let resource = Kind::HelmRelease.resource();
+        let call = Call::of_resource(Verb::List, &resource, Some(namespace), "");
+        let all = Selection::new(self.client.clone(), &resource, Some(namespace));
+        // Of those that refuse, one is enough.
+        let mut refusal = None;
+        let read = |text: &str| {
+            if refusal.is_none() {
+                refusal = target::refuse_plain(text, namespace, release).err();
+            }
+        };
+        match self.each(&call, all, read).await {
+            Ok(()) => Ok(refusal),
+            // Where there is no Flux, nothing is Flux's.
+            Err(Error::Api(client::Error::KindMissing { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a release's Secret holds; none if there is none of that name. `wanted_in` says in which namespace the Operation is that it
+    /// is read for: it waits until a record may be read for that one.
+    pub(crate) async fn stored_record(
+        &self,
+        wanted_in: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<StoredRecord>> {
+        let reading = self.records.begin(wanted_in).await;
+        let read = |text: &str| serde_json::from_str::<SecretText>(text);
+        let secret = self.get(&secret_resource(), namespace, name, &GetParams::default(), read).await?;
+        Ok(secret.map(|secret| StoredRecord { secret, reading }))
     }
 
     /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
-    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it, and `wanted_in` in which
-    /// namespace the Operation is that it is read for.
+    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
     pub(crate) async fn record<T: Send + 'static>(
         &self,
-        wanted_in: &str,
-        secret: Secret,
+        stored: StoredRecord,
         at: &RecordRef<'_>,
         select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
         bytes: impl FnOnce(&T) -> usize + Send + 'static,
     ) -> Result<Result<Held<T>, Unread>> {
+        let StoredRecord { secret, reading } = stored;
         let value = match record_value(secret, at) {
             Ok(value) => value,
             Err(refusal) => return Ok(Err(Unread::Refused(refusal))),
@@ -156,96 +270,115 @@ impl Reader {
             let record = read_record(value, &at)?;
             Ok(select(&record)?)
         };
-        let held = self
-            .records
-            .read(wanted_in, work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes))
-            .await?;
+        let held = reading.read(work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes)).await?;
         Ok(held.ok())
     }
 
-    /// Whether there is a record of that name. Only its metadata are asked for.
+    /// Whether what is to be created for a run of an Operation of this namespace may be kept: see [`Records::keep`].
+    pub(crate) fn keep(&self, wanted_in: &str, bytes: usize) -> Result<Kept, Refusal> {
+        self.records.keep(wanted_in, bytes)
+    }
+
+    /// Whether there is a record of that name. Only its metadata are asked for, and nothing is made of them.
     pub(crate) async fn has_record(&self, namespace: &str, name: &str) -> Result<bool> {
-        let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        Ok(found(client::read(&call, api.get_metadata(name)).await)?.is_some())
+        Ok(self
+            .get_metadata(needed::Kind::Secret, namespace, name, &GetParams::default(), |_| ())
+            .await?
+            .is_some())
     }
 
-    /// Revision and status of each record of a release, as the Secrets' labels tell. Needs the right to list Secrets, so it
+    /// Revision and status of the newest record of a release, as the Secrets' labels tell. Needs the right to list Secrets, so it
     /// is for installations that allow plain Helm releases only.
-    pub(crate) async fn revisions(&self, namespace: &str, release: &str) -> Result<Vec<(u32, String)>> {
+    pub(crate) async fn newest_revision(
+        &self,
+        namespace: &str,
+        release: &str,
+    ) -> Result<Option<(u32, String)>> {
         let call = Call::new::<Secret>(Verb::List, Some(namespace), "");
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let selector = format!("owner=helm,name={release}");
-        let list = client::read(&call, api.list_metadata(&ListParams::default().labels(&selector))).await?;
-        let labels = list.items.into_iter().filter_map(|secret| secret.metadata.labels);
-        Ok(labels
-            .filter_map(|mut labels| {
-                Some((labels.get("version")?.parse().ok()?, labels.remove("status").unwrap_or_default()))
-            })
-            .collect())
+        let selection = Selection::new(self.client.clone(), &secret_resource(), Some(namespace))
+            .labels(&format!("owner=helm,name={release}"))
+            .metadata();
+        let mut newest: Option<(u32, String)> = None;
+        let read = |text: &str| {
+            let Ok(Labelled { metadata }) = serde_json::from_str(text) else { return };
+            let Some(revision) = metadata.labels.version.and_then(|version| version.parse().ok()) else {
+                return;
+            };
+            if newest.as_ref().is_none_or(|(known, _)| *known < revision) {
+                newest = Some((revision, metadata.labels.status.unwrap_or_default().into_owned()));
+            }
+        };
+        self.each(&call, selection, read).await?;
+        Ok(newest)
     }
 
-    /// The metadata of what a pod needs, as the parameters say: as they are now, or were a moment ago; none if there is none
-    /// of that name. `namespace` is empty for kinds that have none.
-    pub(crate) async fn needed(
+    /// What is made of the metadata of what a pod needs, as the parameters say: as they are now, or were a moment ago; none if there
+    /// is none of that name. `namespace` is empty for kinds that have none.
+    async fn get_metadata<T>(
         &self,
         kind: needed::Kind,
         namespace: &str,
         name: &str,
         params: &GetParams,
-    ) -> Result<Option<ObjectMeta>> {
+        read: impl FnOnce(&str) -> T,
+    ) -> Result<Option<T>> {
         let resource = watch::needed_resource(kind);
         let namespace = Some(namespace).filter(|_| kind.is_namespaced());
         let call = Call::of_resource(Verb::Get, &resource, namespace, name);
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        let object = found(client::read(&call, api.get_metadata_with(name, params)).await)?;
-        Ok(object.map(|object| object.metadata))
+        let request = Request::new(DynamicObject::url_path(&resource, namespace)).get_metadata(name, params);
+        self.ask(&call, request, |text| Ok(read(text))).await
     }
 
-    /// A whole object that a pod needs, as it is now; none if there is none of that name.
-    pub(crate) async fn whole(
+    /// Whether there is an object that a pod needs, as the parameters say.
+    pub(crate) async fn exists(
+        &self,
+        kind: needed::Kind,
+        namespace: &str,
+        name: &str,
+        params: &GetParams,
+    ) -> Result<bool> {
+        Ok(self.get_metadata(kind, namespace, name, params, |_| ()).await?.is_some())
+    }
+
+    /// What of the metadata of an object says what it is to a run, as it is now; none if there is none of that name.
+    pub(crate) async fn needed(
         &self,
         kind: needed::Kind,
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>> {
-        self.object(&watch::needed_resource(kind), namespace, name).await
+        let params = GetParams::default();
+        Ok(self.get_metadata(kind, namespace, name, &params, loan::stored).await?.flatten())
     }
 
-    /// The keys of a Secret or config map, none of what is in them; no keys of another kind's object, which need not be read
-    /// whole. None if there is none of that name.
+    /// What is made of a whole object that a pod needs, as it is now; none if there is none of that name.
+    pub(crate) async fn whole<T>(
+        &self,
+        kind: needed::Kind,
+        namespace: &str,
+        name: &str,
+        read: impl FnOnce(&str) -> T,
+    ) -> Result<Option<T>> {
+        let read = |text: &str| Ok(read(text));
+        self.get(&watch::needed_resource(kind), namespace, name, &GetParams::default(), read).await
+    }
+
+    /// Those keys of a Secret or config map that are wanted, none of what is in them; no keys of another kind's object, which need not
+    /// be read whole. None if there is none of that name. Inside, none if they are more than `most`.
     pub(crate) async fn keys(
         &self,
         kind: needed::Kind,
         namespace: &str,
         name: &str,
         params: &GetParams,
-    ) -> Result<Option<Keys>> {
-        let keys = |maps: [Option<Vec<String>>; 2]| maps.into_iter().flatten().flatten().collect();
-        Ok(match kind {
-            needed::Kind::Secret => {
-                let call = Call::new::<Secret>(Verb::Get, Some(namespace), name);
-                let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-                let secret = found(client::read(&call, api.get_with(name, params)).await)?;
-                secret.map(|secret| keys([secret.data.map(|data| data.into_keys().collect()), None]))
-            }
-            needed::Kind::ConfigMap => {
-                let call = Call::new::<ConfigMap>(Verb::Get, Some(namespace), name);
-                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-                let map = found(client::read(&call, api.get_with(name, params)).await)?;
-                map.map(|map| {
-                    let (text, binary) = (map.data, map.binary_data);
-                    keys([
-                        text.map(|data| data.into_keys().collect()),
-                        binary.map(|data| data.into_keys().collect()),
-                    ])
-                })
-            }
-            kind => self.needed(kind, namespace, name, params).await?.map(|_| Keys::new()),
-        })
+        most: usize,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<Option<Keys>>> {
+        if !matches!(kind, needed::Kind::Secret | needed::Kind::ConfigMap) {
+            return Ok(self.exists(kind, namespace, name, params).await?.then(|| Some(Keys::new())));
+        }
+        let read = |text: &str| Ok(dependency::keys(text, most, is_wanted));
+        self.get(&watch::needed_resource(kind), namespace, name, params, read).await
     }
 
     /// Whether a user in these groups may create such an object, as the API server says now. Nothing is stored by asking.
@@ -300,15 +433,9 @@ impl Reader {
 
     /// An Operation; none if there is none of that name.
     pub(crate) async fn operation(&self, namespace: &str, name: &str) -> Result<Option<Whole>> {
+        let read = |text: &str| Ok(Whole::read(text));
         let resource = watch::operation_resource();
-        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
-        let text = async {
-            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-            self.client.request_text(request).await
-        };
-        let text = found(client::read(&call, text).await)?;
-        Ok(text.and_then(|text| Whole::read(&text)))
+        Ok(self.get(&resource, namespace, name, &GetParams::default(), read).await?.flatten())
     }
 
     /// A namespace's metadata; none if there is none of that name.
@@ -379,7 +506,7 @@ impl Reader {
 }
 
 /// The record's bytes in a release's Secret.
-fn record_value(secret: Secret, at: &RecordRef<'_>) -> Result<ByteString, Refusal> {
+fn record_value(secret: SecretText, at: &RecordRef<'_>) -> Result<ByteString, Refusal> {
     let unusable = |problem: String| {
         let (namespace, name) = (at.namespace, at.secret_name());
         let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
@@ -389,7 +516,7 @@ fn record_value(secret: Secret, at: &RecordRef<'_>) -> Result<ByteString, Refusa
     if found != RELEASE_TYPE {
         return Err(unusable(format!("is of type {}, not {RELEASE_TYPE}", quote(&found))));
     }
-    let value = secret.data.and_then(|mut data| data.remove(RELEASE_KEY));
+    let value = secret.data.and_then(|data| data.release);
     value.ok_or_else(|| unusable(format!("has no key \"{RELEASE_KEY}\"")))
 }
 

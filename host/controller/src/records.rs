@@ -1,29 +1,54 @@
 //! *Records* at work share one budget of bytes, whatever they say of themselves.
 //!
-//! A record of a few kilobytes may inflate to megabytes, and its manifests to many more. So before one is inflated it takes as
+//! A record of a few kilobytes may inflate to megabytes, and its manifests to many more. So before one is even asked for it takes as
 //! much of the budget as any can need, and once what is wanted of it is known it gives back all but what that takes. What
 //! there is no room for waits its turn, first come, first served. All of the work is done on threads for blocking work, so
 //! that no record holds up the lease, a probe or another Operation.
 //!
 //! # Between namespaces
-//! For the Operations of one namespace one record is read at a time. So however many of them there are, and however long
-//! their records take, the next namespace's waits for one of each at the most.
+//! For the Operations of one namespace one record is read at a time, and as long as much is kept of one, no other is. So however many
+//! of them there are, and however long their records take, the next namespace's waits for one of each at the most.
+//!
+//! # While objects are created
+//! An admission webhook may take half a minute for each object, so no part of the budget is held then. What is to be created is kept
+//! as text ([`Kept`]): of a chart's hook that is little, and of what takes more there is only so much at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hookhost_core::Reason;
 use hookhost_core::record::limits::READ_BYTES;
-use tokio::sync::{Mutex as Turn, OwnedSemaphorePermit, Semaphore};
+use hookhost_core::refusal::Refusal;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Result;
 
 /// Records that are read at once: each keeps a processor busy. What one has is a small part of what it may take.
 const READ_AT_ONCE: usize = 2;
 
-/// Bytes of all records at work: of those that are being read, and of what was selected of others and is on its way to a
-/// Job. A selection of a real chart takes less than a megabyte, so that many find room beside those being read.
-pub const RECORDS_BYTES: usize = READ_AT_ONCE * READ_BYTES + 32 * 1024 * 1024;
+/// Bytes of all records at work: of those that are being read, and of what was selected of others and is being prepared. A
+/// selection of a real chart takes less than a megabyte, so that many find room beside those being read.
+pub const RECORDS_BYTES: usize = READ_AT_ONCE * READ_BYTES + 16 * 1024 * 1024;
+
+/// Bytes of what is kept of a record, above which no other of the same namespace is read meanwhile. A real chart's take less.
+const LARGE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of all objects that one run is to create, as text, for which it needs no place: what is counted for an Operation that is
+/// reconciled has room for them. Charts' hooks with all that they need have some ten thousand.
+const SMALL_RUN_BYTES: usize = 256 * 1024;
+
+/// The same of a run that needs a place, at most: four times what Helm can store of a whole release.
+const LARGE_RUN_BYTES: usize = 4 * 1024 * 1024;
+
+/// Places for such runs; one of each namespace at a time.
+const LARGE_RUNS: usize = 2;
+
+/// What all of these have: their objects, and once more the one that is being sent.
+pub const LARGE_RUNS_BYTES: usize = LARGE_RUNS * 2 * LARGE_RUN_BYTES;
+
+/// When a run that finds no place is tried again.
+const UNTIL_A_PLACE: u32 = 5;
 
 /// The unit of the budget: a semaphore's permits are counted in 32 bits.
 const UNIT: usize = 1024;
@@ -34,6 +59,14 @@ pub(crate) struct Records {
     budget: Arc<Semaphore>,
     /// Whose turn it is in each namespace for whose Operations records are read or wait to be.
     turns: Arc<Mutex<HashMap<String, Arc<Turn<()>>>>>,
+    /// The namespaces of the runs that have a place.
+    large: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The right to ask for a record and to read it.
+pub(crate) struct Reading {
+    turn: OwnedMutexGuard<()>,
+    share: Share,
 }
 
 /// What was made of a record, with its part of the budget.
@@ -43,50 +76,109 @@ pub(crate) struct Held<T> {
 }
 
 /// A part of the budget, given back when it is dropped.
-pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+pub(crate) struct Share {
+    permit: Option<OwnedSemaphorePermit>,
+    /// The turn of its namespace, where it is a large part.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// What is to be created for a run may be kept as long as there is this.
+pub(crate) struct Kept {
+    _place: Option<Place>,
+}
+
+/// The place of a run of which much is kept.
+struct Place {
+    of: Arc<Mutex<HashSet<String>>>,
+    namespace: String,
+}
 
 impl Records {
     pub(crate) fn new() -> Records {
-        Records { budget: Arc::new(Semaphore::new(RECORDS_BYTES / UNIT)), turns: Arc::default() }
+        let budget = Arc::new(Semaphore::new(RECORDS_BYTES / UNIT));
+        Records { budget, turns: Arc::default(), large: Arc::default() }
     }
 
-    /// Does the work of reading a record for an Operation of this namespace, within its part of the budget. `bytes` says how
-    /// much of it what comes of it needs.
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        namespace: &str,
-        work: impl FnOnce() -> T + Send + 'static,
-        bytes: impl FnOnce(&T) -> usize + Send + 'static,
-    ) -> Result<Held<T>> {
+    /// Waits until a record may be read for an Operation of this namespace, and takes its part of the budget.
+    pub(crate) async fn begin(&self, namespace: &str) -> Reading {
         let turn = self.turn_of(namespace).lock_owned().await;
-        let share = Share::of(&self.budget, READ_BYTES).await;
-        // Both go with the work: that runs to its end, though nobody may wait for it any more.
-        let held = tokio::task::spawn_blocking(move || {
-            let value = work();
-            drop(turn);
-            let share = share.at_most(bytes(&value));
-            Held { value, share }
-        });
-        Ok(held.await?)
+        Reading { turn, share: Share::of(&self.budget, READ_BYTES).await }
     }
 
     /// The turn of a namespace. Those of which nobody has or awaits it are forgotten: there are no more than reconciles.
     fn turn_of(&self, namespace: &str) -> Arc<Turn<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = lock(&self.turns);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         turns.entry(namespace.to_owned()).or_default().clone()
+    }
+
+    /// Whether objects of so many bytes may be kept while they are created for a run of an Operation of this namespace.
+    ///
+    /// # Errors
+    /// They are more than any run may create; or others create as much just now.
+    pub(crate) fn keep(&self, namespace: &str, bytes: usize) -> Result<Kept, Refusal> {
+        if bytes <= SMALL_RUN_BYTES {
+            return Ok(Kept { _place: None });
+        }
+        if bytes > LARGE_RUN_BYTES {
+            let message = format!(
+                "what is to be created for the run has {bytes} bytes, and at most {LARGE_RUN_BYTES} are allowed. Make what the hook \
+                 needs smaller, or part of the release proper"
+            );
+            return Err(Refusal::fail(Reason::HookManifestTooLarge, message));
+        }
+        let mut large = lock(&self.large);
+        if large.len() == LARGE_RUNS || !large.insert(namespace.to_owned()) {
+            let message = format!(
+                "what is to be created for the run has {bytes} bytes, and hookhost creates more than {SMALL_RUN_BYTES} for \
+                 {LARGE_RUNS} runs at a time, and for one of a namespace: it starts when these have started"
+            );
+            return Err(Refusal::retry_after(UNTIL_A_PLACE, Reason::HostBusy, message));
+        }
+        let place = Place { of: self.large.clone(), namespace: namespace.to_owned() };
+        Ok(Kept { _place: Some(place) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.of).remove(&self.namespace);
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reading {
+    /// Does the work of reading the record. `bytes` says how much of the budget what comes of it needs.
+    pub(crate) async fn read<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize + Send + 'static,
+    ) -> Result<Held<T>> {
+        // Both go with the work: that runs to its end, though nobody may wait for it any more.
+        let Reading { turn, share } = self;
+        let held = tokio::task::spawn_blocking(move || {
+            let value = work();
+            let bytes = bytes(&value);
+            let mut share = share.at_most(bytes);
+            share.turn = (bytes > LARGE_BYTES).then_some(turn);
+            Held { value, share }
+        });
+        Ok(held.await?)
     }
 }
 
 impl Share {
     async fn of(budget: &Arc<Semaphore>, bytes: usize) -> Share {
         // The semaphore is never closed, so there is always one.
-        Share(budget.clone().acquire_many_owned(units(bytes)).await.ok())
+        Share { permit: budget.clone().acquire_many_owned(units(bytes)).await.ok(), turn: None }
     }
 
     /// Gives back what is beyond so many bytes.
     fn at_most(mut self, bytes: usize) -> Share {
-        if let Some(permit) = &mut self.0 {
+        if let Some(permit) = &mut self.permit {
             let more = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
             drop(permit.split(more));
         }
@@ -126,6 +218,15 @@ mod tests {
 
     use super::*;
 
+    async fn read<T: Send + 'static>(
+        records: &Records,
+        namespace: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize + Send + 'static,
+    ) -> Result<Held<T>> {
+        records.begin(namespace).await.read(work, bytes).await
+    }
+
     fn free(records: &Records) -> usize {
         records.budget.available_permits() * UNIT
     }
@@ -134,7 +235,7 @@ mod tests {
     async fn a_record_takes_what_any_can_need_until_it_is_known_what_it_needs() {
         let records = Records::new();
         let within = records.clone();
-        let held = records.read("org", move || free(&within), |_| 3 * UNIT - 1).await.unwrap();
+        let held = read(&records, "org", move || free(&within), |_| 3 * UNIT - 1).await.unwrap();
         assert_eq!(*held, RECORDS_BYTES - READ_BYTES.next_multiple_of(UNIT));
         assert_eq!(free(&records), RECORDS_BYTES - 3 * UNIT);
         drop(held);
@@ -145,12 +246,12 @@ mod tests {
     async fn what_finds_no_room_waits_and_the_first_to_wait_is_the_first_to_go_on() {
         let records = Records::new();
         let mut held = Vec::new();
-        for _ in 0..READ_AT_ONCE {
-            held.push(records.read("held", || (), |()| READ_BYTES).await.unwrap());
+        for n in 0..READ_AT_ONCE {
+            held.push(read(&records, &format!("held-{n}"), || (), |()| READ_BYTES).await.unwrap());
         }
         let namespaces = ["a", "b", "c"];
-        let read = |n: usize| Box::pin(records.read(namespaces[n], move || n, |_| READ_BYTES));
-        let mut waiting: Vec<_> = (0..namespaces.len()).map(read).collect();
+        let all = |n: usize| Box::pin(read(&records, namespaces[n], move || n, |_| READ_BYTES));
+        let mut waiting: Vec<_> = (0..namespaces.len()).map(all).collect();
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());
         }
@@ -174,13 +275,13 @@ mod tests {
         let ended = Arc::new(Mutex::new(ended));
         let slow = |_| {
             let ended = ended.clone();
-            Box::pin(records.read("flood", move || ended.lock().unwrap().recv().is_ok(), |_| 0))
+            Box::pin(read(&records, "flood", move || ended.lock().unwrap().recv().is_ok(), |_| 0))
         };
         let mut flood: Vec<_> = (0..2 * READ_AT_ONCE).map(slow).collect();
         for one in &mut flood {
             assert!(one.as_mut().now_or_never().is_none());
         }
-        let another = records.read("calm", || 7, |_| 0);
+        let another = read(&records, "calm", || 7, |_| 0);
         let another = tokio::time::timeout(std::time::Duration::from_secs(10), another).await;
         let another = another.map(|held| *held.unwrap());
         // Before anything is asserted: what blocks would else keep the test from ending.
@@ -195,12 +296,45 @@ mod tests {
     async fn a_share_is_given_back_though_nobody_waits_for_the_work() {
         let records = Records::new();
         let (start, started) = std::sync::mpsc::channel::<()>();
-        let mut work = Box::pin(records.read("org", move || started.recv().is_ok(), |_| READ_BYTES));
+        let mut work = Box::pin(read(&records, "org", move || started.recv().is_ok(), |_| READ_BYTES));
         assert!(work.as_mut().now_or_never().is_none());
         drop(work);
         assert!(free(&records) < RECORDS_BYTES, "the work goes on");
         start.send(()).unwrap();
         let all = u32::try_from(RECORDS_BYTES / UNIT).unwrap();
         drop(records.budget.acquire_many(all).await.unwrap());
+    }
+    #[tokio::test]
+    async fn while_much_is_kept_of_one_record_no_other_of_its_namespace_is_read() {
+        let records = Records::new();
+        let large = read(&records, "org", || (), |()| LARGE_BYTES + 1).await.unwrap();
+        let mut next = Box::pin(read(&records, "org", || (), |()| 0));
+        assert!(next.as_mut().now_or_never().is_none());
+        // Of many namespaces there is one large part each, and others find room beside it.
+        drop(read(&records, "another", || (), |()| READ_BYTES).await.unwrap());
+        drop(large);
+        let small = next.await.unwrap();
+        drop(read(&records, "org", || (), |()| 0).await.unwrap());
+        drop(small);
+    }
+
+    #[test]
+    fn of_runs_of_which_much_is_to_be_created_few_are_begun_at_once_and_one_of_a_namespace() {
+        let records = Records::new();
+        let keep = |namespace: &str, bytes: usize| records.keep(namespace, bytes);
+        let small: Vec<Kept> = (0..1000).map(|_| keep("org", SMALL_RUN_BYTES).unwrap()).collect();
+        let first = keep("org", SMALL_RUN_BYTES + 1).unwrap();
+        let refusal = keep("org", LARGE_RUN_BYTES).err().unwrap();
+        assert_eq!((refusal.reason, refusal.is_final()), (Reason::HostBusy, false));
+        assert!(refusal.message.contains("has 4194304 bytes"), "{}", refusal.message);
+        let second = keep("another", LARGE_RUN_BYTES).unwrap();
+        assert!(keep("third", LARGE_RUN_BYTES).is_err());
+        drop(first);
+        let third = keep("third", LARGE_RUN_BYTES).unwrap();
+        assert!(keep("org", LARGE_RUN_BYTES).is_err());
+        drop((small, second, third));
+        assert!(keep("org", LARGE_RUN_BYTES).is_ok());
+        let refusal = keep("org", LARGE_RUN_BYTES + 1).err().unwrap();
+        assert!(refusal.is_final() && refusal.reason == Reason::HookManifestTooLarge);
     }
 }

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
 use crate::bindings::RIGHTS;
@@ -29,10 +30,23 @@ pub(crate) struct Writes {
     writer: Writer,
 }
 
+/// An object that is to be created, as it is sent: as values it would take many times as much as long as the API server takes.
+pub(crate) struct NewObject {
+    name: String,
+    json: Vec<u8>,
+}
+
+impl NewObject {
+    pub(crate) fn of(object: &Value) -> NewObject {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        NewObject { name, json: object.to_string().into_bytes() }
+    }
+}
+
 /// What became of an object that was to be created.
-pub(crate) enum Created {
-    /// It is there now.
-    New(Box<DynamicObject>),
+pub(crate) enum Created<K = DynamicObject> {
+    /// It is there now, and this was read of it.
+    New(Box<K>),
     /// There is one of that name already.
     Taken,
     /// The API server, or a webhook or quota of it, says no, in these words. `is_final`: the same object will always be
@@ -51,33 +65,32 @@ impl Writes {
     }
 
     /// Creates the Job.
-    pub(crate) async fn create_job(&self, namespace: &str, job: Value) -> Result<Created> {
+    pub(crate) async fn create_job(&self, namespace: &str, job: NewObject) -> Result<Created> {
         self.create(&job_resource(), Some(namespace), job, false).await
     }
 
-    /// Creates what a Job borrows; `dry_run`: only asks the API server whether it would.
+    /// Creates what a Job borrows; `dry_run`: only asks the API server whether it would. Nothing is read of what it created.
     pub(crate) async fn create_loan(
         &self,
         object: &ObjectRef,
-        manifest: Value,
+        new: NewObject,
         dry_run: bool,
-    ) -> Result<Created> {
-        self.create(&needed_resource(object.kind), namespace_of(object), manifest, dry_run).await
+    ) -> Result<Created<IgnoredAny>> {
+        self.create(&needed_resource(object.kind), namespace_of(object), new, dry_run).await
     }
 
-    async fn create(
+    async fn create<K: DeserializeOwned>(
         &self,
         resource: &ApiResource,
         namespace: Option<&str>,
-        object: Value,
+        NewObject { name, json }: NewObject,
         dry_run: bool,
-    ) -> Result<Created> {
-        let object: DynamicObject = serde_json::from_value(object)?;
-        let name = object.metadata.name.clone().unwrap_or_default();
+    ) -> Result<Created<K>> {
         let call = Call::of_resource(Verb::Create, resource, namespace, &name);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run };
-        let api = self.api(resource, namespace);
-        match self.writer.send(&call, api.create(&params, &object)).await {
+        let request = Request::new(DynamicObject::url_path(resource, namespace)).create(&params, json);
+        let created = async { self.client.request(request.map_err(kube::Error::BuildRequest)?).await };
+        match self.writer.send(&call, created).await {
             Ok(created) => Ok(Created::New(Box::new(created))),
             Err(client::Error::AlreadyExists { .. }) => Ok(Created::Taken),
             Err(client::Error::Rejected { message, .. }) => Ok(Created::Refused { message, is_final: true }),

@@ -16,6 +16,7 @@ use crate::clone::Step;
 use crate::kind::Kind;
 use crate::loan::ObjectRef;
 use crate::name;
+use crate::raw::{Pairs, each_entry};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::{quote, shortlist};
@@ -122,6 +123,27 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
         each(spec, |Named { kind, name, key, how, place, .. }| add(kind, name, how, &place, key));
     }
     found.into_values().collect()
+}
+
+/// Keys of a Secret or config map, of the text that the API server has of it; none if it has more than so many, or the text is not
+/// that of an object of Kubernetes. Whoever may create one may give it as many as etcd takes.
+pub fn keys(text: &str, most: usize, is_wanted: impl Fn(&str) -> bool) -> Option<BTreeSet<String>> {
+    let Pairs(top) = serde_json::from_str(text).ok()?;
+    let (mut keys, mut is_full) = (BTreeSet::new(), false);
+    for (field, entries) in top {
+        if field != "data" && field != "binaryData" {
+            continue;
+        }
+        each_entry(entries, |key, _| {
+            if is_wanted(&key) {
+                is_full |= keys.len() == most;
+                if !is_full {
+                    keys.insert(key.into_owned());
+                }
+            }
+        });
+    }
+    (!is_full).then_some(keys)
 }
 
 /// A key that an object lacks.

@@ -23,6 +23,7 @@ pub mod name;
 pub mod operation;
 pub mod outcome;
 pub mod plan;
+mod raw;
 pub mod reason;
 pub mod record;
 pub mod refusal;

@@ -15,6 +15,7 @@ mod arrange;
 mod cluster_object;
 mod content;
 mod queue;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use queue::Queues;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+pub use stored::stored;
 
 use crate::claim::{CLAIM, Keys};
 use crate::clone::{self, without_foreign_keys};
@@ -95,7 +97,7 @@ pub struct Loan {
     /// What it is.
     pub object: ObjectRef,
     /// The object as it is made, but for the Job that it is for: see [`Loan::made_for`].
-    pub manifest: Value,
+    pub manifest: Manifest,
     /// The digest of what it is made from.
     pub content: String,
 }
@@ -129,12 +131,18 @@ impl Loan {
         let mut manifest = Value::Object(manifest);
         let content = digest(&manifest.to_string());
         manifest["metadata"]["annotations"][CONTENT] = json!(content);
-        Loan { object, manifest, content }
+        Loan { object, manifest: Manifest::of(&manifest), content }
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let Loan { object: ObjectRef { namespace, name, .. }, manifest, content } = self;
+        size_of::<Loan>() + namespace.len() + name.len() + manifest.0.len() + content.len()
     }
 
     /// The object to be made for this Job, with its claim.
     pub fn made_for(&self, job: &JobId<'_>, keys: &Keys) -> Value {
-        let mut manifest = self.manifest.clone();
+        let mut manifest = self.manifest.value();
         let holder = (!self.object.kind.is_namespaced()).then(|| job.holder());
         match &holder {
             None => manifest["metadata"]["ownerReferences"] = json!([job.owner_reference()]),
@@ -143,6 +151,29 @@ impl Loan {
         let claim = keys.claim_loan(&self.object, &self.content, holder.as_deref());
         manifest["metadata"]["annotations"][CLAIM] = json!(claim);
         manifest
+    }
+}
+
+/// An object that is to be made, as the text of its JSON: it is kept while others are made, each of which may take half a minute,
+/// and as values it would take some forty times as much.
+#[derive(Clone, PartialEq)]
+pub struct Manifest(Box<str>);
+
+impl Manifest {
+    /// Of this object.
+    pub fn of(object: &Value) -> Manifest {
+        Manifest(object.to_string().into())
+    }
+
+    /// The object.
+    pub fn value(&self) -> Value {
+        // It was written from one.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// Bytes of its text.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
     }
 }
 

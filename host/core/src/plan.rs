@@ -178,7 +178,7 @@ impl Plan {
                 plan["outcome"] = json!("allowed");
                 plan["job"] = json!(self.job);
                 plan["explain"] = json!(self.explain);
-                let loans = self.loans.iter().map(|loan| &loan.manifest);
+                let loans = self.loans.iter().map(|loan| loan.manifest.value());
                 plan["loans"] = json!(loans.collect::<Vec<_>>());
             }
             Outcome::Denied(denials) => {

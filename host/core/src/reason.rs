@@ -114,6 +114,8 @@ pub enum Reason {
     CrdMissing,
     /// The API server refused a request for what it says or for what is there.
     ApiRejected,
+    /// hookhost is at work on as many such runs as it has room for.
+    HostBusy,
     /// Another hookhost holds the lease, so this one writes nothing.
     NotLeader,
     /// The arguments of a command contradict each other or cannot be right.
@@ -181,6 +183,7 @@ impl Reason {
             Reason::AccessForbidden => "AccessForbidden",
             Reason::CrdMissing => "CrdMissing",
             Reason::ApiRejected => "ApiRejected",
+            Reason::HostBusy => "HostBusy",
             Reason::NotLeader => "NotLeader",
             Reason::UsageInvalid => "UsageInvalid",
             Reason::ToolMissing => "ToolMissing",

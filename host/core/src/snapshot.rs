@@ -17,9 +17,9 @@ mod digest;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use digest::Pairs;
 use digest::Unset;
 pub use digest::{DigestError, digest};
+pub(crate) use digest::{Pairs, Text};
 
 use crate::hook::Hook;
 use crate::record::Status;

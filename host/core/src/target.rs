@@ -18,8 +18,10 @@ mod condition;
 mod helm_release;
 mod instance;
 mod owner;
+mod plain;
 mod read;
 mod release;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -30,11 +32,13 @@ pub use condition::Condition;
 pub use helm_release::{HelmRelease, MAX_HISTORY};
 pub use instance::{CAPABILITY_DOMAIN, Instance, capability_key};
 pub use owner::Owner;
+pub use plain::refuse_plain;
 pub use read::TargetError;
 pub use release::{
     RETRY_SECONDS, RecordRef, check_record, check_verified, deployed_revision, no_helm_release, no_record,
     record_name, successor_exists,
 };
+pub use stored::stored;
 
 use crate::name;
 use crate::operation::TargetRef;

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
@@ -49,8 +49,8 @@ struct State {
     jammed: Mutex<Option<String>>,
     /// The end of the path of the objects that are not created for now.
     held: watch::Sender<Option<String>>,
-    /// Whether the host waits for one.
-    is_holding: AtomicBool,
+    /// How many of them the host waits for.
+    holding: AtomicUsize,
 }
 
 impl Proxy {
@@ -95,7 +95,13 @@ impl Proxy {
     /// Whether the host waits for such an answer.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.state.is_holding.load(Ordering::SeqCst)
+        self.holding() > 0
+    }
+
+    /// How many such answers it waits for.
+    #[must_use]
+    pub fn holding(&self) -> usize {
+        self.state.holding.load(Ordering::SeqCst)
     }
 
     /// Lets them be created.
@@ -136,7 +142,7 @@ fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
             hidden: Mutex::default(),
             jammed: Mutex::default(),
             held: watch::Sender::new(None),
-            is_holding: AtomicBool::new(false),
+            holding: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -202,10 +208,9 @@ impl State {
         let is_held = |held: &Option<String>| held.as_ref().is_some_and(|end| path.ends_with(end));
         let mut held = self.held.subscribe();
         if is_held(&held.borrow_and_update()) {
-            self.is_holding.store(true, Ordering::SeqCst);
+            let _one = Holding::new(&self.holding);
             // The sender lives as long as this does.
             let _ = held.wait_for(|held| !is_held(held)).await;
-            self.is_holding.store(false, Ordering::SeqCst);
         }
     }
 
@@ -229,6 +234,22 @@ impl State {
         *self.struck.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
         signal(self.host.load(Ordering::SeqCst), Signal::KILL);
         true
+    }
+}
+
+/// Counts for one, as long as it is there: the host may give up waiting.
+struct Holding<'s>(&'s AtomicUsize);
+
+impl Holding<'_> {
+    fn new(count: &AtomicUsize) -> Holding<'_> {
+        count.fetch_add(1, Ordering::SeqCst);
+        Holding(count)
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -166,7 +166,7 @@ fn print(planned: &[(Plan, Request)], operation: &Operation, format: Format) -> 
                 }
                 match &plan.job {
                     Some(job) => {
-                        documents.extend(plan.loans.iter().map(|loan| yaml::write(&loan.manifest)));
+                        documents.extend(plan.loans.iter().map(|loan| yaml::write(&loan.manifest.value())));
                         documents.push(yaml::write(job));
                     }
                     None => output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string()))),

@@ -11,16 +11,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{OptionFuture, join_all};
-use hookhost_core::dependency::Reference;
+use hookhost_core::dependency::{MAX_KEYS, Reference};
 use hookhost_core::kind::Kind as ReferenceKind;
 use hookhost_core::target::ObjectName;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;
 use serde_json::Value;
 
 use super::Context;
 use crate::error::Result;
-use crate::read::{Keys, Reader};
+use crate::read::{Keys, Reader, StoredRecord};
 use crate::watch::Kind;
 
 /// Releases, and instances, that are remembered; about 1 KiB each. Beyond, others are forgotten for new ones, which costs
@@ -29,6 +28,10 @@ const MAX_REMEMBERED: usize = 4096;
 
 /// References of a hook's pod that are remembered. A chart's pod has some ten.
 const MAX_REFERENCES: usize = 16;
+
+/// Keys of an object that are read before it is known which of them are wanted. A chart's object has some ten; where there are more,
+/// it is asked for again.
+const KEYS_AHEAD: usize = 64;
 
 /// Where things were found the last time.
 #[derive(Debug, Default)]
@@ -104,7 +107,7 @@ pub(super) struct Ahead {
     /// Whether anything was asked out of order.
     pub(super) is_used: bool,
     release: Option<(ObjectName, Result<Option<Value>>)>,
-    record: Option<(ObjectName, Option<Secret>)>,
+    record: Option<(ObjectName, Option<StoredRecord>)>,
     successor: Option<(ObjectName, bool)>,
     /// In the namespace.
     references: Option<(String, There)>,
@@ -116,9 +119,12 @@ impl Ahead {
         Ahead { in_order: true, ..Ahead::default() }
     }
 
-    /// The Secret of that name, if it was asked for: none if there is none of that name.
-    pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<Secret>> {
-        take(&mut self.record, namespace, name)
+    /// The Secret of that name, if it was asked for: none if there is none of that name. Another that was asked for is given up, and
+    /// with it the right to read a record: nobody may wait for a second one.
+    pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<StoredRecord>> {
+        let answer = take(&mut self.record, namespace, name);
+        self.record = None;
+        answer
     }
 
     /// Whether there is a Secret of that name, if that was asked.
@@ -149,7 +155,8 @@ impl Context {
         let asked = self.reader.target(Kind::ApplicationInstance, &instance.namespace, &instance.name);
         match self.trails.release_of(instance).filter(|_| !ahead.in_order) {
             Some(release) => {
-                let (object, ()) = futures::join!(asked, self.ask_ahead(&release, ahead));
+                let wanted_in = &instance.namespace;
+                let (object, ()) = futures::join!(asked, self.ask_ahead(wanted_in, &release, ahead));
                 ahead.is_used = true;
                 object
             }
@@ -157,26 +164,27 @@ impl Context {
         }
     }
 
-    /// A HelmRelease. What was asked for after it the last time is asked for now.
+    /// A HelmRelease, for an Operation in the namespace `wanted_in`. What was asked for after it the last time is asked for now.
     pub(super) async fn release_ahead(
         &self,
+        wanted_in: &str,
         release: &ObjectName,
         ahead: &mut Ahead,
     ) -> Result<Option<Value>> {
         if let Some(answer) = take(&mut ahead.release, &release.namespace, &release.name) {
             return answer;
         }
-        self.ask_ahead(release, ahead).await;
+        self.ask_ahead(wanted_in, release, ahead).await;
         take(&mut ahead.release, &release.namespace, &release.name).unwrap_or(Ok(None))
     }
 
-    async fn ask_ahead(&self, release: &ObjectName, ahead: &mut Ahead) {
+    async fn ask_ahead(&self, wanted_in: &str, release: &ObjectName, ahead: &mut Ahead) {
         let may = |trail: &Trail| {
             !ahead.in_order && self.gated.contains(&trail.storage) && self.gated.contains(&trail.namespace)
         };
         let trail = self.trails.of(release).filter(may);
         let object = self.reader.target(Kind::HelmRelease, &release.namespace, &release.name);
-        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, trail)));
+        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, wanted_in, trail)));
         let (object, found) = futures::join!(object, trail);
         if let Some(found) = found {
             *ahead = found;
@@ -186,17 +194,24 @@ impl Context {
 }
 
 /// Asks for all that is on a trail at once. What cannot be had is left out.
-async fn follow(reader: &Reader, trail: Trail) -> Ahead {
+async fn follow(reader: &Reader, wanted_in: &str, trail: Trail) -> Ahead {
     let Trail { storage, record, successor, namespace, references } = trail;
     // From the API server's memory, which is a moment old and costs it a fraction: nothing is safer for knowing it better,
     // since what is there may be gone before the pod starts.
     let a_moment_ago = GetParams::any();
     let exists = references.into_iter().map(async |(kind, name, by_key)| {
-        let keys = ask(reader, &namespace, kind, &name, by_key, &a_moment_ago).await.ok()?;
+        let keys = if by_key {
+            match reader.keys(kind, &namespace, &name, &a_moment_ago, KEYS_AHEAD, |_| true).await.ok()? {
+                Some(keys) => Some(keys?),
+                None => None,
+            }
+        } else {
+            reader.exists(kind, &namespace, &name, &a_moment_ago).await.ok()?.then(Keys::new)
+        };
         Some(((kind, name), (keys, by_key)))
     });
     let (found, is_there, exists) = futures::join!(
-        reader.secret(&storage, &record),
+        reader.stored_record(wanted_in, &storage, &record),
         reader.has_record(&storage, &successor),
         join_all(exists)
     );
@@ -210,17 +225,15 @@ async fn follow(reader: &Reader, trail: Trail) -> Ahead {
     }
 }
 
-/// The keys of an object, where the pod refers to one; else only whether there is the object.
-pub(super) async fn ask(
-    reader: &Reader,
-    namespace: &str,
-    kind: ReferenceKind,
-    name: &str,
-    by_key: bool,
-    params: &GetParams,
-) -> Result<Option<Keys>> {
-    if by_key {
-        return reader.keys(kind, namespace, name, params).await;
+/// Those keys of an object that the pod refers to, where it refers to any; else only whether there is the object.
+pub(super) async fn ask(reader: &Reader, namespace: &str, reference: &Reference) -> Result<Option<Keys>> {
+    let Reference { kind, name, keys, .. } = reference;
+    let now = GetParams::default();
+    if keys.is_empty() {
+        return Ok(reader.exists(*kind, namespace, name, &now).await?.then(Keys::new));
     }
-    Ok(reader.needed(kind, namespace, name, params).await?.map(|_| Keys::new()))
+    let is_wanted = |key: &str| keys.contains_key(key);
+    // Of one object no more than so many are wanted.
+    let found = reader.keys(*kind, namespace, name, &now, MAX_KEYS, is_wanted).await?;
+    Ok(found.map(Option::unwrap_or_default))
 }

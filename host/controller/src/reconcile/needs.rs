@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
@@ -17,7 +16,6 @@ use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
 use hookhost_core::workload::Workload;
-use kube::api::GetParams;
 
 use super::ahead::{Ahead, ask};
 use super::prepare::Stop;
@@ -25,10 +23,10 @@ use super::{Context, Subject};
 use crate::client;
 use crate::crd::Closure;
 use crate::error::Error;
-use crate::read::Keys;
+use crate::read::{Keys, Reader};
 use crate::watch::Job;
 
-/// Objects of a closure that are asked for at once: it may have 256.
+/// Objects that are asked for at once, of those that a pod refers to, and of a closure: either may have 256.
 const AT_ONCE: usize = 8;
 
 /// What a hook needs of hookhost.
@@ -73,7 +71,7 @@ impl Context {
         let lending =
             if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
         let (existing, found) = futures::try_join!(
-            self.existing(namespace, references, ahead),
+            existing(&self.reader, namespace, references, ahead),
             self.look_at(&closure, namespace, &lending)
         )?;
         // What another run borrows is as good as gone.
@@ -140,11 +138,11 @@ impl Context {
         loans: &[Loan],
     ) -> Result<Result<(), Refusal>, Error> {
         let mut mismatches = Vec::new();
-        // One after the other: each may have 1 MiB, and more as it is parsed.
+        // One after the other: each may have 1 MiB.
         for one in expected {
             let ObjectRef { kind, namespace, name } = &one.object;
-            let there = self.reader.whole(*kind, namespace, name).await?;
-            mismatches.extend(there.and_then(|there| one.mismatch(&there)));
+            let compared = self.reader.whole(*kind, namespace, name, |there| one.mismatch(there)).await?;
+            mismatches.extend(compared.flatten());
         }
         Ok(refuse_mismatches(&mismatches, loans).map_or(Ok(()), Err))
     }
@@ -165,26 +163,6 @@ impl Context {
             None if operation.parameters.closure => Lending::On,
             None => Lending::NotAsked,
         })
-    }
-
-    /// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
-    async fn existing<'r>(
-        &self,
-        namespace: &str,
-        references: &'r [Reference],
-        ahead: &Ahead,
-    ) -> Result<BTreeMap<&'r Reference, Keys>, Error> {
-        let now = GetParams::default();
-        let asked = references.iter().filter(|reference| reference.is_in_question());
-        let keys = asked.map(async |reference| {
-            let Reference { kind, name, keys, .. } = reference;
-            let found = match ahead.keys(namespace, reference) {
-                Some(found) => found,
-                None => ask(&self.reader, namespace, *kind, name, !keys.is_empty(), &now).await?,
-            };
-            Ok::<_, Error>(found.map(|found| (reference, found)))
-        });
-        Ok(try_join_all(keys).await?.into_iter().flatten().collect())
     }
 
     /// What there is of a closure. What is in another namespace is not looked for: it is neither lent nor known.
@@ -217,5 +195,72 @@ impl Context {
             Ok((object, if is_free { Found::Missing } else { found }))
         });
         stream::iter(found).buffered(AT_ONCE).try_collect().await
+    }
+}
+
+/// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
+async fn existing<'r>(
+    reader: &Reader,
+    namespace: &str,
+    references: &'r [Reference],
+    ahead: &Ahead,
+) -> Result<BTreeMap<&'r Reference, Keys>, Error> {
+    let asked = references.iter().filter(|reference| reference.is_in_question());
+    let keys = asked.map(async |reference| {
+        let found = match ahead.keys(namespace, reference) {
+            Some(found) => found,
+            None => ask(reader, namespace, reference).await?,
+        };
+        Ok::<_, Error>(found.map(|found| (reference, found)))
+    });
+    let keys: Vec<_> = keys.collect();
+    let found: Vec<_> = stream::iter(keys).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use hookhost_core::kind::Kind;
+    use kube::client::Body;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    /// An API server that has these config maps, and counts how many it is asked for at once.
+    fn reader(keys: usize, most: &'static AtomicUsize) -> Reader {
+        static NOW: AtomicUsize = AtomicUsize::new(0);
+        let data: Map<String, Value> = (0..keys).map(|n| (format!("k{n}"), json!(""))).collect();
+        let text = json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": data}).to_string();
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let text = text.clone();
+            async move {
+                most.fetch_max(NOW.fetch_add(1, SeqCst) + 1, SeqCst);
+                tokio::task::yield_now().await;
+                NOW.fetch_sub(1, SeqCst);
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(text.into_bytes())))
+            }
+        });
+        Reader::new(kube::Client::new(service, "default"))
+    }
+
+    #[tokio::test]
+    async fn what_a_pod_refers_to_is_asked_for_a_few_at_a_time_and_read_as_far_as_it_is_needed() {
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let reference = |n: usize| Reference {
+            kind: Kind::ConfigMap,
+            name: format!("map-{n}"),
+            optional: false,
+            pulls: false,
+            from: "here".into(),
+            keys: ["k7", "absent"].map(|key| (key.to_owned(), "here".to_owned())).into(),
+        };
+        let references: Vec<Reference> = (0..dependency::MAX_REFERENCES).map(reference).collect();
+        let reader = reader(1000, &MOST);
+        let found = existing(&reader, "org", &references, &Ahead::default()).await.unwrap();
+        assert_eq!(found.len(), references.len());
+        assert!(found.values().all(|keys| *keys == ["k7".to_owned()].into()));
+        assert!((2..=AT_ONCE).contains(&MOST.load(SeqCst)), "{MOST:?}");
     }
 }

@@ -1,14 +1,11 @@
 //! Whose rules hold for a HelmRelease: those of the ApplicationInstance that owns it, however the Operation names it.
 
 use hookhost_core::operation::Operation;
-use hookhost_core::refusal::Refusal;
 use hookhost_core::target::{HelmRelease, Instance};
 
 use super::Context;
 use super::prepare::Stop;
 use super::start::awaited as awaited_object;
-use crate::client;
-use crate::error::Error;
 use crate::watch::{Awaited, Kind};
 
 impl Context {
@@ -32,16 +29,12 @@ impl Context {
         Ok(owner.check(release, instance.as_ref(), operation.type_of)?)
     }
 
-    /// Whether a release that an Operation names as a plain Helm release is one, and not that of a HelmRelease of its name, which is
-    /// what both vWorkspace's operator and Flux call a release unless they are told otherwise.
+    /// Whether a release that an Operation names as a plain Helm release is one, and none that a HelmRelease of its namespace makes,
+    /// whatever that is called.
     pub(super) async fn check_plain(&self, namespace: &str, name: &str) -> Result<(), Stop> {
-        let object = match self.reader.target(Kind::HelmRelease, namespace, name).await {
-            Ok(Some(object)) => object,
-            // Where there is no Flux, nothing is Flux's.
-            Ok(None) | Err(Error::Api(client::Error::KindMissing { .. })) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let release = HelmRelease::from_json(&object).map_err(Refusal::from)?;
-        Ok(release.refuse_plain(namespace, name)?)
+        match self.reader.refuse_plain(namespace, name).await? {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(()),
+        }
     }
 }

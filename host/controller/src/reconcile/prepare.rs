@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
 use hookhost_core::hook::Hook;
-use hookhost_core::loan::{Expected, Loan, Uncovered};
+use hookhost_core::loan::{Expected, Loan, Manifest, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
 use hookhost_core::record::Record;
@@ -25,7 +25,6 @@ use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, Ta
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::ahead::{Ahead, Trail};
 use super::location::{Location, name_of, version_of};
@@ -35,7 +34,7 @@ use super::{Context, Subject};
 use crate::client;
 use crate::error::Error;
 use crate::read::Unread;
-use crate::records::{Held, Share};
+use crate::records::{Held, Kept, Share};
 use crate::watch::{Awaited, Job, Kind};
 
 /// Why nothing was prepared.
@@ -68,6 +67,7 @@ impl From<Error> for Stop {
             Error::Api(api @ (client::Error::Forbidden { .. } | client::Error::KindMissing { .. })) => {
                 Stop::Refused(Refusal::wait(api.reason(), format!("{api}. {}", api.advice())))
             }
+            Error::Target(error) => error.clone().into(),
             _ => Stop::Failed(error),
         }
     }
@@ -77,13 +77,27 @@ impl From<Error> for Stop {
 pub(super) struct Prepared {
     pub(super) namespace: String,
     pub(super) name: String,
-    pub(super) job: Value,
+    pub(super) job: Manifest,
     /// What has to be made before it may start.
     pub(super) loans: Vec<Loan>,
     /// What has to be the chart's when it starts, where it is there.
     pub(super) expected: Vec<Expected>,
-    /// What these, which are the record's, take of the budget of all records.
-    pub(super) share: Arc<Share>,
+}
+
+impl Prepared {
+    /// Bytes that it takes.
+    fn bytes(&self) -> usize {
+        let loans = self.loans.iter().map(Loan::bytes);
+        let expected = self.expected.iter().map(Expected::bytes);
+        self.job.bytes() + loans.chain(expected).sum::<usize>()
+    }
+}
+
+/// The Jobs of a run that may be created now, in their order.
+pub(super) struct AllPrepared {
+    pub(super) jobs: Vec<Prepared>,
+    /// As long as it is there these may be kept.
+    pub(super) kept: Kept,
 }
 
 /// A hook that may be run, as the policies are told of it.
@@ -107,7 +121,7 @@ struct Resolved {
 /// The hooks that are to be run, with what they take of the budget of all records.
 struct AllWanted {
     hooks: Vec<Wanted>,
-    share: Arc<Share>,
+    share: Share,
 }
 
 impl Context {
@@ -120,13 +134,16 @@ impl Context {
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
         made: &[Arc<Job>],
-    ) -> Result<Vec<Prepared>, Stop> {
+    ) -> Result<AllPrepared, Stop> {
         let mut ahead = Ahead::default();
         let mut wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
         if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            wanted = self.wanted(subject, operation, awaited, &mut Ahead::never(), made).await;
+            // With what came ahead goes the right to read a record, for which it would wait.
+            ahead = Ahead::never();
+            wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
         }
+        drop(ahead);
         let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
         let AllWanted { hooks, share } = wanted?;
@@ -141,9 +158,12 @@ impl Context {
                 return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
             };
             let namespace = request.release.namespace;
-            let share = share.clone();
-            all.push(Prepared { namespace, name, job, loans: plan.loans, expected, share });
+            all.push(Prepared { namespace, name, job: Manifest::of(&job), loans: plan.loans, expected });
         }
+        // From here on the API server is asked to create things, which may take long: nothing is left of the record but what is
+        // to be created.
+        let kept = self.reader.keep(&subject.key.namespace, all.iter().map(Prepared::bytes).sum())?;
+        drop(share);
         if let Some(applier) = applied_by {
             self.review(&applier, &all).await??;
         }
@@ -152,7 +172,7 @@ impl Context {
             let loans: Vec<Loan> = all.iter().flat_map(|one: &Prepared| one.loans.iter().cloned()).collect();
             self.lender.rehearse(&loans).await??;
         }
-        Ok(all)
+        Ok(AllPrepared { jobs: all, kept })
     }
 
     /// The hooks that are to be run, once everything but the policies allows it.
@@ -217,7 +237,7 @@ impl Context {
             let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;
             all.push(wanted);
         }
-        Ok(AllWanted { hooks: all, share: Arc::new(share) })
+        Ok(AllWanted { hooks: all, share })
     }
 
     /// Remembers the way for the next look.
@@ -315,7 +335,7 @@ impl Context {
         };
         self.check_namespace(&release.namespace)?;
         awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
-        let Some(object) = self.release_ahead(&release, ahead).await? else {
+        let Some(object) = self.release_ahead(namespace, &release, ahead).await? else {
             // For an instance it may not be there yet; a target of its own must be.
             let refusal = if kind == "HelmRelease" {
                 no_target(kind, &release.namespace, &release.name)
@@ -345,8 +365,8 @@ impl Context {
     /// Where the record of a plain Helm release is: in its own namespace, which is the Operation's.
     async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
         self.check_plain(namespace, name).await?;
-        let revisions = self.reader.revisions(namespace, name).await?;
-        let revision = target::deployed_revision(name, &revisions)?;
+        let newest = self.reader.newest_revision(namespace, name).await?;
+        let revision = target::deployed_revision(name, newest.as_slice())?;
         Ok(Location {
             namespace: namespace.to_owned(),
             release: name.to_owned(),
@@ -372,19 +392,20 @@ impl Context {
         let at = location.record();
         // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
         let (name, successor) = (at.secret_name(), at.successor_name());
-        let (secret, is_upgrading) =
-            match (ahead.record(at.namespace, &name), ahead.successor(at.namespace, &successor)) {
-                (Some(secret), Some(is_upgrading)) => (secret, is_upgrading),
-                _ => futures::try_join!(
-                    self.reader.secret(at.namespace, &name),
-                    self.reader.has_record(at.namespace, &successor),
-                )?,
-            };
+        // Both or none: who has the one holds the right to read a record, and must not wait for it.
+        let known = ahead.record(at.namespace, &name).zip(ahead.successor(at.namespace, &successor));
+        let (stored, is_upgrading) = match known {
+            Some(known) => known,
+            None => futures::try_join!(
+                self.reader.stored_record(&subject.key.namespace, at.namespace, &name),
+                self.reader.has_record(at.namespace, &successor),
+            )?,
+        };
         if is_upgrading {
             return Err(target::successor_exists(&at).into());
         }
-        let Some(secret) = secret else { return Err(target::no_record(&at).into()) };
-        match self.reader.record(&subject.key.namespace, secret, &at, select, bytes).await? {
+        let Some(stored) = stored else { return Err(target::no_record(&at).into()) };
+        match self.reader.record(stored, &at, select, bytes).await? {
             Ok(selected) => Ok(selected),
             Err(Unread::Refused(refusal)) => Err(refusal.into()),
             Err(Unread::Tampered(_)) if location.has_moved(self).await? => {

@@ -11,7 +11,7 @@ use hookhost_core::outcome::entry;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
 
-use super::prepare::{Prepared, Stop};
+use super::prepare::{AllPrepared, Prepared, Stop};
 use super::start::{Own, PENDING_AFTER, rejected, taken};
 use super::turn::Asked;
 use super::{Context, Subject};
@@ -98,8 +98,9 @@ impl Context {
         &self,
         subject: &Subject,
         made: &[Arc<Job>],
-        prepared: Vec<Prepared>,
+        prepared: AllPrepared,
     ) -> Result<Action> {
+        let AllPrepared { jobs: prepared, kept: _kept } = prepared;
         let is_among = |job: &Arc<Job>| {
             prepared
                 .iter()
@@ -108,8 +109,6 @@ impl Context {
         if !made.iter().all(is_among) {
             return self.withdraw_all(subject, made, None).await;
         }
-        // The loans are there until all is made.
-        let _share = prepared.first().map(|one| one.share.clone());
         let mut jobs: Vec<(Arc<Job>, Vec<Loan>)> = Vec::new();
         let mut expected: Vec<Expected> = Vec::new();
         let mut all = made.to_vec();
@@ -119,7 +118,7 @@ impl Context {
                 jobs.push((job.clone(), one.loans));
                 continue;
             }
-            match self.try_create(subject, &one.namespace, one.job).await? {
+            match self.try_create(subject, &one.namespace, &one.job).await? {
                 Created::New(created) => {
                     self.note_creation(subject, &created);
                     let Some(job) = Job::new(&created) else { return Ok(Action::requeue(AGAIN)) };
@@ -242,6 +241,6 @@ impl Context {
 
 /// Whether the Job is the one that was prepared: by the same policies, of the same revision, with the same loans.
 fn is_same(job: &Job, prepared: &Prepared) -> bool {
-    entry(&job.object(), "annotations", DECISION) == entry(&prepared.job, "annotations", DECISION)
+    entry(&job.object(), "annotations", DECISION) == entry(&prepared.job.value(), "annotations", DECISION)
         && job.borrowed() == Borrowed::of(&prepared.loans).as_ref()
 }

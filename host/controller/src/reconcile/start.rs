@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
 use hookhost_core::claim::CLAIM;
+use hookhost_core::loan::Manifest;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, Run, State};
@@ -16,7 +17,7 @@ use serde_json::Value;
 use super::claimed::claimed;
 use super::follow::UNTIL_PODS_END;
 use super::lookup::{Choice, Looked};
-use super::prepare::{Prepared, Stop, waiting};
+use super::prepare::{AllPrepared, Prepared, Stop, waiting};
 use super::turn::Asked;
 use super::{Context, Subject, UNWATCHED};
 use crate::claim_key::ClaimSecret;
@@ -24,7 +25,7 @@ use crate::client;
 use crate::error::{Error, Result, chain};
 use crate::looks::Action;
 use crate::watch::{Awaited, Job};
-use crate::write::Created;
+use crate::write::{Created, NewObject};
 
 /// How long a Job may be without a pod before the Operation says that it is pending. The Job controller makes the pod
 /// within a fraction of a second, on a busy machine within a few; writing that down each time would be a write for nothing.
@@ -161,7 +162,8 @@ impl Context {
                 if subject.whole_event().is_some() {
                     return self.stage(subject, &[], prepared).await;
                 }
-                match prepared.into_iter().next() {
+                let AllPrepared { jobs, kept: _kept } = prepared;
+                match jobs.into_iter().next() {
                     Some(prepared) => self.create(subject, prepared).await,
                     None => Ok(Action::await_change()),
                 }
@@ -296,8 +298,8 @@ impl Context {
     }
 
     async fn create(&self, subject: &Subject, prepared: Prepared) -> Result<Action> {
-        let Prepared { namespace, name, job, loans, expected, share: _share } = prepared;
-        match self.try_create(subject, &namespace, job).await? {
+        let Prepared { namespace, name, job, loans, expected } = prepared;
+        match self.try_create(subject, &namespace, &job).await? {
             Created::New(created) => {
                 self.note_creation(subject, &created);
                 if let Some(job) = Job::new(&created) {
@@ -321,15 +323,19 @@ impl Context {
         &self,
         subject: &Subject,
         namespace: &str,
-        mut job: Value,
+        job: &Manifest,
     ) -> Result<Created> {
         // From here until its Job is known, hookhost keeps its rights in the namespace.
         let Some(_creating) = self.bindings.begin(namespace) else {
             return Ok(Created::Refused { message: self.losing_rights(namespace), is_final: false });
         };
-        let claim = self.keyring.needed()?.claim_job(&subject.uid, &job);
-        job["metadata"]["annotations"][CLAIM] = claim.into();
-        let created = self.writes.create_job(namespace, job).await;
+        let new = {
+            let mut job = job.value();
+            let claim = self.keyring.needed()?.claim_job(&subject.uid, &job);
+            job["metadata"]["annotations"][CLAIM] = claim.into();
+            NewObject::of(&job)
+        };
+        let created = self.writes.create_job(namespace, new).await;
         let created = self.or_refused(subject, created, |error| Created::Refused {
             message: error.to_string(),
             is_final: false,

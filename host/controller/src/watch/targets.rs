@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hookhost_core::target::TargetKind;
 use kube::ResourceExt;
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
@@ -23,6 +24,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What Operations call it.
+    pub(crate) fn target(self) -> TargetKind {
+        match self {
+            Kind::ApplicationInstance => TargetKind::ApplicationInstance,
+            Kind::HelmRelease => TargetKind::HelmRelease,
+        }
+    }
+
     pub(crate) fn resource(self) -> ApiResource {
         match self {
             Kind::ApplicationInstance => {

@@ -285,3 +285,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_an_objects_keys_those_that_are_wanted_are_read_and_no_more_than_so_many() {
+    let many: Map<String, Value> = (0..50_000).map(|n| (format!("k{n}"), json!(""))).collect();
+    let mut object =
+        json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": many, "binaryData": {"bin": "AA=="}});
+    let text = object.to_string();
+    let wanted = keys(&text, 2, |key| ["k7", "bin", "absent"].contains(&key)).unwrap();
+    assert_eq!(wanted, ["bin", "k7"].map(String::from).into());
+    assert_eq!(keys(&text, 64, |_| true), None, "more than are kept");
+    object["data"] = Value::Null;
+    assert_eq!(keys(&object.to_string(), 64, |_| true), Some(["bin".to_owned()].into()));
+    assert_eq!(keys("[]", 64, |_| true), None);
+}

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{Loan, ObjectRef, Uncovered};
 use crate::closure::Member;
 use crate::kind::Kind;
+use crate::raw::{Pairs, each_entry, scalar};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::snapshot;
@@ -25,6 +26,10 @@ use crate::text::{list, quote, shortlist};
 
 /// Keys, and objects, that a message names.
 const MAX_NAMED: usize = 8;
+
+/// Keys of an object that are read though the chart has none of them. Whoever may create it may give it as many as etcd takes; each
+/// makes it another content than the chart's.
+const MAX_OTHER_KEYS: usize = 1024;
 
 /// The type that Kubernetes gives a Secret without one.
 const OPAQUE: &str = "Opaque";
@@ -72,6 +77,46 @@ impl Content {
             is_immutable: object.get("immutable") == Some(&Value::Bool(true)),
             entries,
         }
+    }
+
+    /// The same of the text that the API server has of an object; none if that is not the text of one. Of the keys that are not
+    /// `wanted`, no more than [`MAX_OTHER_KEYS`] are kept.
+    fn stored(kind: Kind, text: &str, wanted: impl Fn(&str) -> bool) -> Option<Content> {
+        let Pairs(top) = serde_json::from_str(text).ok()?;
+        let mut content = Content { type_of: None, is_immutable: false, entries: BTreeMap::new() };
+        let mut others = 0;
+        for (field, value) in top {
+            let place = match &*field {
+                "type" if kind == Kind::Secret => {
+                    content.type_of = scalar(value).as_str().filter(|of| !of.is_empty()).map(str::to_owned);
+                    continue;
+                }
+                "immutable" => {
+                    content.is_immutable = scalar(value) == Value::Bool(true);
+                    continue;
+                }
+                "data" => Place::Data,
+                "binaryData" if kind != Kind::Secret => Place::Binary,
+                _ => continue,
+            };
+            let is_base64 = kind == Kind::Secret || place == Place::Binary;
+            each_entry(value, |key, value| {
+                if !wanted(&key) {
+                    others += 1;
+                    if others > MAX_OTHER_KEYS {
+                        return;
+                    }
+                }
+                let value = scalar(value);
+                let bytes = if is_base64 { decoded(&value) } else { self::text(&value) };
+                let held = bytes.map(|bytes| (place, Sha256::digest(bytes).into()));
+                content.entries.insert(key.into_owned(), held);
+            });
+        }
+        if kind == Kind::Secret {
+            content.type_of.get_or_insert_with(|| OPAQUE.to_owned());
+        }
+        Some(content)
     }
 
     /// In what another content differs from this one: its keys, then its fields; empty where it is the same.
@@ -165,9 +210,12 @@ pub struct Mismatch {
 }
 
 impl Expected {
-    /// How the object that is there differs from what it has to be, if it does.
-    pub fn mismatch(&self, there: &Value) -> Option<Mismatch> {
-        let there = Content::of(self.object.kind, there);
+    /// How the object that is there differs from what it has to be, if it does, by the text that the API server has of it. What is no
+    /// object's text differs in all.
+    pub fn mismatch(&self, there: &str) -> Option<Mismatch> {
+        let is_wanted = |key: &str| self.versions.iter().any(|version| version.entries.contains_key(key));
+        let there = Content::stored(self.object.kind, there, is_wanted);
+        let there = there.unwrap_or(Content { type_of: None, is_immutable: true, entries: BTreeMap::new() });
         let each = self.versions.iter().map(|version| version.differences(&there));
         // Of several versions the one is told that it is next to.
         let nearest = each.min_by_key(Vec::len);
@@ -177,6 +225,21 @@ impl Expected {
                 Some(Mismatch { object: self.object.clone(), differences: nearest.unwrap_or_default() })
             }
         }
+    }
+}
+
+impl Expected {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let entries = self.versions.iter().flat_map(|version| version.entries.keys());
+        // A key with its digest, in a tree that is half full.
+        let keys: usize = entries.map(|key| key.len() + 2 * size_of::<(String, Option<Held>)>()).sum();
+        let ObjectRef { namespace, name, .. } = &self.object;
+        size_of::<Expected>()
+            + namespace.len()
+            + name.len()
+            + self.versions.len() * size_of::<Content>()
+            + keys
     }
 }
 
@@ -215,7 +278,13 @@ mod tests {
     use super::*;
 
     fn differences(kind: Kind, chart: &Value, there: &Value) -> Vec<String> {
-        let differences = Content::of(kind, chart).differences(&Content::of(kind, there));
+        let chart_has = Content::of(kind, chart);
+        let stored = Content::stored(kind, &there.to_string(), |_| true).unwrap();
+        let differences = chart_has.differences(&stored);
+        // An API server keeps no stringData.
+        if there.get("stringData").is_none() {
+            assert_eq!(stored, Content::of(kind, there), "{there}");
+        }
         assert_eq!(
             differences.is_empty(),
             Content::of(kind, there).differences(&Content::of(kind, chart)).is_empty()
@@ -262,6 +331,19 @@ mod tests {
         let secret = |there: Value| differences(Kind::Secret, &json!({"data": {"a": "MQ=="}}), &there);
         assert_eq!(secret(json!({"type": "kubernetes.io/tls", "data": {"a": "MQ=="}})), ["its type"]);
         assert_eq!(secret(json!({"type": "Opaque", "data": {"a": "Mg=="}})), ["the key \"a\""]);
+    }
+
+    #[test]
+    fn an_object_of_any_number_of_keys_differs_and_few_of_them_are_kept() {
+        let many: Map<String, Value> = (0..100_000).map(|n| (format!("k{n}"), "".into())).collect();
+        let mut there = json!({"data": many});
+        there["data"]["run.sh"] = json!("echo chart");
+        let there = Content::stored(Kind::ConfigMap, &there.to_string(), |key| key == "run.sh").unwrap();
+        assert_eq!(there.entries.len(), MAX_OTHER_KEYS + 1);
+        let chart = Content::of(Kind::ConfigMap, &json!({"data": {"run.sh": "echo chart"}}));
+        let differences = chart.differences(&there);
+        assert_eq!(differences.len(), MAX_OTHER_KEYS);
+        assert!(!differences.contains(&"the key \"run.sh\"".to_owned()));
     }
 
     #[test]

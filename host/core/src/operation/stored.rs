@@ -5,19 +5,15 @@
 //! the rest only what can be valid is kept. An Operation with a part that is too large is known by all its other parts, so
 //! that it can be found, rejected and cancelled like any other.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::read::{LAST_APPLIED, METADATA};
 use super::{API_VERSION, CANCEL, KIND, limits};
 use crate::clone::CLUSTER_ID;
-use crate::outcome::cut;
+use crate::raw::{Pairs, bytes, conditions, each_entry, pairs, scalar, scalars};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::snapshot::Pairs;
 use crate::status::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, RUNNING, SUCCEEDED};
 
 /// Fields of spec that are not known, at most: a plan names them.
@@ -80,35 +76,6 @@ impl Stored {
     }
 }
 
-fn pairs(json: &RawValue) -> Option<Pairs<'_>> {
-    serde_json::from_str(json.get()).ok()
-}
-
-fn bytes(json: &RawValue) -> usize {
-    json.get().len()
-}
-
-/// A text, number, flag or null as it is; of a list or mapping only that it is one: none may be there.
-fn scalar(json: &RawValue) -> Value {
-    match json.get().as_bytes().first() {
-        Some(b'[') => json!([]),
-        Some(b'{') => json!({}),
-        _ => serde_json::from_str(json.get()).unwrap_or_default(),
-    }
-}
-
-/// A mapping of texts, numbers and flags.
-fn scalars(json: &RawValue) -> Value {
-    match pairs(json) {
-        Some(Pairs(pairs)) => pairs
-            .into_iter()
-            .map(|(key, value)| (key.into_owned(), scalar(value)))
-            .collect::<Map<_, _>>()
-            .into(),
-        None => scalar(json),
-    }
-}
-
 /// A part that makes the Operation fail where it is too large.
 fn bounded(
     part: &'static str,
@@ -136,24 +103,24 @@ fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> 
     ];
     let Pairs(all) = pairs(json)?;
     let mut kept = Map::new();
-    let mut entries = Vec::new();
+    let (mut parts, mut found) = (Vec::new(), 0);
+    let is_read = |key: &str| key != LAST_APPLIED;
     for (key, value) in all {
         if KEPT.contains(&&*key) && bytes(value) <= limits::TEXT_BYTES {
             kept.insert(key.into_owned(), scalar(value));
         } else if key == "labels" || key == "annotations" {
-            entries.push((key, pairs(value)?));
+            let is_map = each_entry(value, |key, value| {
+                found += if is_read(&key) { key.len() + bytes(value) } else { 0 };
+            });
+            parts.push((key, is_map.then_some(value)?));
         }
     }
-    let is_read = |key: &str| key != LAST_APPLIED;
-    let each = entries.iter().flat_map(|(_, Pairs(pairs))| pairs);
-    let found: usize =
-        each.filter(|(key, _)| is_read(key)).map(|(key, value)| key.len() + bytes(value)).sum();
     let is_too_large = found > limits::METADATA_BYTES;
     if is_too_large {
         let allowed = limits::METADATA_BYTES;
         too_large.get_or_insert(TooLarge { part: METADATA, found, allowed });
     }
-    for (part, Pairs(pairs)) in entries {
+    for (part, pairs) in parts {
         // Whose Operation it is, and whether it is cancelled, counts whatever its size.
         let is_wanted = |key: &str, value: &RawValue| {
             if is_too_large {
@@ -162,10 +129,14 @@ fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> 
                 is_read(key)
             }
         };
-        let pairs = pairs.into_iter().filter(|(key, value)| is_wanted(key, value));
-        let pairs: Map<String, Value> = pairs.map(|(key, value)| (key.into_owned(), scalar(value))).collect();
-        if !pairs.is_empty() {
-            kept.insert(part.into_owned(), pairs.into());
+        let mut wanted = Map::new();
+        each_entry(pairs, |key, value| {
+            if is_wanted(&key, value) {
+                wanted.insert(key.into_owned(), scalar(value));
+            }
+        });
+        if !wanted.is_empty() {
+            kept.insert(part.into_owned(), wanted.into());
         }
     }
     Some(kept.into())
@@ -209,7 +180,7 @@ fn status(json: &RawValue) -> Option<Value> {
             {
                 serde_json::from_str(value.get()).unwrap_or_default()
             }
-            "conditions" => conditions(value),
+            "conditions" => conditions_of(value),
             _ => continue,
         };
         status.insert(key.into_owned(), part);
@@ -217,53 +188,12 @@ fn status(json: &RawValue) -> Option<Value> {
     Some(status.into())
 }
 
-/// A condition, as far as Kubernetes knows one.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Condition<'j> {
-    #[serde(borrow, rename = "type")]
-    type_: Option<Cow<'j, str>>,
-    #[serde(borrow)]
-    status: Option<Cow<'j, str>>,
-    #[serde(borrow)]
-    reason: Option<Cow<'j, str>>,
-    #[serde(borrow)]
-    message: Option<Cow<'j, str>>,
-    #[serde(borrow)]
-    last_transition_time: Option<Cow<'j, str>>,
-    observed_generation: Option<i64>,
-}
-
-fn conditions(json: &RawValue) -> Value {
+fn conditions_of(json: &RawValue) -> Value {
     let is_too_large = bytes(json) > limits::CONDITIONS_BYTES;
-    let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(json.get()) else { return Value::Null };
-    let all = all.into_iter().filter_map(|one| serde_json::from_str::<Condition<'_>>(one.get()).ok());
-    let mut kept: Vec<Value> = Vec::new();
-    for condition in all {
-        let Some(type_) = condition.type_ else { continue };
-        if is_too_large && (!CONDITIONS.contains(&&*type_) || kept.len() == CONDITIONS.len()) {
-            continue;
-        }
-        let longest = if is_too_large { SHORT_MESSAGE_BYTES } else { usize::MAX };
-        let mut one = Map::new();
-        one.insert("type".to_owned(), type_.into());
-        let texts = [
-            ("status", condition.status),
-            ("reason", condition.reason),
-            ("message", condition.message),
-            ("lastTransitionTime", condition.last_transition_time),
-        ];
-        for (field, text) in texts {
-            if let Some(text) = text {
-                one.insert(field.to_owned(), cut(&text, longest).into());
-            }
-        }
-        if let Some(generation) = condition.observed_generation {
-            one.insert("observedGeneration".to_owned(), generation.into());
-        }
-        kept.push(one.into());
-    }
-    kept.into()
+    let longest = if is_too_large { SHORT_MESSAGE_BYTES } else { usize::MAX };
+    conditions(json, longest, |type_, kept| {
+        !is_too_large || (CONDITIONS.contains(&type_) && kept.len() < CONDITIONS.len())
+    })
 }
 
 /// How many values there are in a JSON text, at most: its own, and those in lists and mappings.

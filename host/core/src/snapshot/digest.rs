@@ -206,7 +206,7 @@ fn shape(path: &'static str, what: &'static str) -> DigestError {
 
 /// A text of the JSON, borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Text<'j>(#[serde(borrow)] Cow<'j, str>);
+pub(crate) struct Text<'j>(#[serde(borrow)] pub(crate) Cow<'j, str>);
 
 /// The keys and values of a JSON object, in their order.
 pub(crate) struct Pairs<'j>(pub(crate) Vec<(Cow<'j, str>, &'j RawValue)>);

@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::read::{Fields, annotations, metadata};
-use super::{Applier, Condition, ObjectName, Owner, RecordRef, TargetError, TargetKind};
+use super::{Applier, Condition, ObjectName, Owner, RecordRef, TargetError};
 use crate::reason::Reason;
 use crate::record::Status;
 use crate::refusal::Refusal;
@@ -134,27 +134,6 @@ impl HelmRelease {
             account: ObjectName { namespace: self.namespace.clone(), name: name.to_owned() },
             from,
         })
-    }
-
-    /// Refuses a release of this name, whose records are in this namespace, as a target of its own if it is this HelmRelease's:
-    /// the digest and the rules of an owner hold for it only where the HelmRelease is asked.
-    ///
-    /// # Errors
-    /// It is, with what to write instead.
-    pub fn refuse_plain(&self, namespace: &str, release: &str) -> Result<(), Refusal> {
-        let is_stored_here = self.storage_namespace.as_deref() == Some(namespace);
-        if !is_stored_here || !self.history.iter().any(|snapshot| snapshot.name == release) {
-            return Ok(());
-        }
-        let target = TargetKind::HelmRelease;
-        let message = format!(
-            "the release {release} is Flux's, by {self}, so it is no plain Helm release: name that HelmRelease in spec.targetRef \
-             (apiVersion: {}, kind: {}, name: {}), or the ApplicationInstance that it belongs to",
-            target.api_version(),
-            target.kind(),
-            self.name
-        );
-        Err(Refusal::fail(Reason::ValidationFailed, message))
     }
 
     /// What Flux is doing to the release right now, in its own words.

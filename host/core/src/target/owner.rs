@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::text::quote;
 
 /// Owner references that are read. Kubernetes has no bound of its own; a HelmRelease of the operator has one.
-const MAX_OWNERS: usize = 64;
+pub(super) const MAX_OWNERS: usize = 64;
 
 /// The ApplicationInstance that owns a HelmRelease, in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,22 +138,6 @@ mod tests {
             assert_eq!((refusal.reason, refusal.then), (Reason::TargetNotReady, Then::Wait));
             assert!(refusal.message.contains("\"a\" (UID \"uid-a\"), which is gone"), "{}", refusal.message);
         }
-    }
-
-    #[test]
-    fn a_release_of_flux_is_no_plain_helm_release() {
-        let mut object = json!({"metadata": {"name": "shop", "namespace": "acme"}});
-        let refuse = |object: &Value, release: &str| {
-            HelmRelease::from_json(object).unwrap().refuse_plain("acme", release)
-        };
-        assert_eq!(refuse(&object, "shop"), Ok(()), "it has no release yet");
-        object["status"] = json!({"storageNamespace": "acme", "history": [{"name": "shop", "namespace": "acme", "version": 1}]});
-        let refusal = refuse(&object, "shop").unwrap_err();
-        assert_eq!((refusal.reason, refusal.then), (Reason::ValidationFailed, Then::Fail));
-        assert!(refusal.message.contains("kind: HelmRelease, name: shop"), "{}", refusal.message);
-        assert_eq!(refuse(&object, "other"), Ok(()));
-        object["status"]["storageNamespace"] = json!("elsewhere");
-        assert_eq!(refuse(&object, "shop"), Ok(()));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl<'v> Fields<'v> {
 }
 
 /// kubectl's copy of the whole object, which would only make every request larger.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// metadata.annotations, without kubectl's copy of the object.
 pub(super) fn annotations(object: &Value) -> BTreeMap<String, String> {

@@ -112,6 +112,32 @@ fn where_helm_releases_are_switched_off_as_targets_only_instances_are_served() {
 }
 
 #[test]
+fn a_release_of_flux_is_no_plain_one_whatever_its_helm_release_is_called() {
+    let world = world();
+    let gate = "e2e=plain-releases";
+    let namespace = world.namespace("plain", &[gate]);
+    // Flux calls the release NAMESPACE-NAME where spec says the namespace, and what spec says where it says a name.
+    let (derived, named) = (Release::new(&namespace, "shop"), Release::new(&namespace, "wiki"));
+    helm_release(world, &derived, json!({"targetNamespace": namespace}));
+    helm_release(world, &named, json!({"releaseName": "pages"}));
+    for release in [&derived, &named] {
+        world.ready(release);
+    }
+    let _host = world.host(json!({"namespaceGate": gate, "helmReleases": {"enabled": true}})).start();
+    for (release, helm_release) in [(format!("{namespace}-shop"), "shop"), ("pages".to_owned(), "wiki")] {
+        let name = format!("around-{helm_release}-{}", world.number());
+        let mut operation = world.operation_named(&name, &derived, "ok", json!({}));
+        operation["spec"]["targetRef"] =
+            json!({"apiVersion": "helm.sh/v3", "kind": "Release", "name": release});
+        world.apply(&namespace, &operation);
+        let told = world.refused(&namespace, &name, "ValidationFailed");
+        let advice = format!("by the HelmRelease {namespace}/{helm_release}, so it is no plain Helm release");
+        assert!(told.contains(&advice), "{told}");
+    }
+    assert!(world.list(&namespace, "jobs", "").is_empty());
+}
+
+#[test]
 fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_it() {
     let world = world();
     let namespace = world.namespace("applied-as", &[GATE]);

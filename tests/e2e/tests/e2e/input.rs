@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use e2e::{CLUSTER_ID, GATE, Proxy, Release, World, message, world};
+use e2e::{CLUSTER_ID, GATE, PATIENCE, Proxy, Release, World, message, ok, world};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -277,4 +278,32 @@ fn a_cluster_without_flux_is_told_what_to_install() {
     proxy.hide("nothing");
     world.phase(&special.namespace, &name, "Succeeded");
     drop(host);
+}
+
+#[test]
+fn runs_that_need_much_of_their_charts_keep_no_others_waiting_while_their_jobs_are_created() {
+    let world = world();
+    let gate = "e2e=much";
+    // As text it is little; as it is read of a record it takes some 40 MiB.
+    let tolerations = vec![json!({"operator": "Exists"}); 9_500];
+    let values = json!({"hooks": {"much": {"script": "echo done", "pod": {"tolerations": tolerations}}}});
+    let much = world.namespace("much", &[gate]);
+    let releases = ["much-1", "much-2"].map(|name| world.release(name, &much, &values));
+    let usual = world.release("usual", &world.namespace("usual", &[gate]), &json!({}));
+    let proxy = Proxy::start(world.cluster);
+    let _host = world.host(json!({"namespaceGate": gate})).through(&proxy).start();
+    // As a webhook would that takes its time.
+    proxy.hold(&format!("/namespaces/{much}/jobs"));
+    let names = releases.each_ref().map(|release| world.operation(release, "much", json!({})));
+    let held = || (proxy.holding() == releases.len()).then_some(());
+    ok(world.cluster.eventually("both Jobs are being created", PATIENCE, held));
+    let begun = Instant::now();
+    let name = world.operation(&usual, "ok", json!({}));
+    world.phase(&usual.namespace, &name, "Succeeded");
+    // What waits for them does so until hookhost gives up a write, after 35 s.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    proxy.release();
+    for name in names {
+        world.phase(&much, &name, "Succeeded");
+    }
 }

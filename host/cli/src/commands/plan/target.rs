@@ -8,6 +8,7 @@ use hookhost_core::request::Target;
 use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
 use hookhost_core::{Reason, Refusal};
 use kube::Api;
+use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
@@ -47,6 +48,7 @@ pub(super) async fn resolve(
         }
         TargetKind::HelmRelease => ObjectName { namespace: namespace.to_owned(), name: name.clone() },
         TargetKind::Release => {
+            check_plain(connection, namespace, name).await?;
             let stored = cluster::revisions(connection, namespace, name).await?;
             let revision = target::deployed_revision(name, &stored).map_err(problem)?;
             let at = RecordRef { namespace, release: name, revision, snapshot: None };
@@ -59,7 +61,8 @@ pub(super) async fn resolve(
         }
     };
     let resource = resource(TargetKind::HelmRelease, "helmreleases");
-    let object = read(connection, &resource, &release.namespace, &release.name).await?;
+    let object =
+        read(connection, TargetKind::HelmRelease, &resource, &release.namespace, &release.name).await?;
     let object = object.ok_or_else(|| match kind {
         TargetKind::HelmRelease => missing(kind, namespace, name),
         _ => problem(target::no_helm_release(&release)),
@@ -79,6 +82,26 @@ pub(super) async fn resolve(
         (described.labels, described.annotations) = (release.labels, release.annotations);
     }
     Ok(Found { target: described, record, is_verified: true, applier })
+}
+
+/// Whether a release is one of Helm's own, and none that a HelmRelease of its namespace makes. Whoever plans need not be allowed to
+/// see those: then the controller finds out.
+async fn check_plain(connection: &Connection, namespace: &str, name: &str) -> Result<()> {
+    let resource = resource(TargetKind::HelmRelease, "helmreleases");
+    let call = Call::of_resource(Verb::List, &resource, Some(namespace), "");
+    let api: Api<DynamicObject> = Api::namespaced_with(connection.requests.clone(), namespace, &resource);
+    let all = match client::read(&call, api.list(&ListParams::default())).await {
+        Ok(all) => all.items,
+        Err(Error::Forbidden { .. } | Error::KindMissing { .. }) => return Ok(()),
+        Err(error) => {
+            return Err(cluster::problem(format!("cannot look for the HelmRelease of {name}"), error).into());
+        }
+    };
+    for object in all {
+        let object = serde_json::to_string(&object)?;
+        target::refuse_plain(&object, namespace, name).map_err(problem)?;
+    }
+    Ok(())
 }
 
 /// The record, if it is the one that was meant.
@@ -108,7 +131,7 @@ async fn record(connection: &Connection, at: &RecordRef<'_>) -> Result<Record> {
 /// An ApplicationInstance; none if there is none of that name.
 async fn instance(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Instance>> {
     let resource = resource(TargetKind::ApplicationInstance, "applicationinstances");
-    let object = read(connection, &resource, namespace, name).await?;
+    let object = read(connection, TargetKind::ApplicationInstance, &resource, namespace, name).await?;
     Ok(object.as_ref().map(Instance::from_json).transpose().map_err(|error| problem(error.into()))?)
 }
 
@@ -121,6 +144,7 @@ fn resource(kind: TargetKind, plural: &str) -> ApiResource {
 /// An object as JSON; none if there is none of that name.
 async fn read(
     connection: &Connection,
+    kind: TargetKind,
     resource: &ApiResource,
     namespace: &str,
     name: &str,
@@ -128,7 +152,11 @@ async fn read(
     let call = Call::of_resource(Verb::Get, resource, Some(namespace), name);
     let api: Api<DynamicObject> = Api::namespaced_with(connection.requests.clone(), namespace, resource);
     match client::read(&call, api.get(name)).await {
-        Ok(object) => Ok(Some(serde_json::to_value(object)?)),
+        // As far as the controller reads it.
+        Ok(object) => {
+            let found = target::stored(kind, &serde_json::to_string(&object)?);
+            Ok(found.map_err(|error| problem(error.into()))?)
+        }
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => {
             Err(cluster::problem(format!("cannot read the Operation's target {name}"), error).into())

@@ -44,7 +44,8 @@ pub(super) fn check(
     }
     match object.kind {
         Kind::Secret => {
-            let secret_type = text(&loan.manifest, "/type");
+            let manifest = loan.manifest.value();
+            let secret_type = text(&manifest, "/type");
             if POWERFUL_SECRETS.contains(&secret_type) {
                 return refuse(&format!("a Secret of the type {} is more than data", quote(secret_type)));
             }
@@ -78,7 +79,8 @@ fn rights(
     terms: &Terms<'_>,
     refuse: impl Fn(&str) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    if loan.manifest.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
+    let manifest = loan.manifest.value();
+    if manifest.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
         return refuse(
             "it collects the rules of other roles by their labels, whatever those give. Let the chart write its rules out",
         );
@@ -86,7 +88,7 @@ fn rights(
     if !loan.object.kind.is_binding() {
         return Ok(());
     }
-    let subjects = loan.manifest.get("subjects").and_then(Value::as_array).into_iter().flatten();
+    let subjects = manifest.get("subjects").and_then(Value::as_array).into_iter().flatten();
     for subject in subjects {
         let namespace = text(subject, "/namespace");
         let is_near =
@@ -99,7 +101,7 @@ fn rights(
             ));
         }
     }
-    let is_role = |object: &&ObjectRef| binds(&loan.manifest, object.kind, &object.name);
+    let is_role = |object: &&ObjectRef| binds(&manifest, object.kind, &object.name);
     if let Some(role) = kept.iter().find(is_role) {
         let message = format!(
             "the {}, which the hook needs, is not there, and the {role} that it binds is, as somebody else has made it: hookhost \
