@@ -8,7 +8,7 @@ use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
 use crate::records::{LARGE_RUNS_BYTES, RECORDS_BYTES};
-use crate::watch::{BRIEF_BYTES, JOBS_BYTES, OBJECT_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
+use crate::watch::{BRIEF_BYTES, BUFFERS_BYTES, JOBS_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
 
 /// A part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub const WORKERS: usize = 2;
 const RECONCILE_BYTES: usize = 1 << 20;
 
 /// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Operations
-/// and of hookhost's own Jobs in brief (of an Operation a KiB), and the code of policies. An idle hookhost has some 40 MiB.
-const PROCESS_BYTES: usize = 62 << 20;
+/// and of hookhost's own Jobs in brief (of an Operation a KiB), objects of a usual size on their way from the API server (32 KiB
+/// each, some 250 of them at worst), and the code of policies. An idle hookhost has some 40 MiB.
+const PROCESS_BYTES: usize = 70 << 20;
 
 /// Bytes of what is kept of Jobs and pods: of those that are hookhost's and of those that only say so.
 const KEPT_BYTES: usize = JOBS_BYTES + UNPROVEN_EVERYWHERE * BRIEF_BYTES + PODS_BYTES;
@@ -44,7 +45,7 @@ pub const PARTS: [Part; 10] = [
         name: "Operations being reconciled",
         bytes: PLACES_PER_SHARE * DEFAULT_CONCURRENCY as usize * RECONCILE_BYTES,
     },
-    Part { name: "objects that the API server tells of, one for each thread", bytes: WORKERS * OBJECT_BYTES },
+    Part { name: "large objects that the API server sends", bytes: BUFFERS_BYTES },
     Part { name: "Jobs, pods and warnings, cut down", bytes: KEPT_BYTES },
     Part { name: "what Jobs run, compared with their claims", bytes: WORKERS * COMPARED_BYTES },
     Part { name: "the process itself", bytes: PROCESS_BYTES },

@@ -1,41 +1,30 @@
 //! *Reading* is asking the API server for one object by name, when it is needed: what decides a run must be what is there
 //! now, not what a cache has.
 
-use std::borrow::Cow;
+mod record;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use hookhost_core::kind as needed;
-use hookhost_core::record::Record;
 use hookhost_core::stored::{StoredJob, stored_pod};
-use hookhost_core::target::{self, RecordRef, ToCreate};
-use hookhost_core::text::quote;
+use hookhost_core::target::{self, ToCreate};
 use hookhost_core::{Reason, clone, dependency, loan, outcome, refusal::Refusal};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{GetParams, ListParams, LogParams, PostParams, Request};
+use kube::api::{GetParams, LogParams, PostParams, Request};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher::Error::InitialListFailed;
-use kube::runtime::watcher::Event;
 use kube::{Api, Resource};
-use serde::Deserialize;
+pub(crate) use record::{StoredRecord, Unread};
 use serde_json::Value;
 
 use crate::client::{self, Call, Verb};
 use crate::error::{Error, Result};
-use crate::records::{Held, Kept, Reading, Records};
+use crate::records::{Kept, Records};
 use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource};
-
-/// Helm's type of a release's Secret.
-const RELEASE_TYPE: &str = "helm.sh/release.v1";
-
-/// The key of the record in it.
-const RELEASE_KEY: &str = "release";
 
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
@@ -50,6 +39,10 @@ const KEPT_BYTES: usize = 512 << 10;
 /// Bytes of pods that are read at once: of some two thousand of the usual size. Whoever may create pods may give any number of them
 /// the labels of a run.
 const PODS_BYTES: usize = 16 << 20;
+
+/// Bytes of the HelmReleases of a namespace that are read to tell whether one of them makes a release: of some ten thousand of the
+/// usual size.
+const HELM_RELEASES_BYTES: usize = 64 << 20;
 
 /// The keys of a Secret or config map.
 pub(crate) type Keys = BTreeSet<String>;
@@ -89,71 +82,11 @@ impl Pods {
     }
 }
 
-/// What a release's Secret holds, as far as it is read. Whoever may write Secrets may give one any number of keys and labels.
-#[derive(Deserialize)]
-struct SecretText {
-    #[serde(rename = "type")]
-    type_: Option<String>,
-    data: Option<SecretData>,
-}
-
-#[derive(Deserialize)]
-struct SecretData {
-    /// [`RELEASE_KEY`].
-    release: Option<ByteString>,
-}
-
-/// The Secret of a release's record, with the right to read that.
-pub(crate) struct StoredRecord {
-    secret: SecretText,
-    reading: Reading,
-}
-
-/// The labels of a release's Secret, as far as they are read.
-#[derive(Deserialize)]
-struct Labelled<'j> {
-    #[serde(borrow)]
-    metadata: LabelledMeta<'j>,
-}
-
-#[derive(Deserialize)]
-struct LabelledMeta<'j> {
-    #[serde(borrow, default)]
-    labels: Labels<'j>,
-}
-
-#[derive(Default, Deserialize)]
-struct Labels<'j> {
-    #[serde(borrow)]
-    version: Option<Cow<'j, str>>,
-    #[serde(borrow)]
-    status: Option<Cow<'j, str>>,
-}
-
-/// Secrets.
-fn secret_resource() -> ApiResource {
-    watch::needed_resource(needed::Kind::Secret)
-}
-
 /// Reads objects by name.
 #[derive(Clone)]
 pub(crate) struct Reader {
     client: kube::Client,
     records: Records,
-}
-
-/// Why nothing could be selected of a record.
-pub(crate) enum Unread {
-    /// It cannot be used, or has not what is wanted.
-    Refused(Refusal),
-    /// It is not the one that Flux wrote.
-    Tampered(Refusal),
-}
-
-impl<R: Into<Refusal>> From<R> for Unread {
-    fn from(refusal: R) -> Unread {
-        Unread::Refused(refusal.into())
-    }
 }
 
 impl Reader {
@@ -190,28 +123,11 @@ impl Reader {
         read: impl FnOnce(&str) -> Result<T, serde_json::Error>,
     ) -> Result<Option<T>> {
         let object = async {
-            let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
-            read(&text).map_err(kube::Error::SerdeError)
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let text = watch::text(&self.client, request).await?;
+            read(text.text()?).map_err(kube::Error::SerdeError)
         };
         found(client::read(call, object).await)
-    }
-
-    /// Reads the text of each object of a selection, of which `call` says what it is.
-    async fn each(&self, call: &Call, selection: Selection, mut read: impl FnMut(&str) + Send) -> Result<()> {
-        let nothing = |text: &str| -> Option<()> {
-            read(text);
-            None
-        };
-        let mut events = std::pin::pin!(selection.stream(nothing));
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::InitDone) => break,
-                Ok(_) => {}
-                Err(InitialListFailed(error)) => return Err(client::Error::explain(call, error).into()),
-                Err(_) => return Err(Error::Unreadable { what: "a list" }),
-            }
-        }
-        Ok(())
     }
 
     /// Why a release of this name, whose records are in this namespace, is no plain Helm release, by the HelmReleases there.
@@ -226,90 +142,24 @@ impl Reader {
                 refusal = target::refuse_plain(text, namespace, release).err();
             }
         };
-        match self.each(&call, all, read).await {
-            Ok(()) => Ok(refusal),
+        match client::read(&call, all.list_up_to(HELM_RELEASES_BYTES, read)).await {
+            Ok(true) => Ok(refusal),
+            Ok(false) => {
+                let message = format!(
+                    "the HelmReleases of the namespace {namespace} have more than {HELM_RELEASES_BYTES} bytes, so it is not looked \
+                     for the one that may have made the release: name a HelmRelease or an ApplicationInstance as the target"
+                );
+                Ok(refusal.or_else(|| Some(Refusal::fail(Reason::ValidationFailed, message))))
+            }
             // Where there is no Flux, nothing is Flux's.
-            Err(Error::Api(client::Error::KindMissing { .. })) => Ok(None),
-            Err(error) => Err(error),
+            Err(client::Error::KindMissing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    /// What a release's Secret holds; none if there is none of that name. `wanted_in` says in which namespace the Operation is that it
-    /// is read for: it waits until a record may be read for that one.
-    pub(crate) async fn stored_record(
-        &self,
-        wanted_in: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<StoredRecord>> {
-        let reading = self.records.begin(wanted_in).await;
-        let read = |text: &str| serde_json::from_str::<SecretText>(text);
-        let secret = self.get(&secret_resource(), namespace, name, &GetParams::default(), read).await?;
-        Ok(secret.map(|secret| StoredRecord { secret, reading }))
-    }
-
-    /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
-    /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
-    pub(crate) async fn record<T: Send + 'static>(
-        &self,
-        stored: StoredRecord,
-        at: &RecordRef<'_>,
-        select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
-        bytes: impl FnOnce(&T) -> usize + Send + 'static,
-    ) -> Result<Result<Held<T>, Unread>> {
-        let StoredRecord { secret, reading } = stored;
-        let value = match record_value(secret, at) {
-            Ok(value) => value,
-            Err(refusal) => return Ok(Err(Unread::Refused(refusal))),
-        };
-        let (namespace, release, revision) = (at.namespace.to_owned(), at.release.to_owned(), at.revision);
-        let snapshot = at.snapshot.cloned();
-        let work = move || {
-            let snapshot = snapshot.as_ref();
-            let at = RecordRef { namespace: &namespace, release: &release, revision, snapshot };
-            let record = read_record(value, &at)?;
-            Ok(select(&record)?)
-        };
-        let held = reading.read(work, |found: &Result<T, Unread>| found.as_ref().map_or(0, bytes)).await?;
-        Ok(held.ok())
     }
 
     /// Whether what is to be created for a run of an Operation of this namespace may be kept: see [`Records::keep`].
     pub(crate) fn keep(&self, wanted_in: &str, bytes: usize) -> Result<Kept, Refusal> {
         self.records.keep(wanted_in, bytes)
-    }
-
-    /// Whether there is a record of that name. Only its metadata are asked for, and nothing is made of them.
-    pub(crate) async fn has_record(&self, namespace: &str, name: &str) -> Result<bool> {
-        Ok(self
-            .get_metadata(needed::Kind::Secret, namespace, name, &GetParams::default(), |_| ())
-            .await?
-            .is_some())
-    }
-
-    /// Revision and status of the newest record of a release, as the Secrets' labels tell. Needs the right to list Secrets, so it
-    /// is for installations that allow plain Helm releases only.
-    pub(crate) async fn newest_revision(
-        &self,
-        namespace: &str,
-        release: &str,
-    ) -> Result<Option<(u32, String)>> {
-        let call = Call::new::<Secret>(Verb::List, Some(namespace), "");
-        let selection = Selection::new(self.client.clone(), &secret_resource(), Some(namespace))
-            .labels(&format!("owner=helm,name={release}"))
-            .metadata();
-        let mut newest: Option<(u32, String)> = None;
-        let read = |text: &str| {
-            let Ok(Labelled { metadata }) = serde_json::from_str(text) else { return };
-            let Some(revision) = metadata.labels.version.and_then(|version| version.parse().ok()) else {
-                return;
-            };
-            if newest.as_ref().is_none_or(|(known, _)| *known < revision) {
-                newest = Some((revision, metadata.labels.status.unwrap_or_default().into_owned()));
-            }
-        };
-        self.each(&call, selection, read).await?;
-        Ok(newest)
     }
 
     /// What is made of the metadata of what a pod needs, as the parameters say: as they are now, or were a moment ago; none if there
@@ -409,26 +259,17 @@ impl Reader {
 
     /// A Job, whosever it is; none if there is none of that name.
     pub(crate) async fn job(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
-        let Some((text, _place)) = self.job_text(namespace, name).await? else { return Ok(None) };
-        Job::read(&text).map(Some).ok_or(Error::Unreadable { what: "a Job" })
-    }
-
-    async fn job_text(&self, namespace: &str, name: &str) -> Result<Option<(String, watch::Place)>> {
-        let resource = job_resource();
-        let call = Call::of_resource(Verb::Get, &resource, Some(namespace), name);
-        let request = Request::new(DynamicObject::url_path(&resource, Some(namespace)));
-        let text = async {
-            let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-            watch::text(&self.client, request).await
-        };
-        found(client::read(&call, text).await)
+        let read = |text: &str| Ok(Job::read(text).ok_or(Error::Unreadable { what: "a Job" }));
+        self.get(&job_resource(), namespace, name, &GetParams::default(), read).await?.transpose()
     }
 
     /// All of a Job that hookhost has just made; none if there is none of that name.
     pub(crate) async fn whole_job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
-        let Some((text, _place)) = self.job_text(namespace, name).await? else { return Ok(None) };
-        let whole = StoredJob::whole(&text).and_then(|job| serde_json::from_value(job).ok());
-        whole.map(Some).ok_or(Error::Unreadable { what: "a Job as hookhost makes them" })
+        let read = |text: &str| {
+            let whole = StoredJob::whole(text).and_then(|job| serde_json::from_value(job).ok());
+            Ok(whole.ok_or(Error::Unreadable { what: "a Job as hookhost makes them" }))
+        };
+        self.get(&job_resource(), namespace, name, &GetParams::default(), read).await?.transpose()
     }
 
     /// An Operation; none if there is none of that name.
@@ -503,37 +344,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// The record's bytes in a release's Secret.
-fn record_value(secret: SecretText, at: &RecordRef<'_>) -> Result<ByteString, Refusal> {
-    let unusable = |problem: String| {
-        let (namespace, name) = (at.namespace, at.secret_name());
-        let message = format!("the Secret {namespace}/{name} {problem}, so it is no release record");
-        Refusal::fail(Reason::ReleaseRecordInvalid, message)
-    };
-    let found = secret.type_.unwrap_or_default();
-    if found != RELEASE_TYPE {
-        return Err(unusable(format!("is of type {}, not {RELEASE_TYPE}", quote(&found))));
-    }
-    let value = secret.data.and_then(|data| data.release);
-    value.ok_or_else(|| unusable(format!("has no key \"{RELEASE_KEY}\"")))
-}
-
-/// The record of these bytes, with every check that it is the one which was meant.
-fn read_record(value: ByteString, at: &RecordRef<'_>) -> Result<Record, Unread> {
-    let (record, verification) = match at.snapshot {
-        Some(snapshot) => {
-            Record::read_verified(&value.0, snapshot).map(|(record, how)| (record, Some(how)))?
-        }
-        None => (Record::read_secret_value(&value.0)?, None),
-    };
-    drop(value);
-    target::check_record(&record, at)?;
-    if let Some(verification) = verification {
-        target::check_verified(at, &verification).map_err(Unread::Tampered)?;
-    }
-    Ok(record)
 }
 
 /// None for what is not there; a kind that is not there is an error.

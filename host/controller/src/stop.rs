@@ -111,7 +111,7 @@ impl Stopper {
         tracing::info!(
             pod_namespace = namespace,
             pod = name,
-            "deleted a pod that a cancelled run had left without a Job"
+            "deleted a pod of a cancelled run, since no Job owns it any more"
         );
         Ok(())
     }

@@ -13,10 +13,10 @@
 //!
 //! So a cluster in which nothing happens costs no request but the renewal of these watches.
 
+mod buffer;
 mod follow;
 mod items;
 mod jobs;
-mod large;
 mod namespaces;
 mod operation;
 mod operations;
@@ -33,12 +33,11 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(crate) use buffer::{BUFFERS_BYTES, text};
 pub(crate) use follow::{Seen, drive, follow};
-pub(crate) use items::OBJECT_BYTES;
 pub(crate) use jobs::{
     BRIEF_BYTES, HookOfRelease, JOBS_BYTES, Job, Jobs, Listeners, UNPROVEN_EVERYWHERE, first_generation,
 };
-pub(crate) use large::{Place, text};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operation::{Brief, TargetKey, Whole};
 pub(crate) use operations::{Change, Knowledge, Operations, Terms, too_many};

@@ -1,5 +1,6 @@
 //! *Writing* is everything that the reconciler changes in the cluster: the Job, its finalizer, what it borrows, the
-//! Operation's status; pods that a cancelled run has left; its finalizer on the RoleBindings. Nothing else of it writes, and nothing of the chart's or of Helm's is ever written.
+//! Operation's status; pods that a cancelled run has left; its finalizer on the RoleBindings. Nothing else of it writes, and
+//! nothing of the chart's or of Helm's is ever written.
 
 use hookhost_core::claim::CLAIM;
 use hookhost_core::clone::{FINALIZER, OPENED};
@@ -201,7 +202,9 @@ impl Writes {
             watch::text(&self.client, request).await
         };
         match self.writer.send(&call, patched).await {
-            Ok((text, _place)) => Job::read(&text).map(Some).ok_or(Error::Unreadable { what: "a Job" }),
+            Ok(text) => {
+                text.text().ok().and_then(Job::read).map(Some).ok_or(Error::Unreadable { what: "a Job" })
+            }
             Err(client::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }

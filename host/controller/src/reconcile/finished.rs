@@ -16,8 +16,8 @@ use crate::stop::Orphaned;
 use crate::watch::Job;
 
 impl Context {
-    /// Does what is left to do for a finished Operation.
-    /// `unproven` are those that only say that they are its: nobody waits for their result.
+    /// Does what is left to do for a finished Operation. `jobs` are its own, `unproven` those that only say that they are: nobody
+    /// waits for their result.
     pub(super) async fn finished(
         &self,
         subject: &Subject,

@@ -1,19 +1,10 @@
 //! The *items* of a list, taken out of its text as it comes: a page of 500 Operations may have 750 MB, of which no more than
 //! one object is ever held.
 
-/// Bytes of one object. etcd takes 1.5 MiB unless told otherwise, and what it keeps in a shorter form is a few times as long
-/// in JSON.
-pub(crate) const OBJECT_BYTES: usize = 16 << 20;
+use super::buffer::{Buffer, TooLong};
+
 /// Bytes of a list without its items: its kind, its version, and where to go on.
 const FRAME_BYTES: usize = 64 << 10;
-
-/// A text that no API server should send.
-#[derive(Debug, thiserror::Error)]
-#[error("the API server sent {what} of more than {allowed} bytes")]
-pub(super) struct TooLong {
-    pub(super) what: &'static str,
-    pub(super) allowed: usize,
-}
 
 /// The text of a list, as far as it has come.
 #[derive(Debug, Default)]
@@ -29,43 +20,49 @@ pub(super) struct Items {
     /// The list without its items.
     frame: Vec<u8>,
     /// The item that has begun.
-    item: Vec<u8>,
+    item: Buffer,
+}
+
+/// What came of some of the text.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// All of it is taken, and the item is not whole.
+    All,
+    /// So many bytes are taken; the item needs more room for the next.
+    Full(usize),
+    /// With so many bytes this item is whole.
+    Item(usize, Buffer),
 }
 
 /// How deep the list of items is, within the list.
 const INSIDE: usize = 2;
 
 impl Items {
-    /// Takes text until an item is whole; gives back how many bytes were taken, and the item.
-    pub(super) fn take(&mut self, text: &[u8]) -> Result<(usize, Option<Vec<u8>>), TooLong> {
+    /// Takes text until an item is whole, or needs more room.
+    pub(super) fn take(&mut self, text: &[u8]) -> Result<Taken, TooLong> {
         let mut taken = 0;
         while let Some((byte, rest)) = text.get(taken..).and_then(<[u8]>::split_first) {
+            if self.item.room() == 0 {
+                return Ok(Taken::Full(taken));
+            }
             taken += 1;
             if self.push(*byte)? {
-                return Ok((taken, Some(std::mem::take(&mut self.item))));
+                return Ok(Taken::Item(taken, std::mem::take(&mut self.item)));
             }
             if self.is_text && !self.is_escaped && self.is_inside && self.depth > INSIDE {
                 // Nearly all of a large object is within texts.
                 let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-                self.push_plain(rest.get(..plain).unwrap_or_default())?;
-                taken += plain;
+                let plain = rest.get(..plain.min(self.item.room())).unwrap_or_default();
+                self.item.extend(plain);
+                taken += plain.len();
             }
         }
-        Ok((taken, None))
+        Ok(Taken::All)
     }
 
-    /// Takes what is within a text of an item.
-    fn push_plain(&mut self, text: &[u8]) -> Result<(), TooLong> {
-        if self.item.len() + text.len() > OBJECT_BYTES {
-            return Err(TooLong { what: "an object", allowed: OBJECT_BYTES });
-        }
-        self.item.extend_from_slice(text);
-        Ok(())
-    }
-
-    /// Bytes of the item that has begun.
-    pub(super) fn begun(&self) -> usize {
-        self.item.len()
+    /// Waits until there is room for more of the item.
+    pub(super) async fn make_room(&mut self) -> Result<(), TooLong> {
+        self.item.make_room().await
     }
 
     /// The list without its items, once all of it has come.
@@ -105,18 +102,15 @@ impl Items {
                 _ => {}
             }
         }
-        let (to, what, allowed) = if !self.is_inside {
-            (&mut self.frame, "a list", FRAME_BYTES)
+        if !self.is_inside {
+            if self.frame.len() == FRAME_BYTES {
+                return Err(TooLong { what: "a list", allowed: FRAME_BYTES });
+            }
+            self.frame.push(byte);
         } else if before.max(self.depth) > INSIDE {
-            (&mut self.item, "an object", OBJECT_BYTES)
-        } else {
-            // What is between two items.
-            return Ok(false);
-        };
-        if to.len() == allowed {
-            return Err(TooLong { what, allowed });
+            self.item.push(byte);
         }
-        to.push(byte);
+        // Else it is between two items.
         Ok(is_whole)
     }
 
@@ -132,14 +126,30 @@ mod tests {
 
     use super::*;
 
+    /// The next item, with how many bytes it took, if there is one.
+    fn step(list: &mut Items, mut text: &[u8]) -> Result<Option<(usize, Buffer)>, TooLong> {
+        let mut before = 0;
+        loop {
+            match list.take(text)? {
+                Taken::All => return Ok(None),
+                Taken::Item(taken, item) => return Ok(Some((before + taken, item))),
+                Taken::Full(taken) => {
+                    (before, text) = (before + taken, &text[taken..]);
+                    let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    waiting.block_on(list.make_room())?;
+                }
+            }
+        }
+    }
+
     /// The items and the frame of a text that comes in pieces of this size.
     fn taken(text: &str, piece: usize) -> (Vec<Value>, Option<Value>) {
         let (mut list, mut items) = (Items::default(), Vec::new());
         for mut rest in text.as_bytes().chunks(piece.max(1)) {
             while !rest.is_empty() {
-                let (taken, item) = list.take(rest).unwrap();
+                let Some((taken, item)) = step(&mut list, rest).unwrap() else { break };
                 rest = &rest[taken..];
-                items.extend(item.map(|item| serde_json::from_slice(&item).unwrap()));
+                items.push(serde_json::from_slice(item.bytes()).unwrap());
             }
         }
         (items, list.frame().map(|frame| serde_json::from_slice(frame).unwrap()))
@@ -183,8 +193,7 @@ mod tests {
         fn any_bytes_are_taken_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut list = Items::default();
             let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                let (taken, _) = list.take(rest).unwrap();
+            while let Some((taken, _)) = step(&mut list, rest).unwrap() {
                 rest = &rest[taken..];
             }
         }
@@ -203,9 +212,9 @@ mod tests {
     #[test]
     fn an_object_without_an_end_is_given_up() {
         let mut list = Items::default();
-        list.take(br#"{"items":[{"a":""#).unwrap();
+        assert!(step(&mut list, br#"{"items":[{"a":""#).unwrap().is_none());
         let piece = vec![b'x'; 1 << 20];
-        let error = (0..17).find_map(|_| list.take(&piece).err()).unwrap();
+        let error = (0..17).find_map(|_| step(&mut list, &piece).err()).unwrap();
         assert_eq!(error.to_string(), "the API server sent an object of more than 16777216 bytes");
     }
 }

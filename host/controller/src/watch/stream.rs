@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use futures::{Stream, stream};
 use kube::api::{ListParams, WatchParams};
 use kube::core::{ApiResource, DynamicObject, Request, Status};
@@ -20,8 +20,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::items::{Items, OBJECT_BYTES, TooLong};
-use super::large::{self, Place, SMALL_BYTES};
+use super::buffer::Buffer;
+use super::items::{Items, Taken};
 
 /// Time for the API server to begin an answer, and to go on with it: as for all that is read.
 pub(crate) const LIST_TIMEOUT: Duration = crate::client::READ_TIMEOUT;
@@ -112,12 +112,13 @@ impl Selection {
         let (mut more, mut bytes) = (None, 0_usize);
         loop {
             let mut page = Page::new(self.list(limit, more).await?);
-            while let Some((text, _place)) = page.next().await? {
+            while let Some(item) = page.next().await? {
+                let text = item.text()?;
                 bytes = bytes.saturating_add(text.len());
                 if bytes > most {
                     return Ok(false);
                 }
-                read(&text);
+                read(text);
             }
             more = Some(page.end()?.more).filter(|more| !more.is_empty());
             if more.is_none() {
@@ -200,8 +201,7 @@ struct Page {
 struct Watch {
     answer: Answer,
     version: String,
-    line: Vec<u8>,
-    place: Place,
+    line: Buffer,
 }
 
 /// What a list says of itself.
@@ -270,10 +270,13 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                 Err(error) => Some(Err(Error::InitialListFailed(error))),
             },
             State::Listing { limit, page: Some(mut page), .. } => match page.next().await {
-                Ok(Some((text, _place))) => {
-                    self.state = State::Listing { more: None, limit, page: Some(page) };
-                    (self.read)(&text).map(|object| Ok(Event::InitApply(object)))
-                }
+                Ok(Some(item)) => match item.text() {
+                    Ok(text) => {
+                        self.state = State::Listing { more: None, limit, page: Some(page) };
+                        (self.read)(text).map(|object| Ok(Event::InitApply(object)))
+                    }
+                    Err(error) => Some(Err(Error::InitialListFailed(error))),
+                },
                 Ok(None) => match page.end() {
                     Ok(FrameMeta { more, .. }) if !more.is_empty() => {
                         self.state =
@@ -306,8 +309,8 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
             State::Watching(mut watch) => match watch.next().await {
                 Ok(true) => {
                     let event = watch.event(&mut self.read);
-                    large::clear(&mut watch.line);
-                    watch.place = Place::default();
+                    // With its places.
+                    watch.line = Buffer::default();
                     match event {
                         Ok(event) => {
                             self.state = State::Watching(watch);
@@ -341,23 +344,29 @@ impl Page {
         Page { answer, items: Items::default(), count: 0, bytes: 0 }
     }
 
-    /// The text of the next object, with its place; none where it was the last one.
-    async fn next(&mut self) -> Result<Option<(String, Place)>, kube::Error> {
-        let mut place = Place::default();
+    /// The text of the next object; none where it was the last one.
+    async fn next(&mut self) -> Result<Option<Buffer>, kube::Error> {
         loop {
-            place.reserve(self.items.begun()).await;
             let bytes = timeout(LIST_TIMEOUT, self.answer.fill_buf()).await.map_err(|_| service(Silence))?;
             let bytes = bytes.map_err(kube::Error::ReadEvents)?;
             if bytes.is_empty() {
                 return Ok(None);
             }
-            let (taken, item) = self.items.take(bytes).map_err(service)?;
-            self.answer.consume_unpin(taken);
-            if let Some(item) = item {
-                self.count += 1;
-                self.bytes += item.len();
-                let text = String::from_utf8(item).map_err(kube::Error::FromUtf8)?;
-                return Ok(Some((text, place)));
+            match self.items.take(bytes).map_err(service)? {
+                Taken::All => {
+                    let taken = bytes.len();
+                    self.answer.consume_unpin(taken);
+                }
+                Taken::Full(taken) => {
+                    self.answer.consume_unpin(taken);
+                    self.items.make_room().await.map_err(service)?;
+                }
+                Taken::Item(taken, item) => {
+                    self.answer.consume_unpin(taken);
+                    self.count += 1;
+                    self.bytes += item.bytes().len();
+                    return Ok(Some(item));
+                }
             }
         }
     }
@@ -379,36 +388,35 @@ impl Page {
 
 impl Watch {
     fn new(answer: Answer, version: String) -> Watch {
-        Watch { answer, version, line: Vec::new(), place: Place::default() }
+        Watch { answer, version, line: Buffer::default() }
     }
 
     /// Waits for the next line; whether there is one. A line that is cut off is no event.
     async fn next(&mut self) -> Result<bool, kube::Error> {
-        // The rest of one that is large needs a place first; what has begun goes on soon.
-        let parts = [(SMALL_BYTES, WATCH_TIMEOUT), (OBJECT_BYTES - SMALL_BYTES, LIST_TIMEOUT)];
-        for (allowed, patience) in parts {
-            self.place.reserve(self.line.len()).await;
-            let mut bounded = (&mut self.answer).take(allowed as u64);
-            let read = match timeout(patience, bounded.read_until(b'\n', &mut self.line)).await {
-                Ok(Ok(read)) => read,
+        loop {
+            // What has begun goes on soon, and may have a place that others wait for.
+            let patience = if self.line.bytes().is_empty() { WATCH_TIMEOUT } else { LIST_TIMEOUT };
+            let bytes = match timeout(patience, self.answer.fill_buf()).await {
+                Ok(Ok(bytes)) if !bytes.is_empty() => bytes,
                 // How a server that is restarted, and proxies, end a watch.
                 Ok(Err(error)) if !is_end(&error) => return Err(kube::Error::ReadEvents(error)),
-                Ok(Err(_)) | Err(_) => return Ok(false),
+                Ok(_) | Err(_) => return Ok(false),
             };
-            if self.line.last() == Some(&b'\n') {
+            let end = memchr::memchr(b'\n', bytes).map(|at| at + 1);
+            let taken = end.unwrap_or(bytes.len()).min(self.line.room());
+            self.line.extend(bytes.get(..taken).unwrap_or_default());
+            self.answer.consume_unpin(taken);
+            if end == Some(taken) {
                 return Ok(true);
             }
-            if read < allowed {
-                return Ok(false);
-            }
+            self.line.make_room().await.map_err(service)?;
         }
-        Err(service(TooLong { what: "a change", allowed: OBJECT_BYTES }))
     }
 
     /// The event of the line; none where it is a sign of life only.
     fn event<K>(&mut self, mut read: impl FnMut(&str) -> Option<K>) -> Result<Option<Event<K>>, Error> {
         let wrong = |error| Error::WatchFailed(kube::Error::SerdeError(error));
-        let line: Line<'_> = serde_json::from_slice(&self.line).map_err(wrong)?;
+        let line: Line<'_> = serde_json::from_slice(self.line.bytes()).map_err(wrong)?;
         let text = line.object.get();
         if line.what == "ERROR" {
             let status: Status = serde_json::from_str(text).map_err(wrong)?;
