@@ -87,9 +87,15 @@ impl Known {
             Event::InitDone => {
                 let gone = self.by_uid.iter().filter(|(_, entry)| entry.list != self.list);
                 let gone: Vec<String> = gone.map(|(uid, _)| uid.clone()).collect();
-                let gone =
-                    gone.iter().filter_map(|uid| self.remove(uid)).map(|gone| Change::Deleted(gone.brief));
-                let mut changes: Vec<Change> = gone.collect();
+                let mut changes = Vec::new();
+                for uid in &gone {
+                    let Some(entry) = self.remove(uid) else { continue };
+                    if entry.class.may_conflict() {
+                        // It had its place until now.
+                        self.beyond.ended(&entry.brief.key.namespace, now);
+                    }
+                    changes.push(Change::Deleted(entry.brief));
+                }
                 let namespaces = self.beyond.end();
                 let own = self.briefs().filter(|brief| brief.is_of_engine() && !brief.is_finished);
                 let waiting = own.filter(|brief| namespaces.contains(&brief.key.namespace));

@@ -277,6 +277,19 @@ fn nothing_is_started_while_one_that_may_conflict_is_not_known() {
     assert!(is_known(&all, &one_more));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_only_because_of_what_is_gone_is_known_after_another_list() {
+    let all = operations([]);
+    let in_flight: Vec<Value> = (0..FOREIGN + 1).map(|n| foreign(n, "Backup")).collect();
+    list(&all, &in_flight[..FOREIGN]);
+    // One was deleted, and another made, while the watch was broken.
+    list(&all, &in_flight[1..]);
+    assert_eq!(all.knowledge("org"), Knowledge::TooMany);
+    tokio::time::timeout(2 * PAUSE, all.until_listed_again()).await.expect("it is listed again");
+    list(&all, &in_flight[1..]);
+    assert_eq!(all.knowledge("org"), Knowledge::Whole);
+}
+
 #[test]
 fn what_has_started_is_known_whatever_else_is_listed_before_it() {
     let all = operations([]);
