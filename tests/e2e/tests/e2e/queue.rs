@@ -240,6 +240,50 @@ fn an_operation_that_waits_for_too_long_fails_and_says_for_what() {
 }
 
 #[test]
+fn where_jobs_cannot_be_listed_an_operation_without_one_waits_no_longer_than_it_may() {
+    let world = world();
+    let gate = "e2e=unlisted";
+    let release = world.release("unlisted", &world.namespace("unlisted", &[gate]), &json!({}));
+    let namespace = &release.namespace;
+    let start = || world.host(json!({"namespaceGate": gate})).without_lease().start();
+    let mut host = start();
+    let role = format!("clusterrole/{}-namespace", host.name());
+    let rules = world.get("", &role).unwrap()["rules"].clone();
+    host.kill();
+    let mut fewer = rules.clone();
+    let of_jobs = fewer.as_array_mut().unwrap().iter_mut().find(|rule| rule["resources"] == json!(["jobs"]));
+    of_jobs.unwrap()["verbs"] = json!(["get", "create", "patch", "delete"]);
+    world.patch("", &role, &json!({ "rules": fewer }));
+    let account = format!("--as=system:serviceaccount:hookhost:{}", host.name());
+    let asked = ["auth", "can-i", "list", "jobs", "--namespace", namespace, &account];
+    let is_forbidden = || world.cluster.kubectl(&asked).is_err().then_some(());
+    world.cluster.eventually("the right is gone", e2e::PATIENCE, is_forbidden).unwrap();
+
+    let made = |timeout: Value| world.operation(&release, "ok", timeout);
+    let has_job = format!("has-job-{}", world.number());
+    let container = json!({"name": "c", "image": "localhost/busybox:1"});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": has_job}, "spec": {"suspend": true,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}});
+    world.apply(namespace, &job);
+    let short = json!({"waitTimeout": "2s"});
+    world.apply(namespace, &world.operation_named(&has_job, &release, "ok", short));
+    let (has_none, waits) = (made(json!({"waitTimeout": "5s"})), made(json!({})));
+    host = start();
+    let failed = world.refused(namespace, &has_none, "WaitTimeout");
+    assert!(failed.contains("AccessForbidden"), "{failed}");
+    // A Job may be its own, so it may not end without it.
+    world.blocked(namespace, &has_job, "AccessForbidden");
+    world.blocked(namespace, &waits, "AccessForbidden");
+    host.kill();
+    world.patch("", &role, &json!({ "rules": rules }));
+    let is_allowed = || world.cluster.kubectl(&asked).is_ok().then_some(());
+    world.cluster.eventually("the right is back", e2e::PATIENCE, is_allowed).unwrap();
+    let _host = start();
+    world.refused(namespace, &has_job, "WaitTimeout");
+    world.phase(namespace, &waits, "Succeeded");
+}
+
+#[test]
 fn who_gives_up_waiting_in_a_line_holds_nobody_up() {
     let world = world();
     let hooks = json!({"hooks": {"waits": {"script": WAITS}}});
