@@ -10,7 +10,10 @@ use super::*;
 fn reader(ended: usize, message: &'static str) -> Reader {
     let service = tower::service_fn(move |request: http::Request<Body>| {
         let is_second = request.uri().query().unwrap_or_default().contains("continue=more");
-        let pod = |name: String, phase: &str| json!({"metadata": {"name": name, "annotations": {"a": message}}, "status": {"phase": phase}});
+        let pod = |name: String, phase: &str| {
+            let labels = json!({outcome::CONTROLLER_UID: "job"});
+            json!({"metadata": {"name": name, "labels": labels, "annotations": {"a": message}}, "status": {"phase": phase}})
+        };
         let (more, items) = match is_second {
             true => ("", vec![pod("at-work".to_owned(), "Running")]),
             false => ("more", (0..ended).map(|number| pod(format!("ended-{number}"), "Failed")).collect()),
