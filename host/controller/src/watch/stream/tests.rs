@@ -144,6 +144,21 @@ async fn a_page_has_as_many_objects_as_fit_its_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_change_is_read_whole_and_one_that_is_cut_off_is_none() {
+    let large =
+        |name: &str| json!({"metadata": {"name": name, "resourceVersion": "6"}, "spec": "x".repeat(3 << 20)});
+    let line = |name: &str| format!("{}\n", json!({"type": "ADDED", "object": large(name)}));
+    let small = format!("{}\n", json!({"type": "ADDED", "object": object("b", "7")}));
+    let cut_off = line("c")[..1 << 20].to_owned();
+    let server = Server::new([
+        page(&[], "5", ""),
+        Script::Says(200, [line("a"), small, cut_off].concat()),
+        changes(&[("ADDED", "d", "8")]),
+    ]);
+    assert_eq!(first(server.stream(), 5).await, ["init", "done", "applied a", "applied b", "applied d"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_hangs_is_an_error_in_time_and_is_tried_again() {
     for (hangs, events) in [(Script::Silent, 4), (Script::Stuck(r#"{"items":[{"meta"#), 5)] {
         let server = Server::new([hangs, page(&["a"], "5", "")]);
