@@ -34,6 +34,19 @@ pub(super) enum Taken {
     Item(usize, Buffer),
 }
 
+/// How many bytes of these, which are within a text, are so still whatever follows: none of an escape that is cut off.
+fn within_text(text: &[u8]) -> usize {
+    let mut within = 0;
+    while let Some(rest) = text.get(within..) {
+        match memchr::memchr2(b'"', b'\\', rest) {
+            None => return text.len(),
+            Some(at) if rest.get(at) == Some(&b'\\') && rest.len() > at + 1 => within += at + 2,
+            Some(at) => return within + at,
+        }
+    }
+    within
+}
+
 /// How deep the list of items is, within the list.
 const INSIDE: usize = 2;
 
@@ -51,10 +64,10 @@ impl Items {
             }
             if self.is_text && !self.is_escaped && self.is_inside && self.depth > INSIDE {
                 // Nearly all of a large object is within texts.
-                let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-                let plain = rest.get(..plain.min(self.item.room())).unwrap_or_default();
-                self.item.extend(plain);
-                taken += plain.len();
+                let rest = rest.get(..self.item.room()).unwrap_or(rest);
+                let within = rest.get(..within_text(rest)).unwrap_or_default();
+                self.item.extend(within);
+                taken += within.len();
             }
         }
         Ok(Taken::All)
