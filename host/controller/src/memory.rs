@@ -47,6 +47,7 @@ pub const PARTS: [Part; 10] = [
     },
     Part { name: "large objects that the API server sends", bytes: BUFFERS_BYTES },
     Part { name: "Jobs, pods and warnings, cut down", bytes: KEPT_BYTES },
+    // Of small Jobs at once on each thread, which take little; of large ones, one at a time.
     Part { name: "what Jobs run, compared with their claims", bytes: WORKERS * COMPARED_BYTES },
     Part { name: "the process itself", bytes: PROCESS_BYTES },
 ];

@@ -125,7 +125,8 @@ impl Reader {
         let object = async {
             let request = request.map_err(kube::Error::BuildRequest)?;
             let text = watch::text(&self.client, request).await?;
-            read(text.text()?).map_err(kube::Error::SerdeError)
+            let text = text.text()?;
+            watch::apart(text.len(), || read(text)).map_err(kube::Error::SerdeError)
         };
         found(client::read(call, object).await)
     }

@@ -33,7 +33,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use buffer::{BUFFERS_BYTES, text};
+pub(crate) use buffer::{BUFFERS_BYTES, apart, text};
 pub(crate) use follow::{Seen, drive, follow};
 pub(crate) use jobs::{
     BRIEF_BYTES, HookOfRelease, JOBS_BYTES, Job, Jobs, Listeners, UNPROVEN_EVERYWHERE, first_generation,

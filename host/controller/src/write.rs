@@ -203,7 +203,9 @@ impl Writes {
         };
         match self.writer.send(&call, patched).await {
             Ok(text) => {
-                text.text().ok().and_then(Job::read).map(Some).ok_or(Error::Unreadable { what: "a Job" })
+                let text = text.text().unwrap_or_default();
+                let job = watch::apart(text.len(), || Job::read(text));
+                job.map(Some).ok_or(Error::Unreadable { what: "a Job" })
             }
             Err(client::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),

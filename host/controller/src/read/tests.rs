@@ -12,14 +12,16 @@ fn reader(ended: usize, message: &'static str) -> Reader {
         let is_second = request.uri().query().unwrap_or_default().contains("continue=more");
         let pod = |name: String, phase: &str| {
             let labels = json!({outcome::CONTROLLER_UID: "job"});
-            json!({"metadata": {"name": name, "labels": labels, "annotations": {"a": message}}, "status": {"phase": phase}})
+            let metadata = json!({"name": name, "labels": labels, "annotations": {"a": message}});
+            json!({"metadata": metadata, "status": {"phase": phase}})
         };
         let (more, items) = match is_second {
             true => ("", vec![pod("at-work".to_owned(), "Running")]),
             false => ("more", (0..ended).map(|number| pod(format!("ended-{number}"), "Failed")).collect()),
         };
         let list = json!({"metadata": {"resourceVersion": "1", "continue": more}, "items": items});
-        async move { Ok::<_, std::convert::Infallible>(Response::new(Body::from(list.to_string().into_bytes()))) }
+        let answer = Response::new(Body::from(list.to_string().into_bytes()));
+        async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     Reader::new(kube::Client::new(service, "default"))
 }

@@ -4,10 +4,17 @@
 //!
 //! An object of a usual size needs none of it. For a larger one the buffer takes a place, and for one that is larger still another,
 //! of which there is one; it waits for these. Whoever has the last place needs no other, so nobody waits for ever.
+//!
+//! What is made of a large object takes some milliseconds, on a busy machine many more. Meanwhile another thread does what there is
+//! to do for others, so that nobody waits for as many of them as somebody else has made.
+
+use std::sync::{Mutex, PoisonError};
 
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::block_in_place;
 
 /// Bytes of one object. etcd takes 1.5 MiB unless told otherwise, and what it keeps in a shorter form is a few times as long
 /// in JSON.
@@ -141,6 +148,20 @@ impl Buffer {
     }
 }
 
+/// What is made of so many bytes: of those of a large object apart from the threads that do the rest, and of one at a time.
+pub(crate) fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let has_others =
+        || Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if bytes <= SMALL_BYTES || !has_others() {
+        return make();
+    }
+    block_in_place(|| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        make()
+    })
+}
+
 /// The answer to a request, which is one object.
 pub(crate) async fn text(client: &Client, request: http::Request<Vec<u8>>) -> Result<Buffer, kube::Error> {
     Buffer::default().filled(Box::pin(client.request_stream(request).await?)).await
@@ -148,10 +169,29 @@ pub(crate) async fn text(client: &Client, request: http::Request<Vec<u8>>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use futures::FutureExt;
     use futures::io::Cursor;
 
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_made_of_a_large_object_keeps_nothing_else_waiting() {
+        let (begun, has_begun) = mpsc::channel();
+        let (other, others) = mpsc::channel();
+        let made = tokio::spawn(async move {
+            apart(SMALL_BYTES + 1, || {
+                begun.send(()).unwrap();
+                others.recv_timeout(Duration::from_secs(30))
+            })
+        });
+        has_begun.recv().unwrap();
+        // The only thread that works is busy with it.
+        tokio::spawn(async move { other.send("done").unwrap() });
+        assert_eq!(made.await.unwrap(), Ok("done"));
+    }
 
     #[tokio::test]
     async fn however_many_objects_are_on_their_way_the_large_ones_share_a_few_places() {

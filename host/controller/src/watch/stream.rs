@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, apart};
 use super::items::{Items, Taken};
 
 /// Time for the API server to begin an answer, and to go on with it: as for all that is read.
@@ -118,7 +118,7 @@ impl Selection {
                 if bytes > most {
                     return Ok(false);
                 }
-                read(text);
+                apart(text.len(), || read(text));
             }
             more = Some(page.end()?.more).filter(|more| !more.is_empty());
             if more.is_none() {
@@ -273,7 +273,8 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                 Ok(Some(item)) => match item.text() {
                     Ok(text) => {
                         self.state = State::Listing { more: None, limit, page: Some(page) };
-                        (self.read)(text).map(|object| Ok(Event::InitApply(object)))
+                        let object = apart(text.len(), || (self.read)(text));
+                        object.map(|object| Ok(Event::InitApply(object)))
                     }
                     Err(error) => Some(Err(Error::InitialListFailed(error))),
                 },
@@ -308,7 +309,7 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
             },
             State::Watching(mut watch) => match watch.next().await {
                 Ok(true) => {
-                    let event = watch.event(&mut self.read);
+                    let event = apart(watch.line.bytes().len(), || watch.event(&mut self.read));
                     // With its places.
                     watch.line = Buffer::default();
                     match event {
