@@ -1,13 +1,17 @@
 //! The *bindings* are the RoleBindings by which the chart gives hookhost its rights in a namespace.
 //!
-//! Each carries a finalizer, so that it outlives hookhost's Jobs there: a namespace's deletion, like an upgrade of the chart
-//! that drops the namespace, deletes the RoleBinding first or at the same time, and without it nobody could take hookhost's
-//! finalizer off a Job. As long as the RoleBinding is there it counts, also while it is being deleted.
+//! Each has a finalizer of hookhost, so that it stays until hookhost needs it no more. Else a RoleBinding could go before hookhost's
+//! Jobs: whoever deletes a namespace, or upgrades the chart without it, deletes the RoleBinding, too, and then hookhost may not
+//! remove its finalizer from those Jobs any more. A RoleBinding that is being deleted still gives its rights.
 //!
-//! From the moment that one is deleted, nothing new is started in its namespace. Runs that are under way go on to their end;
-//! where the namespace is being deleted they are given up at once, and the bindings need not wait to be deleted themselves. Once no
-//! Job there has hookhost's finalizer that hookhost can prove to have made, it takes its finalizer off the RoleBinding, and never
-//! writes anything else to it. Jobs that only say that hookhost made them keep no RoleBinding: see [`keeper`].
+//! # When one is deleted
+//! 1. hookhost starts no run in that namespace any more.
+//! 2. Runs that are under way go on to their end. If the namespace itself is being deleted, hookhost gives them up at once, and
+//!    does not wait until the RoleBinding is deleted, too.
+//! 3. Once no Job there that hookhost can prove to be its own has its finalizer, hookhost removes the finalizer from the
+//!    RoleBinding. It never writes anything else to one.
+//!
+//! Jobs that only look like hookhost's keep a RoleBinding for some seconds at most: see [`keeper`].
 
 mod keeper;
 
@@ -31,7 +35,7 @@ pub(crate) struct Bindings(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     known: Mutex<Known>,
-    /// A binding was deleted, or a Job let go, since they were last looked at.
+    /// A RoleBinding was deleted, or hookhost's finalizer removed from a Job, since the bindings were last examined.
     changed: Notify,
 }
 
@@ -39,11 +43,11 @@ struct Inner {
 struct Known {
     /// The bindings of each namespace that have hookhost's finalizer, and what each is for.
     held: HashMap<String, BTreeMap<String, For>>,
-    /// Those of them that are deleted, or whose namespace is: they wait for hookhost.
+    /// Those of them that are being deleted, or whose namespace is: hookhost's finalizer keeps them.
     leaving: HashMap<String, BTreeMap<String, For>>,
-    /// Since when those wait that nothing of hookhost's own keeps, by namespace and name.
+    /// By namespace and name: since when hookhost has kept one only for Jobs that it cannot prove to be its own.
     waiting: HashMap<(String, String), Instant>,
-    /// Jobs that are being created in a namespace.
+    /// How many Jobs hookhost is creating in each namespace.
     creating: HashMap<String, usize>,
 }
 
@@ -64,7 +68,7 @@ pub(crate) enum For {
     Closures,
 }
 
-/// A Job is being created: the rights for it stay.
+/// A Job is being created: as long as this exists, hookhost keeps its rights in the namespace.
 pub(crate) struct Creating {
     bindings: Bindings,
     namespace: String,
@@ -73,7 +77,7 @@ pub(crate) struct Creating {
 impl Bindings {
     /// Keeps the rights in a namespace for a Job that is about to be created; none where they are being taken away.
     pub(crate) fn begin(&self, namespace: &str) -> Option<Creating> {
-        // Under one lock: a deletion that is noted in between would take the rights away beneath the Job.
+        // Under one lock: else a deletion noted in between would take the rights away from the Job that is being created.
         let mut known = self.known();
         if known.leaving(namespace).is_some() {
             return None;
@@ -87,14 +91,14 @@ impl Bindings {
         self.known().leaving(namespace).cloned()
     }
 
-    /// Something changed that the deleted bindings may wait for.
+    /// Has the deleted bindings examined again, since something changed for which they may have been kept.
     pub(crate) fn look_again(&self) {
         if !self.known().leaving.is_empty() {
             self.0.changed.notify_one();
         }
     }
 
-    /// The namespace is being deleted, and what is in it soon will be: its bindings need not wait for that.
+    /// The namespace is being deleted, and its bindings soon will be: they count as deleted from now on.
     pub(crate) fn terminate(&self, namespace: &str) {
         let mut known = self.known();
         let Some(held) = known.held.get(namespace).cloned() else { return };
@@ -102,7 +106,7 @@ impl Bindings {
         self.0.changed.notify_one();
     }
 
-    /// Takes note of a RoleBinding. Whether it is news that it is on its way out; it is, too, where its namespace is.
+    /// Notes a RoleBinding as it is now. True if it is new that it is being deleted, or that its namespace is.
     fn note(&self, binding: &DynamicObject, what: For, is_terminating: bool) -> bool {
         let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
         if !binding.finalizers().iter().any(|finalizer| finalizer == RIGHTS) {

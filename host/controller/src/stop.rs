@@ -26,7 +26,7 @@ const ORPHAN: &str = "orphan";
 pub(crate) enum Orphaned {
     /// They run on: whoever deleted the Job without them wants that.
     RunOn,
-    /// They are deleted: the run was cancelled.
+    /// They are deleted: the run was cancelled, or its Operation is gone or finished.
     Deleted,
 }
 
@@ -111,7 +111,7 @@ impl Stopper {
         tracing::info!(
             pod_namespace = namespace,
             pod = name,
-            "deleted a pod of a cancelled run, since no Job owns it any more"
+            "deleted a pod that no Job owns any more, since its run was cancelled or its Operation is gone or finished"
         );
         Ok(())
     }

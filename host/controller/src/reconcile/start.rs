@@ -1,4 +1,4 @@
-//! To *start* an Operation that has no Job: prepare one and create it, or say why not.
+//! To *start* an Operation that has no Job is to prepare a Job and create it, or to report why that is not done.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,29 +27,28 @@ use crate::looks::Action;
 use crate::watch::{Awaited, Job};
 use crate::write::{Created, NewObject};
 
-/// How long a Job may be without a pod before the Operation says that it is pending. The Job controller makes the pod
-/// within a fraction of a second, on a busy machine within a few; writing that down each time would be a write for nothing.
-/// Where the API server says why there is none, that is written at once.
+/// How long a Job may be without a pod before the Operation reports that it is pending. The Job controller creates the pod within
+/// a fraction of a second, on a busy machine within a few seconds: to report that each time would be a write for nothing. Where
+/// the API server says why it creates no pod, that is reported at once.
 pub(super) const PENDING_AFTER: Duration = Duration::from_secs(5);
 
-/// How long to wait for a Job of our name that is not ours, but on its way out: that of a deleted Operation of the same
-/// name.
+/// Seconds until the next try where a Job of the same name is being deleted: that of an earlier Operation of this name.
 const UNTIL_NAME_IS_FREE: u32 = 2;
 
-/// Tries to create a Job, or what it borrows, before the Operation tells that the API server cannot: a webhook that is away,
-/// an etcd that is full.
+/// Failed tries to create a Job, or one of its temporary objects, before the Operation reports that the API server does not create
+/// it: a webhook that does not answer, an etcd that is full.
 const PATIENCE: u32 = 3;
 
-/// How long it counts that the Operation was found to be still wanted: less than it takes another hookhost to run a hook to
-/// its end. Preparing takes some milliseconds, unless a policy takes its time or this process is made to sleep.
+/// How long an answer of the API server counts that the Operation is still to be run: less than another hookhost needs to run a
+/// hook to its end. To prepare a run takes some milliseconds, unless a policy takes long or this process is suspended.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Whether the API server answered, but does not do it.
+/// Whether the API server answered that it does not do it.
 fn is_refusal(error: &client::Error) -> bool {
     matches!(error, client::Error::Busy { .. } | client::Error::NotFound { .. })
 }
 
-/// A Job was there and is no more, and nobody knows how it went.
+/// The Job existed and is gone, and nobody knows how the run ended.
 pub(super) fn nothing_left() -> State {
     State::ExternallyDeleted {
         pod: None,
@@ -61,7 +60,7 @@ pub(super) fn nothing_left() -> State {
     }
 }
 
-/// Somebody else has a Job of the name.
+/// The Operation fails, because a Job of the name exists that is somebody else's.
 pub(super) fn taken(namespace: &str, name: &str) -> Refusal {
     let message = format!(
         "there is a Job {namespace}/{name} that is not this Operation's. Make an Operation of another name, or delete that Job \
@@ -70,17 +69,17 @@ pub(super) fn taken(namespace: &str, name: &str) -> Refusal {
     Refusal::fail(Reason::JobNameTaken, message)
 }
 
-/// What a Job of a name is to an Operation.
+/// Whether the Job of a name is an Operation's.
 pub(super) enum Own {
     /// hookhost made it for the Operation.
     Proven(Arc<Job>),
     /// It says that it is the Operation's, but hookhost cannot prove that it made it.
     Unproven(Box<Job>),
-    /// It is somebody else's, or there is none.
+    /// There is no such Job, or it is somebody else's.
     Missing,
 }
 
-/// Why nothing is done with a Job that may be the Operation's.
+/// Why an Operation waits while a Job exists that may be its own.
 fn unproven(namespace: &str, name: &str, secret: &ClaimSecret, is_cancelled: bool) -> Refusal {
     let then = match is_cancelled {
         true => "this Operation was cancelled, and ends so once that Job is gone",
@@ -95,7 +94,7 @@ fn unproven(namespace: &str, name: &str, secret: &ClaimSecret, is_cancelled: boo
     Refusal::wait(Reason::ClaimInvalid, message)
 }
 
-/// Why a Job was not created.
+/// The API server did not create the Job, for this reason. `is_final`: it never will as it is.
 pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: bool) -> Refusal {
     let message = format!("the API server refuses the Job {namespace}/{name}: {message}");
     if is_final {
@@ -106,7 +105,7 @@ pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: boo
 }
 
 impl Context {
-    /// Starts the run, once everything allows it.
+    /// Starts the run if everything allows it, else reports what does not.
     pub(super) async fn start(&self, subject: &Subject, unproven: &[Arc<Job>]) -> Result<Action> {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
@@ -176,8 +175,9 @@ impl Context {
         }
     }
 
-    /// What follows if what the Operation waits for has not come: the target, or the hook, as one lookup for all that wait for
-    /// them tells. Nothing if it may have come, so that the Operation has to be looked at by itself.
+    /// What to do if the Operation still waits for what it last reported: for its target to be ready, or for the chart to have its
+    /// hook. One lookup answers that for all Operations that wait for the same. None if the wait may be over: then the Operation
+    /// is reconciled in full.
     async fn still_waits(&self, subject: &Subject, operation: &Operation) -> Result<Option<Action>> {
         const SHARED: [Reason; 2] = [Reason::HookNotFound, Reason::TargetNotReady];
         let told = status::blocked_reason(&subject.status);
@@ -190,7 +190,7 @@ impl Context {
                 Choice::Found | Choice::Unsure => None,
                 Choice::Refused(refusal) => Some(waiting(operation, refusal)),
                 Choice::Missing => {
-                    // It is told which there are when it looks for itself.
+                    // The message that it has, which lists the hooks that exist, stays.
                     let message = status::message(&subject.status).unwrap_or_default();
                     Some(waiting(operation, Refusal::fail(Reason::HookNotFound, message)))
                 }
@@ -207,10 +207,10 @@ impl Context {
         }
     }
 
-    /// Has the Operation looked at again when what it waits for changes.
+    /// Has the Operation reconciled again when one of the objects changes for which it waits.
     pub(super) fn await_targets(&self, subject: &Subject, refusal: &Refusal, awaited: Vec<Awaited>) {
         match refusal.reason {
-            // No change of the target ends that.
+            // No change of the target ends such a wait.
             Reason::ConflictingOperation | Reason::AwaitingApproval => self.targets.forget(&subject.key),
             Reason::HookNotFound => self.targets.wait(&subject.key, awaited),
             _ if !refusal.is_final() => self.targets.wait(&subject.key, awaited),
@@ -218,13 +218,13 @@ impl Context {
         }
     }
 
-    /// The Operation's Job of a name, as the API server has it. The watch may not tell of it.
+    /// The Operation's Job of a name, as the API server has it: the watch of Jobs may not report it.
     pub(super) async fn own_job(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Own> {
         let Some(job) = self.reader.job(namespace, name).await? else { return Ok(Own::Missing) };
         self.own(subject, job).await
     }
 
-    /// What a Job is to the Operation.
+    /// Whether a Job is the Operation's.
     async fn own(&self, subject: &Subject, job: Job) -> Result<Own> {
         if !job.is_for_operation() {
             return Ok(Own::Missing);
@@ -245,11 +245,11 @@ impl Context {
         Ok(Own::Unproven(Box::new(job)))
     }
 
-    /// There is a Job that may be this Operation's, or be made to look so. As long as it is there, none is made in its place;
-    /// once it is named in the status, none is made after it either.
+    /// Reports a Job that may be this Operation's, or that somebody made look like it. No Job is created while it exists; and since
+    /// the status names it from then on, none is created once it is gone either.
     pub(super) async fn unproven(&self, subject: &Subject, job: &Job) -> Result<Action> {
         if job.is_deleted() {
-            // Whatever it was, it goes.
+            // Whosever it was, it is being deleted.
             return self.after_deletion(subject, &job.namespace).await;
         }
         let secret = self.keyring.secret();
@@ -257,7 +257,7 @@ impl Context {
         self.refuse_for(subject, refusal, Run::of(&job.object()).as_ref()).await
     }
 
-    /// A Job was made for the Operation, but the watch has none.
+    /// Goes on where the status names a Job that the watch of Jobs does not report.
     async fn find_again(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let namespace = if namespace.is_empty() { &subject.key.namespace } else { namespace };
         match self.own_job(subject, namespace, name).await? {
@@ -267,19 +267,19 @@ impl Context {
         }
     }
 
-    /// Goes on with a Job that the watch does not tell of.
+    /// Goes on with a Job that the watch of Jobs does not report.
     pub(super) async fn found_again(&self, subject: &Subject, job: Arc<Job>) -> Result<Action> {
         let action = match job.step {
             Some(_) => self.event(subject, &[job]).await?,
             None => self.follow(subject, &job).await?,
         };
-        // Somebody took a label off it, so that its watch tells nothing of it.
+        // Somebody removed a label by which the watch selects Jobs, so it has to be read again from time to time.
         Ok(action.or_sooner(UNWATCHED))
     }
 
-    /// The Operation's Job is gone.
+    /// Ends the Operation, whose Job is gone, once no pod of it runs any more.
     async fn after_deletion(&self, subject: &Subject, namespace: &str) -> Result<Action> {
-        // Somebody took our finalizer off and deleted it; its pods may have been left.
+        // Somebody removed hookhost's finalizer and deleted the Job; its pods may still run.
         if subject.is_cancelled() {
             if !self.stopper.stop_remains(namespace, &subject.uid).await? {
                 return Ok(Action::requeue(UNTIL_PODS_END));
@@ -308,7 +308,7 @@ impl Context {
                         return self.open(subject, &[(job, loans)], &expected).await;
                     }
                 }
-                // The watch tells of the first pod; this finds out if there is none.
+                // The watch reports the first pod; this is for the case that none is created.
                 Ok(Action::requeue(PENDING_AFTER))
             }
             Created::Taken => self.adopt(subject, &namespace, &name).await,
@@ -350,7 +350,7 @@ impl Context {
         }
     }
 
-    /// What the API server has answered. One that cannot, again and again, counts as one that does not let us.
+    /// What the API server answered. An error that comes again and again counts as a rejection, which is reported.
     pub(super) fn or_refused<T>(
         &self,
         subject: &Subject,
@@ -365,10 +365,11 @@ impl Context {
         }
     }
 
-    /// There is a Job of our name: made by us before a crash, by another hookhost a moment ago, or by somebody else.
+    /// Goes on where a Job of the name exists: created by hookhost before a crash, by another hookhost a moment ago, or by somebody
+    /// else.
     async fn adopt(&self, subject: &Subject, namespace: &str, name: &str) -> Result<Action> {
         let Some(job) = self.reader.job(namespace, name).await? else {
-            // Gone again: the next look creates it.
+            // It is gone again: the next reconcile creates one.
             return Ok(Action::requeue(Duration::ZERO));
         };
         let is_leaving = job.is_deleted() || job.is_of_a_former(&subject.key.name);
@@ -393,8 +394,8 @@ impl Context {
         }
     }
 
-    /// Asked once more, of the API server itself, before the Job is made: this process may have slept, or its watch may have
-    /// been silent, while another hookhost ran the Operation to its end.
+    /// Whether the Operation still exists, is not cancelled and not finished. The API server itself is asked, right before the Job is
+    /// created: this process may have been suspended, or its watch silent, while another hookhost ran the Operation to its end.
     pub(super) async fn is_still_wanted(&self, subject: &Subject) -> Result<bool> {
         let now = self.reader.operation(&subject.key.namespace, &subject.key.name).await?;
         Ok(now.map(Subject::new).is_some_and(|now| {
@@ -412,7 +413,7 @@ impl Context {
     }
 }
 
-/// What an Operation's target and HelmRelease are, to be woken by their changes.
+/// An object whose changes have an Operation reconciled again.
 pub(super) fn awaited(kind: crate::watch::Kind, namespace: &str, name: &str) -> Awaited {
     Awaited { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }
