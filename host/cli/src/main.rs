@@ -30,6 +30,13 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == hookhost_sandbox::SUBCOMMAND) {
         return hookhost_sandbox::compile_child_main();
     }
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // One of the YAML parser is an error of the text, and printed as such.
+        if !hookhost_core::yaml::is_parsing() {
+            default(panic);
+        }
+    }));
     match commands::Args::try_parse() {
         Ok(args) => {
             let errors = args.error_format();

@@ -222,15 +222,18 @@ impl Warden {
     }
 
     async fn look(&self, namespace: &str, name: &str) -> Result<Left> {
+        // By now another may have its name.
+        let before = self.jobs.at(namespace, name);
         let Some(job) = self.reader.job(namespace, name).await? else {
             // Its watch may not tell.
-            self.jobs.remove(namespace, name);
+            before.iter().for_each(|before| self.jobs.remove(before));
             return Ok(Left::Nothing);
         };
         if !job.is_for_operation() || !job.is_held() {
+            before.iter().filter(|before| before.uid != job.uid).for_each(|before| self.jobs.remove(before));
             if !job.is_watched {
                 // Nothing would ever tell that it is gone.
-                self.jobs.remove(namespace, name);
+                self.jobs.remove(&job);
             }
             return Ok(Left::Nothing);
         }
@@ -255,7 +258,7 @@ impl Warden {
         }
         match self.writes.release_job(&job).await? {
             Some(job) if job.is_watched => drop(self.jobs.insert(job)),
-            _ => self.jobs.remove(namespace, name),
+            _ => self.jobs.remove(&job),
         }
         tracing::info!(
             namespace,

@@ -308,7 +308,7 @@ impl Context {
             let is_it = |now: &Job| now.uid == job.uid && now.is_of(&subject.uid, &subject.key, keys);
             match now.filter(is_it) {
                 Some(now) => whole.push(self.jobs.insert(now)),
-                None => self.jobs.remove(&job.namespace, &job.name),
+                None => self.jobs.remove(&job),
             }
         }
         Ok(whole)

@@ -28,6 +28,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hookhost_core::yaml::is_parsing;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::Span;
@@ -84,6 +85,9 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Twice)?;
     // A panic's own text would be a line that no program can read.
     std::panic::set_hook(Box::new(|panic| {
+        if is_parsing() {
+            return;
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or_default();
         tracing::error!(place, message, "a task panicked: this is a defect of hookhost");

@@ -23,6 +23,8 @@ mod resolve;
 mod tests;
 mod write;
 
+pub use events::is_parsing;
+
 pub(crate) use documents::{Document, documents};
 pub(crate) use head::{Head, Keep};
 

@@ -50,6 +50,11 @@ fn json_a_million_levels_deep_is_refused() {
 }
 
 #[test]
+fn a_text_at_which_the_yaml_parser_fails_is_an_error_and_nothing_else_is_printed() {
+    release_is(hooks("a: [!t,b]"), "ReleaseRecordInvalid", &["the YAML parser failed on this text"]);
+}
+
+#[test]
 fn other_objects_and_random_bytes_are_no_release() {
     let other = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "data": {"tls.key": "eA=="}});
     release_is(hooks(other.to_string()), "ReleaseRecordInvalid", &["holds no release record"]);

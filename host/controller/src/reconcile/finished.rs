@@ -29,7 +29,7 @@ impl Context {
         for job in unproven.iter().filter(|job| job.is_held()) {
             match self.writes.release_job(job).await? {
                 Some(released) if released.is_watched => drop(self.jobs.insert(released)),
-                _ => self.jobs.remove(&job.namespace, &job.name),
+                _ => self.jobs.remove(job),
             }
         }
         for job in jobs {

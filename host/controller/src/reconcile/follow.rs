@@ -123,7 +123,7 @@ impl Context {
                 tracing::info!(job_namespace = job.namespace, job = job.name, "let the Job go");
                 self.jobs.insert(released);
             }
-            None => self.jobs.remove(&job.namespace, &job.name),
+            None => self.jobs.remove(job),
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl Context {
         let Some(opened) = self.writes.open_job(job, proof).await? else {
             // Somebody deleted it just now.
             self.lender.take_back(job).await?;
-            self.jobs.remove(&job.namespace, &job.name);
+            self.jobs.remove(job);
             return Ok(Action::requeue(AGAIN));
         };
         let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
@@ -224,7 +224,7 @@ impl Context {
         match now.filter(|now| now.uid == job.uid && now.is_genuine(&keys)) {
             Some(now) => Ok(Some(self.jobs.insert(now)).filter(|_| is_wanted)),
             None => {
-                self.jobs.remove(&job.namespace, &job.name);
+                self.jobs.remove(job);
                 Ok(None)
             }
         }

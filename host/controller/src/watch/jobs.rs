@@ -5,6 +5,7 @@ mod known;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::claim::Keys;
@@ -30,6 +31,8 @@ struct Inner {
     client: kube::Client,
     tasks: Tasks<String>,
     known: RwLock<Known>,
+    /// How many watches were begun.
+    watches: AtomicU64,
     operations: Operations,
     wakes: Wakes,
     listeners: Listeners,
@@ -54,8 +57,8 @@ impl Jobs {
         shutdown: CancellationToken,
     ) -> Jobs {
         let tasks = Tasks::new(shutdown);
-        let known = RwLock::new(Known::new(pods));
-        Jobs(Arc::new(Inner { client, tasks, known, operations, wakes, listeners, keyring }))
+        let (known, watches) = (RwLock::new(Known::new(pods)), AtomicU64::new(0));
+        Jobs(Arc::new(Inner { client, tasks, known, watches, operations, wakes, listeners, keyring }))
     }
 
     /// Follows a namespace from now on.
@@ -67,7 +70,7 @@ impl Jobs {
     /// Follows a namespace that is not managed as long as a Job in it has hookhost's finalizer.
     pub(crate) fn follow_to_the_end(&self, namespace: &str) {
         let mut known = self.write();
-        if !known.followed.contains(namespace) {
+        if !known.followed.contains_key(namespace) {
             known.left.insert(namespace.to_owned());
         }
         drop(known);
@@ -86,7 +89,7 @@ impl Jobs {
         // Where hookhost may not see them, it cannot do anything for them either.
         let is_seen = known.listed.contains(namespace)
             || known.broken.get(namespace).is_some_and(|(reason, _)| *reason == Reason::AccessForbidden)
-            || !known.followed.contains(namespace);
+            || !known.followed.contains_key(namespace);
         let is_done = known.left.contains(namespace) && is_seen && known.held(namespace).next().is_none();
         drop(known);
         if is_done {
@@ -103,14 +106,18 @@ impl Jobs {
     }
 
     fn start(&self, namespace: &str) {
-        self.write().followed.insert(namespace.to_owned());
         let (jobs, namespace) = (self.clone(), namespace.to_owned());
-        self.0.tasks.start(namespace.clone(), move || async move {
+        self.0.tasks.start(namespace.clone(), move || {
+            let watch = jobs.0.watches.fetch_add(1, Ordering::Relaxed);
+            jobs.write().followed.insert(namespace.clone(), watch);
             // Two labels: Jobs of other engines have the first one too.
             let selection = Selection::new(jobs.0.client.clone(), &job_resource(), Some(&namespace))
                 .labels(&format!("{},{}", clone::OPERATION, clone::SOURCE_HOOK));
             let read = |text: &str| Job::read(text).filter(Job::is_for_operation);
-            follow(selection, "jobs", &namespace, read, |seen| jobs.handle(&namespace, seen)).await;
+            async move {
+                follow(selection, "jobs", &namespace, read, |seen| jobs.handle(&namespace, watch, seen))
+                    .await;
+            }
         });
     }
 
@@ -160,7 +167,7 @@ impl Jobs {
     /// The namespaces that are followed and whose Jobs are not known; none while it is not known which are to be followed.
     pub(crate) fn unlisted(&self) -> Option<Vec<String>> {
         let known = self.read();
-        let unlisted = || known.followed.iter().filter(|one| !known.listed.contains(*one)).cloned().collect();
+        let unlisted = || known.followed.keys().filter(|one| !known.listed.contains(*one)).cloned().collect();
         known.is_searched.then(unlisted)
     }
 
@@ -235,18 +242,22 @@ impl Jobs {
         })
     }
 
+    /// What is known of the Job of this name.
+    pub(crate) fn at(&self, namespace: &str, name: &str) -> Option<Arc<Job>> {
+        self.read().at(namespace, name)
+    }
+
     /// Takes note of a Job that this process has just read or written, before its watch tells, if it does. Gives back the newest
     /// form that is known, the whole of it.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
-        let job = self.note(job, Told::ByAnswer);
+        let mut known = self.write();
+        // Under the lock: with keys that come later, sort() finds this Job.
+        let keys = self.0.keyring.keys();
+        let job = known.insert(job, Told::ByAnswer, keys.as_deref());
+        drop(known);
         self.wake_for_what_is_free();
         self.after_change(&job.namespace);
         job
-    }
-
-    fn note(&self, job: Job, told: Told) -> Arc<Job> {
-        let keys = self.0.keyring.keys();
-        self.write().insert(job, told, keys.as_deref())
     }
 
     /// A Job of the namespace may have lost hookhost's finalizer.
@@ -258,56 +269,59 @@ impl Jobs {
     }
 
     /// Takes note that a Job is not there any more.
-    pub(crate) fn remove(&self, namespace: &str, name: &str) {
-        self.write().remove(namespace, name);
+    pub(crate) fn remove(&self, job: &Job) {
+        self.write().remove(&job.namespace, &job.name, &job.uid);
         self.wake_for_what_is_free();
-        self.after_change(namespace);
+        self.after_change(&job.namespace);
     }
 
-    fn handle(&self, namespace: &str, seen: Seen<Job>) {
+    /// Takes note of what one of the watches of a namespace reports; nothing from one that another has replaced.
+    fn handle(&self, namespace: &str, watch: u64, seen: Seen<Job>) {
+        let mut known = self.write();
+        if known.followed.get(namespace) != Some(&watch) {
+            return;
+        }
         let keys = self.0.keyring.keys();
-        let concerned: Vec<Arc<Job>> = match seen {
-            Seen::Applied(job) => vec![self.note(job, Told::ByWatch)],
+        let (was_known, were_known) = (known.listed.contains(namespace), known.are_all_known());
+        let mut concerned: Vec<Arc<Job>> = Vec::new();
+        let (mut is_settled, mut is_forbidden) = (false, false);
+        match seen {
+            Seen::Applied(job) => concerned.push(known.insert(job, Told::ByWatch, keys.as_deref())),
             Seen::Deleted(job) => {
-                let is_known = self.write().forget(namespace, &job.name, &job.uid).is_some();
-                let is_genuine = keys.is_some_and(|keys| job.is_genuine(&keys));
-                if is_known && is_genuine && job.borrows_of_cluster() {
-                    // Nothing in the cluster deletes that with it.
-                    self.0.listeners.orphans.sweep();
+                if known.forget(namespace, &job.name, &job.uid, job.version).is_some() {
+                    let is_genuine = keys.is_some_and(|keys| job.is_genuine(&keys));
+                    if is_genuine && job.borrows_of_cluster() {
+                        // Nothing in the cluster deletes that with it.
+                        self.0.listeners.orphans.sweep();
+                    }
+                    concerned.push(Arc::new(job));
                 }
-                is_known.then(|| Arc::new(job)).into_iter().collect()
             }
             Seen::Listing => {
-                self.write().begin_listing(namespace);
+                known.begin_listing(namespace);
                 return;
             }
             Seen::Listed => {
-                let mut known = self.write();
-                let were_known = known.are_all_known();
                 known.listed.insert(namespace.to_owned());
                 known.broken.remove(namespace);
-                let unwatched = known.end_listing(namespace);
-                let are_known = known.are_all_known();
-                drop(known);
-                self.wake_waiting(namespace, !were_known && are_known);
-                unwatched
+                concerned = known.end_listing(namespace);
+                is_settled = true;
             }
             Seen::Broken { reason, why } => {
-                let mut known = self.write();
-                let (was_known, were_known) = (known.listed.contains(namespace), known.are_all_known());
                 known.broken.insert(namespace.to_owned(), (reason, why));
-                let are_known = known.are_all_known();
-                drop(known);
-                if !was_known {
-                    self.wake_waiting(namespace, !were_known && are_known);
-                }
-                if reason == Reason::AccessForbidden {
-                    // Runs there can be followed no more, which their Operations are to say.
-                    self.wake(namespace);
-                }
-                Vec::new()
+                is_settled = !was_known;
+                is_forbidden = reason == Reason::AccessForbidden;
             }
-        };
+        }
+        let are_known = known.are_all_known();
+        drop(known);
+        if is_settled {
+            self.wake_waiting(namespace, !were_known && are_known);
+        }
+        if is_forbidden {
+            // Runs there can be followed no more, which their Operations are to say.
+            self.wake(namespace);
+        }
         self.wake_for_what_is_free();
         concerned.iter().for_each(|job| self.concern(job));
         self.after_change(namespace);

@@ -7,6 +7,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::{clone, outcome};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use self::room::{Pod, Room, Warning};
+use self::room::{Follow, Pod, Room, Warning};
 use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Selection, pod_resource, resource};
 use crate::wake::Wakes;
@@ -50,6 +51,8 @@ struct Inner {
     client: kube::Client,
     tasks: Tasks<(String, What)>,
     known: RwLock<HashMap<String, Room>>,
+    /// How many watches of pods were begun.
+    watches: AtomicU64,
     operations: Operations,
     wakes: Wakes,
 }
@@ -65,6 +68,7 @@ impl Pods {
             client,
             tasks: Tasks::new(shutdown),
             known: RwLock::default(),
+            watches: AtomicU64::new(0),
             operations,
             wakes,
         }))
@@ -73,15 +77,23 @@ impl Pods {
     /// Follows the pods of a Job, and with them all of its namespace. `operation` is the UID of the Operation that it is for.
     pub(crate) fn follow(&self, namespace: &str, job_uid: &str, operation: &str) {
         let mut known = self.write();
-        if !known.entry(namespace.to_owned()).or_default().follow(job_uid, operation) {
+        let here = known.entry(namespace.to_owned()).or_default();
+        let next = here.follow(job_uid, operation);
+        if next == Follow::GoOn {
             return;
         }
+        let watch = self.0.watches.fetch_add(1, Ordering::Relaxed);
+        here.watch = watch;
         let all = |resource| Selection::new(self.0.client.clone(), &resource, Some(namespace));
         let labelled = all(pod_resource()).labels(clone::OPERATION);
         let (pods, of) = (self.clone(), namespace.to_owned());
+        self.0.tasks.stop(&(namespace.to_owned(), What::Pods));
         self.0.tasks.start((namespace.to_owned(), What::Pods), move || async move {
-            follow(labelled, "pods", &of, Pod::read, |seen| pods.handle_pod(&of, seen)).await;
+            follow(labelled, "pods", &of, Pod::read, |seen| pods.handle_pod(&of, watch, seen)).await;
         });
+        if next == Follow::ListAgain {
+            return;
+        }
         let warnings = all(resource("", "v1", "Event", "events")).fields("type=Warning");
         let (pods, of) = (self.clone(), namespace.to_owned());
         self.0.tasks.start((namespace.to_owned(), What::Warnings), move || async move {
@@ -130,8 +142,10 @@ impl Pods {
         (second(&warning.at) >= second(since)).then(|| warning.message.clone())
     }
 
-    fn handle_pod(&self, namespace: &str, seen: Seen<Pod>) {
+    /// Takes note of what one of the watches of a namespace reports; nothing from one that another has replaced.
+    fn handle_pod(&self, namespace: &str, watch: u64, seen: Seen<Pod>) {
         let concerned: Vec<String> = self.change(namespace, |here| match seen {
+            _ if here.watch != watch => Vec::new(),
             Seen::Applied(mut pod) => {
                 if let Some(before) = here.pod(&pod.name) {
                     keep_owner(&mut pod.object, &before);

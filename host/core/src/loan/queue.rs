@@ -48,6 +48,11 @@ impl Queues {
         self.queues.get(object)?.values().next().map(String::as_str)
     }
 
+    /// The Operations that have to be reconciled when it is not known which object was removed: the first of each queue.
+    pub fn all_first(&self) -> impl Iterator<Item = &str> {
+        self.queues.values().filter_map(|queue| queue.values().next().map(String::as_str))
+    }
+
     fn take(&mut self, uid: &str) -> Option<ObjectRef> {
         let (object, place) = self.places.remove(uid)?;
         if let Some(queue) = self.queues.get_mut(&object) {

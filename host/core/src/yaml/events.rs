@@ -5,6 +5,7 @@
 //! last one too, ends with a line feed.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,6 +18,24 @@ const CHUNK_BYTES: usize = 4096;
 
 /// Characters that Unicode keeps free for a program's own use within itself.
 const STAND_INS: std::ops::RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
+
+thread_local! {
+    /// Whether this thread runs the parser.
+    static PARSES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread parses YAML just now. A panic is reported as an error of the text then: a panic hook has nothing to print.
+pub fn is_parsing() -> bool {
+    PARSES.get()
+}
+
+/// What the parser gives back; none if it panicked.
+fn contained<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    PARSES.set(true);
+    let parsed = catch_unwind(AssertUnwindSafe(parse));
+    PARSES.set(false);
+    parsed.ok()
+}
 
 /// A place in a text.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +134,8 @@ impl<'t> Events<'t> {
     pub(super) fn next(&mut self) -> Result<(Event, Place), YamlError> {
         loop {
             // Whatever the text is: a defect of the parser is an error of this text, not the end of the process.
-            let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()))
-                .map_err(|_| YamlError::new(1, 1, YamlProblem::Parser))?;
+            let parsed =
+                contained(|| self.parser.parse()).ok_or_else(|| YamlError::new(1, 1, YamlProblem::Parser))?;
             let parsed = parsed.map_err(|error| {
                 let (line, column) =
                     error.problem_mark().map_or((0, 0), |mark| (index(mark.line), index(mark.column)));

@@ -66,6 +66,8 @@ pub(crate) struct Job {
     pub(crate) is_watched: bool,
     /// What it borrows; none in brief.
     borrowed: Option<Borrowed>,
+    /// Whether it borrows anything, also in brief.
+    is_borrower: bool,
     /// Which step it is, where all hooks of an event are run.
     pub(crate) step: Option<Step>,
     /// The Operations that own it: UID and name, and whether it is controlled by them. None in brief.
@@ -122,6 +124,7 @@ impl Job {
         let opened = outcome::entry(&object, "annotations", OPENED)
             .and_then(|value| Claim::of_start(value, &namespace, &name, &uid));
         let is_deleted = outcome::is_deleting(&object);
+        let borrowed = Borrowed::from_job(&object);
         Some(Job {
             namespace,
             name,
@@ -142,7 +145,8 @@ impl Job {
             opened,
             generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1),
             is_unattended: outcome::entry(&object, "annotations", UNATTENDED).is_some(),
-            borrowed: Borrowed::from_job(&object),
+            is_borrower: borrowed.is_some(),
+            borrowed,
             step: Step::from_job(&object),
             owners: owners(&object),
             text: Some(Text::of(&object)),
@@ -250,7 +254,7 @@ impl Job {
     /// Whether it waits for what it borrows, or for its turn.
     pub(crate) fn is_unopened(&self, keys: &Keys) -> bool {
         let is_opened = self.opened.as_ref().is_some_and(|opened| opened.is_genuine(keys));
-        (self.borrowed.is_some() || self.step.is_some()) && self.is_suspended && !is_opened
+        (self.is_borrower || self.step.is_some()) && self.is_suspended && !is_opened
     }
 
     /// Whether it waits, and nothing of it can have run: the API server counts the changes of its spec, and to let it start is one.
@@ -271,7 +275,7 @@ impl Job {
 
     /// Whether it has what it borrows: hookhost takes it back before it lets the Job go.
     pub(super) fn is_lent(&self) -> bool {
-        self.borrowed.is_some() && self.is_held
+        self.is_borrower && self.is_held
     }
 
     /// Whether it borrows what acts on the whole cluster.

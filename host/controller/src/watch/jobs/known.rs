@@ -18,8 +18,8 @@ use hookhost_core::loan::{ObjectRef, Queues};
 use super::job::{Job, TEXT_BYTES};
 use crate::watch::Pods;
 
-/// Jobs that are remembered to be gone: far more than writes are under way at once.
-const MAX_GONE: usize = 256;
+/// Jobs that are remembered to be gone: far more than requests are under way at once, also where others delete Jobs all the time.
+const MAX_GONE: usize = 1024;
 
 /// Jobs of a namespace that hookhost has made and that are known at once: as many as there may be Operations that are not
 /// finished.
@@ -58,15 +58,16 @@ pub(super) struct Known {
     full: HashSet<String>,
     /// How often the Jobs of a namespace were listed.
     listings: HashMap<String, u64>,
-    /// The namespaces that are followed, and those of them whose Jobs are known.
-    pub(super) followed: HashSet<String>,
+    /// The namespaces that are followed, and which watch of each is the current one.
+    pub(super) followed: HashMap<String, u64>,
+    /// Those of them whose Jobs are known.
     pub(super) listed: HashSet<String>,
     /// Those that are followed only until no Job in them has hookhost's finalizer any more: they are not managed any more.
     pub(super) left: HashSet<String>,
     /// Whether namespaces that are not managed have been searched for such Jobs.
     pub(super) is_searched: bool,
-    /// UIDs of the Jobs that went last.
-    gone: VecDeque<String>,
+    /// UIDs of the Jobs that their watch has dropped last, and the version at which it did.
+    gone: VecDeque<(String, u64)>,
     /// Names of the Jobs that run a hook.
     at_work: HashMap<HookOfRelease, BTreeSet<String>>,
     /// UIDs of the Operations that wait for a hook to be free.
@@ -77,6 +78,8 @@ pub(super) struct Known {
     pub(super) broken: HashMap<String, (Reason, String)>,
     /// Temporary objects that Jobs had which were let go, or are gone, since waiting Operations were last woken for it.
     removed: Vec<ObjectRef>,
+    /// Whether there are others of which nothing more is known: their Jobs were kept in brief.
+    is_more_removed: bool,
 }
 
 /// A Job that is known.
@@ -85,6 +88,8 @@ struct Entry {
     is_proven: bool,
     /// In which listing of its namespace it was seen last.
     listing: u64,
+    /// The version of the newest event or answer about it; the Job's own, or that at which its watch dropped it.
+    version: u64,
 }
 
 /// How many Jobs there are, and what they take.
@@ -120,7 +125,7 @@ impl Known {
             all: Room::default(),
             full: HashSet::new(),
             listings: HashMap::new(),
-            followed: HashSet::new(),
+            followed: HashMap::new(),
             listed: HashSet::new(),
             left: HashSet::new(),
             is_searched: false,
@@ -130,6 +135,7 @@ impl Known {
             queues: Queues::default(),
             broken: HashMap::new(),
             removed: Vec::new(),
+            is_more_removed: false,
         }
     }
 
@@ -137,26 +143,26 @@ impl Known {
     /// back by an answer that its deletion has overtaken.
     pub(super) fn insert(&mut self, mut job: Job, told: Told, keys: Option<&Keys>) -> Arc<Job> {
         let place = (job.namespace.clone(), job.name.clone());
-        let listing = self.listing(&job.namespace);
+        // An answer may be older than the list that is being read.
+        let listed = (told == Told::ByWatch).then(|| self.listing(&job.namespace));
+        let listing = listed.or_else(|| Some(self.jobs.get(&place)?.listing)).unwrap_or_default();
         if let Some(entry) = self.jobs.get_mut(&place)
-            && entry.job.version > job.version
+            && entry.version > job.version
         {
             entry.listing = listing;
             let is_usable = entry.job.uid == job.uid && entry.job.is_whole();
             return if is_usable { entry.job.clone() } else { Arc::new(job) };
         }
-        if self.gone.contains(&job.uid) {
-            match told {
-                // Its labels were put back.
-                Told::ByWatch => self.gone.retain(|uid| *uid != job.uid),
-                Told::ByAnswer if job.is_watched => return Arc::new(job),
-                // It is there, without the labels by which the watch finds it.
-                Told::ByAnswer => {}
+        if let Some(at) = self.gone.iter().find(|(uid, _)| *uid == job.uid).map(|(_, at)| *at) {
+            // An answer from before its watch dropped it. A newer one is from a Job that is there: a label was taken off it.
+            if told == Told::ByAnswer && (job.version < at || (job.version == at && job.is_watched)) {
+                return Arc::new(job);
             }
+            self.gone.retain(|(uid, _)| *uid != job.uid);
         }
         let is_proven = keys.is_some_and(|keys| job.is_genuine(keys));
         let may_be_ours = is_proven || (keys.is_none() && job.has_claim());
-        let removed = self.removed.len();
+        let removed = (self.removed.len(), self.is_more_removed);
         match self.take(&place) {
             // One that may start now is as good as new.
             Some(before) if before.uid == job.uid && before.is_suspended == job.is_suspended => {
@@ -168,7 +174,8 @@ impl Known {
         }
         if job.is_lent() {
             // What it was before has just been taken away.
-            self.removed.truncate(removed);
+            self.removed.truncate(removed.0);
+            self.is_more_removed = removed.1;
         }
         let job = Arc::new(job);
         let is_kept = !job.is_done() && self.has_room(&job.namespace, is_proven);
@@ -180,7 +187,8 @@ impl Known {
         if is_kept {
             let is_whole = may_be_ours && self.has_bytes(&job);
             let kept = if is_whole { job.clone() } else { Arc::new(job.in_brief()) };
-            self.put(place, Entry { job: kept, is_proven, listing });
+            let version = job.version;
+            self.put(place, Entry { job: kept, is_proven, listing, version });
         }
         job
     }
@@ -232,8 +240,11 @@ impl Known {
         if self.rooms.get(&job.namespace) == Some(&Room::default()) {
             self.rooms.remove(&job.namespace);
         }
-        if job.is_lent() {
-            self.removed.extend(job.borrowed().into_iter().flat_map(|borrowed| borrowed.objects.clone()));
+        match job.borrowed() {
+            Some(borrowed) if job.is_lent() => self.removed.extend(borrowed.objects.clone()),
+            // What anybody can make wakes nobody.
+            None if job.is_lent() && is_proven => self.is_more_removed = true,
+            _ => {}
         }
         if let Some(work) = &job.work
             && let Some(names) = self.at_work.get_mut(work)
@@ -278,38 +289,55 @@ impl Known {
 
     pub(super) fn are_all_known(&self) -> bool {
         self.is_searched
-            && self.followed.iter().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
+            && self.followed.keys().all(|one| self.listed.contains(one) || self.broken.contains_key(one))
     }
 
-    /// The watch of a Job does not tell of it any more; gives back the UID of its Operation. It is gone for good, and another may
-    /// have its name by now; or somebody took a label off it.
-    pub(super) fn forget(&mut self, namespace: &str, name: &str, uid: &str) -> Option<String> {
+    /// The watch of a Job has dropped it, at this version; gives back what is known of it. It is gone for good, and another may have
+    /// its name by now; or somebody took a label off it.
+    pub(super) fn forget(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        version: u64,
+    ) -> Option<Arc<Job>> {
         let place = (namespace.to_owned(), name.to_owned());
         let known = self.jobs.get_mut(&place).filter(|entry| entry.job.uid == uid);
+        if let Some(entry) = &known
+            && entry.version > version
+        {
+            // Its labels have been put back since, of which the watch is about to tell.
+            return None;
+        }
         if let Some(entry) = known
             && entry.job.is_held()
             && !entry.job.is_deleted()
         {
             // What has hookhost's finalizer is not gone before it was deleted.
             entry.job = Arc::new(entry.job.unwatched());
-            return Some(entry.job.operation.clone());
+            entry.version = version;
+            return Some(entry.job.clone());
         }
-        let is_known = self.jobs.get(&place).is_some_and(|entry| entry.job.uid == uid);
-        if !is_known {
-            return None;
-        }
+        // Also one that is not known: the answer to its creation may be on its way.
         if self.gone.len() == MAX_GONE {
             self.gone.pop_front();
         }
-        self.gone.push_back(uid.to_owned());
-        self.remove(namespace, name)
+        self.gone.push_back((uid.to_owned(), version));
+        self.remove(namespace, name, uid)
     }
 
-    /// Removes a Job; gives back the UID of its Operation.
-    pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<String> {
-        let job = self.take(&(namespace.to_owned(), name.to_owned()))?;
+    /// Removes the Job of this UID; gives it back.
+    pub(super) fn remove(&mut self, namespace: &str, name: &str, uid: &str) -> Option<Arc<Job>> {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.jobs.get(&place).filter(|entry| entry.job.uid == uid)?;
+        let job = self.take(&place)?;
         self.pods.release(namespace, &job.uid);
-        Some(job.operation.clone())
+        Some(job)
+    }
+
+    /// What is known of the Job of this name.
+    pub(super) fn at(&self, namespace: &str, name: &str) -> Option<Arc<Job>> {
+        self.jobs.get(&(namespace.to_owned(), name.to_owned())).map(|entry| entry.job.clone())
     }
 
     fn listing(&self, namespace: &str) -> u64 {
@@ -321,46 +349,45 @@ impl Known {
         *self.listings.entry(namespace.to_owned()).or_default() += 1;
     }
 
-    /// All Jobs of the namespace have been told: the others are gone, but for those of which the watch does not tell. Gives back
-    /// these.
+    /// All Jobs of the namespace have been listed. Of the others those with hookhost's finalizer may have lost a label, and are read
+    /// by name when their Operation is reconciled; the rest is gone. Gives back all that were not listed.
     pub(super) fn end_listing(&mut self, namespace: &str) -> Vec<Arc<Job>> {
         let listing = self.listing(namespace);
-        let (mut unwatched, mut gone) = (Vec::new(), Vec::new());
-        for (name, entry) in self.entries(namespace) {
-            if !entry.job.is_watched {
-                unwatched.push(entry.job.clone());
-            } else if entry.listing != listing {
-                gone.push(name.to_owned());
+        let unlisted = self.entries(namespace).filter(|entry| entry.listing != listing);
+        let unlisted: Vec<Arc<Job>> = unlisted.map(|entry| entry.job.clone()).collect();
+        for job in &unlisted {
+            if !job.is_held() {
+                self.remove(namespace, &job.name, &job.uid);
+            } else if let Some(entry) = self.jobs.get_mut(&(namespace.to_owned(), job.name.clone())) {
+                entry.job = Arc::new(job.unwatched());
             }
         }
-        for name in gone {
-            self.remove(namespace, &name);
-        }
-        unwatched
+        unlisted
     }
 
     /// Forgets a namespace.
     pub(super) fn forget_namespace(&mut self, namespace: &str) {
-        for all in [&mut self.followed, &mut self.listed, &mut self.left, &mut self.full] {
+        self.followed.remove(namespace);
+        for all in [&mut self.listed, &mut self.left, &mut self.full] {
             all.remove(namespace);
         }
         self.broken.remove(namespace);
         self.listings.remove(namespace);
-        let names: Vec<String> = self.entries(namespace).map(|(name, _)| name.to_owned()).collect();
-        for name in names {
-            self.remove(namespace, &name);
+        let jobs: Vec<Arc<Job>> = self.entries(namespace).map(|entry| entry.job.clone()).collect();
+        for job in jobs {
+            self.remove(namespace, &job.name, &job.uid);
         }
     }
 
-    fn entries<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = (&'k str, &'k Entry)> {
+    fn entries<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = &'k Entry> {
         let from = (namespace.to_owned(), String::new());
         let here = self.jobs.range(from..).take_while(move |((of, _), _)| of == namespace);
-        here.map(|((_, name), entry)| (name.as_str(), entry))
+        here.map(|(_, entry)| entry)
     }
 
     /// The Jobs of a namespace for which hookhost has still something to do: they have its finalizer, or what was made for them.
     pub(super) fn held<'k>(&'k self, namespace: &'k str) -> impl Iterator<Item = Arc<Job>> + 'k {
-        self.entries(namespace).map(|(_, entry)| entry.job.clone()).filter(|job| job.is_indebted())
+        self.entries(namespace).map(|entry| entry.job.clone()).filter(|job| job.is_indebted())
     }
 
     /// The Jobs for an Operation, in the order of their names.
@@ -396,9 +423,13 @@ impl Known {
     /// The UIDs of the Operations that have waited for a hook that nobody runs any more; and of the first of those that wait for
     /// a temporary object that was removed.
     pub(super) fn take_free(&mut self) -> HashSet<String> {
-        let Known { wanted, queues, at_work, removed, .. } = self;
+        let Known { wanted, queues, at_work, removed, is_more_removed, .. } = self;
         let free = wanted.extract_if(|hook, _| !at_work.contains_key(hook));
         let mut concerned: HashSet<String> = free.flat_map(|(_, uids)| uids).collect();
+        if std::mem::take(is_more_removed) {
+            removed.clear();
+            concerned.extend(queues.all_first().map(str::to_owned));
+        }
         concerned.extend(removed.drain(..).filter_map(|object| queues.first(&object).map(str::to_owned)));
         concerned
     }

@@ -1,5 +1,6 @@
 //! What is known of Jobs where the API server does not tell, and where anybody may make them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hookhost_core::Reason;
@@ -28,14 +29,7 @@ async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {
         let list = r#"{"metadata":{"resourceVersion":"1"},"items":[]}"#;
         Ok::<_, std::convert::Infallible>(Response::new(Body::from(list.as_bytes().to_vec())))
     });
-    let client = kube::Client::new(service, "default");
-    let (operations, wakes, token) = (Operations::new(), Wakes::default(), CancellationToken::new());
-    let pods = Pods::new(client.clone(), operations.clone(), wakes.clone(), token.clone());
-    let writer = Writer::new(Claim::without_lease(), Metrics::new());
-    let secret = ClaimSecret { namespace: "hookhost".to_owned(), name: "key".to_owned() };
-    let keyring = Keyring::new(client.clone(), writer, secret);
-    let listeners = Listeners { orphans: Orphans::default(), bindings: Bindings::default() };
-    let jobs = Jobs::new(client, operations, pods, wakes, listeners, keyring, token);
+    let jobs = jobs(kube::Client::new(service, "default"));
     jobs.searched();
     jobs.follow("slow");
     jobs.follow("calm");
@@ -46,6 +40,16 @@ async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {
     let (reason, why) = jobs.broken("slow").unwrap();
     assert_eq!(reason, Reason::ClusterUnreachable);
     assert!(why.contains("did not answer, or not go on, within 20 s"), "{why}");
+}
+
+fn jobs(client: kube::Client) -> Jobs {
+    let (operations, wakes, token) = (Operations::new(), Wakes::default(), CancellationToken::new());
+    let pods = Pods::new(client.clone(), operations.clone(), wakes.clone(), token.clone());
+    let writer = Writer::new(Claim::without_lease(), Metrics::new());
+    let secret = ClaimSecret { namespace: "hookhost".to_owned(), name: "key".to_owned() };
+    let keyring = Keyring::new(client.clone(), writer, secret);
+    let listeners = Listeners { orphans: Orphans::default(), bindings: Bindings::default() };
+    Jobs::new(client, operations, pods, wakes, listeners, keyring, token)
 }
 
 /// Nothing is known yet, and the API server says nothing.
@@ -116,9 +120,10 @@ async fn of_any_number_of_forged_jobs_little_is_known_and_none_takes_the_room_of
     // Those that were passed over are listed once there is room for them.
     for number in 0..UNPROVEN / 2 {
         assert!(known.refillable().is_empty(), "{number}");
-        known.remove("org", &format!("forged-{number}"));
+        known.remove("org", &format!("forged-{number}"), &format!("uid-forged-{number}")).unwrap();
     }
-    known.remove("org", &format!("forged-{}", UNPROVEN / 2));
+    let last = UNPROVEN / 2;
+    known.remove("org", &format!("forged-{last}"), &format!("uid-forged-{last}")).unwrap();
     assert_eq!(known.refillable(), ["org"]);
 }
 
@@ -157,7 +162,8 @@ async fn what_is_kept_of_the_genuine_jobs_of_a_namespace_is_bounded_too() {
     assert!((3 << 20..4 << 20).contains(&bytes), "{bytes}");
     assert!(!known.of("op-large-199")[0].is_whole(), "what has no room is read when it is needed");
     // One that goes makes room for another.
-    known.remove("org", "large-000");
+    assert!(known.remove("org", "large-000", "uid-of-an-earlier").is_none());
+    known.remove("org", "large-000", "uid-large-000").unwrap();
     let whole = known.insert(job(&large(199)), Told::ByAnswer, Some(&keys));
     assert!(whole.is_whole() && known.of("op-large-199")[0].is_whole());
     const { assert!(PROVEN > 200, "that is not what keeps them out") };
@@ -185,33 +191,82 @@ async fn a_job_whose_label_was_taken_off_is_known_until_it_is_read_to_be_gone() 
     let (keys, mut known) = (keys(), known());
     known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
     // The watch tells of a deletion, but what has a finalizer and was not deleted is there.
-    assert_eq!(known.forget("org", "a", "uid-a").as_deref(), Some("op-a"));
+    assert_eq!(known.forget("org", "a", "uid-a", 3).unwrap().operation, "op-a");
+    assert!(!known.of("op-a")[0].is_watched);
+    // The answer to a write from before that, which comes late.
+    known.insert(job(&genuine("a", 2)), Told::ByAnswer, Some(&keys));
     assert!(!known.of("op-a")[0].is_watched);
     known.begin_listing("org");
     assert_eq!(known.end_listing("org").len(), 1);
-    let mut stripped = genuine("a", 2);
+    let mut stripped = genuine("a", 3);
     stripped["metadata"]["labels"] = json!({SOURCE_HOOK: "migrate"});
     known.insert(job(&stripped), Told::ByAnswer, Some(&keys));
     assert!(!known.of("op-a")[0].is_watched, "its claim says for which Operation it is");
     assert_eq!(known.held("org").count(), 1);
-    // Put back, it is told of again.
-    known.insert(job(&genuine("a", 3)), Told::ByWatch, Some(&keys));
+    // Put back, the watch reports it again, also where a read was faster than both events.
+    known.insert(job(&genuine("a", 6)), Told::ByAnswer, Some(&keys));
+    assert!(known.forget("org", "a", "uid-a", 5).is_none());
     assert!(known.of("op-a")[0].is_watched);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_job_that_a_list_does_not_name_is_reconciled() {
+    let (keys, mut known) = (keys(), known());
+    let mut released = genuine("released", 2);
+    released["metadata"]["finalizers"] = json!([]);
+    for object in [genuine("held", 1), released, genuine("there", 3)] {
+        known.insert(job(&object), Told::ByWatch, Some(&keys));
+    }
     known.begin_listing("org");
-    assert!(known.end_listing("org").is_empty());
-    assert!(known.of("op-a").is_empty(), "what a list does not name is gone");
+    known.insert(job(&genuine("there", 3)), Told::ByWatch, Some(&keys));
+    // Made after the list was: its watch has yet to report it.
+    known.insert(job(&genuine("new", 9)), Told::ByAnswer, Some(&keys));
+    let unlisted = known.end_listing("org");
+    let names: Vec<&str> = unlisted.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["held", "new", "released"]);
+    assert!(known.of("op-released").is_empty(), "it is gone");
+    assert!(known.of("op-there")[0].is_watched);
+    // With hookhost's finalizer on it, it may be there: somebody took a label off it.
+    for operation in ["op-held", "op-new"] {
+        assert!(!known.of(operation)[0].is_watched, "it is read by its name");
+    }
+    known.insert(job(&genuine("new", 9)), Told::ByWatch, Some(&keys));
+    assert!(known.of("op-new")[0].is_watched);
+}
+
+#[tokio::test]
+async fn a_watch_that_another_has_replaced_changes_nothing() {
+    let silent =
+        |_: Request<Body>| std::future::pending::<Result<Response<Body>, std::convert::Infallible>>();
+    let jobs = jobs(kube::Client::new(tower::service_fn(silent), "default"));
+    jobs.follow("org");
+    let first = jobs.read().followed["org"];
+    jobs.handle("org", first, Seen::Applied(job(&genuine("a", 1))));
+    assert_eq!(jobs.of("op-a").len(), 1);
+    jobs.list_again("org");
+    assert_ne!(jobs.read().followed["org"], first);
+    for late in [Seen::Listing, Seen::Listed, Seen::Applied(job(&genuine("late", 1)))] {
+        jobs.handle("org", first, late);
+    }
+    assert!(jobs.of("op-late").is_empty() && !jobs.is_synced("org"));
+    assert_eq!(jobs.of("op-a").len(), 1);
 }
 
 #[tokio::test]
 async fn a_job_that_is_gone_does_not_come_back_by_an_answer_but_without_its_labels_it_does() {
     let (keys, mut known) = (keys(), known());
+    // Its creation is answered after all that its watch has to say of it.
+    assert!(known.forget("org", "b", "uid-b", 9).is_none());
+    known.insert(job(&genuine("b", 5)), Told::ByAnswer, Some(&keys));
+    assert!(known.of("op-b").is_empty());
     let mut deleted = genuine("a", 2);
     deleted["metadata"]["deletionTimestamp"] = "2026-05-28T10:00:00Z".into();
     known.insert(job(&deleted), Told::ByWatch, Some(&keys));
-    assert_eq!(known.forget("org", "a", "uid-a").as_deref(), Some("op-a"));
+    assert_eq!(known.forget("org", "a", "uid-a", 3).unwrap().operation, "op-a");
     known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
     assert!(known.of("op-a").is_empty());
     deleted["metadata"]["labels"] = json!({});
+    deleted["metadata"]["resourceVersion"] = "3".into();
     known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
     assert_eq!(known.of("op-a").len(), 1);
 }
@@ -240,6 +295,41 @@ async fn of_those_that_wait_for_a_temporary_object_the_first_is_next_once_its_ru
     assert!(next(job(2, &[FINALIZER])).is_empty(), "it still has it");
     assert_eq!(next(job(3, &[])), ["waiting"]);
     assert!(next(job(4, &[])).is_empty(), "once");
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_of_which_little_is_kept_wakes_the_first_of_each_queue() {
+    let (keys, mut known) = (keys(), known());
+    let role = |name: &str| ObjectRef {
+        kind: hookhost_core::kind::Kind::Role,
+        namespace: "org".to_owned(),
+        name: name.to_owned(),
+    };
+    for (waiting, object) in [("first", "a"), ("second", "a"), ("another", "b")] {
+        known.queues.wait(waiting, &role(object));
+    }
+    let job = |name: &str, version: u32, finalizers: &[&str]| {
+        let mut job = object(name, version);
+        job["metadata"]["annotations"][CLOSURE] = json!({"objects": [role("a")]}).to_string().into();
+        job["metadata"]["annotations"][DECISION] = json!("x".repeat(47 << 10)).to_string().into();
+        job["metadata"]["finalizers"] = json!(finalizers);
+        job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        job
+    };
+    // More than what is kept of the Jobs of a namespace.
+    for number in 0..100 {
+        let name = format!("large-{number}");
+        known.insert(self::job(&claimed(&name, job(&name, 1, &[FINALIZER]))), Told::ByWatch, Some(&keys));
+    }
+    assert!(!known.of("op-large-99")[0].is_whole());
+    let mut next = |object: &Value| {
+        known.insert(self::job(object), Told::ByWatch, Some(&keys));
+        known.take_free().into_iter().collect::<BTreeSet<_>>()
+    };
+    assert!(next(&job("forged", 1, &[FINALIZER])).is_empty());
+    assert!(next(&job("forged", 2, &[])).is_empty(), "what anybody can make wakes nobody");
+    let woken = next(&claimed("large-99", job("large-99", 2, &[])));
+    assert_eq!(woken, BTreeSet::from(["first".to_owned(), "another".to_owned()]));
 }
 
 #[test]

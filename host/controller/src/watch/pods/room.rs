@@ -1,7 +1,8 @@
 //! What is kept of the pods of a namespace, and of what the cluster warns of there, within bounds.
 //!
 //! Whoever may create pods there can give any number of them the labels of a run. What counts goes last: the pods of Jobs that
-//! are followed, of these the ones that have not ended. Pods of Jobs that are not known (yet) are kept a few of.
+//! are followed, of these the ones that have not ended. Pods of Jobs that are not known (yet) are kept a few of; if one of the others
+//! may be of a Job that is followed later, all are listed again.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,8 +25,11 @@ pub(super) const WARNINGS: usize = 500;
 /// Bytes of all of it.
 const NAMESPACE_BYTES: usize = 2 << 20;
 
-/// Bytes that a pod or warning takes besides its text.
-const BESIDES: usize = 512;
+/// Bytes that a pod takes besides its text: its name in two maps, as long as it may be, and UIDs.
+const POD_BESIDES: usize = 1024;
+
+/// Bytes that a warning takes besides its message.
+const WARNING_BESIDES: usize = 512;
 
 /// Bytes of an object's UID; Kubernetes' have 36.
 const UID_BYTES: usize = 64;
@@ -85,7 +89,7 @@ impl Kept {
     }
 
     fn bytes(&self) -> usize {
-        self.text.len() + BESIDES
+        self.text.len() + POD_BESIDES
     }
 }
 
@@ -100,7 +104,7 @@ pub(in crate::watch) struct Warning {
 
 impl Warning {
     fn bytes(&self) -> usize {
-        self.message.len() + BESIDES
+        self.message.len() + WARNING_BESIDES
     }
 }
 
@@ -135,14 +139,31 @@ impl Jobs {
     }
 }
 
+/// What following one more Job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// It is the first: pods and warnings have to be watched.
+    Begin,
+    /// Pods have been dropped that may be its own: they have to be listed again.
+    ListAgain,
+    /// Nothing.
+    GoOn,
+}
+
 /// What is kept of a namespace.
 #[derive(Default)]
 pub(super) struct Room {
     pub(super) is_listed: bool,
     listing: u64,
     clock: u64,
+    /// Which watch of the pods is the current one.
+    pub(super) watch: u64,
     pods: BTreeMap<String, Kept>,
+    /// The names of the pods by their UIDs.
+    names: HashMap<String, String>,
     jobs: Jobs,
+    /// Whether a pod was dropped that has not ended, and whose Job was not followed.
+    has_dropped: bool,
     /// The newest warning about an object, by the object's UID.
     warnings: HashMap<String, Warning>,
     bytes: usize,
@@ -154,11 +175,18 @@ impl Room {
         self.bytes
     }
 
-    /// Follows a Job. Whether it is the first.
-    pub(super) fn follow(&mut self, job: &str, operation: &str) -> bool {
-        let is_first = self.jobs.is_empty();
+    /// Follows a Job.
+    pub(super) fn follow(&mut self, job: &str, operation: &str) -> Follow {
+        let (is_first, is_new) = (self.jobs.is_empty(), !self.jobs.operation_of.contains_key(job));
         self.jobs.insert(job, operation);
-        is_first
+        if is_first {
+            Follow::Begin
+        } else if is_new && std::mem::take(&mut self.has_dropped) {
+            self.is_listed = false;
+            Follow::ListAgain
+        } else {
+            Follow::GoOn
+        }
     }
 
     /// Follows a Job no more. Whether none is left.
@@ -195,6 +223,7 @@ impl Room {
         let kept = Kept { job, operation, is_controlled, has_ended, text, uid, since, listing };
         let followed = kept.followed(&self.jobs).cloned();
         self.bytes += kept.bytes();
+        self.names.insert(kept.uid.clone(), name.clone());
         self.pods.insert(name, kept);
         self.keep_within();
         followed
@@ -209,6 +238,7 @@ impl Room {
     fn remove(&mut self, name: &str) -> Option<Kept> {
         let pod = self.pods.remove(name)?;
         self.bytes -= pod.bytes();
+        self.names.remove(&pod.uid);
         Some(pod)
     }
 
@@ -246,7 +276,7 @@ impl Room {
         if is_of_job {
             return self.jobs.operation_of.get(&about).cloned();
         }
-        let pod = self.pods.values().find(|pod| pod.uid == about)?;
+        let pod = self.names.get(&about).and_then(|name| self.pods.get(name))?;
         pod.followed(&self.jobs).cloned()
     }
 
@@ -280,14 +310,16 @@ impl Room {
             (is_followed, !pod.has_ended, pod.is_controlled, if is_followed { -since } else { since })
         });
         let least = least.map(|(name, _)| name.clone());
-        least.is_some_and(|name| self.remove(&name).is_some())
+        let Some(dropped) = least.and_then(|name| self.remove(&name)) else { return false };
+        self.has_dropped |= !dropped.has_ended && dropped.followed(&self.jobs).is_none();
+        true
     }
 
     /// Drops the oldest warning, one about what is not known first.
     fn drop_warning(&mut self) -> bool {
         let is_known = |warning: &Warning| match warning.is_of_job {
             true => self.jobs.operation_of.contains_key(&warning.about),
-            false => self.pods.values().any(|pod| pod.uid == warning.about),
+            false => self.names.contains_key(&warning.about),
         };
         let oldest = self.warnings.values().min_by_key(|warning| (is_known(warning), &warning.at));
         let oldest = oldest.map(|warning| warning.about.clone());

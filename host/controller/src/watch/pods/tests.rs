@@ -4,7 +4,7 @@ use hookhost_core::clone::OPERATION;
 use hookhost_core::outcome::CONTROLLER_UID;
 use serde_json::json;
 
-use super::room::{OTHERS, PODS, WARNINGS};
+use super::room::{Follow, OTHERS, PODS, WARNINGS};
 use super::*;
 
 /// A pod that the Job of this UID controls, unless it is empty.
@@ -26,7 +26,7 @@ fn read(pod: &Value) -> Pod {
 
 fn room() -> Room {
     let mut room = Room::default();
-    assert!(room.follow("job", "op"));
+    assert_eq!(room.follow("job", "op"), Follow::Begin);
     room
 }
 
@@ -67,11 +67,22 @@ fn pods_of_jobs_that_are_not_followed_are_few_and_known_once_their_job_is() {
         assert_eq!(room.insert(read(&pod(&format!("other-{number:02}"), "another", "Running"))), None);
     }
     assert!(names(&room).is_empty());
-    room.follow("another", "op");
+    assert_eq!(room.follow("another", "op"), Follow::ListAgain, "there may be more of them");
+    assert!(!room.is_listed);
     assert_eq!(names(&room).len(), OTHERS, "the last of them");
     assert!(names(&room).contains(&format!("other-{}", 2 * OTHERS - 1)));
+    assert_eq!(room.follow("another", "op"), Follow::GoOn, "once");
     assert!(!room.release("another") && names(&room).is_empty());
     assert!(room.release("job"), "the last Job");
+}
+
+#[test]
+fn pods_that_have_ended_are_not_listed_again_for_each_job_that_starts_beside_them() {
+    let mut room = room();
+    for number in 0..2 * OTHERS {
+        room.insert(read(&pod(&format!("ended-{number:02}"), "earlier", "Succeeded")));
+    }
+    assert_eq!(room.follow("another", "op"), Follow::GoOn);
 }
 
 #[test]
