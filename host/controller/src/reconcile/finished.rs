@@ -1,4 +1,5 @@
-//! A *finished* Operation never runs again. What is left to do: let its Job go, and keep the status what it was.
+//! A *finished* Operation never runs again. What is left to do is to remove hookhost's finalizer from its Job, and to put its status
+//! back where another controller overwrites it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,8 @@ use crate::stop::Orphaned;
 use crate::watch::Job;
 
 impl Context {
-    /// Does what is left to do for a finished Operation. `jobs` are its own, `unproven` those that only say that they are: nobody
-    /// waits for their result.
+    /// Does what is left to do for a finished Operation. `jobs` are its own. `unproven` are those that say they are its own and that
+    /// hookhost cannot prove to be: their result counts for nothing.
     pub(super) async fn finished(
         &self,
         subject: &Subject,
@@ -33,8 +34,9 @@ impl Context {
             }
         }
         for job in jobs {
-            // The Operation has ended with a step, or because one is lost, or without the Job, for example refused before a crash
-            // could be told from none: it must not run on.
+            // A Job must not run on if the Operation has ended without its result: a step of an event that ended with an earlier
+            // step, or because a step was lost; or the Job of an Operation that was, for example, rejected after a restart before
+            // hookhost knew that it had created the Job.
             let is_in_the_way = (job.step.is_some() || !is_result_of(&subject.status, job))
                 && !job.is_finished()
                 && !self.gated.is_terminating(&job.namespace);
@@ -66,8 +68,8 @@ impl Context {
         Ok(Action::await_change())
     }
 
-    /// Says so when the chart has the hook that the Operation failed for want of, for as long as that is told. It is not run: the
-    /// person who asked may long have done something else.
+    /// Reports that the chart has the hook now for the lack of which the Operation failed, if that is within a week. The hook is not
+    /// run: the person who wanted it may have done something else long ago.
     async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
         let Some(rest) = wait::hook_is_awaited_for(&subject.status, Timestamp::now()) else {
             self.targets.forget(&subject.key);
@@ -83,7 +85,7 @@ impl Context {
         match looked {
             Looked::Found(Ok(found)) if matches!(found.choose(&operation), Choice::Found) => {
                 let revision = found.revision;
-                // Another controller may write over it, again and again.
+                // Another controller may overwrite the status again and again.
                 if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
                     return Ok(Action::requeue(rest));
                 }
@@ -96,7 +98,7 @@ impl Context {
     }
 }
 
-/// Whether the status tells the result of this Job.
+/// Whether the status reports the result of this Job.
 fn is_result_of(status: &serde_json::Value, job: &Job) -> bool {
     status::job_ref(status)
         .is_some_and(|of| of.name == job.name && (of.namespace == job.namespace || of.namespace.is_empty()))
