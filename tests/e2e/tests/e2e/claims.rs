@@ -157,6 +157,23 @@ fn a_cancel_ends_the_pods_of_a_job_whatever_its_label_says_by_then() {
 }
 
 #[test]
+fn a_hook_is_free_again_once_an_operation_is_gone_whose_job_no_watch_reports() {
+    let world = world();
+    let namespace = world.namespace("relabelled-deleted", &[GATE]);
+    let release = world.release("shop", &namespace, &json!({"hooks": {"waits": {"script": WAITS}}}));
+    let name = world.operation(&release, "waits", json!({}));
+    world.started(&namespace, &name);
+    let (job, label) = (format!("job/{name}"), json!({"ops.vworkspace.io/operation": null}));
+    world.patch(&namespace, &job, &json!({"metadata": {"labels": label}}));
+    world.delete(&namespace, &format!("operation/{name}"), None);
+    let next = world.operation(&release, "waits", json!({}));
+    let pod = world.started(&namespace, &next);
+    world.until_gone(&namespace, &job);
+    world.go(&namespace, &pod);
+    world.phase(&namespace, &next, "Succeeded");
+}
+
+#[test]
 fn a_run_of_which_a_part_was_done_has_failed_when_its_job_is_deleted() {
     let world = world();
     let namespace = world.namespace("partial", &[GATE]);
