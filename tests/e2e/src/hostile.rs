@@ -5,6 +5,7 @@
 //! No pod runs here: what counts is over when a Job is made.
 
 mod forged;
+mod large;
 mod record;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,23 +161,50 @@ impl Load {
     /// The cluster does not start, or refuses what is made.
     #[must_use]
     pub fn play(self, size: Size) -> Row {
-        static WORLD: OnceLock<World> = OnceLock::new();
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = WORLD.get_or_init(|| {
-            let world = ok(World::bare(Options::controllers(), "hostile"));
-            install_crds(&world);
-            world
-        });
+        let world = world();
         let gate = format!("hostile={}", world.number());
         match self {
             Load::WrongNames => wrong_names(world, &gate),
             Load::LongLists => long_lists(world, &gate),
             Load::Queue => queue(world, &gate),
-            Load::LargeOperations => large_operations(world, size, &gate),
+            Load::LargeOperations => large::operations(world, size, &gate),
             Load::ForgedJobs => forged::jobs(world, size, &gate),
         }
     }
+}
+
+/// The chart's values for a host that serves plain releases in the namespaces behind this gate.
+fn values(gate: &str) -> Value {
+    json!({"namespaceGate": gate, "helmReleases": {"enabled": true}, "logLevel": "info"})
+}
+
+/// The one cluster for all loads of this process.
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let world = ok(World::bare(Options::controllers(), "hostile"));
+        install_crds(&world);
+        world
+    })
+}
+
+/// A host, and a namespace that it serves with an Operation whose Job is made: in a cluster where all of an Operation can be
+/// changed, since its CRD is another's. No pod is ever made.
+///
+/// # Panics
+/// The cluster does not start, or the Job is not made.
+#[must_use]
+pub fn run_that_can_be_changed(name: &str) -> (&'static World, Host, String) {
+    let world = world();
+    let gate = format!("hostile={}", world.number());
+    let namespace = world.namespace("changed", &[&gate]);
+    record::store(world, &namespace, "shop", &[Hook::job("wanted")]);
+    let host = world.host(values(&gate)).start();
+    world.apply(&namespace, &operation(name, "wanted"));
+    assert!(world.comes(&namespace, &format!("job/{name}"), PATIENCE), "no Job is made");
+    (world, host, namespace)
 }
 
 /// hookhost's CRDs, but that of Operations without the rules about what is in them: it is another's where
@@ -246,7 +274,7 @@ impl Drop for Over<'_> {
 impl<'w> Stage<'w> {
     /// Starts the host, and a namespace that is served by it and means well.
     fn new(world: &'w World, gate: &str) -> Stage<'w> {
-        let values = json!({"namespaceGate": gate, "helmReleases": {"enabled": true}, "logLevel": "info"});
+        let values = values(gate);
         let good = world.namespace("good", &[gate]);
         let hooks: Vec<Hook> = (0..GOOD_HOOKS).map(|number| Hook::job(&format!("good-{number}"))).collect();
         record::store(world, &good, "shop", &hooks);
@@ -455,41 +483,4 @@ fn queue(world: &World, gate: &str) -> Row {
         }
         is_worked_off
     })
-}
-
-fn large_operations(world: &World, size: Size, gate: &str) -> Row {
-    let Size { operations, of_small_values, .. } = size;
-    let evil = world.namespace("evil", &[]);
-    let texts = [one_long_string(), many_small_values()];
-    // One at a time: it is hookhost that is to be loaded, not the API server.
-    let make = |number: usize| {
-        let text = &texts[usize::from(number.is_multiple_of(operations / of_small_values.max(1)))];
-        world.create_operation(&evil, text.replacen("NAME", &format!("large-{number}"), 1));
-    };
-    // Half of it is there when hookhost starts, as after an upgrade of it, half comes afterwards.
-    (0..operations / 2).for_each(make);
-    let stage = Stage::new(world, gate);
-    let case = format!("{operations} of 1 MB, {of_small_values} of small values, unserved");
-    stage.under(case, |_| {
-        (operations / 2..operations).for_each(make);
-        true
-    })
-}
-
-/// An Operation of the largest size with one parameter, which is a string.
-fn one_long_string() -> String {
-    large("\"", "x", "\"")
-}
-
-/// One whose parameter is as many values as fit.
-fn many_small_values() -> String {
-    large("[{\"a\":1}", ",{\"a\":1}", "]")
-}
-
-/// An Operation with the name NAME and a parameter of this beginning, this repeated, and this end.
-fn large(begin: &str, repeated: &str, end: &str) -> String {
-    let mut operation = operation("NAME", "any");
-    operation["spec"]["parameters"]["more"] = json!("MORE");
-    let filled = [begin, &repeated.repeat(OPERATION_BYTES / repeated.len()), end].concat();
-    operation.to_string().replacen("\"MORE\"", &filled, 1)
 }

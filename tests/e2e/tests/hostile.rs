@@ -4,7 +4,8 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use e2e::hostile::{Load, Row, Size};
+use e2e::hostile::{Load, Row, Size, run_that_can_be_changed};
+use serde_json::json;
 
 /// Of the chart's limit of memory.
 const MAX_PERCENT: u64 = 60;
@@ -42,6 +43,16 @@ fn large_operations_that_nobody_serves_stop_nobody() {
 #[test]
 fn forged_jobs_and_pods_of_the_largest_size_stop_nobody() {
     stops_nobody(Load::ForgedJobs);
+}
+
+/// Its CRD forbids the change; another's may not.
+#[test]
+fn a_run_is_followed_to_its_end_though_its_operation_names_another_engine_by_then() {
+    let (world, _host, namespace) = run_that_can_be_changed("run");
+    world.patch(&namespace, "operation/run", &json!({"spec": {"engine": "velero"}}));
+    world.cancel(&namespace, "run");
+    world.phase(&namespace, "run", "Cancelled");
+    world.until_gone(&namespace, "job/run");
 }
 
 fn stops_nobody(load: Load) {

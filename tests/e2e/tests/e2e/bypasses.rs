@@ -196,6 +196,27 @@ fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_
 }
 
 #[test]
+fn no_operation_takes_the_name_of_a_job_that_helm_makes_of_a_hook() {
+    let world = world();
+    let namespace = world.namespace("named-as-a-hook", &[GATE]);
+    let release = world.release("shop", &namespace, &json!({}));
+    let apply = |name: &str| {
+        let operation = world.operation_named(name, &world.apart(&release), "ok", json!({}));
+        world.apply(&namespace, &operation);
+    };
+    apply("shop-ok");
+    let told = world.refused(&namespace, "shop-ok", "JobNameTaken");
+    assert!(told.contains("shop-ok-run"), "{told}");
+    assert!(
+        world
+            .get(&namespace, "job/shop-ok")
+            .is_none_or(|job| job["metadata"]["labels"]["ops.vworkspace.io/operation"].is_null())
+    );
+    apply("shop-ok-run");
+    world.phase(&namespace, "shop-ok-run", "Succeeded");
+}
+
+#[test]
 fn a_policy_of_the_namespace_where_a_hook_runs_is_asked_wherever_its_operation_is() {
     let world = world();
     let labels = [GATE, "vworkspace.io/organisation=bypasses"];
