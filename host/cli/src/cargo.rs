@@ -34,6 +34,8 @@ const PROFILE: &[&str] = &[
 pub(crate) struct Crate {
     /// The package's name; also the name of the file that is built.
     pub(crate) name: String,
+    /// How cargo tells it from other packages: a dependency may have the same name.
+    pub(crate) id: String,
     /// Its Cargo.toml.
     pub(crate) manifest: PathBuf,
     /// The Cargo.toml of its workspace's folder, which is its own if it has no workspace.
@@ -60,6 +62,7 @@ pub(crate) struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    id: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
 }
@@ -132,6 +135,7 @@ impl Metadata {
         }
         Ok(Crate {
             name: package.name.clone(),
+            id: package.id.clone(),
             manifest: package.manifest_path.clone(),
             workspace: self.workspace_root.join("Cargo.toml"),
             target: self.target_directory.clone(),
@@ -172,7 +176,7 @@ pub(crate) fn compile(crates: &[&Crate], toolchain: &Toolchain) -> Result<Vec<Pa
     }
     cargo.arg("--config").arg(rustflags(workspace));
     for policy in crates {
-        cargo.args(["--package", &policy.name]);
+        cargo.args(["--package", &policy.id]);
     }
     toolchain.apply(&mut cargo);
     // Flags for the native build, such as a CPU, would hide those given above and mean nothing here.
@@ -214,8 +218,38 @@ fn rustflags(workspace: &Path) -> OsString {
             flags.push(format!("--remap-path-prefix={from}={to}"));
         }
     }
-    let flags: Vec<_> = flags.iter().map(|flag| format!("{flag:?}")).collect();
+    let flags: Vec<_> = flags.iter().map(|flag| toml_string(flag)).collect();
     format!("target.{TARGET}.rustflags=[{}]", flags.join(",")).into()
+}
+
+/// A text as TOML has it, for paths with any characters.
+pub(crate) fn toml_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Whether the workspace around a folder takes the crate in it as a member; cargo decides. Without a cargo it does not.
+pub(crate) fn is_member_of_outer_workspace(folder: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Root {
+        workspace_root: PathBuf,
+    }
+    let mut cargo = cargo(folder);
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    let Ok(output) = cargo.stderr(Stdio::null()).output() else { return false };
+    let Ok(Root { workspace_root }) = serde_json::from_slice(&output.stdout) else { return false };
+    match (workspace_root.canonicalize(), folder.canonicalize()) {
+        (Ok(root), Ok(folder)) => output.status.success() && root != folder,
+        _ => false,
+    }
 }
 
 /// The cargo that runs this process, if one does, else the one on the PATH.
@@ -235,6 +269,11 @@ fn no_cargo(cargo: &Command, error: std::io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_any_characters_is_one_string_of_toml() {
+        assert_eq!(toml_string("/a b/\"c\"\\é'\u{7f}\n"), r#""/a b/\"c\"\\é'\u007f\u000a""#);
+    }
 
     #[test]
     fn policies_are_linked_with_the_stack_that_the_sdk_promises() {

@@ -27,17 +27,21 @@ fn expect(output: &Output, code: i32, words: &[&str]) {
     }
 }
 
+/// Names whose types or crates would be others' if they were taken as they are.
+const CLASHING: [&str; 4] = ["policy", "vec", "syn", "request"];
+
 #[test]
 #[ignore = "compiles for minutes; cargo xtask test runs it"]
 fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_when_it_is_wrong() {
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+    let sdk = sdk.to_str().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    expect(
-        &hookhost(dir.path(), &["policy", "new", "short-runs", "--sdk", sdk.to_str().unwrap()]),
-        0,
-        &["short-runs"],
-    );
-    let policy = dir.path().join("short-runs");
+    // A workspace that knows nothing of it, and a folder of an awkward name.
+    std::fs::write(dir.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\n").unwrap();
+    let folder = "it's \"my\" [policy]";
+    let new = ["policy", "new", "short-runs", "--sdk", sdk, "--path", folder];
+    expect(&hookhost(dir.path(), &new), 0, &["short-runs"]);
+    let policy = dir.path().join(folder);
 
     expect(&hookhost(&policy, &["policy", "test"]), 0, &["3 passed, 0 failed"]);
     let wasm = policy.join("target/policies/short-runs.wasm");
@@ -57,6 +61,18 @@ fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_wh
     let inspected = hookhost(&policy, &["policy", "inspect", wasm.to_str().unwrap()]);
     expect(&inspected, 0, &["Name:      short-runs", "maxSeconds", "Seconds that a run may take"]);
     expect(&inspected, 0, &[built[0]["digest"].as_str().unwrap()]);
+
+    // Members of a workspace, called like types and like a crate that they need.
+    let manifest = policy.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text + "resolver = \"3\"\nmembers = [\"more/*\"]\n").unwrap();
+    for name in CLASHING {
+        let new = ["policy", "new", name, "--sdk", sdk, "--path", &format!("more/{name}")];
+        expect(&hookhost(&policy, &new), 0, &[]);
+    }
+    let built = CLASHING.iter().flat_map(|name| ["--package", name]);
+    let build: Vec<&str> = ["policy", "build"].into_iter().chain(built).collect();
+    expect(&hookhost(&policy, &build), 0, &CLASHING);
 
     // The cases are what finds a wrong policy.
     let source = policy.join("src/lib.rs");

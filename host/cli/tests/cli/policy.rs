@@ -163,11 +163,61 @@ fn new_makes_a_crate_and_touches_nothing_that_is_there() {
     let dir = Dir::new();
     dir.run(&["policy", "new", "short-runs", "--sdk", "0.1"]).exits(0).prints(&["short-runs\n"]);
     assert!(dir.read("short-runs/Cargo.toml").contains("hook-policy = \"0.1\""));
-    assert!(dir.read("short-runs/src/lib.rs").contains("hook_policy::export!(ShortRuns);"));
+    assert!(dir.read("short-runs/src/lib.rs").contains("hook_policy::export!(ShortRunsPolicy);"));
     for file in ["README.md", ".gitignore", "tests/cases.yaml"] {
         assert!(!dir.read(&format!("short-runs/{file}")).contains("{name}"), "{file}");
     }
     dir.run(&["policy", "new", "short-runs"]).exits(2).says(&["there already"]);
     dir.run(&["policy", "new", "Short"]).exits(2).says(&["cannot be a policy's name"]);
+    dir.run(&["policy", "new", "match"]).exits(2).says(&["keyword of Rust", "match-hooks"]);
+    dir.run(&["policy", "new", "x", "--path", "a:b"]).exits(2).says(&["':'", "--path"]);
     dir.run(&["policy", "new", "x", "--sdk", "./nowhere"]).exits(2).says(&["the SDK is not in ./nowhere"]);
+}
+
+/// The cargo that runs this test, which needs no home to be found.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// What cargo says of a folder's crate: whether it can be read, and where its workspace is.
+fn workspace_root(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut cargo = std::process::Command::new(cargo());
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(folder);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    std::path::Path::new(metadata["workspace_root"].as_str().unwrap()).canonicalize().unwrap()
+}
+
+#[test]
+fn a_new_policy_can_be_read_by_cargo_wherever_it_is() {
+    let sdk = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+    let sdk = sdk.to_str().unwrap();
+    let dir = Dir::new();
+    let outer = "[workspace]\nresolver = \"3\"\nmembers = [\"policies/*\"]\n";
+    dir.write("outer/Cargo.toml", outer);
+    dir.write("outer/policies/.keep", "");
+    dir.write("lone/Cargo.toml", "[package]\nname = \"lone\"\nversion = \"0.1.0\"\n");
+    dir.write("lone/src/lib.rs", "");
+    dir.write("broken/Cargo.toml", "no toml");
+    let new = |name: &str, folder: &str| {
+        let mut command = dir.command(&["policy", "new", name, "--sdk", sdk, "--path", folder]);
+        let output = command.env("CARGO", cargo()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    // The folder, and where the workspace of a crate in it is.
+    for (folder, root) in [
+        ("outer/lost", "outer/lost"),
+        ("outer/a/b c", "outer/a/b c"),
+        ("outer/policies/member", "outer"),
+        ("lone/inner", "lone/inner"),
+        ("broken/inner", "broken/inner"),
+        ("it's [a] \"b\" #é\\", "it's [a] \"b\" #é\\"),
+    ] {
+        new("short-runs", folder);
+        assert_eq!(workspace_root(&dir.path(folder)), dir.path(root).canonicalize().unwrap(), "{folder}");
+    }
+    // A member's name must be its own, as for all members.
+    new("second", "outer/policies/second");
+    assert_eq!(workspace_root(&dir.path("outer/policies/second")), dir.path("outer").canonicalize().unwrap());
 }

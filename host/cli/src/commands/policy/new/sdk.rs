@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hookhost_core::Reason;
 
+use crate::cargo::toml_string;
 use crate::problem::Problem;
 
 /// The variable that says where the SDK is, for those who make policies often.
@@ -33,7 +34,8 @@ impl Sdk {
             path.ancestors().map(|folder| folder.join("guest-sdk")).find(|folder| is_sdk(folder))
         });
         checkout.map(Sdk::Folder).ok_or_else(|| {
-            Problem::new(Reason::UsageInvalid, "the SDK, the crate hook-policy, is not near").with_advice(format!(
+            let message = "the SDK, the crate hook-policy, was not found beside hookhost or here";
+            Problem::new(Reason::UsageInvalid, message).with_advice(format!(
                 "Name its folder (guest-sdk in hookhost's repository): --sdk FOLDER, or once: export {VARIABLE}=FOLDER\n\
                  A version of it in cargo's registry: --sdk {VERSION}"
             ))
@@ -58,8 +60,7 @@ impl Sdk {
     /// What stands after `hook-policy =` in a Cargo.toml.
     pub(super) fn dependency(&self) -> String {
         match self {
-            // A path as a basic string of TOML is escaped like one of JSON.
-            Sdk::Folder(folder) => format!("{{ path = {} }}", serde_json::json!(folder.to_string_lossy())),
+            Sdk::Folder(folder) => format!("{{ path = {} }}", toml_string(&folder.to_string_lossy())),
             Sdk::Version(version) => format!("\"{version}\""),
         }
     }
