@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use hookhost_core::Reason;
+use hookhost_core::{Reason, encoding};
 
 use crate::problem::Problem;
 
@@ -35,16 +35,14 @@ fn stdin(what: &str, limit: u64) -> Result<Vec<u8>> {
     bounded(io::stdin().lock(), what, "stdin", limit)
 }
 
-/// Reads a file of UTF-8 text of at most `limit` bytes; `-` is stdin.
+/// Reads a file of text, UTF-8 or what its byte order mark says, of at most `limit` bytes; `-` is stdin.
 pub(crate) fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
     let bytes = read(path, what, limit)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        Problem::new(
-            Reason::ValidationFailed,
-            format!("the {what} {} is not UTF-8 text: byte {place} is the first that is not", path.display()),
-        )
-        .into()
+    encoding::text(bytes).map_err(|error| {
+        Problem::new(Reason::ValidationFailed, format!("cannot read the {what} {}", path.display()))
+            .with_source(error)
+            .with_advice("Save it as UTF-8, or as UTF-16 with a byte order mark.")
+            .into()
     })
 }
 

@@ -38,7 +38,7 @@ fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_wh
     let dir = tempfile::tempdir().unwrap();
     // A workspace that knows nothing of it, and a folder of an awkward name.
     std::fs::write(dir.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\n").unwrap();
-    let folder = "it's \"my\" [policy]";
+    let folder = "it's \"my\" policy";
     let new = ["policy", "new", "short-runs", "--sdk", sdk, "--path", folder];
     expect(&hookhost(dir.path(), &new), 0, &["short-runs"]);
     let policy = dir.path().join(folder);

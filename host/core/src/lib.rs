@@ -16,6 +16,7 @@ pub mod conflict;
 pub mod decision;
 pub mod dependency;
 pub mod duration;
+pub mod encoding;
 pub mod hook;
 pub mod kind;
 pub mod loan;

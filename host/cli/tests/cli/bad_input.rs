@@ -194,3 +194,58 @@ fn a_missing_file_and_a_folder_are_named() {
         .says(&["cannot open the release nowhere.yaml", "No such file"]);
     dir.run(&["hooks", "."]).exits(1).says(&["cannot read the release .", "directory"]);
 }
+
+/// The ways in which a text may lie in its bytes, as Windows writes them.
+fn encoded(text: &str) -> [Vec<u8>; 3] {
+    let utf16 = |mark: [u8; 2], of: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        mark.into_iter().chain(text.encode_utf16().flat_map(of)).collect()
+    };
+    [
+        [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+        utf16([0xff, 0xfe], u16::to_le_bytes),
+        utf16([0xfe, 0xff], u16::to_be_bytes),
+    ]
+}
+
+#[test]
+fn texts_with_a_byte_order_mark_are_read_as_those_without() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    let release = dir.read("release.json");
+    let secret = serde_json::to_string_pretty(&secret(&gzip(release.as_bytes()))).unwrap();
+    let target = "kind: ApplicationInstance\r\nmetadata: {name: shop, labels: {é: 漢}}\r\n";
+    let plan = ["plan", "-f", "-", "--release", "r", "--policy", "cap.wasm=s", "--target", "t", "-o", "json"];
+    let now = ["--now", "2026-03-02T09:00:00Z"];
+    let files = [("r", secret.as_str()), ("s", "{}"), ("t", target)];
+    files.iter().for_each(|(name, text)| dir.write(name, text));
+    let args = [&plan[..], &now].concat();
+    let plain = dir.run_with(&args, OPERATION.as_bytes()).exits(0);
+    for n in 0..3 {
+        files.iter().for_each(|(name, text)| dir.write(name, &encoded(text)[n]));
+        let run = dir.run_with(&args, &encoded(OPERATION)[n]).exits(0);
+        assert_eq!(run.stdout, plain.stdout);
+        // The record itself, as it may have been saved.
+        for bare in [release.as_str(), secret.as_str()] {
+            dir.run_with(&["hooks", "-"], &encoded(bare)[n]).exits(0).prints(&["shop-migrate"]);
+        }
+        let cases = "cases:\r\n  - name: one\r\n    request: {}\r\n    expect: { allow: { activeDeadlineSeconds: { atMost: 600 } } }\r\n";
+        dir.write("cases.yaml", &encoded(cases)[n]);
+        dir.run(&["policy", "test", "cap.wasm", "--cases", "cases.yaml"]).exits(0).prints(&["1 passed"]);
+    }
+}
+
+#[test]
+fn a_text_that_is_not_what_its_mark_says_is_refused_with_the_place() {
+    let dir = Dir::with_release();
+    dir.write("odd.yaml", b"\xff\xfek\0i");
+    dir.run(&["plan", "-f", "odd.yaml", "--release", "release.json"]).exits(1).says(&[
+        "cannot read the Operation odd.yaml",
+        "byte 4 is the first that is not",
+        "Save it as UTF-8",
+    ]);
+    dir.run(&["hooks", "odd.yaml"]).exits(1).says(&["odd.yaml", "byte 4 is the first that is not"]);
+    dir.write("latin.yaml", b"kind: \xe9");
+    dir.run(&["plan", "-f", "latin.yaml", "--release", "release.json"])
+        .exits(1)
+        .says(&["it is not UTF-8 text: byte 6 is the first that is not"]);
+}

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::MAX_INFLATED_BYTES;
 use crate::Reason;
+use crate::encoding::EncodingError;
 use crate::yaml::YamlError;
 
 /// Why a record could not be read. Never shows more of it than names.
@@ -15,6 +16,9 @@ pub enum RecordError {
         "the input is empty; give a release's Secret, for example from: kubectl get secret sh.helm.release.v1.NAME.v1 -o yaml"
     )]
     Empty,
+    /// It begins with a byte order mark, and is not what that says.
+    #[error("the input is no text. Give the release's Secret as YAML or JSON")]
+    Encoding(#[source] EncodingError),
     /// Neither an object, nor base64, gzip or JSON.
     #[error(
         "the input is neither a Kubernetes object nor a release record. Give the release's Secret as YAML or JSON"

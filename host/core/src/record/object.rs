@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::json::{Bounded, or_default};
 use super::{Record, RecordError, decode, json};
+use crate::encoding::without_mark;
 use crate::text::{printable, quote};
 use crate::yaml::MAX_TEXT_BYTES;
 
@@ -69,6 +70,7 @@ fn items<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Object>, D::Error> {
 }
 
 pub(super) fn read(input: &[u8]) -> Result<Record, RecordError> {
+    let input = without_mark(input).map_err(RecordError::Encoding)?;
     let input = input.trim_ascii();
     if input.is_empty() {
         return Err(RecordError::Empty);

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use hookhost_core::encoding::without_mark;
 use hookhost_core::record::MAX_INFLATED_BYTES;
 use hookhost_core::yaml;
 use serde_json::Value;
@@ -21,6 +22,7 @@ const MAX_LAYERS: usize = 2;
 
 /// Reads it, from bytes in which [`hookhost_core::Record::read`] has found one record.
 pub(super) fn read(bytes: &[u8]) -> Result<Value> {
+    let bytes = &*without_mark(bytes)?;
     let documents = match serde_json::from_slice(bytes) {
         Ok(json) => vec![json],
         Err(_) => std::str::from_utf8(bytes).ok().and_then(|text| yaml::read(text).ok()).unwrap_or_default(),

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Write what the policy answers now into `expect`; nothing else in the files changes
+    /// Write what the policy answers now into `expect`; nothing else in the files changes, but that they become UTF-8
     #[arg(long)]
     update: bool,
     /// How to print the results
