@@ -21,7 +21,9 @@ const BLOCKING_THREADS: usize = 40;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct Which {
-    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    /// Kubeconfig file [default: the files of $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    ///
+    /// Proxies are used as by kubectl: the kubeconfig's proxy-url, else $HTTPS_PROXY with $NO_PROXY.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]

@@ -14,7 +14,9 @@
 
 mod call;
 mod error;
+mod kubeconfig;
 mod options;
+mod proxy;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -25,7 +27,10 @@ use std::time::Duration;
 pub use call::{Call, Verb};
 pub use error::Error;
 use kube::{Client, Config};
+pub use kubeconfig::Unusable;
 pub use options::ConnectionOptions;
+use proxy::Proxy;
+pub use proxy::ProxyError;
 pub use write::{NotLeader, Writer};
 
 /// Time to reach the API server, TLS included. A server of the same cluster takes milliseconds; one across the world
@@ -50,6 +55,8 @@ pub struct Connection {
     pub server: String,
     /// What `requests` was made of; none for clients that were made elsewhere.
     config: Option<Config>,
+    /// The proxy that all requests go through.
+    proxy: Option<Proxy>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -60,14 +67,19 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Clients for a configuration. Nothing is sent yet: an API server that is down shows at the first request.
-    pub fn new(mut config: Config) -> Result<Connection, Error> {
+    pub fn new(config: Config) -> Result<Connection, Error> {
+        Connection::through(None, config)
+    }
+
+    /// The same for a configuration whose proxy this is.
+    fn through(proxy: Option<Proxy>, mut config: Config) -> Result<Connection, Error> {
         install_crypto();
         let namespace = config.default_namespace.clone();
         let server = config.cluster_url.to_string();
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
-        let streams = client(config.clone(), &server)?;
+        let streams = client(config.clone(), proxy.as_ref(), &server)?;
 
         // Behind the limits that `read` and `write` put on whole requests: for whoever calls without them, and to close
         // connections that a firewall has silently dropped.
@@ -75,8 +87,8 @@ impl Connection {
         config.write_timeout = Some(WRITE_TIMEOUT);
         // Else the time that a connection lay idle in the pool would count as waiting for an answer.
         config.reset_reader_on_write = true;
-        let requests = client(config.clone(), &server)?;
-        Ok(Connection { requests, streams, namespace, server, config: Some(config) })
+        let requests = client(config.clone(), proxy.as_ref(), &server)?;
+        Ok(Connection { requests, streams, namespace, server, config: Some(config), proxy })
     }
 
     /// A connection by a client that is there already, for tests: all requests go through it.
@@ -88,6 +100,7 @@ impl Connection {
             namespace: namespace.into(),
             server: "https://test".into(),
             config: None,
+            proxy: None,
         }
     }
 
@@ -95,7 +108,7 @@ impl Connection {
     /// that it is made in and used from.
     pub fn anew(&self) -> Result<Client, Error> {
         match &self.config {
-            Some(config) => client(config.clone(), &self.server),
+            Some(config) => client(config.clone(), self.proxy.as_ref(), &self.server),
             None => Ok(self.requests.clone()),
         }
     }
@@ -104,9 +117,12 @@ impl Connection {
 /// What the API server's audit log says of us.
 const USER_AGENT: &str = concat!("hookhost/", env!("CARGO_PKG_VERSION"));
 
-fn client(config: Config, server: &str) -> Result<Client, Error> {
-    Client::try_from(config)
-        .map_err(|source| Error::Connection { server: server.to_owned(), source: Box::new(source) })
+fn client(config: Config, proxy: Option<&Proxy>, server: &str) -> Result<Client, Error> {
+    let client = match proxy {
+        Some(proxy) => proxy.client(config),
+        None => Client::try_from(config),
+    };
+    client.map_err(|source| Error::Connection { server: server.to_owned(), source: Box::new(source) })
 }
 
 /// Makes ring the process's TLS provider, once. With more than one provider linked in, rustls would panic at its first

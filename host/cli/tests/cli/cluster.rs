@@ -147,3 +147,122 @@ fn a_controller_that_is_set_up_wrongly_says_so_before_it_begins() {
     let output = command.env("HOOKHOST_ADMIN_ADDRESS", "nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "variables are options: {output:?}");
 }
+
+/// What `hooks shop` says with a list of files in KUBECONFIG.
+fn with_files(dir: &Dir, list: &str) -> String {
+    let mut command = dir.command(&["hooks", "shop"]);
+    let output = command.env("KUBECONFIG", list).output().unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn files_of_kubeconfig_are_merged_as_kubectl_merges_them() {
+    let dir = Dir::new();
+    // The context of the first file, its cluster of the second and its user of the third; the first to say something wins.
+    dir.write(
+        "first",
+        "apiVersion: v1\nkind: Config\ncurrent-context: ''\nclusters: null\ncontexts: [\
+         {name: one, context: {cluster: c, user: u, namespace: from-first}}, {name: unfinished, context: {user: ''}}]\n",
+    );
+    let pki = "{certificate-authority: pki/ca.pem, server: 'https://127.0.0.1:1'}";
+    dir.write("sub/second", format!("current-context: one\nclusters: [{{name: c, cluster: {pki}}}]\n"));
+    dir.write(
+        "more/third",
+        "current-context: two\nclusters: [{name: c, cluster: {server: 'bad address'}}]\nusers: [{name: u, user: {tokenFile: t}}]\n\
+         contexts: [{name: one, context: {cluster: d, namespace: from-third}}, {name: two, context: {cluster: d}}]\n",
+    );
+    let list = "first:missing::sub/second:more/third";
+    // The authority is looked for beside the file that names it.
+    let said = with_files(&dir, list);
+    assert!(said.contains("sub/pki/ca.pem") && said.contains("certificate-authority"), "{said}");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    dir.write("sub/pki/ca.pem", &ca);
+    // So is the token, for which the third file's folder counts.
+    let said = with_files(&dir, list);
+    assert!(said.contains("more/t") && said.contains("tokenFile of the kubeconfig's user"), "{said}");
+    dir.write("more/t", "token");
+    let said = with_files(&dir, list);
+    assert!(said.contains("in namespace from-first: no answer from the API server"), "{said}");
+    // A file that Windows has written counts as any.
+    let utf16: Vec<u8> = [0xff, 0xfe]
+        .into_iter()
+        .chain(dir.read("more/third").encode_utf16().flat_map(u16::to_le_bytes))
+        .collect();
+    dir.write("more/third", utf16);
+    assert_eq!(with_files(&dir, list), said);
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_says_which_what_and_what_to_do() {
+    let dir = dir_with_kubeconfig();
+    let contexts = "contexts: [{name: a, context: {cluster: c}}, {name: b, context: {cluster: nowhere}}]";
+    let cluster = |entries: &str| {
+        format!("current-context: a\n{contexts}\nclusters: [{{name: c, cluster: {{{entries}}}}}]\n")
+    };
+    for (content, words) in [
+        (
+            "a: [".to_owned(),
+            &["the kubeconfig wrong cannot be used: it is not YAML: line ", "kubectl config view"][..],
+        ),
+        (
+            "kind: Secret\napiVersion: v1\n".to_owned(),
+            &["it is a \"Secret\", not a kubeconfig", "the file you meant"],
+        ),
+        ("".to_owned(), &["it has no current-context", "no contexts at all"]),
+        (contexts.to_owned(), &["it has no current-context", "a and b", "--context NAME"]),
+        (format!("current-context: c\n{contexts}"), &["\"c\" is no context of it", "a and b"]),
+        (
+            format!("current-context: b\n{contexts}"),
+            &["context \"b\" names the cluster \"nowhere\"", "set-cluster"],
+        ),
+        (cluster(""), &["cluster \"c\" has the server \"\"", "https://HOST:PORT"]),
+        (cluster("server: 'https://'"), &["has the server \"https://\""]),
+        (
+            cluster("server: 'k:1', certificate-authority-data: '%'"),
+            &["certificate authority of its cluster \"c\"", "base64 of PEM"],
+        ),
+        (cluster("server: 'k:1', certificate-authority-data: aGk="), &["no certificate in PEM"]),
+        (cluster("server: {s3cret: 1}"), &["clusters[0].cluster.server is wrong: expected a string"]),
+        (
+            "users: [{name: u, user: {token: {s3cret: 1}}}]".to_owned(),
+            &["users[0].user.token is wrong: expected a string"],
+        ),
+    ] {
+        dir.write("wrong", &content);
+        // The same where it is one of several.
+        for args in [&["hooks", "shop", "--kubeconfig", "wrong"][..], &["hooks", "shop"]] {
+            let output = dir.command(args).env("KUBECONFIG", "wrong:missing").output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{content}: {stderr}");
+            words.iter().for_each(|word| {
+                assert!(
+                    stderr.contains(word.trim_start_matches("the kubeconfig wrong ")),
+                    "no {word:?} in {stderr}"
+                )
+            });
+            assert!(!stderr.contains("s3cret"), "{stderr}");
+        }
+    }
+    dir.run(&["hooks", "shop", "--kubeconfig", "nowhere"]).exits(2).says(&["There is no such file"]);
+    dir.run(&["hooks", "shop", "--kubeconfig", "."]).exits(2).says(&["it cannot be read"]);
+    let said = with_files(&dir, "nowhere:neither");
+    assert!(said.contains("nowhere:neither") && said.contains("none of these files is there"), "{said}");
+    // Credentials that a program should bring, and the program is not there.
+    let exec =
+        "{apiVersion: client.authentication.k8s.io/v1, command: ./no-such-program, interactiveMode: Never}";
+    dir.write("config", NOBODY.replace("user: {}", &format!("user: {{exec: {exec}}}")));
+    dir.run(&["hooks", "shop", "--kubeconfig", "config"]).says(&["exec.command"]);
+}
+
+#[test]
+fn a_proxy_in_the_environment_that_excepts_the_server_changes_nothing() {
+    let dir = dir_with_kubeconfig();
+    let mut command = dir.command(&["hooks", "shop", "--kubeconfig", "config"]);
+    command.env("HTTPS_PROXY", "http://127.0.0.1:3128").env("NO_PROXY", "127.0.0.1,localhost,");
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("no answer from the API server") && !stderr.contains("proxy"), "{stderr}");
+}

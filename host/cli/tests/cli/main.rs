@@ -4,6 +4,7 @@
 //! - `bad_input`: every kind of bad input: what is said, where, and the exit code
 //! - `cluster`: commands for a cluster, where there is none
 //! - `hooks`, `plan`, `policy`: the commands' results
+//! - `proxy`: the way to a cluster through proxies
 //! - `terminal`: nothing that is printed steers a terminal
 //! - `usage`: help, completions, exit codes, errors as JSON, pipes
 // A test ends by panicking; clippy knows that of test functions only, not of their helpers.
@@ -14,6 +15,7 @@ mod cluster;
 mod hooks;
 mod plan;
 mod policy;
+mod proxy;
 mod support;
 mod terminal;
 mod usage;

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use hookhost_core::Reason;
 use hookhost_core::text::printable;
-use kube::config::{InClusterError, KubeconfigError};
+use kube::client::AuthError;
+use kube::config::InClusterError;
 use kube::core::Status;
 
 use super::call::Call;
+use super::kubeconfig::Unusable;
+use super::proxy::{ProxyError, ThroughProxy};
 use super::write::NotLeader;
 
 /// Bytes of the API server's own words that are repeated: a webhook's whole refusal, but not a page of HTML.
@@ -25,8 +28,11 @@ pub enum Error {
         file: String,
         /// What is wrong with it.
         #[source]
-        source: Box<KubeconfigError>,
+        source: Box<Unusable>,
     },
+    /// A proxy was named that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// A kubeconfig has no context of the name asked for.
     #[error("the kubeconfig {} has no context {}", printable(file), hookhost_core::text::quote(context))]
     NoContext {
@@ -192,6 +198,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Error::Kubeconfig { .. }
+            | Error::Proxy(_)
             | Error::NoContext { .. }
             | Error::NoCluster { .. }
             | Error::ServiceAccount { .. }
@@ -225,9 +232,8 @@ impl Error {
     /// What to do next, in a sentence or two.
     pub fn advice(&self) -> String {
         match self {
-            Error::Kubeconfig { .. } => {
-                "Name a kubeconfig that works with kubectl: --kubeconfig FILE, or the variable KUBECONFIG.".into()
-            }
+            Error::Kubeconfig { source, .. } => source.advice(),
+            Error::Proxy(error) => error.advice(),
             Error::NoContext { known, .. } if known.is_empty() => "It has no contexts at all; name another file.".into(),
             Error::NoContext { known, .. } => format!("It has {}.", printable(&hookhost_core::text::list(known))),
             Error::NoCluster { .. } => {
@@ -237,9 +243,7 @@ impl Error {
             Error::ServiceAccount { .. } => {
                 "Set automountServiceAccountToken: true on the pod, as hookhost's Helm chart does.".into()
             }
-            Error::Connection { .. } => {
-                "Correct the certificates, key or proxy of the kubeconfig's cluster and user.".into()
-            }
+            Error::Connection { source, .. } => no_client(source).into(),
             Error::Forbidden { call, .. } => {
                 let place = match call.namespace() {
                     Some(namespace) => format!("a Role in namespace {}", printable(namespace)),
@@ -259,15 +263,61 @@ impl Error {
             }
             Error::Rejected { .. } => "Correct what the API server's message names.".into(),
             Error::Busy { .. } => "Try again in a moment; if it lasts, see the API server's own log.".into(),
-            Error::Unreachable { .. } | Error::TimedOut { .. } => {
-                "Check that the API server's address can be reached from here: `kubectl version`.".into()
-            }
+            Error::Unreachable { source, .. } => no_answer(&**source),
+            Error::TimedOut { .. } => REACHABLE.into(),
             Error::Unreadable { .. } => {
                 "Check that the address is an API server's, and that its version is supported (1.33 or newer).".into()
             }
             Error::NotLeader(_) => "Another hookhost leads and does the work.".into(),
         }
     }
+}
+
+const REACHABLE: &str = "Check that the API server's address can be reached from here: `kubectl version`.";
+
+/// What to do where no client can be made.
+fn no_client(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Auth(AuthError::AuthExecStart(_)) => {
+            "Install the program that the kubeconfig's user names at exec.command, or correct its path."
+        }
+        kube::Error::Auth(AuthError::AuthExecRun { .. } | AuthError::AuthExecParse(_)) => {
+            "The program that the kubeconfig's user names at exec.command has failed: run it by hand, or log in again."
+        }
+        kube::Error::Auth(AuthError::ReadTokenFile(..)) => {
+            "Correct the tokenFile of the kubeconfig's user, or log in again."
+        }
+        kube::Error::Auth(_) => "Log in again, or renew the credentials of the kubeconfig's user.",
+        _ => "Correct the certificate and key of the kubeconfig's user.",
+    }
+}
+
+/// What to do where no answer came, by what happened on the way.
+fn no_answer(source: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let chain = || std::iter::successors(Some(source as &(dyn std::error::Error + 'static)), |e| e.source());
+    let certificate =
+        chain().filter_map(tls_error).any(|e| matches!(e, rustls::Error::InvalidCertificate(_)));
+    let proxy = source.downcast_ref::<ThroughProxy>().map(|through| &through.proxy);
+    match proxy {
+        _ if certificate => {
+            "The server's certificate is not of the kubeconfig's certificate-authority, or not for this address: correct the \
+             cluster's certificate-authority or server."
+                .into()
+        }
+        Some(proxy) => format!(
+            "Check the proxy {proxy}: its address, port and credentials, and whether it lets through to the API server. {}",
+            proxy.way_around()
+        ),
+        None => REACHABLE.into(),
+    }
+}
+
+/// What TLS says, which may be within errors of the connection that are not each other's sources.
+fn tls_error<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    while let Some(outer) = error.downcast_ref::<std::io::Error>() {
+        error = outer.get_ref()?;
+    }
+    error.downcast_ref::<rustls::Error>()
 }
 
 /// The API server's words, made fit for a log line or a condition.

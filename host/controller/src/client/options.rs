@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 
+use super::kubeconfig::{self, NoWay};
+use super::proxy::{Environment, Proxy};
 use super::{Connection, Error};
 
 /// Which cluster to connect to. The default: `$KUBECONFIG`, else `~/.kube/config`, else the pod's service account.
@@ -24,53 +26,59 @@ pub struct ConnectionOptions {
 impl ConnectionOptions {
     /// Finds and reads the configuration and makes the clients. Nothing is sent to the cluster yet.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let mut config = self.config().await?;
+        let (mut config, proxy) = self.config()?;
         if let Some(namespace) = &self.namespace {
             config.default_namespace.clone_from(namespace);
         }
-        Connection::new(config)
+        Connection::through(proxy, config)
     }
 
-    async fn config(&self) -> Result<Config, Error> {
+    fn config(&self) -> Result<(Config, Option<Proxy>), Error> {
+        let unusable = |file: String| move |source| Error::Kubeconfig { file, source: Box::new(source) };
         if let Some(file) = &self.kubeconfig {
             let shown = file.display().to_string();
-            return self.load(Kubeconfig::read_from(file), shown).await;
+            let read = kubeconfig::read(file).map_err(unusable(shown.clone()))?;
+            return self.choose(&read, shown);
         }
         // The variable may name several files, which are merged as kubectl does.
-        if let Some(value) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        let value = std::env::var_os("KUBECONFIG").unwrap_or_default();
+        let files: Vec<PathBuf> =
+            std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect();
+        if !files.is_empty() {
             let shown = value.to_string_lossy().into_owned();
-            let read = Kubeconfig::from_env().map(Option::unwrap_or_default);
-            return self.load(read, shown).await;
+            let read = kubeconfig::read_list(&files).map_err(|(file, source)| {
+                unusable(file.map_or_else(|| shown.clone(), |file| file.display().to_string()))(source)
+            })?;
+            return self.choose(&read, shown);
         }
         let home = std::env::home_dir().unwrap_or_default().join(".kube/config");
         if home.exists() || self.context.is_some() {
-            return self.load(Kubeconfig::read_from(&home), home.display().to_string()).await;
+            let shown = home.display().to_string();
+            let read = kubeconfig::read(&home).map_err(unusable(shown.clone()))?;
+            return self.choose(&read, shown);
         }
         // Kubernetes sets this variable in every container.
         if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
             return Err(Error::NoCluster { looked: home });
         }
-        Config::incluster().map_err(|source| Error::ServiceAccount { source: Box::new(source) })
+        // Its API server is a neighbour, to whom no proxy leads.
+        let config =
+            Config::incluster().map_err(|source| Error::ServiceAccount { source: Box::new(source) })?;
+        Ok((config, None))
     }
 
-    async fn load(
-        &self,
-        read: Result<Kubeconfig, kube::config::KubeconfigError>,
-        file: String,
-    ) -> Result<Config, Error> {
-        let unusable = |source, file| Error::Kubeconfig { file, source: Box::new(source) };
-        let kubeconfig = match read {
-            Ok(kubeconfig) => kubeconfig,
-            Err(source) => return Err(unusable(source, file)),
-        };
+    fn choose(&self, read: &Kubeconfig, file: String) -> Result<(Config, Option<Proxy>), Error> {
         if let Some(context) = &self.context {
-            let mut known: Vec<String> = kubeconfig.contexts.iter().map(|known| known.name.clone()).collect();
+            let known = kubeconfig::contexts(read);
             if !known.contains(context) {
-                known.sort();
                 return Err(Error::NoContext { file, context: context.clone(), known });
             }
         }
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|source| unusable(source, file))
+        kubeconfig::config(read, self.context.as_deref(), &Environment::of_process()).map_err(|error| {
+            match error {
+                NoWay::Unusable(source) => Error::Kubeconfig { file, source: Box::new(source) },
+                NoWay::Proxy(error) => Error::Proxy(error),
+            }
+        })
     }
 }
