@@ -1,5 +1,6 @@
 //! `hookhost hooks`: what hooks a release has, and which of them can be run.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::path::PathBuf;
@@ -21,7 +22,10 @@ use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
 use crate::record;
 
-/// List the hooks of a release: which there are, when Helm runs them, whether they can be run on demand
+/// List the hooks of a release that can be run on demand, and when Helm runs them
+///
+/// With --all also those that cannot be run, such as the service accounts, roles and config maps of others, with why. One
+/// whose manifest cannot be read is always listed, with the line and what is wrong there.
 ///
 /// NEEDS counts the other hooks that a hook needs, such as its service account, its roles and their bindings.
 ///
@@ -31,6 +35,7 @@ use crate::record;
 #[command(after_help = "\
 Examples:
   hookhost hooks shop -n acme
+  hookhost hooks shop -n acme --all
   hookhost hooks shop -n acme --revision 3 -o wide
   kubectl get secret sh.helm.release.v1.shop.v3 -o yaml > shop.yaml && hookhost hooks shop.yaml
   kubectl get secret sh.helm.release.v1.shop.v3 -o json | hookhost hooks -
@@ -41,6 +46,9 @@ pub(crate) struct Args {
     /// Revision of the release in the cluster [default: the newest that is deployed]
     #[arg(long, value_name = "N")]
     revision: Option<u32>,
+    /// List also the hooks that cannot be run, with why; JSON has them all anyway
+    #[arg(short, long)]
+    all: bool,
     /// How to print the hooks
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -109,7 +117,10 @@ struct Row<'a> {
     why_not: Option<String>,
     /// The same for the narrow table.
     #[serde(skip)]
-    summary: Option<&'static str>,
+    summary: Option<String>,
+    /// Whether nobody knows what it is, so that it may be the one that is looked for.
+    #[serde(skip)]
+    is_unreadable: bool,
     /// The other hooks that it needs, as `plan -o json` has them; null where it is not runnable, and beyond
     /// [`CLOSURES_BYTES`].
     closure: Option<Vec<ClosureObject>>,
@@ -142,7 +153,7 @@ impl Args {
 
 /// Lists the hooks.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
-    let Args { release, revision, place, output } = args;
+    let Args { release, revision, all, place, output } = args;
     let release = record::Release::of(&release);
     release.check_option(revision.map(|_| "--revision").or_else(|| place.given()))?;
     let record = release.read(&place, revision)?;
@@ -152,10 +163,44 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         Format::Table | Format::Wide if listing.heads().is_empty() => {
             output::message(&format!("The release {} has no hooks.\n", output::escape(&record.name)));
         }
-        Format::Table => output::result(&table(&listing))?,
-        Format::Wide => output::result(&wide(&listing))?,
+        Format::Table => people(&listing, all, NARROW, narrow)?,
+        Format::Wide => people(&listing, all, WIDE, wide)?,
     }
     Ok(Outcome::Done)
+}
+
+/// Prints the table, and what it leaves out.
+fn people<const N: usize>(
+    listing: &hook::Listing<'_>,
+    all: bool,
+    headings: [&str; N],
+    cells: impl Fn(&Row<'_>) -> [String; N],
+) -> Result<()> {
+    let mut table = Table::new(&headings);
+    let (mut shown, mut left_out) = (0, BTreeMap::<String, usize>::new());
+    let Ok(()) = each_row::<Infallible>(listing, |row| {
+        match &row.summary {
+            Some(why) if !all && !row.is_unreadable => *left_out.entry(why.clone()).or_default() += 1,
+            _ => {
+                shown += 1;
+                table.row(cells(&row).each_ref().map(String::as_str));
+            }
+        }
+        Ok(())
+    });
+    if shown > 0 {
+        output::result(&table.render())?;
+    }
+    if !left_out.is_empty() {
+        let counted: Vec<String> = left_out.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        output::message(&format!(
+            "{} of {} hooks cannot be run and are not listed ({}); --all lists them too\n",
+            left_out.values().sum::<usize>(),
+            listing.heads().len(),
+            output::escape(&counted.join(", "))
+        ));
+    }
+    Ok(())
 }
 
 fn described(record: &Record) -> Release<'_> {
@@ -190,8 +235,8 @@ fn each_row<E>(listing: &hook::Listing<'_>, mut take: impl FnMut(Row<'_>) -> Res
                     row.runnable = false;
                     row.why_not = Some(chain(&error));
                     row.summary = Some(match error {
-                        ClosureError::Unreadable { .. } => "needs what cannot be read",
-                        _ => "needs too much",
+                        ClosureError::Unreadable { .. } => "needs what cannot be read".to_owned(),
+                        _ => "needs too much".to_owned(),
                     });
                 }
             }
@@ -211,14 +256,6 @@ fn needed(
     describe(&closure(Workload::of(&hook.manifest), namespace, &others)?)
 }
 
-/// Adds the row of each hook to a table.
-fn fill(table: &mut Table, listing: &hook::Listing<'_>, add: impl Fn(&mut Table, &Row<'_>)) {
-    let Ok(()) = each_row::<Infallible>(listing, |row| {
-        add(table, &row);
-        Ok(())
-    });
-}
-
 fn row(hook: &Hook) -> Row<'_> {
     let declared = Workload::of(&hook.manifest).declared().unwrap_or_default();
     Row {
@@ -234,7 +271,11 @@ fn row(hook: &Hook) -> Row<'_> {
         ttl_seconds_after_finished: declared.ttl_seconds_after_finished,
         runnable: hook.runnable.is_ok(),
         why_not: hook.runnable.as_ref().err().map(|why| chain(why)),
-        summary: hook.runnable.as_ref().err().map(NotRunnable::summary),
+        summary: hook.runnable.as_ref().err().map(|why| match why {
+            NotRunnable::Unreadable(error) => format!("cannot be read: {error}"),
+            why => why.summary().to_owned(),
+        }),
+        is_unreadable: matches!(hook.runnable, Err(NotRunnable::Unreadable(_) | NotRunnable::TooMany)),
         closure: None,
         needs: None,
         last_run: LastRun {
@@ -257,35 +298,30 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-fn table(listing: &hook::Listing<'_>) -> String {
-    let mut table = Table::new(&["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "RUNNABLE"]);
-    fill(&mut table, listing, |table, row| {
-        let [name, kind, events, weight, deadline, needs] = cells(row);
-        let runnable = row.summary.map_or("yes".to_owned(), |why| format!("no: {why}"));
-        table.row([&name, &kind, &events, &weight, &deadline, &needs, &runnable]);
-    });
-    table.render()
+/// Headings of the narrow table.
+const NARROW: [&str; 7] = ["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "RUNNABLE"];
+
+fn narrow(row: &Row<'_>) -> [String; 7] {
+    let [name, kind, events, weight, deadline, needs] = cells(row);
+    let runnable = row.summary.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
+    [name, kind, events, weight, deadline, needs, runnable]
 }
 
-fn wide(listing: &hook::Listing<'_>) -> String {
-    let mut table = Table::new(&[
-        "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "BACKOFF", "TTL", "DELETE", "LAST RUN",
-        "PATH", "RUNNABLE",
-    ]);
-    fill(&mut table, listing, |table, row| {
-        let [name, kind, events, weight, deadline, needs] = cells(row);
-        let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
-        let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
-        let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
-        let delete = row.delete_policies.join(",");
-        let [delete, phase] =
-            [delete.as_str(), row.last_run.phase].map(|s| if s.is_empty() { "-" } else { s });
-        table.row([
-            &name, &kind, &events, &weight, &deadline, &needs, &backoff, &ttl, delete, phase, row.path,
-            &runnable,
-        ]);
-    });
-    table.render()
+/// Headings of the wide table.
+const WIDE: [&str; 12] = [
+    "NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEEDS", "BACKOFF", "TTL", "DELETE", "LAST RUN", "PATH",
+    "RUNNABLE",
+];
+
+fn wide(row: &Row<'_>) -> [String; 12] {
+    let [name, kind, events, weight, deadline, needs] = cells(row);
+    let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
+    let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
+    let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
+    let [delete, phase] = [row.delete_policies.join(","), row.last_run.phase.to_owned()]
+        .map(|text| if text.is_empty() { "-".to_owned() } else { text });
+    let path = row.path.to_owned();
+    [name, kind, events, weight, deadline, needs, backoff, ttl, delete, phase, path, runnable]
 }
 
 fn cells(row: &Row<'_>) -> [String; 6] {

@@ -3,7 +3,9 @@
 //! Everything is decided by the same functions of the core as in the controller; this command reads the inputs, from files
 //! or from a cluster, and asks the policies.
 
+mod grants;
 mod inputs;
+mod secret;
 mod target;
 
 use std::path::PathBuf;
@@ -12,8 +14,6 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{self, Plan};
-use hookhost_core::request::{ClosureObject, RoleRef};
-use hookhost_core::text::quote;
 use hookhost_core::verdict::{Answer, Outcome as VerdictOutcome};
 use hookhost_core::{Request, yaml};
 use hookhost_sandbox::PreparedRequest;
@@ -71,6 +71,9 @@ pub(crate) struct Args {
     /// Time that policies are told, for example 2026-03-02T09:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
+    /// Print the values of Secrets that are made for the run, too
+    #[arg(long)]
+    show_secrets: bool,
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -81,7 +84,7 @@ pub(crate) struct Args {
 /// How a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The Job, as kubectl takes it; before it what is made for it
+    /// The Job, as kubectl takes it; before it what is made for it, Secrets without their values
     Yaml,
     /// For programs: the Job, the verdict, where every value comes from, warnings, the hook's closure
     Json,
@@ -98,7 +101,7 @@ impl Args {
 
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
-    let format = args.output;
+    let (format, show_secrets) = (args.output, args.show_secrets);
     let Inputs { operation, runs, policies, warnings } = inputs::resolve(args)?;
     let mut planned = Vec::new();
     for Run { request, staging } in runs {
@@ -110,7 +113,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         plan.warnings.extend(warnings.clone());
         planned.push((plan, request));
     }
-    print(&planned, &operation, format)?;
+    print(&planned, &operation, format, show_secrets)?;
     let outcomes = || planned.iter().map(|(plan, _)| &plan.verdict.outcome);
     let is_denied = |outcome: &VerdictOutcome| {
         matches!(outcome, VerdictOutcome::Denied(_) | VerdictOutcome::Contradictory(_))
@@ -143,11 +146,20 @@ fn ask(request: &Request, policies: &[PolicyInUse]) -> Result<Vec<Answer>> {
 }
 
 /// One plan, or those of all hooks of an event.
-fn print(planned: &[(Plan, Request)], operation: &Operation, format: Format) -> Result<()> {
+fn print(
+    planned: &[(Plan, Request)],
+    operation: &Operation,
+    format: Format,
+    show_secrets: bool,
+) -> Result<()> {
+    let mut has_hidden = false;
+    let mut hide = |object: &mut Value| has_hidden |= !show_secrets && secret::hide(object);
     match format {
         Format::Json => {
             let mut documents: Vec<Value> =
                 planned.iter().map(|(plan, request)| document(plan, request)).collect();
+            let made = documents.iter_mut().filter_map(|document| document["loans"].as_array_mut());
+            made.flatten().for_each(hide);
             match operation.parameters.whole_event() {
                 Some(event) => output::json(&json!({"event": event, "steps": documents})),
                 None => output::json(&documents.pop()),
@@ -166,7 +178,11 @@ fn print(planned: &[(Plan, Request)], operation: &Operation, format: Format) -> 
                 }
                 match &plan.job {
                     Some(job) => {
-                        documents.extend(plan.loans.iter().map(|loan| yaml::write(&loan.manifest.value())));
+                        for loan in &plan.loans {
+                            let mut object = loan.manifest.value();
+                            hide(&mut object);
+                            documents.push(yaml::write(&object));
+                        }
                         documents.push(yaml::write(job));
                     }
                     None => output::message(&format!("hookhost: {}\n", output::escape(&plan.to_string()))),
@@ -176,7 +192,11 @@ fn print(planned: &[(Plan, Request)], operation: &Operation, format: Format) -> 
             if planned.iter().any(|(plan, _)| plan.job.is_none()) {
                 return Ok(());
             }
-            output::result(&documents.join("---\n"))
+            output::result(&documents.join("---\n"))?;
+            if has_hidden {
+                output::message("note: the values of Secrets are hidden; --show-secrets prints them\n");
+            }
+            Ok(())
         }
     }
 }
@@ -211,7 +231,12 @@ fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String 
         let mut table = Table::new(&["NEEDS", "NAME", "NAMESPACE", "GRANTS"]);
         for object in &request.hook.closure {
             let namespace = if object.namespace.is_empty() { "-" } else { &object.namespace };
-            table.row([&object.kind, &object.name, namespace, &granted(object)]);
+            for (n, grant) in grants::of(object).iter().enumerate() {
+                match n {
+                    0 => table.row([&object.kind, &object.name, namespace, grant]),
+                    _ => table.row(["", "", "", grant]),
+                }
+            }
         }
         text.push_str(&format!("\n{}", table.render()));
     }
@@ -222,22 +247,6 @@ fn explanation(plan: &Plan, operation: &Operation, request: &Request) -> String 
         text.push_str(&format!("warning: {}\n", output::escape(&warning.message)));
     }
     text
-}
-
-/// What an object of the closure grants: a role its rules; a binding a role, to whom.
-fn granted(object: &ClosureObject) -> String {
-    let Some(RoleRef { kind, name }) = &object.role_ref else {
-        return if object.rules.is_empty() { String::new() } else { json!(object.rules).to_string() };
-    };
-    let subjects: Vec<String> = object
-        .subjects
-        .iter()
-        .map(|subject| match subject.namespace.as_str() {
-            "" => format!("{} {}", subject.kind, quote(&subject.name)),
-            namespace => format!("{} {}", subject.kind, quote(&format!("{namespace}/{}", subject.name))),
-        })
-        .collect();
-    format!("{kind} {} to {}", quote(name), subjects.join(", "))
 }
 
 /// Characters of a value in a table; `-o json` has it whole.

@@ -5,7 +5,7 @@ use crate::support::{Dir, account, binding, gzip, job, record, secret};
 #[test]
 fn the_table_says_which_hooks_can_be_run_and_why_not() {
     let dir = Dir::with_release();
-    let run = dir.run(&["hooks", "release.json"]).exits(0);
+    let run = dir.run(&["hooks", "release.json", "--all"]).exits(0);
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines[0], "NAME          KIND            EVENTS       WEIGHT  DEADLINE  NEEDS  RUNNABLE");
     let migrate = "shop-migrate  Job             pre-upgrade  -5      -         1      yes";
@@ -61,7 +61,7 @@ fn json_has_what_a_hook_needs_with_the_role_that_a_binding_grants() {
 fn a_hook_that_needs_more_than_policies_are_shown_is_not_runnable() {
     let dir = Dir::new();
     let record = record(&[job("a"), binding(&"x".repeat(1 << 20))]).to_string();
-    dir.run_with(&["hooks", "-"], record.as_bytes()).exits(0).prints(&["no: needs too much"]);
+    dir.run_with(&["hooks", "-", "--all"], record.as_bytes()).exits(0).prints(&["no: needs too much"]);
     let json = dir.run_with(&["hooks", "-", "-o", "json"], record.as_bytes()).exits(0).json();
     let a = json["hooks"].as_array().unwrap().iter().find(|hook| hook["name"] == "a").unwrap();
     assert!(a["whyNot"].as_str().unwrap().contains("1 MiB of text"), "{a:#}");
@@ -134,4 +134,31 @@ fn every_release_that_helm_wrote_is_listed_with_the_hooks_that_helm_names() {
         }
     }
     assert!(listed >= 24, "only {listed} records");
+}
+
+#[test]
+fn what_can_be_run_is_listed_and_the_rest_is_counted() {
+    let dir = Dir::with_release();
+    let run = dir.run(&["hooks", "release.json"]).exits(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{run:#?}");
+    let run = run.prints(&["shop-migrate  Job "]);
+    run.says(&["1 of 2 hooks cannot be run and are not listed (1 not a Job or Pod); --all lists them too"]);
+    let nothing = record(&[account()]).to_string();
+    let run = dir.run_with(&["hooks", "-", "-o", "wide"], nothing.as_bytes()).exits(0).prints_nothing();
+    run.says(&["1 of 1 hooks cannot be run", "--all"]);
+    let wide = dir.run_with(&["hooks", "-", "-o", "wide", "--all"], nothing.as_bytes()).exits(0);
+    wide.prints(&["it is a ServiceAccount (v1)"]);
+}
+
+#[test]
+fn a_hook_that_cannot_be_read_is_listed_with_its_line_and_what_is_wrong() {
+    let dir = Dir::new();
+    let broken = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: bad\nspec: [\n".to_owned();
+    let record = record(&[job("good"), account(), broken]).to_string();
+    for args in [&["hooks", "-"][..], &["hooks", "-", "-o", "wide"]] {
+        let run = dir.run_with(args, record.as_bytes()).exits(0);
+        let line = run.stdout.lines().find(|line| line.contains("line 6, column 1")).unwrap_or_default();
+        assert!(line.contains("not YAML"), "{run:#?}");
+        assert!(run.stdout.contains("good ") && !run.stdout.contains("ServiceAccount"), "{run:#?}");
+    }
 }

@@ -179,3 +179,41 @@ fn the_operation_may_come_from_stdin_but_not_together_with_the_release() {
         .exits(2)
         .says(&["the Operation and the release cannot both be stdin"]);
 }
+
+#[test]
+fn the_explanation_says_what_roles_grant_as_people_read_it() {
+    let dir = Dir::with_release();
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: shop-role}\nrules:\n\
+                - {apiGroups: ['', apps], resources: [pods], verbs: [get, list]}\n\
+                - {apiGroups: ['*'], resources: ['*'], verbs: ['*']}\n";
+    let binding = binding("shop-role").replace("kind: ClusterRole,", "kind: Role,");
+    let hooks = [job("shop-migrate"), account(), role.to_owned(), binding];
+    dir.write("release.json", record(&hooks).to_string());
+    plan(&dir, &["-o", "explain"]).exits(0).prints(&[
+        "Role            shop-role     acme       get, list pods and pods.apps\n",
+        "                                         do anything to everything\n",
+    ]);
+}
+
+#[test]
+fn values_of_secrets_are_printed_only_where_they_are_asked_for() {
+    let dir = Dir::with_release();
+    let job = job("shop-migrate").replace(
+        "          image: shop:1\n",
+        "          image: shop:1\n          envFrom: [{secretRef: {name: shop-db}}, {configMapRef: {name: shop-conf}}]\n",
+    );
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: shop-db}\ndata: {password: czNjcmV0}\nstringData: {url: s3cret}\n";
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop-conf}\ndata: {open: seen}\n";
+    dir.write("release.json", record(&[job, account(), secret.to_owned(), config.to_owned()]).to_string());
+    dir.write("op.yaml", OPERATION.replace("  parameters:\n", "  parameters:\n    closure: true\n"));
+    for format in ["yaml", "json"] {
+        let run = plan(&dir, &["-o", format]).exits(0);
+        assert!(!run.stdout.contains("s3cret") && !run.stdout.contains("czNj"), "{run:#?}");
+        let run = run.prints(&["shop-db", "password", "<hidden; see --show-secrets>", "seen"]);
+        if format == "yaml" {
+            run.says(&["--show-secrets prints them"]);
+        }
+        let run = plan(&dir, &["-o", format, "--show-secrets"]).exits(0).prints(&["czNjcmV0", "s3cret"]);
+        assert!(!run.stderr.contains("hidden"), "{run:#?}");
+    }
+}

@@ -87,6 +87,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         organisation,
         cluster_id,
         now,
+        show_secrets: _,
         output: _,
         place,
     } = args;
