@@ -55,7 +55,7 @@ impl Prepared {
         let (mut content, hooks) = (content::read(&bytes)?, record.hooks());
         let namespace = record.namespace.clone();
         let manifest = content["manifest"].as_str().unwrap_or_default();
-        let surroundings = Surroundings::of(manifest, &hooks, &namespace);
+        let surroundings = Surroundings::of(manifest, &hooks, &namespace, record.revision);
 
         change(&mut content, &record, stage.image, &surroundings);
         let mut objects = vec![

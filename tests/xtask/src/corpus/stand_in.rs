@@ -142,7 +142,7 @@ mod tests {
             "chart": {"metadata": {"name": "shop", "version": "1.0.0"}},
             "hooks": [{"name": "check", "kind": "Pod", "events": ["test"], "manifest": all.join("\n---\n")}]});
         let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
-        stand_in(&hooks[0], "stand-in:1", &Surroundings::of("", &hooks, "acme"))["spec"].take()
+        stand_in(&hooks[0], "stand-in:1", &Surroundings::of("", &hooks, "acme", 1))["spec"].take()
     }
 
     fn script(pod: &Value) -> String {

@@ -21,29 +21,19 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Of a release in this namespace, by its rendered `manifest` and its hooks.
-    pub(super) fn of(manifest: &str, hooks: &[Hook], namespace: &str) -> Surroundings {
-        // It is read as a hook of many objects is: as kubectl reads both.
-        let own = StoredHook {
-            name: String::new(),
-            kind: String::new(),
-            path: String::new(),
-            events: Vec::new(),
-            weight: 0,
-            delete_policies: Vec::new(),
-            last_run: Default::default(),
-            manifest: manifest.to_owned(),
-        };
+    /// Of a release in this namespace at this revision, by its rendered `manifest` and its hooks.
+    pub(super) fn of(manifest: &str, hooks: &[Hook], namespace: &str, revision: u32) -> Surroundings {
         let mut surroundings = Surroundings::default();
-        let own = hook::list(&[own], namespace);
+        let own: Vec<Hook> =
+            documents(manifest).iter().flat_map(|document| objects_of(document, namespace)).collect();
         let own = own.iter().filter(|object| !is_cluster_wide(object));
         for hook in own.chain(hooks).filter(|hook| is_needed(hook, namespace)) {
             let key = (hook.kind.clone(), hook.name.clone());
             let object = object(hook, namespace);
-            if is_deleted(hook) {
-                surroundings.lent.insert(key, object);
-            } else {
+            if is_left(hook, revision) {
                 surroundings.objects.insert(key, object);
+            } else {
+                surroundings.lent.insert(key, object);
             }
         }
         surroundings
@@ -84,9 +74,50 @@ impl Surroundings {
     }
 }
 
+/// The documents of a release's manifest, so that one that cannot be read costs no other one.
+fn documents(manifest: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for line in manifest.split_inclusive('\n') {
+        if line.starts_with("---") {
+            documents.push(String::new());
+        } else if let Some(document) = documents.last_mut() {
+            document.push_str(line);
+        }
+    }
+    documents
+}
+
+/// The objects of one document, read as a hook's: as kubectl reads both.
+fn objects_of(document: &str, namespace: &str) -> Vec<Hook> {
+    let own = StoredHook {
+        name: String::new(),
+        kind: String::new(),
+        path: String::new(),
+        events: Vec::new(),
+        weight: 0,
+        delete_policies: Vec::new(),
+        last_run: Default::default(),
+        manifest: document.to_owned(),
+    };
+    hook::list(&[own], namespace)
+}
+
 /// Whether Helm deletes a hook when its event is over.
-pub(super) fn is_deleted(hook: &Hook) -> bool {
+fn is_deleted(hook: &Hook) -> bool {
     hook.delete_policies.iter().any(|policy| policy == DELETED)
+}
+
+/// Whether Helm has made an object of a release that is deployed at this revision, and left it there: an object of the release
+/// proper, or a hook that is not deleted, of an event that there has been.
+pub(super) fn is_left(hook: &Hook, revision: u32) -> bool {
+    let has_been = |event: &String| match event.as_str() {
+        "pre-install" | "post-install" => true,
+        "pre-upgrade" | "post-upgrade" => revision > 1,
+        // Nobody has deleted the release; and where it was rolled back or tested, Helm says so of the hook.
+        _ => false,
+    };
+    let is_proper = hook.events.is_empty();
+    !is_deleted(hook) && (is_proper || !hook.last_run.phase.is_empty() || hook.events.iter().any(has_been))
 }
 
 /// Whether it is a cluster role or the binding of one.
@@ -155,12 +186,45 @@ mod tests {
         let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
             "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": hooks});
         let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
-        let surroundings = Surroundings::of(&role("own").to_string(), &hooks, "acme");
+        let surroundings = Surroundings::of(&role("own").to_string(), &hooks, "acme", 2);
         let made: Vec<&Value> = surroundings.objects().collect();
         let expected = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
             "metadata": {"name": "left", "labels": null, "annotations": null},
         });
         assert_eq!(made, [&expected]);
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_costs_no_other_one() {
+        let manifest = "---\n# Source: a\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n--- # next\nbroken: [\n---\n\
+                        kind: Secret\napiVersion: v1\nmetadata: {name: b}\n";
+        let surroundings = Surroundings::of(manifest, &[], "acme", 1);
+        let made: Vec<&Value> = surroundings.objects().map(|object| &object["metadata"]["name"]).collect();
+        assert_eq!(made, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_made_for_events_that_have_not_been_is_not_there() {
+        let hook = |events: &[&str], phase: &str| {
+            let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s"}});
+            json!({"name": "s", "kind": "ServiceAccount", "events": events, "last_run": {"phase": phase},
+                "delete_policies": ["before-hook-creation"], "manifest": object.to_string()})
+        };
+        for (events, phase, revision, is_made) in [
+            (&["pre-install"][..], "", 1, true),
+            (&["pre-install"], "", 7, true),
+            (&["pre-upgrade"], "", 1, false),
+            (&["pre-upgrade"], "", 2, true),
+            (&["pre-delete", "post-rollback", "test"], "", 2, false),
+            (&["test"], "Succeeded", 1, true),
+            (&["pre-delete", "post-install"], "", 1, true),
+        ] {
+            let record = json!({"name": "shop", "namespace": "acme", "version": revision, "info": {"status": "deployed"},
+                "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": [hook(events, phase)]});
+            let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
+            let surroundings = Surroundings::of("", &hooks, "acme", revision);
+            assert_eq!(surroundings.objects().count(), usize::from(is_made), "{events:?} {phase} {revision}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use hookhost_core::record::Record;
 use hookhost_core::workload::Workload;
 
 use super::operation;
-use super::surroundings::is_deleted;
+use super::surroundings::is_left;
 
 /// Whether a hook can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Verdict {
             event: selector.event,
             jobs: &[],
         };
-        let verdict = match borrowed(hook, &members, &terms) {
+        let verdict = match borrowed(hook, &members, &terms, record.revision) {
             Err(why) => Verdict::Refused(why.to_owned()),
             Ok(borrowed) if borrowed.is_empty() => Verdict::AsItIs,
             Ok(borrowed) => {
@@ -108,12 +108,17 @@ fn cluster_objects_of(objects: &[ObjectRef]) -> Vec<ClusterObject> {
 }
 
 /// What hookhost makes of a closure under these terms, or why it does not, where Helm has left what it leaves.
-fn borrowed(hook: &Hook, members: &[Member<'_>], terms: &Terms<'_>) -> Result<Vec<ObjectRef>, &'static str> {
+fn borrowed(
+    hook: &Hook,
+    members: &[Member<'_>],
+    terms: &Terms<'_>,
+    revision: u32,
+) -> Result<Vec<ObjectRef>, &'static str> {
     describe(members).map_err(|error| error.reason().as_str())?;
-    let is_left = |object: &ObjectRef| {
-        members.iter().any(|member| ObjectRef::of(member) == *object && !is_deleted(member.hook))
+    let is_there = |object: &ObjectRef| {
+        members.iter().any(|member| ObjectRef::of(member) == *object && is_left(member.hook, revision))
     };
-    let found = |object: &ObjectRef| if is_left(object) { Found::Kept } else { Found::Missing };
+    let found = |object: &ObjectRef| if is_there(object) { Found::Kept } else { Found::Missing };
     let needed = needed(hook, members, &references(&hook.manifest), terms.event);
     let refusal = match arrange(hook, &needed, terms, found) {
         Ok(loans) => return Ok(loans.into_iter().map(|loan| loan.object).collect()),
@@ -122,7 +127,7 @@ fn borrowed(hook: &Hook, members: &[Member<'_>], terms: &Terms<'_>) -> Result<Ve
     let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
     let is_barred = |object: &ObjectRef| {
         let is_allowed = || terms.cluster_objects.iter().any(|one| one.allows(object, terms.namespace));
-        !object.kind.is_namespaced() && !is_left(object) && !is_allowed()
+        !object.kind.is_namespaced() && !is_there(object) && !is_allowed()
     };
     let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != terms.namespace;
     Err(if objects.iter().any(is_barred) {
@@ -148,7 +153,7 @@ mod tests {
                 "events": ["pre-upgrade"], "delete_policies": [policy], "manifest": manifest.to_string()})
         };
         let hooks: Vec<Value> = manifests.iter().enumerate().map(hook).collect();
-        let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
+        let record = json!({"name": "shop", "namespace": "acme", "version": 2, "info": {"status": "deployed"},
             "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": hooks});
         Record::read(record.to_string().as_bytes()).unwrap()
     }
