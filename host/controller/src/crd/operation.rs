@@ -20,9 +20,21 @@ use super::schema;
     status = "OperationStatus",
     shortname = "op",
     category = "vworkspace",
+    printcolumn(
+        name = "Hook",
+        type_ = "string",
+        json_path = ".spec.parameters['hookName','hookPath','event']"
+    ),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRef.name"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
-    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.status=='True')].reason"
+    ),
+    printcolumn(name = "Target-Kind", type_ = "string", json_path = ".spec.targetRef.kind", priority = 1),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type", priority = 1),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

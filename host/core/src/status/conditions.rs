@@ -5,10 +5,15 @@ use serde_json::{Map, Value, json};
 
 use super::MESSAGE_BYTES;
 use super::read::text;
+use super::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, RUNNING, SUCCEEDED};
 use crate::outcome::cut;
 
-/// The conditions of a status, in the order in which it has them.
+/// The conditions of a status, in the order in which it has them; once one is changed, in that of [`ORDER`].
 pub(super) struct Conditions(Vec<Map<String, Value>>);
+
+/// Types in the order in which they decide what an Operation is: of those that are true the first one's reason is what
+/// `kubectl get operations` shows, which can choose by nothing but their order.
+const ORDER: [&str; 6] = [CANCELLED, FAILED, SUCCEEDED, BLOCKED, RUNNING, ACCEPTED];
 
 /// What a condition is to say.
 pub(super) struct Condition<'a> {
@@ -94,6 +99,22 @@ impl Conditions {
         fields.insert("message".to_owned(), json!(message));
         if let Some(generation) = generation {
             fields.insert("observedGeneration".to_owned(), json!(generation));
+        }
+        // Only now: an order alone is not worth a write.
+        self.sort();
+    }
+
+    /// Puts those of [`ORDER`] into it, each at a place where one of them was: those of others stay where they are.
+    fn sort(&mut self) {
+        let rank = |condition: &Map<String, Value>| {
+            ORDER.iter().position(|known| *known == field(condition, "type"))
+        };
+        let places: Vec<usize> = (0..self.0.len()).filter(|&at| rank(&self.0[at]).is_some()).collect();
+        let mut known: Vec<Map<String, Value>> =
+            places.iter().map(|&at| std::mem::take(&mut self.0[at])).collect();
+        known.sort_by_key(rank);
+        for (at, condition) in places.into_iter().zip(known) {
+            self.0[at] = condition;
         }
     }
 }

@@ -146,14 +146,14 @@ fn a_plain_run_is_written_twice_and_sends_two_events() {
             "logsRef": {"kind": "Pod", "namespace": "shop", "name": "migrate-now-a"},
         },
         "conditions": [
-            {"type": "Accepted", "status": "True", "reason": "TemplateValidated", "observedGeneration": 4,
-                "lastTransitionTime": "2026-05-28T10:00:01Z", "message":
-                    "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3."},
-            {"type": "Running", "status": "False", "reason": "HelmHookJobSucceeded", "observedGeneration": 4,
-                "lastTransitionTime": "2026-05-28T10:05:01Z", "message": "Job shop/migrate-now does not run any more."},
             {"type": "Succeeded", "status": "True", "reason": "HelmHookJobSucceeded", "observedGeneration": 4,
                 "lastTransitionTime": "2026-05-28T10:05:01Z",
                 "message": "Job shop/migrate-now was complete at 2026-05-28T10:05:00Z."},
+            {"type": "Running", "status": "False", "reason": "HelmHookJobSucceeded", "observedGeneration": 4,
+                "lastTransitionTime": "2026-05-28T10:05:01Z", "message": "Job shop/migrate-now does not run any more."},
+            {"type": "Accepted", "status": "True", "reason": "TemplateValidated", "observedGeneration": 4,
+                "lastTransitionTime": "2026-05-28T10:00:01Z", "message":
+                    "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3."},
         ],
     });
     assert_eq!(last.status, expected);
@@ -362,7 +362,8 @@ fn what_others_have_written_stays_where_it_is() {
     });
     let status = next(&current, &running("migrate-now-a"), Some(&run()), 1, at("10:00:01")).unwrap().status;
     let types: Vec<&Value> = status["conditions"].as_array().unwrap().iter().map(|c| &c["type"]).collect();
-    assert_eq!(types, ["Reported", "Accepted", "Other", "Running"]);
+    // Its own are in the order in which they decide.
+    assert_eq!(types, ["Reported", "Running", "Other", "Accepted"]);
     assert_eq!(status["conditions"][0], current["conditions"][0]);
     assert_eq!(status["conditions"][2], current["conditions"][2]);
     assert_eq!(condition(&status, "Accepted")["lastTransitionTime"], "2026-05-28T09:00:00Z");

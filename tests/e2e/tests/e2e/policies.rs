@@ -508,7 +508,11 @@ fn the_api_server_refuses_an_operation_that_cannot_be_or_changes_what_it_asks_fo
     assert!(refused.contains("Unsupported value: \"Dreaming\""), "{refused}");
     ok(patch("{\"status\": {\"phase\": \"Pending\"}}"));
     let table = ok(world.cluster.kubectl(&["get", "op", "--namespace", &namespace]));
-    for word in ["PHASE", "TYPE", "ENGINE", "AGE", "Pending", "Migration", "helmHookJob"] {
+    for word in ["HOOK", "TARGET", "PHASE", "REASON", "AGE", "Pending", "shop-ok"] {
+        assert!(table.contains(word), "{word} in\n{table}");
+    }
+    let table = ok(world.cluster.kubectl(&["get", "op", "--namespace", &namespace, "--output", "wide"]));
+    for word in ["TARGET-KIND", "TYPE", "ENGINE", "ApplicationInstance", "Migration", "helmHookJob"] {
         assert!(table.contains(word), "{word} in\n{table}");
     }
 }

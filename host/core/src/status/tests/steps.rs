@@ -30,7 +30,7 @@ fn each_step_is_accepted_and_has_its_row_and_the_last_ends_the_operation() {
             {"hook": "second", "jobName": "run-2", "phase": "Pending"},
         ])
     );
-    let accepted = &update.status["conditions"][0]["message"];
+    let accepted = &condition(&update.status, "Accepted")["message"];
     let says =
         "runs the hook first of the release shop, revision 3, as step 1/2 of its hooks of post-upgrade.";
     assert!(accepted.as_str().unwrap().ends_with(says), "{accepted}");
