@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf, is_separator};
 use anyhow::{Context, Result};
 use hookhost_core::Reason;
 use hookhost_core::name::is_dns_subdomain;
-use hookhost_core::record::Record;
+use hookhost_core::plan::Warning;
+use hookhost_core::record::{Record, Status};
+use hookhost_core::text::printable;
 
-use crate::cluster::{self, Place};
+use crate::cluster::{self, Newest, Place};
 use crate::file;
 use crate::problem::Problem;
 
@@ -61,21 +63,47 @@ impl Release {
         }
     }
 
-    /// Reads its record: with no revision the newest that is deployed.
-    pub(crate) fn read(&self, place: &Place, revision: Option<u32>) -> Result<Record> {
+    /// Reads its record: with no revision the newest that is deployed, and what to know of a newer one that is not.
+    pub(crate) fn read(&self, place: &Place, revision: Option<u32>) -> Result<(Record, Option<Warning>)> {
         match self {
-            Release::File(path) => read(path),
+            Release::File(path) => Ok((read(path)?, None)),
             Release::InCluster(name) => cluster::block_on(async {
                 let connection = place.connect().await?;
                 let namespace = &connection.namespace;
-                let revision = match revision {
-                    Some(revision) => revision,
+                let newest = match revision {
+                    Some(revision) => Newest { revision, newer: None },
                     None => cluster::newest(&connection, namespace, name).await?,
                 };
-                cluster::record(&connection, namespace, name, revision).await
+                let record = cluster::record(&connection, namespace, name, newest.revision).await?;
+                Ok((
+                    record,
+                    newest.newer.map(|newer| not_the_newest(namespace, name, newest.revision, newer)),
+                ))
             })
             .with_context(|| not_a_file(name)),
         }
+    }
+}
+
+/// What to know where the deployed revision is not the newest.
+fn not_the_newest(namespace: &str, name: &str, revision: u32, newer: (u32, String)) -> Warning {
+    let (newer, status) = newer;
+    let failed = Status::from_word(&status) == Status::Failed;
+    let status = printable(&status);
+    let what = if failed {
+        format!(
+            "the upgrade to revision {newer} failed, so what is in the cluster may be half of either revision"
+        )
+    } else {
+        format!("revision {newer} is {status}, so Helm may be at work on the release")
+    };
+    Warning {
+        code: if failed { "NewerRevisionFailed" } else { "NewerRevisionNotDeployed" },
+        message: format!(
+            "this is revision {revision} of the release {namespace}/{name}, the newest that is deployed, but {what}: no hook of \
+             it is run on demand until a newer revision is deployed (see `helm history -n {namespace} {name}`); \
+             --revision {newer} shows that one"
+        ),
     }
 }
 

@@ -19,8 +19,17 @@ const KEY: &str = "release";
 /// Revisions that an error lists: Helm keeps ten unless told otherwise.
 const SHOWN_REVISIONS: usize = 10;
 
+/// The revision of a release that is deployed, and what came after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Newest {
+    /// The newest revision that is deployed.
+    pub(crate) revision: u32,
+    /// The newest of all, with its status, where that is another one: an upgrade that failed, or that is under way.
+    pub(crate) newer: Option<(u32, String)>,
+}
+
 /// The newest revision that is deployed.
-pub(crate) async fn newest(connection: &Connection, namespace: &str, release: &str) -> Result<u32> {
+pub(crate) async fn newest(connection: &Connection, namespace: &str, release: &str) -> Result<Newest> {
     let stored = revisions(connection, namespace, release).await?;
     Ok(newest_of(stored, namespace, release)?)
 }
@@ -103,11 +112,13 @@ pub(crate) async fn exists(connection: &Connection, namespace: &str, secret: &st
     }
 }
 
-fn newest_of(mut stored: Vec<(u32, String)>, namespace: &str, release: &str) -> Result<u32, Problem> {
+fn newest_of(mut stored: Vec<(u32, String)>, namespace: &str, release: &str) -> Result<Newest, Problem> {
     stored.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
     let deployed = Status::Deployed.as_str();
-    if let Some((revision, _)) = stored.iter().find(|(_, status)| status == deployed) {
-        return Ok(*revision);
+    if let Some(at) = stored.iter().position(|(_, status)| status == deployed) {
+        let (revision, _) = stored[at];
+        let newer = (at > 0).then(|| stored.swap_remove(0));
+        return Ok(Newest { revision, newer });
     }
     let Some((_, latest)) = stored.first() else {
         let message = format!("there is no Helm release {release} in the namespace {namespace}");
@@ -139,7 +150,10 @@ mod tests {
     #[test]
     fn the_newest_deployed_revision_counts_in_whatever_order_they_come() {
         let several = stored(&[(2, "superseded"), (10, "deployed"), (9, "deployed"), (11, "failed")]);
-        assert_eq!(newest_of(several, "acme", "shop").unwrap(), 10);
+        let newer = Some((11, "failed".to_owned()));
+        assert_eq!(newest_of(several, "acme", "shop").unwrap(), Newest { revision: 10, newer });
+        let settled = stored(&[(2, "superseded"), (3, "deployed")]);
+        assert_eq!(newest_of(settled, "acme", "shop").unwrap(), Newest { revision: 3, newer: None });
     }
 
     #[test]

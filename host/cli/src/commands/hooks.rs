@@ -156,7 +156,10 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let Args { release, revision, all, place, output } = args;
     let release = record::Release::of(&release);
     release.check_option(revision.map(|_| "--revision").or_else(|| place.given()))?;
-    let record = release.read(&place, revision)?;
+    let (record, warning) = release.read(&place, revision)?;
+    if let Some(warning) = warning {
+        output::message(&format!("warning: {}\n", output::escape(&warning.message)));
+    }
     let listing = record.listing();
     match output {
         Format::Json => output::json(&Listing { release: described(&record), hooks: Rows(&listing) })?,

@@ -12,6 +12,7 @@ mod faults;
 mod input;
 mod installed;
 mod kill;
+mod laptop;
 mod leaks;
 mod lifecycle;
 mod policies;

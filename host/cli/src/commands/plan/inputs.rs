@@ -93,7 +93,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     } = args;
     let mut operation = read_operation(&operation)?;
     let given_target = target.map(|path| read_target(&path, &operation)).transpose()?;
-    let Found { target, record, is_verified, applier } = match release {
+    let Found { target, record, warning, is_verified, applier } = match release {
         Some(release) => read_release(&release, revision, place, &operation)?,
         None => find_release(place, &mut operation)?,
     };
@@ -105,6 +105,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
     })?;
     let mut warnings = record.warnings();
+    warnings.extend(warning);
     warnings.extend(operation.warnings());
     let found = &selection.hooks;
     if is_verified && !found.iter().all(|selected| snapshot::is_covered(&selected.hook)) {
@@ -213,12 +214,13 @@ fn read_release(release: &Path, revision: Option<u32>, place: Place, operation: 
     // A namespace says something of the Operation too.
     release.check_option(revision.map(|_| "--revision").or_else(|| place.which.given()))?;
     let namespace = place.namespace.or_else(|| operation.namespace.clone());
-    let record = release.read(&Place { namespace, ..place }, revision)?;
+    let (record, warning) = release.read(&Place { namespace, ..place }, revision)?;
     check_status(&record)?;
     let TargetRef { kind, name, .. } = operation.target_ref.clone();
     Ok(Found {
         target: Target { kind, name, ..Target::default() },
         record,
+        warning,
         is_verified: false,
         applier: None,
     })

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use hookhost_controller::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::operation::Operation;
+use hookhost_core::plan::Warning;
 use hookhost_core::record::Record;
 use hookhost_core::request::Target;
 use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
@@ -19,6 +20,8 @@ use crate::problem::Problem;
 pub(super) struct Found {
     pub(super) target: Target,
     pub(super) record: Record,
+    /// What to know of a newer revision of the release.
+    pub(super) warning: Option<Warning>,
     /// Whether Flux's digest vouches for the record.
     pub(super) is_verified: bool,
     /// As which service account Flux applies the release, where the HelmRelease names one.
@@ -55,6 +58,8 @@ pub(super) async fn resolve(
             return Ok(Found {
                 target: described,
                 record: record(connection, &at).await?,
+                // A newer one that is not deployed is refused.
+                warning: None,
                 is_verified: false,
                 applier: None,
             });
@@ -81,7 +86,7 @@ pub(super) async fn resolve(
     if kind == TargetKind::HelmRelease {
         (described.labels, described.annotations) = (release.labels, release.annotations);
     }
-    Ok(Found { target: described, record, is_verified: true, applier })
+    Ok(Found { target: described, record, warning: None, is_verified: true, applier })
 }
 
 /// Whether a release is one of Helm's own, and none that a HelmRelease of its namespace makes. Whoever plans need not be allowed to

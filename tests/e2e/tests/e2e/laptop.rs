@@ -1,0 +1,109 @@
+//! What a person at a laptop sees of a cluster: the list of Operations, and releases by their names.
+
+use std::process::{Command, Output};
+
+use e2e::{GATE, hookhost, ok, world};
+use serde_json::{Value, json};
+
+/// Runs hookhost as a person with the cluster's kubeconfig does, by the variable.
+fn call(args: &[&str]) -> Output {
+    let mut command = Command::new(hookhost());
+    command.args(args).env("KUBECONFIG", world().cluster.kubeconfig());
+    command.output().unwrap()
+}
+
+/// The row of an Operation as `kubectl get operations` prints it: its columns by the headings.
+fn row(namespace: &str, name: &str) -> Vec<String> {
+    let table = ok(world().cluster.kubectl(&["get", "operations", name, "--namespace", namespace]));
+    let mut lines = table.lines();
+    let headings: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(headings, ["NAME", "HOOK", "TARGET", "PHASE", "REASON", "AGE"], "{table}");
+    lines.next().unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_list_of_operations_shows_hook_target_and_reason() {
+    let world = world();
+    let release = world.shop();
+    let namespace = &release.namespace;
+    let hook = world.spare("ok");
+    let ran = world.operation(release, &hook, json!({}));
+    world.phase(namespace, &ran, "Succeeded");
+    let columns = row(namespace, &ran);
+    assert_eq!(
+        columns[1..5],
+        [format!("shop-{hook}").as_str(), &release.instance, "Succeeded", "HelmHookJobSucceeded"]
+    );
+
+    let missing = world.operation(release, "nothing", json!({}));
+    world.phase(namespace, &missing, "Failed");
+    assert_eq!(row(namespace, &missing)[1..5], ["shop-nothing", &release.instance, "Failed", "HookNotFound"]);
+
+    let waiting = world.operation(release, "nothing", json!({"waitForHook": true}));
+    world.blocked(namespace, &waiting, "HookNotFound");
+    assert_eq!(
+        row(namespace, &waiting)[1..5],
+        ["shop-nothing", &release.instance, "Pending", "HookNotFound"]
+    );
+
+    // Of a whole event, the event stands for the hook.
+    let name = format!("shop-event-{}", world.number());
+    let mut operation = world.operation_named(&name, release, "ok", json!({"event": "pre-delete"}));
+    operation["spec"]["parameters"] = json!({"event": "pre-delete"});
+    world.apply(namespace, &operation);
+    world.phase(namespace, &name, "Failed");
+    assert_eq!(row(namespace, &name)[1..4], ["pre-delete", &release.instance, "Failed"]);
+    world.delete(namespace, &format!("operation/{waiting}"), None);
+}
+
+#[test]
+fn a_release_by_its_name_whose_newest_revision_failed_is_shown_with_a_warning() {
+    let world = world();
+    let namespace = world.namespace("half-upgraded", &[GATE]);
+    world.release("shop", &namespace, &json!({}));
+    let names: Vec<String> = world
+        .list(&namespace, "secrets", "owner=helm,status=deployed")
+        .iter()
+        .map(|secret| secret["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    let [deployed] = &names[..] else { panic!("{names:?}") };
+    let hooks = |more: &[&str]| call(&[&["hooks", "shop", "--namespace", &namespace], more].concat());
+    let before = hooks(&[]);
+    assert!(!String::from_utf8_lossy(&before.stderr).contains("warning"), "{before:?}");
+
+    // What Helm leaves of an upgrade that failed: the older revision is deployed still.
+    let mut failed = world.get(&namespace, &format!("secret/{deployed}")).unwrap();
+    failed["metadata"] = json!({
+        "name": "sh.helm.release.v1.shop.v7", "namespace": namespace,
+        "labels": {"owner": "helm", "name": "shop", "status": "failed", "version": "7"},
+    });
+    world.apply(&namespace, &failed);
+    let file = world.cluster.logs().join("half-upgraded.json");
+    let operation = json!({
+        "apiVersion": "ops.vworkspace.io/v1alpha1", "kind": "Operation",
+        "metadata": {"name": "planned", "namespace": namespace},
+        "spec": {
+            "targetRef": {"apiVersion": "helm.sh/v3", "kind": "Release", "name": "shop"},
+            "type": "Migration", "engine": "helmHookJob", "parameters": {"hookName": "shop-ok"},
+        },
+    });
+    std::fs::write(&file, operation.to_string()).unwrap();
+    let plan = call(&["plan", "-f", &file.display().to_string(), "--release", "shop", "-o", "json"]);
+    let plan: Value =
+        serde_json::from_slice(&plan.stdout).unwrap_or_else(|error| panic!("{error}: {plan:?}"));
+    let warned = plan["warnings"].as_array().unwrap().iter().find(|one| one["code"] == "NewerRevisionFailed");
+    let message = warned.unwrap_or_else(|| panic!("{plan:#}"))["message"].as_str().unwrap();
+    assert!(
+        message.contains("the upgrade to revision 7 failed") && message.contains("helm history"),
+        "{message}"
+    );
+    let listed = hooks(&[]);
+    assert_eq!(listed.stdout, before.stdout);
+    assert!(
+        String::from_utf8_lossy(&listed.stderr).contains("the upgrade to revision 7 failed"),
+        "{listed:?}"
+    );
+    // Who names a revision knows what it is.
+    let named = hooks(&["--revision", "1"]);
+    assert!(!String::from_utf8_lossy(&named.stderr).contains("warning"), "{named:?}");
+}
