@@ -1,9 +1,10 @@
 //! A *clone* is the Job that runs a hook: the chart's Job (or Pod, made into a Job) under a name, labels and an owner of
 //! its own, with the three numbers that the verdict settled.
 //!
-//! It is made on the JSON of the manifest, so that fields this host has never heard of survive. Of the chart's Job
-//! metadata and status nothing is taken. Of its pod template everything is kept, in meaning byte for byte, but for what
-//! [`STRIP`] names and the labels that hookhost and the policies add.
+//! It is made on the JSON of the manifest, so that fields this host has never heard of survive. Of the chart's metadata the
+//! labels and annotations are kept, for queues, admission rules and sidecars go by them; of its pod template everything, in
+//! meaning byte for byte. What is left out nevertheless is in [`STRIP`], with the reason. Of one key the value of hookhost counts
+//! before a policy's, and that before the chart's; on the pods the chart's stays, and a policy's other value is a conflict.
 //!
 //! Explicit nulls of the Job's spec are left out, as Kubernetes takes them for absent. Within the pod template they
 //! stay: there a null may also be an empty text (in a mapping of texts) or a zero (of a quantity), and only the API
@@ -22,8 +23,8 @@ use std::collections::BTreeSet;
 pub use annotation::{DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
-pub(crate) use strip::without_foreign_keys;
-pub use strip::{OWN_DOMAIN, Place, STRIP, Strip};
+pub(crate) use strip::TOO_LARGE;
+pub use strip::{CHART_ANNOTATIONS_BYTES, Keys, OWN_DOMAIN, Place, STRIP, Strip};
 pub use taken::{NameTaken, check_name};
 
 use crate::hook::{self, NotRunnable};
@@ -56,6 +57,8 @@ pub const SOURCE_HOOK: &str = "ops.vworkspace.io/source-hook";
 pub struct Cloned {
     /// The Job as JSON.
     pub job: Value,
+    /// Labels and annotations that the Job itself has from the chart, unless hookhost or a policy sets them otherwise.
+    pub kept: Keys,
     /// What of the chart's manifest is not in it, and why.
     pub stripped: Vec<Stripped>,
 }
@@ -69,6 +72,8 @@ pub struct Stripped {
     pub value: Value,
     /// Why it is left out.
     pub why: &'static str,
+    /// Whether the run's pods have it all the same: the chart's object is a Pod, and its Job only does not have it.
+    pub is_on_pods: bool,
 }
 
 /// Why no Job can be made from a hook.
@@ -134,6 +139,8 @@ pub fn clone(
     } else {
         strip::job_spec(manifest, &mut stripped)?
     };
+    let by_policies = solved.annotations.iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
+    let kept = strip::object_keys(manifest, is_same_namespace(request), by_policies, &mut stripped)?;
     if workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
         // A bare Pod's default, Always, is not allowed in a Job, and Helm waits for the pod to end.
         template.pod_spec.insert("restartPolicy".to_owned(), json!("Never"));
@@ -164,7 +171,7 @@ pub fn clone(
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(request, solved, policies, step)?,
+        "metadata": metadata(request, solved, policies, step, kept.clone())?,
         "spec": spec,
     });
     if let Some(borrowed) = borrowed {
@@ -173,7 +180,7 @@ pub fn clone(
     if let Some(step) = step {
         job["metadata"]["annotations"][STEP] = json!(step.to_string());
     }
-    Ok(Cloned { job, stripped })
+    Ok(Cloned { job, kept, stripped })
 }
 
 /// Labels that hookhost sets on the Job: key, full value, and where the value comes from.
@@ -254,9 +261,9 @@ fn metadata(
     solved: &Solved,
     policies: &[PolicyUse],
     step: Option<Step>,
+    kept: Keys,
 ) -> Result<Value, CloneError> {
-    let mut labels = Map::new();
-    let mut annotations = Map::new();
+    let Keys { mut labels, mut annotations } = kept;
     for (key, entry) in &solved.labels {
         labels.insert(key.clone(), json!(entry.value));
     }

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 pub use stored::stored;
 
 use crate::claim::{CLAIM, Keys};
-use crate::clone::{self, without_foreign_keys};
+use crate::clone;
 use crate::closure::Member;
 use crate::kind::Kind;
 use crate::name::is_object_name;
@@ -113,8 +113,10 @@ impl Loan {
         let texts = |path: &str| -> Map<String, Value> {
             entries(&member.hook.manifest, path).into_iter().map(|(key, text)| (key, text.into())).collect()
         };
-        let (mut labels, mut annotations) = (texts("metadata.labels"), texts("metadata.annotations"));
-        without_foreign_keys(&mut labels, &mut annotations);
+        let mut keys =
+            clone::Keys { labels: texts("metadata.labels"), annotations: texts("metadata.annotations") };
+        keys.strip_foreign(member.kind.is_namespaced());
+        let clone::Keys { mut labels, annotations } = keys;
         if member.kind == Kind::ClusterRole {
             // By any of them another role could collect its rules, and give them to everybody who has that.
             labels.clear();

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{CloneError, OPERATION, Stripped};
+use crate::verdict::{ANNOTATIONS_BYTES, LABELS_BYTES};
+use crate::workload::{Workload, at};
 
 /// Where in the manifest something is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,17 @@ pub enum Place {
     PodHookAnnotations,
     /// A field of a Pod hook's spec.
     PodHookSpec,
+    /// A field of the chart's object beside its spec, or of its metadata.
+    Object,
+    /// A label or annotation of the chart's object whose key has this domain or one below it.
+    ObjectKey,
+    /// A label of the chart's object whose key is this; or only with this value, as "key=value", in whatever case.
+    ObjectLabel,
+    /// An annotation of the chart's object whose key is this.
+    ObjectAnnotation,
+    /// A label of the chart's object whose key is this, where what is made of it has no owner. A tool that finds its own by the
+    /// label passes over what has one.
+    TrackingLabel,
 }
 
 /// One thing that is left out.
@@ -46,8 +59,59 @@ pub const OWN_DOMAIN: &str = "hookhost.vworkspace.io";
 
 const OWN_KEY: &str = "hookhost keeps there what it has to know of what it made";
 
-/// All that a clone does not take over, apart from a Job's own metadata and status, of which it takes nothing.
-pub const STRIP: [Strip; 21] = [
+const API_SERVERS: &str = "the API server sets it for each object";
+
+/// All that is not taken over from the chart. The object places are about the chart's Job or Pod, of which the run's Job is made,
+/// and about what is made beside it for the run.
+pub const STRIP: [Strip; 49] = [
+    strip(Place::Object, "status", "it is of the chart's object, not of this one"),
+    strip(Place::Object, "metadata.generateName", "the run's Job is named after the Operation"),
+    strip(Place::Object, "metadata.finalizers", "whoever takes them off may not know of this object"),
+    strip(Place::Object, "metadata.ownerReferences", "the Operation is the owner, if anything is"),
+    strip(Place::Object, "metadata.uid", API_SERVERS),
+    strip(Place::Object, "metadata.resourceVersion", API_SERVERS),
+    strip(Place::Object, "metadata.generation", API_SERVERS),
+    strip(Place::Object, "metadata.creationTimestamp", API_SERVERS),
+    strip(Place::Object, "metadata.deletionTimestamp", API_SERVERS),
+    strip(Place::Object, "metadata.deletionGracePeriodSeconds", API_SERVERS),
+    strip(Place::Object, "metadata.managedFields", API_SERVERS),
+    strip(Place::Object, "metadata.selfLink", API_SERVERS),
+    strip(Place::ObjectKey, OWN_DOMAIN, OWN_KEY),
+    strip(Place::ObjectKey, "app.vworkspace.io", "hookhost finds its Jobs by them"),
+    strip(Place::ObjectKey, "ops.vworkspace.io", "hookhost finds its Jobs by them"),
+    strip(Place::ObjectKey, "batch.kubernetes.io", "the Job controller sets them"),
+    strip(Place::ObjectLabel, "controller-uid", CONTROLLER_LABEL),
+    strip(Place::ObjectLabel, "job-name", CONTROLLER_LABEL),
+    strip(Place::ObjectKey, "meta.helm.sh", "Helm would adopt the object, and delete it with the release"),
+    strip(
+        Place::ObjectKey,
+        "helm.sh",
+        "Helm and Argo CD would take the object for a hook, which a run is not",
+    ),
+    strip(
+        Place::ObjectLabel,
+        "app.kubernetes.io/managed-by=Helm",
+        "Helm adopts what says so, and hookhost manages this",
+    ),
+    strip(
+        Place::ObjectKey,
+        "fluxcd.io",
+        "Flux would take the object for a part of the release, and prune it",
+    ),
+    strip(Place::ObjectKey, "argocd.argoproj.io", "Argo CD would take the object for a hook or prune it"),
+    strip(
+        Place::TrackingLabel,
+        "app.kubernetes.io/instance",
+        "Argo CD prunes what has it, no owner, and is not in the application's manifests",
+    ),
+    strip(Place::ObjectKey, "applyset.kubernetes.io", "kubectl apply --prune deletes what is not in its set"),
+    strip(Place::ObjectKey, "kapp.k14s.io", "kapp deletes what has it and is not in the application"),
+    strip(Place::ObjectKey, "objectset.rio.cattle.io", "Rancher Fleet deletes what is not in its bundle"),
+    strip(
+        Place::ObjectAnnotation,
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "it describes the chart's object, and kubectl apply --prune deletes what has it",
+    ),
     strip(
         Place::JobSpec,
         "selector",
@@ -95,6 +159,10 @@ pub const STRIP: [Strip; 21] = [
     strip(Place::PodHookSpec, "ephemeralContainers", "Kubernetes allows them in running pods only"),
 ];
 
+const LABELS: &str = "metadata.labels";
+const ANNOTATIONS: &str = "metadata.annotations";
+const TEMPLATE_LABELS: &str = "spec.template.metadata.labels";
+
 /// A pod template in parts.
 #[derive(Debug, Default)]
 pub(super) struct Template {
@@ -135,9 +203,8 @@ pub(super) fn job_spec(
     let pod_spec = mapping(rest.remove("spec"), "spec.template.spec")?;
     let mut metadata = mapping(rest.remove("metadata"), "spec.template.metadata")?;
     remove(&mut metadata, Place::TemplateMetadata, "spec.template.metadata", stripped);
-    const LABELS: &str = "spec.template.metadata.labels";
-    let mut labels = mapping(metadata.remove("labels"), LABELS)?;
-    remove(&mut labels, Place::PodLabel, LABELS, stripped);
+    let mut labels = mapping(metadata.remove("labels"), TEMPLATE_LABELS)?;
+    remove(&mut labels, Place::PodLabel, TEMPLATE_LABELS, stripped);
     // Annotations that are no mapping are for the API server to refuse.
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         remove(annotations, Place::PodAnnotation, "spec.template.metadata.annotations", stripped);
@@ -149,7 +216,7 @@ pub(super) fn job_spec(
 pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Result<Template, CloneError> {
     let mut pod_spec = mapping(manifest.get("spec").cloned(), "spec")?;
     remove(&mut pod_spec, Place::PodHookSpec, "spec", stripped);
-    let mut labels = mapping(manifest.pointer("/metadata/labels").cloned(), "metadata.labels")?;
+    let mut labels = mapping(manifest.pointer("/metadata/labels").cloned(), LABELS)?;
     remove(&mut labels, Place::PodLabel, "metadata.labels", stripped);
     remove(&mut labels, Place::PodHookLabels, "metadata.labels", stripped);
     let mut annotations =
@@ -164,17 +231,96 @@ pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Re
     Ok(Template { rest: Map::new(), metadata, labels, pod_spec })
 }
 
-/// Takes off the labels and annotations of an object by which Helm, Flux or Argo CD would take it for theirs, or
-/// hookhost for one of its own.
-pub(crate) fn without_foreign_keys(labels: &mut Map<String, Value>, annotations: &mut Map<String, Value>) {
-    let mut stripped = Vec::new();
-    remove(labels, Place::PodHookLabels, "metadata.labels", &mut stripped);
-    remove(annotations, Place::PodHookAnnotations, "metadata.annotations", &mut stripped);
-    // Nor may the chart say that hookhost made it, or for whom.
-    for map in [labels, annotations] {
-        remove(map, Place::PodAnnotation, "metadata", &mut stripped);
+/// Labels and annotations of the chart's Job, or of the Pod that one is made of, without what is stripped.
+///
+/// A Job without labels has those of its pods: so the API server reads it. `by_policies` are the bytes of the annotations that
+/// policies add, and `stripped` has what the pods do not have.
+pub(super) fn object_keys(
+    manifest: &Value,
+    has_owner: bool,
+    by_policies: usize,
+    stripped: &mut Vec<Stripped>,
+) -> Result<Keys, CloneError> {
+    let mut gone = Vec::new();
+    for Strip { what, why, .. } in STRIP.iter().filter(|strip| strip.place == Place::Object) {
+        if let Some(value) = at(manifest, what).filter(|value| !value.is_null()) {
+            let path = (*what).to_owned();
+            gone.push(Stripped { path, value: value.clone(), why, is_on_pods: false });
+        }
+    }
+    let is_pod = Workload::of(manifest).is_pod();
+    let map = |path: &str| mapping(at(manifest, path).cloned(), path);
+    let mut labels_at = LABELS;
+    let mut labels = map(LABELS)?;
+    if labels.is_empty() && !is_pod {
+        labels_at = TEMPLATE_LABELS;
+        labels = map(TEMPLATE_LABELS)?;
+    }
+    let mut keys = Keys { labels, annotations: map(ANNOTATIONS)? };
+    let first_key = gone.len();
+    keys.strip(has_owner, labels_at, &mut gone);
+    bound(&mut keys.labels, LABELS_BYTES, labels_at, &mut gone);
+    let most = CHART_ANNOTATIONS_BYTES.min(ANNOTATIONS_BYTES.saturating_sub(by_policies));
+    bound(&mut keys.annotations, most, ANNOTATIONS, &mut gone);
+    for one in &mut gone[first_key..] {
+        one.is_on_pods = is_pod && !stripped.iter().any(|known| known.path == one.path);
+    }
+    // What the pods do not have either is known, and what a Job has of its pods they keep.
+    gone.retain(|one| {
+        !one.path.starts_with(TEMPLATE_LABELS) && !stripped.iter().any(|known| known.path == one.path)
+    });
+    stripped.append(&mut gone);
+    Ok(keys)
+}
+
+/// Bytes of the annotations that are taken over from the chart. Kubernetes takes 256 KiB of all; policies may have 192 of them,
+/// and then the chart's have what those leave.
+pub const CHART_ANNOTATIONS_BYTES: usize = 128 * 1024;
+
+/// Labels and annotations of an object, each by its key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Keys {
+    /// metadata.labels.
+    pub labels: Map<String, Value>,
+    /// metadata.annotations.
+    pub annotations: Map<String, Value>,
+}
+
+impl Keys {
+    /// Takes off those by which another tool would take the object for its own, or hookhost for one of its own.
+    pub(crate) fn strip_foreign(&mut self, has_owner: bool) {
+        self.strip(has_owner, LABELS, &mut Vec::new());
+    }
+
+    fn strip(&mut self, has_owner: bool, labels_at: &str, stripped: &mut Vec<Stripped>) {
+        remove(&mut self.labels, Place::ObjectKey, labels_at, stripped);
+        remove(&mut self.labels, Place::ObjectLabel, labels_at, stripped);
+        if !has_owner {
+            remove(&mut self.labels, Place::TrackingLabel, labels_at, stripped);
+        }
+        remove(&mut self.annotations, Place::ObjectKey, ANNOTATIONS, stripped);
+        remove(&mut self.annotations, Place::ObjectAnnotation, ANNOTATIONS, stripped);
     }
 }
+
+/// Takes off the largest until the others fit.
+fn bound(map: &mut Map<String, Value>, most: usize, path: &str, stripped: &mut Vec<Stripped>) {
+    let size = |key: &str, value: &Value| key.len() + value.as_str().map_or(0, str::len);
+    let mut sizes: Vec<(usize, String)> =
+        map.iter().map(|(key, value)| (size(key, value), key.clone())).collect();
+    let mut bytes: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+    sizes.sort_unstable();
+    while bytes > most
+        && let Some((size, key)) = sizes.pop()
+    {
+        bytes -= size;
+        take(map, &key, path, TOO_LARGE, stripped);
+    }
+}
+
+/// Why one of the largest is left out.
+pub(crate) const TOO_LARGE: &str =
+    "with it the Job would have more of them than hookhost and Kubernetes take; the largest go first";
 
 /// The mapping; an empty one where there is none.
 fn mapping(value: Option<Value>, path: &str) -> Result<Map<String, Value>, CloneError> {
@@ -186,24 +332,49 @@ fn mapping(value: Option<Value>, path: &str) -> Result<Map<String, Value>, Clone
 }
 
 fn remove(map: &mut Map<String, Value>, place: Place, path: &str, stripped: &mut Vec<Stripped>) {
-    let by_domain = !matches!(place, Place::JobSpec | Place::TemplateMetadata | Place::PodHookSpec);
     for Strip { what, why, .. } in STRIP.iter().filter(|strip| strip.place == place) {
         let gone: Vec<String> = map
-            .keys()
-            .filter(|key| {
-                *key == what || (by_domain && key.split_once('/').is_some_and(|(domain, _)| domain == *what))
-            })
-            .cloned()
+            .iter()
+            .filter(|(key, value)| fits(place, what, key, value))
+            .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
-            if let Some(value) = map.remove(&key) {
-                let path = if key.contains(['/', '.']) {
-                    format!("{path}[\"{key}\"]")
-                } else {
-                    format!("{path}.{key}")
-                };
-                stripped.push(Stripped { path, value, why });
-            }
+            take(map, &key, path, why, stripped);
         }
+    }
+}
+
+/// Whether an entry of the table is about this key with this value.
+fn fits(place: Place, what: &str, key: &str, value: &Value) -> bool {
+    let domain = key.split_once('/').map(|(domain, _)| domain);
+    match place {
+        Place::JobSpec | Place::TemplateMetadata | Place::PodHookSpec | Place::Object => key == what,
+        Place::ObjectKey => domain.is_some_and(|domain| {
+            domain.strip_suffix(what).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        }),
+        Place::ObjectLabel => match what.split_once('=') {
+            None => key == what,
+            Some((of, only)) => {
+                key == of && value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(only))
+            }
+        },
+        Place::ObjectAnnotation | Place::TrackingLabel => key == what,
+        Place::PodLabel | Place::PodAnnotation | Place::PodHookLabels | Place::PodHookAnnotations => {
+            key == what || domain == Some(what)
+        }
+    }
+}
+
+fn take(
+    map: &mut Map<String, Value>,
+    key: &str,
+    path: &str,
+    why: &'static str,
+    stripped: &mut Vec<Stripped>,
+) {
+    if let Some(value) = map.remove(key) {
+        let path =
+            if key.contains(['/', '.']) { format!("{path}[\"{key}\"]") } else { format!("{path}.{key}") };
+        stripped.push(Stripped { path, value, why, is_on_pods: false });
     }
 }

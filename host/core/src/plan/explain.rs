@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::clone::{self, Cloned, DECISION, STEP, Step};
+use crate::clone::{self, Cloned, DECISION, Keys, STEP, Step};
 use crate::loan::{CLOSURE, Loan};
 use crate::name;
 use crate::request::Request;
@@ -37,7 +37,7 @@ pub(super) fn rows(
     step: Option<Step>,
 ) -> Vec<Row> {
     let mut rows = Vec::new();
-    metadata(request, solved, !loans.is_empty(), step, &mut rows);
+    metadata(request, solved, &cloned.kept, !loans.is_empty(), step, &mut rows);
     let workload = Workload::of(&request.hook.manifest);
     let declared = workload.declared().unwrap_or_default();
     let own_ttl = declared
@@ -80,12 +80,20 @@ pub(super) fn rows(
         ));
     }
     for gone in &cloned.stripped {
-        rows.push(row(&gone.path, Value::Null, Source::Hookhost, format!("left out: {}", gone.why)));
+        let what = if gone.is_on_pods { "left out of the Job, its pods have it" } else { "left out" };
+        rows.push(row(&gone.path, Value::Null, Source::Hookhost, format!("{what}: {}", gone.why)));
     }
     rows
 }
 
-fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, step: Option<Step>, rows: &mut Vec<Row>) {
+fn metadata(
+    request: &Request,
+    solved: &Solved,
+    kept: &Keys,
+    is_borrowing: bool,
+    step: Option<Step>,
+    rows: &mut Vec<Row>,
+) {
     let job_name = clone::job_name(request, step);
     let details = if job_name == request.operation.name {
         "the Operation's name".to_owned()
@@ -115,13 +123,21 @@ fn metadata(request: &Request, solved: &Solved, is_borrowing: bool, step: Option
         let field = format!("metadata.labels[\"{}\"]", clone::OPERATION);
         rows.push(row(field, Value::Null, Source::Operation, "its UID, once it has been created"));
     }
-    let policies = |entry: &Entry| Source::Policies(entry.policies.clone());
-    for (key, entry) in &solved.labels {
-        let field = format!("metadata.labels[\"{key}\"]");
-        rows.push(row(field, entry.value.clone(), policies(entry), "also on the pods"));
-    }
-    for (key, entry) in &solved.annotations {
-        rows.push(row(format!("metadata.annotations[\"{key}\"]"), entry.value.clone(), policies(entry), ""));
+    for (what, kept, added, details) in [
+        ("labels", &kept.labels, &solved.labels, "also on the pods"),
+        ("annotations", &kept.annotations, &solved.annotations, ""),
+    ] {
+        let field = |key: &str| format!("metadata.{what}[\"{key}\"]");
+        for (key, value) in kept.iter().filter(|(key, _)| !added.contains_key(*key)) {
+            rows.push(row(field(key), value.clone(), Source::Chart, ""));
+        }
+        for (key, Entry { value, policies }) in added {
+            let instead = kept.get(key).filter(|of_chart| *of_chart != value);
+            let instead = instead.map(|of_chart| format!("instead of {of_chart} (chart)"));
+            let details = [details.to_owned()].into_iter().chain(instead).filter(|text| !text.is_empty());
+            let details = details.collect::<Vec<_>>().join("; ");
+            rows.push(row(field(key), value.clone(), Source::Policies(policies.clone()), details));
+        }
     }
     let decision = "where these values come from, as JSON";
     rows.push(row(format!("metadata.annotations[\"{DECISION}\"]"), Value::Null, Source::Hookhost, decision));

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::clone::Cloned;
+use crate::clone::{Cloned, TOO_LARGE};
 use crate::loan::Loan;
 use crate::operation::Operation;
 use crate::record::Record;
@@ -142,6 +142,13 @@ pub(super) fn of_run(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec
     if let Some(own) = pods_own.filter(|own| *own < longest) {
         let message = format!("the chart's pod has a limit of its own, {own} s, which ends it sooner");
         warnings.push(warning("PodDeadline", message));
+    }
+    let too_large = cloned.stripped.iter().filter(|gone| gone.why == TOO_LARGE).map(|gone| gone.path.clone());
+    let too_large = text::shortlist(too_large, NAMED);
+    if !too_large.is_empty() {
+        let message =
+            format!("the Job does not have all that the chart's has, which is too large: {too_large}");
+        warnings.push(warning("MetadataTooLarge", message));
     }
     for gone in &cloned.stripped {
         match gone.path.as_str() {
