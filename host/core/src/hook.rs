@@ -29,7 +29,8 @@ pub use runnable::{NotRunnable, check};
 /// One object of a release's hooks.
 #[derive(Clone, PartialEq)]
 pub struct Hook {
-    /// metadata.name; empty where the manifest has none, and such a hook is not runnable.
+    /// metadata.name; of a Job or Pod without one its metadata.generateName, which the template's path tells from others that
+    /// begin so. Empty where the manifest has neither, and such a hook is not runnable.
     pub name: String,
     /// The kind, for example "Job".
     pub kind: String,

@@ -178,7 +178,8 @@ pub const MAX_OF_EVENT: usize = 32;
 /// Events of a release that a message names: more than Helm knows.
 const MAX_EVENTS: usize = 32;
 
-/// The hooks of an event that do something, Jobs and Pods, in the order in which Helm runs them: by weight, then name.
+/// The hooks of an event that do something, Jobs and Pods, in the order in which Helm runs them: by weight, and of one weight as
+/// they are [listed](super::Listing), by the names that Helm has recorded.
 ///
 /// One that cannot be run refuses them all: whoever asks for an upgrade's hooks does not mean some of them.
 pub fn of_event<'h>(hooks: &'h [Hook], event: &str) -> Result<Vec<&'h Hook>, EventError> {
@@ -199,7 +200,7 @@ pub fn of_event<'h>(hooks: &'h [Hook], event: &str) -> Result<Vec<&'h Hook>, Eve
     if found.len() > MAX_OF_EVENT {
         return Err(EventError::TooMany { event: event.to_owned(), found: found.len() });
     }
-    found.sort_by(|a, b| (a.weight, &a.name, &a.path).cmp(&(b.weight, &b.name, &b.path)));
+    found.sort_by_key(|hook| hook.weight);
     Ok(found)
 }
 

@@ -368,13 +368,13 @@ fn object_of(stored: &StoredHook, manifest: &Value, release_namespace: &str) -> 
         return Hook { runnable, ..of(stored) };
     }
     let text = |path: &str| at(manifest, path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Hook {
-        name: text("metadata.name"),
-        kind: text("kind"),
-        api_version: text("apiVersion"),
-        runnable,
-        ..of(stored)
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    let mut name = text("metadata.name");
+    // What others refer to has a name of its own.
+    if name.is_empty() && runnable::is_job_or_pod(&api_version, &kind) {
+        name = text("metadata.generateName");
     }
+    Hook { name, kind, api_version, runnable, ..of(stored) }
 }
 
 fn unreadable(stored: &StoredHook, why: NotRunnable) -> Hook {

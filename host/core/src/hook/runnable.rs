@@ -60,12 +60,9 @@ pub enum NotRunnable {
         /// What Kubernetes wants there.
         expected: &'static str,
     },
-    /// No metadata.name.
-    #[error("it has no metadata.name{}. Give it a name in the chart", generated(.generate_name))]
-    NoName {
-        /// Its metadata.generateName, if it has one.
-        generate_name: Option<String>,
-    },
+    /// Neither metadata.name nor metadata.generateName.
+    #[error("it has no metadata.name. Give it a name in the chart")]
+    NoName,
     /// The text is not YAML that Helm would read, or larger than a hook may be.
     #[error(
         "its manifest {}. Correct the chart's template",
@@ -105,16 +102,12 @@ impl NotRunnable {
             NotRunnable::CompletionsZero => "completions is 0",
             NotRunnable::ManagedByOther { .. } => "managed by another controller",
             NotRunnable::NoContainers { .. } => "no containers",
-            NotRunnable::NoName { .. } => "no name",
+            NotRunnable::NoName => "no name",
             NotRunnable::Unreadable(_) => "manifest unreadable",
             NotRunnable::TooMany => "too many objects",
             NotRunnable::NotAnObject { .. } => "not a Kubernetes object",
         }
     }
-}
-
-fn generated(name: &Option<String>) -> String {
-    name.as_ref().map(|name| format!(", only the generateName {}", quote(name))).unwrap_or_default()
 }
 
 /// Whether this is a kind that can be run.
@@ -141,10 +134,9 @@ pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnabl
     if !is_job_or_pod(api_version, kind) {
         return Err(NotRunnable::Kind { kind: kind.to_owned(), api_version: api_version.to_owned() });
     }
-    if text("metadata.name").is_empty() {
-        let generate_name =
-            Some(text("metadata.generateName")).filter(|name| !name.is_empty()).map(str::to_owned);
-        return Err(NotRunnable::NoName { generate_name });
+    // The run's Job is named after the Operation, and the template's path tells the hook from others.
+    if text("metadata.name").is_empty() && text("metadata.generateName").is_empty() {
+        return Err(NotRunnable::NoName);
     }
     let namespace = text("metadata.namespace");
     if !namespace.is_empty() && namespace != release_namespace {

@@ -119,8 +119,8 @@ fn what_cannot_be_run_says_why_and_what_to_do() {
             "its spec.containers is missing, empty or not a list of containers. Correct the chart's template",
         ),
         (
-            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}".to_owned(),
-            "it has no metadata.name, only the generateName \"x-\". Give it a name in the chart",
+            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: null}".to_owned(),
+            "it has no metadata.name. Give it a name in the chart",
         ),
     ] {
         assert_eq!(why(&manifest).to_string(), message);
@@ -136,6 +136,43 @@ fn what_helm_runs_by_default_can_be_run() {
     ] {
         assert_eq!(list(&[stored("x", manifest)], "shops")[0].runnable, Ok(()));
     }
+}
+
+#[test]
+fn a_hook_that_has_only_a_generate_name_can_be_run_by_its_template() {
+    let generated = |path: &str, weight: i32| {
+        let manifest = "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: shop-migrate-}\nspec: {template: {spec: \
+                        {containers: [{name: c}]}}}";
+        StoredHook { path: path.to_owned(), weight, name: String::new(), ..stored("", manifest) }
+    };
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {generateName: shop-}";
+    let hooks = list(
+        &[
+            StoredHook { weight: 1, ..job("named") },
+            generated("shop/templates/b.yaml", 1),
+            generated("shop/templates/a.yaml", 2),
+            StoredHook { kind: "ServiceAccount".into(), ..stored("", account) },
+        ],
+        "shop",
+    );
+    let found = |path| find(&hooks, &Selector { path: Some(path), ..Selector::default() });
+    let hook = found("templates/a.yaml").unwrap();
+    assert_eq!((hook.name.as_str(), hook.path.as_str()), ("shop-migrate-", "shop/templates/a.yaml"));
+    assert_eq!(found("templates/b.yaml").unwrap().weight, 1);
+    let by_name = find(&hooks, &Selector { name: "shop-migrate-", ..Selector::default() }).unwrap_err();
+    assert!(
+        by_name.reason() == Reason::HookAmbiguous && by_name.to_string().contains("hookPath"),
+        "{by_name}"
+    );
+    assert!(
+        hooks.iter().any(|hook| hook.kind == "ServiceAccount" && hook.name.is_empty()),
+        "nobody can refer to it"
+    );
+    // Helm sorts those of one weight by the names in its record, and this one has none there.
+    let in_order: Vec<i32> =
+        of_event(&hooks, "pre-upgrade").unwrap().iter().map(|hook| hook.weight).collect();
+    assert_eq!(in_order, [1, 1, 2]);
+    assert_eq!(of_event(&hooks, "pre-upgrade").unwrap()[0].name, "shop-migrate-");
 }
 
 fn shop() -> Vec<Hook> {
@@ -346,9 +383,10 @@ fn of(name: &str, kind: &str, events: &[&str], weight: i32) -> Hook {
 
 #[test]
 fn the_hooks_of_an_event_come_in_the_order_in_which_helm_runs_them() {
+    // As they are listed, those of one weight by Helm's names.
     let hooks = [
-        of("b", "Job", &["post-upgrade"], 0),
         of("a", "Pod", &["post-install", "post-upgrade"], 0),
+        of("b", "Job", &["post-upgrade"], 0),
         of("first", "Job", &["post-upgrade"], -5),
         of("other", "Job", &["pre-upgrade"], -10),
         of("account", "ServiceAccount", &["post-upgrade"], -9),

@@ -284,3 +284,17 @@ fn metadata_that_kubernetes_would_refuse_are_refused_by_name() {
         assert!(error.to_string().contains(path), "{error}");
     }
 }
+
+#[test]
+fn a_hook_without_a_name_is_told_by_the_start_of_it() {
+    let mut manifest = job_hook(json!({}), json!({}));
+    manifest["metadata"] = json!({"generateName": "gen-migrate-"});
+    let mut request = request(manifest);
+    request.hook.name = "gen-migrate-".to_owned();
+    let plan = plan(&request, &[]).unwrap();
+    assert!(row(&plan, "metadata.generateName").details.contains("named after the Operation"));
+    let metadata = plan.job.unwrap()["metadata"].clone();
+    assert_eq!((&metadata["name"], metadata.get("generateName")), (&json!("migrate-now"), None));
+    assert!(name::is_label_value(metadata["labels"][SOURCE_HOOK].as_str().unwrap()));
+    assert_eq!(metadata["annotations"][SOURCE_HOOK], json!("gen-migrate-"));
+}
