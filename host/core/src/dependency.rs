@@ -45,6 +45,8 @@ pub struct Reference {
     pub optional: bool,
     /// Whether images are pulled with it: the pod starts without it only where its node has them already.
     pub pulls: bool,
+    /// Whether it may be made when the pod mounts its volumes: see [`SECRET_STORES`].
+    pub comes_with_pod: bool,
     /// Where it is referred to first; where it is needed, if it is needed anywhere.
     pub from: String,
     /// Keys that a Secret or config map must have, each with where it is referred to first; at most [`MAX_KEYS`].
@@ -58,9 +60,10 @@ impl Reference {
         !self.optional && !self.is_given() && self.is_possible()
     }
 
-    /// Whether it is missing, where it has to be there.
+    /// Whether it is missing, where it has to be there before the pod is.
     pub fn is_missing(&self, exists: impl FnOnce() -> bool) -> bool {
-        !self.optional && !self.is_given() && (!self.is_possible() || !exists())
+        let is_there = || self.comes_with_pod || exists();
+        !self.optional && !self.is_given() && (!self.is_possible() || !is_there())
     }
 
     /// Whether it is to this object, in whatever namespace.
@@ -84,6 +87,14 @@ impl fmt::Display for Reference {
     }
 }
 
+/// CSI drivers that make Secrets of what a pod mounts, once it mounts it (secretObjects of a SecretProviderClass): the Secrets
+/// Store driver, and GKE's build of it. To wait for such a Secret before the pod is there is to wait for ever; the kubelet mounts
+/// the volumes first, and tries again until what the containers and other volumes name is there.
+pub const SECRET_STORES: [&str; 2] = ["secrets-store.csi.k8s.io", "secrets-store-gke.csi.k8s.io"];
+
+/// Where a CSI volume names the Secret that its driver mounts it with.
+const MOUNTED_WITH: &str = "csi.nodePublishSecretRef.name";
+
 /// What the pod of a hook's manifest refers to, each object once, by kind and name; at most [`MAX_REFERENCES`].
 ///
 /// A pull secret that is missing is passed over by the kubelet, and so is a volume that no container mounts, so those are
@@ -92,37 +103,60 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
     let workload = Workload::of(manifest);
     let base = if workload.is_pod() { "spec" } else { "spec.template.spec" };
     let mut found: BTreeMap<(Kind, &str), Reference> = BTreeMap::new();
-    let mut add =
-        |kind: Kind, name, How { optional, pulls }: How, from: &dyn fmt::Display, key: Option<&str>| {
-            let known = found.len();
-            let from = || format!("{base}.{from}");
-            let reference = match found.entry((kind, name)) {
-                Entry::Occupied(there) => there.into_mut(),
-                Entry::Vacant(_) if known == MAX_REFERENCES => return,
-                Entry::Vacant(free) => free.insert(Reference {
-                    kind,
-                    name: name.to_owned(),
-                    optional,
-                    pulls,
-                    from: from(),
-                    keys: BTreeMap::new(),
-                }),
-            };
-            reference.pulls |= pulls;
-            // Needed in one place is needed.
-            if reference.optional && !optional {
-                (reference.optional, reference.from) = (false, from());
-            }
-            if let Some(key) = key.filter(|_| !optional && reference.keys.len() < MAX_KEYS) {
-                reference.keys.entry(key.to_owned()).or_insert_with(from);
-            }
+    let has_store = workload.pod_spec().is_some_and(mounts_secret_store);
+    let mut add = |kind: Kind,
+                   name,
+                   How { optional, pulls }: How,
+                   from: &dyn fmt::Display,
+                   key: Option<&str>,
+                   is_before: bool| {
+        let known = found.len();
+        let comes_with_pod = has_store && kind == Kind::Secret && !is_before;
+        let from = || format!("{base}.{from}");
+        let reference = match found.entry((kind, name)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(_) if known == MAX_REFERENCES => return,
+            Entry::Vacant(free) => free.insert(Reference {
+                kind,
+                name: name.to_owned(),
+                optional,
+                pulls,
+                comes_with_pod,
+                from: from(),
+                keys: BTreeMap::new(),
+            }),
         };
+        reference.pulls |= pulls;
+        reference.comes_with_pod &= comes_with_pod;
+        // Needed in one place is needed.
+        if reference.optional && !optional {
+            (reference.optional, reference.from) = (false, from());
+        }
+        if let Some(key) = key.filter(|_| !optional && reference.keys.len() < MAX_KEYS) {
+            reference.keys.entry(key.to_owned()).or_insert_with(from);
+        }
+    };
     let how = How { optional: false, pulls: false };
-    add(Kind::ServiceAccount, workload.service_account(), how, &"serviceAccountName", None);
+    add(Kind::ServiceAccount, workload.service_account(), how, &"serviceAccountName", None, true);
     if let Some(spec) = workload.pod_spec() {
-        each(spec, |Named { kind, name, key, how, place, .. }| add(kind, name, how, &place, key));
+        each(spec, |Named { kind, name, key, how, place, .. }| {
+            // The driver has to have it before it can make any.
+            let is_before = place.field == MOUNTED_WITH;
+            add(kind, name, how, &place, key, is_before);
+        });
     }
     found.into_values().collect()
+}
+
+/// Whether a container of the pod mounts a volume whose driver is one of [`SECRET_STORES`].
+fn mounts_secret_store(spec: &Map<String, Value>) -> bool {
+    let is_store = |volume: &Value| {
+        let driver = at(volume, "csi.driver").and_then(Value::as_str);
+        driver.is_some_and(|driver| SECRET_STORES.contains(&driver))
+    };
+    let stores = items(spec.get("volumes"), "volumes").filter(|(_, volume)| is_store(volume));
+    let mounted = mounted(spec);
+    stores.filter_map(|(_, volume)| volume.get("name")?.as_str()).any(|name| mounted.contains(name))
 }
 
 /// Keys of a Secret or config map, of the text that the API server has of it; none if it has more than so many, or the text is not
@@ -295,7 +329,7 @@ const VOLUME: Fields = &[
     (Kind::Secret, "secret.secretName"),
     (Kind::ConfigMap, "configMap.name"),
     (Kind::PersistentVolumeClaim, "persistentVolumeClaim.claimName"),
-    (Kind::Secret, "csi.nodePublishSecretRef.name"),
+    (Kind::Secret, MOUNTED_WITH),
     (Kind::Secret, "azureFile.secretName"),
     (Kind::Secret, "cephfs.secretRef.name"),
     (Kind::Secret, "flexVolume.secretRef.name"),

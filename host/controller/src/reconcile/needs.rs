@@ -253,6 +253,7 @@ mod tests {
             name: format!("map-{n}"),
             optional: false,
             pulls: false,
+            comes_with_pod: false,
             from: "here".into(),
             keys: ["k7", "absent"].map(|key| (key.to_owned(), "here".to_owned())).into(),
         };

@@ -299,3 +299,43 @@ fn of_an_objects_keys_those_that_are_wanted_are_read_and_no_more_than_so_many() 
     assert_eq!(keys(&object.to_string(), 64, |_| true), Some(["bin".to_owned()].into()));
     assert_eq!(keys("[]", 64, |_| true), None);
 }
+
+#[test]
+fn a_secret_that_comes_with_the_pods_volumes_is_not_waited_for() {
+    let pod = |driver: &str, mounts: Value| {
+        json!({
+            "volumes": [
+                {"name": "store", "csi": {"driver": driver, "nodePublishSecretRef": {"name": "store-login"}}},
+                {"name": "tls", "secret": {"secretName": "tls"}},
+                {"name": "all", "projected": {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "map"}}]}},
+            ],
+            "containers": [{
+                "volumeMounts": mounts,
+                "env": [{"name": "U", "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}],
+                "envFrom": [{"secretRef": {"name": "env"}}, {"secretRef": {"name": "store-login"}}],
+            }],
+        })
+    };
+    let missing = |pod: Value| -> Vec<String> {
+        let references = references(&job(pod));
+        let missing = references.iter().filter(|one| one.is_missing(|| false));
+        missing.map(|one| one.name.clone()).collect()
+    };
+    let all = json!([{"name": "store"}, {"name": "tls"}, {"name": "all"}]);
+    for driver in SECRET_STORES {
+        // What the driver itself needs, and what it does not make, is waited for.
+        assert_eq!(missing(pod(driver, all.clone())), ["store-login", "map"]);
+    }
+    let everything = ["db", "env", "projected", "store-login", "tls", "map"];
+    assert_eq!(missing(pod("other.csi.example.com", all)), everything);
+    let not_mounted = json!([{"name": "tls"}, {"name": "all"}]);
+    assert_eq!(
+        missing(pod(SECRET_STORES[0], not_mounted)),
+        ["db", "env", "projected", "store-login", "tls", "map"]
+    );
+
+    // One that is there and lacks a key is no new one.
+    let references = references(&job(pod(SECRET_STORES[0], json!([{"name": "store"}]))));
+    let db = references.iter().find(|one| one.name == "db").unwrap();
+    assert!(db.is_in_question() && db.lacks(|_| false).count() == 1);
+}
