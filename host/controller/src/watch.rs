@@ -68,8 +68,7 @@ pub(crate) fn binding_resource() -> ApiResource {
 
 /// What a hook's pod can need.
 pub(crate) fn needed_resource(kind: needed::Kind) -> ApiResource {
-    let plural = format!("{}s", kind.as_str().to_ascii_lowercase());
-    resource(kind.group(), "v1", kind.as_str(), &plural)
+    resource(kind.group(), "v1", kind.as_str(), &kind.plural())
 }
 
 /// A resource by its words.

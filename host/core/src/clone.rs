@@ -28,7 +28,7 @@ pub use strip::{CHART_ANNOTATIONS_BYTES, Keys, OWN_DOMAIN, Place, STRIP, Strip};
 pub use taken::{NameTaken, check_name};
 
 use crate::hook::{self, NotRunnable};
-use crate::loan::{Borrowed, CLOSURE};
+use crate::loan::{Borrowed, CLOSURE, ObjectRef};
 use crate::name;
 use crate::operation;
 use crate::reason::Reason;
@@ -121,13 +121,14 @@ impl CloneError {
 }
 
 /// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there,
-/// and one that is a step until it is its turn.
+/// and one that is a step until it is its turn. It tells which network policies it runs `without`.
 pub fn clone(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
     borrowed: Option<&Borrowed>,
     step: Option<Step>,
+    without: &[ObjectRef],
 ) -> Result<Cloned, CloneError> {
     let manifest = &request.hook.manifest;
     hook::check(manifest, &request.release.namespace)
@@ -168,10 +169,11 @@ pub fn clone(
     if borrowed.is_some() || step.is_some() {
         spec.insert("suspend".to_owned(), json!(true));
     }
+    let decision = annotation::decision(request, solved, policies, without)?;
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(request, solved, policies, step, kept.clone())?,
+        "metadata": metadata(request, step, kept.clone(), solved, decision),
         "spec": spec,
     });
     if let Some(borrowed) = borrowed {
@@ -256,13 +258,7 @@ pub fn job_name(request: &Request, step: Option<Step>) -> String {
     name::job_name(&operation.name, &identity, max, suffix.is_none(), unique) + &number
 }
 
-fn metadata(
-    request: &Request,
-    solved: &Solved,
-    policies: &[PolicyUse],
-    step: Option<Step>,
-    kept: Keys,
-) -> Result<Value, CloneError> {
+fn metadata(request: &Request, step: Option<Step>, kept: Keys, solved: &Solved, decision: String) -> Value {
     let Keys { mut labels, mut annotations } = kept;
     for (key, entry) in &solved.labels {
         labels.insert(key.clone(), json!(entry.value));
@@ -277,7 +273,7 @@ fn metadata(
         }
         labels.insert(key.to_owned(), json!(value));
     }
-    annotations.insert(DECISION.to_owned(), json!(annotation::decision(request, solved, policies)?));
+    annotations.insert(DECISION.to_owned(), json!(decision));
 
     let mut metadata = json!({
         "name": job_name(request, step),
@@ -291,7 +287,7 @@ fn metadata(
     if let Some(owner) = owner_reference(request) {
         metadata["ownerReferences"] = json!([owner]);
     }
-    Ok(metadata)
+    metadata
 }
 
 fn owner_reference(request: &Request) -> Option<Value> {

@@ -1,9 +1,10 @@
 //! The *closure* of a hook is what its pod needs and what is itself a hook of the same release: a service account and
-//! what it may do, secrets, config maps, claims.
+//! what it may do, secrets, config maps, claims, and the network policies that select the pod.
 //!
 //! Helm commonly deletes such objects when the event is over, so a run outside of that event may not find them, and a
 //! policy may want to know what they allow. Objects of the release proper are not listed: they are in the cluster.
 
+mod network;
 mod object;
 #[cfg(test)]
 mod tests;
@@ -116,6 +117,7 @@ pub(crate) fn positions(
         roles.extend(role_of(&hooks[position].manifest, binding_namespace));
     }
     index.add_roles(roles, &mut found);
+    found.extend(index.network_policies_of(namespace, workload));
 
     if found.len() > MAX_OBJECTS {
         return Err(ClosureError::Objects { found: found.len() });
@@ -197,6 +199,18 @@ impl<'a> Index<'a> {
                 subjects.into_iter().flatten().any(|subject| is_subject(subject, of, namespace, account))
             })
             .collect()
+    }
+
+    /// The network policies of a namespace that select the workload's pods.
+    fn network_policies_of(&self, namespace: &str, workload: Workload<'_>) -> Vec<usize> {
+        let all =
+            self.by_key.iter().filter(|((kind, of, _), _)| *kind == Kind::NetworkPolicy && *of == namespace);
+        let mut all = all.flat_map(|(_, positions)| positions.iter().copied()).peekable();
+        if all.peek().is_none() {
+            return Vec::new();
+        }
+        let labels = network::labels(workload);
+        all.filter(|position| network::selects(&self.hooks[*position].manifest, &labels)).collect()
     }
 
     /// Adds the roles, and the cluster roles that an aggregating one collects, each once, until there are too many.

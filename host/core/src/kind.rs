@@ -1,5 +1,5 @@
-//! A *kind* is one of those that a hook's pod can need: what it refers to by name, and what gives its service account
-//! rights.
+//! A *kind* is one of those that a hook's pod can need: what it refers to by name, what gives its service account rights, and
+//! what lets its pod reach others.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // the words are Kubernetes' own
 pub enum Kind {
+    NetworkPolicy,
     ServiceAccount,
     Secret,
     ConfigMap,
@@ -21,10 +22,12 @@ pub enum Kind {
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
+        Kind::NetworkPolicy,
         Kind::ServiceAccount,
         Kind::Secret,
         Kind::ConfigMap,
@@ -49,6 +52,7 @@ impl Kind {
     /// As in the API.
     pub fn as_str(self) -> &'static str {
         match self {
+            Kind::NetworkPolicy => "NetworkPolicy",
             Kind::ServiceAccount => "ServiceAccount",
             Kind::Secret => "Secret",
             Kind::ConfigMap => "ConfigMap",
@@ -60,9 +64,22 @@ impl Kind {
         }
     }
 
+    /// Its resource in the API: the word in paths and rights.
+    pub fn plural(self) -> String {
+        let word = self.as_str().to_ascii_lowercase();
+        match word.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => word + "s",
+        }
+    }
+
     /// Its API group; "" is the core group.
     pub fn group(self) -> &'static str {
-        if self.is_rbac() { RBAC } else { "" }
+        match self {
+            Kind::NetworkPolicy => NETWORKING,
+            kind if kind.is_rbac() => RBAC,
+            _ => "",
+        }
     }
 
     /// Whether it gives somebody a role.
@@ -73,6 +90,11 @@ impl Kind {
     /// Whether it gives rights.
     pub fn is_rbac(self) -> bool {
         matches!(self, Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::Role | Kind::RoleBinding)
+    }
+
+    /// Whether it opens what is closed otherwise: it gives rights, or lets pods reach others and be reached.
+    pub fn opens(self) -> bool {
+        self.is_rbac() || self == Kind::NetworkPolicy
     }
 
     /// Whether its objects are in a namespace.
@@ -97,5 +119,21 @@ impl<'de> Deserialize<'de> for Kind {
 impl Serialize for Kind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_found_by_its_word_and_has_its_resource() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::named(kind.as_str()), Some(kind));
+        }
+        assert_eq!(Kind::NetworkPolicy.plural(), "networkpolicies");
+        assert_eq!(Kind::ServiceAccount.plural(), "serviceaccounts");
+        assert_eq!(Kind::of("networking.k8s.io/v1", "NetworkPolicy"), Some(Kind::NetworkPolicy));
+        assert_eq!(Kind::of("crd.projectcalico.org/v1", "NetworkPolicy"), None, "it only has the same word");
     }
 }

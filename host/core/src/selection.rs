@@ -255,6 +255,7 @@ fn sketch(kind: Kind) -> &'static Keep {
         Kind::RoleBinding | Kind::ClusterRoleBinding => {
             sketch!([]("subjects", Keep::Whole), ("roleRef", Keep::Whole))
         }
+        Kind::NetworkPolicy => sketch!([]("spec", Keep::Entries(&[("podSelector", Keep::Whole)]))),
         Kind::ClusterRole => sketch!([("labels", Keep::Whole)]("aggregationRule", Keep::Whole)),
         Kind::Secret | Kind::ConfigMap | Kind::PersistentVolumeClaim | Kind::Role => sketch!([]),
     }

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 const MANAGER: &str = "e2e";
 
 /// Kinds that tests ask for: group, version, kind and plural. Whatever is not here is asked for by kubectl.
-const KINDS: [(&str, &str, &str, &str); 19] = [
+const KINDS: [(&str, &str, &str, &str); 20] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "Event", "events"),
     ("", "v1", "Namespace", "namespaces"),
@@ -33,6 +33,7 @@ const KINDS: [(&str, &str, &str, &str); 19] = [
     ("apps.vworkspace.io", "v1alpha1", "ApplicationInstance", "applicationinstances"),
     ("batch", "v1", "Job", "jobs"),
     ("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     ("ops.vworkspace.io", "v1alpha1", "Operation", "operations"),
     ("policy.vworkspace.io", "v1alpha1", "HookPolicy", "hookpolicies"),
     ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),

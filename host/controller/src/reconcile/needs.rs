@@ -9,6 +9,7 @@ use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
+use hookhost_core::kind::Kind;
 use hookhost_core::loan::{
     Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, needed, refuse_mismatches,
 };
@@ -36,6 +37,8 @@ pub(super) struct Needs {
     pub(super) loans: Vec<Loan>,
     /// What has to be the chart's when the run begins, where it is there.
     pub(super) expected: Vec<Expected>,
+    /// Network policies of the chart that are not there, and not created either: the pod can start without them.
+    pub(super) without: Vec<ObjectRef>,
 }
 
 /// A hook, and what is known of it when its needs are looked at.
@@ -102,13 +105,17 @@ impl Context {
             };
             let absent: Vec<ObjectRef> =
                 absent.iter().filter(|object| !is_optional(object)).cloned().collect();
-            dependency::refuse(&missing, &absent, &lending, *step)
+            // Without a network policy the pod starts, and in most namespaces reaches all that it wants.
+            let is_barred = !missing.is_empty() || absent.iter().any(|object| !can_do_without(object));
+            let refused = if is_barred { absent.as_slice() } else { &[] };
+            dependency::refuse(&missing, refused, &lending, *step)
         };
         if let Some(refusal) = refusal.or_else(|| dependency::refuse_keys(&lacking)) {
             return Err(refusal.into());
         }
         if lending != Lending::On {
-            return Ok(Needs::default());
+            let without = absent.into_iter().filter(can_do_without).collect();
+            return Ok(Needs { without, ..Needs::default() });
         }
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
         let terms = Terms {
@@ -128,7 +135,7 @@ impl Context {
             expected(&whole, &loans, namespace, *uncovered)
         };
         self.check_content(&expected, &loans).await??;
-        Ok(Needs { loans, expected })
+        Ok(Needs { loans, expected, without: Vec::new() })
     }
 
     /// Whether what is there of these objects is what the chart has, for a run that is given `loans`.
@@ -179,7 +186,7 @@ impl Context {
                 Ok(seen) => seen.found,
                 // Where nothing is lent, what may not be looked at is taken to be there, as ever.
                 Err(Error::Api(client::Error::Forbidden { .. }))
-                    if object.kind.is_rbac() && *lending != Lending::On =>
+                    if object.kind.opens() && *lending != Lending::On =>
                 {
                     Found::Kept
                 }
@@ -196,6 +203,11 @@ impl Context {
         });
         stream::iter(found).buffered(AT_ONCE).try_collect().await
     }
+}
+
+/// Whether the pod starts, and may do its work, though this is not there.
+fn can_do_without(object: &ObjectRef) -> bool {
+    object.kind == Kind::NetworkPolicy
 }
 
 /// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
@@ -222,7 +234,6 @@ async fn existing<'r>(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-    use hookhost_core::kind::Kind;
     use kube::client::Body;
     use serde_json::{Map, Value, json};
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::CloneError;
+use crate::loan::ObjectRef;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, PolicyUse, Solved};
 
@@ -14,6 +15,9 @@ pub const DECISION: &str = "ops.vworkspace.io/decision";
 /// that Kubernetes takes for all annotations.
 pub const DECISION_BYTES: usize = 48 * 1024;
 
+/// Network policies that it names: a hook has one or two.
+const MAX_WITHOUT: usize = 8;
+
 /// The annotation's value.
 ///
 /// # Errors
@@ -22,6 +26,7 @@ pub(super) fn decision(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
+    without: &[ObjectRef],
 ) -> Result<String, CloneError> {
     let hook = &request.hook;
     let release = &request.release;
@@ -44,6 +49,10 @@ pub(super) fn decision(
         if !added.is_empty() {
             decision[what] = entries(added);
         }
+    }
+    if !without.is_empty() {
+        let named = without.iter().take(MAX_WITHOUT).map(ObjectRef::kind_and_name);
+        decision["without"] = named.collect();
     }
     let text = decision.to_string();
     if text.len() > DECISION_BYTES {

@@ -199,7 +199,7 @@ fn a_jobs_restart_policy_is_not_repaired() {
 fn a_step_waits_for_its_turn_under_a_name_that_ends_in_its_number() {
     let mut request = request(job_hook(json!({}), json!({})));
     let step = Step { number: 2, of: 12 };
-    let staging = crate::plan::Staging { step: Some(step), loans: Vec::new() };
+    let staging = crate::plan::Staging { step: Some(step), ..Default::default() };
     let job = crate::plan::plan_staged(&request, &[], staging).unwrap().job.unwrap();
     assert_eq!(job["spec"]["suspend"], json!(true));
     assert_eq!(Step::from_job(&job), Some(step));

@@ -380,3 +380,37 @@ fn more_subjects_rules_or_text_than_policies_are_shown_are_refused() {
     let error = bound(vec![subject, long], vec![]).unwrap_err();
     assert_eq!((&error, error.reason()), (&ClosureError::Rbac, Reason::RequestTooLarge));
 }
+
+#[test]
+fn a_network_policy_that_selects_the_pod_is_of_the_closure() {
+    let policy = |name: &str, namespace: &str, selector: Value| {
+        let mut hook = hook(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name},
+                "spec": {"podSelector": selector, "policyTypes": ["Egress"], "egress": [{}]}}),
+            -5,
+        );
+        if !namespace.is_empty() {
+            let mut manifest = Value::clone(&hook.manifest);
+            manifest["metadata"]["namespace"] = json!(namespace);
+            hook.manifest = manifest.into();
+        }
+        hook
+    };
+    let app = |app: &str| json!({"matchLabels": {"app": app}});
+    let hooks = [
+        policy("own", "", app("migrate")),
+        policy("all", "shop", json!({})),
+        policy("of-web", "", app("web")),
+        policy("elsewhere", "other", json!({})),
+        named("crd.projectcalico.org/v1", "NetworkPolicy", "calico"),
+    ];
+    let template = json!({"metadata": {"labels": {"app": "migrate"}}, "spec": {}});
+    let job = json!({"kind": "Job", "spec": {"template": template}});
+    let pod = json!({"kind": "Pod", "metadata": template["metadata"], "spec": {}});
+    for manifest in [job, pod] {
+        let shown = closure_of(Workload::of(&manifest), &hooks).unwrap();
+        let names: Vec<&str> = shown.iter().map(|object| object.name.as_str()).collect();
+        assert_eq!(names, ["all", "own"]);
+        assert!(shown.iter().all(|object| object.kind == "NetworkPolicy" && object.namespace == "shop"));
+    }
+}

@@ -156,7 +156,7 @@ fn check(
     }
     let is_refused = |(loan, member): &&(Loan, Member<'_>)| match terms.uncovered {
         Uncovered::All => false,
-        Uncovered::WithoutRights => loan.object.kind.is_rbac() && !snapshot::is_covered(member.hook),
+        Uncovered::WithoutRights => loan.object.kind.opens() && !snapshot::is_covered(member.hook),
         Uncovered::None => !snapshot::is_covered(member.hook),
     };
     let uncovered: Vec<_> = loans.iter().filter(is_refused).collect();
@@ -164,7 +164,7 @@ fn check(
         let message = format!(
             "the hook needs objects that are test hooks, which Flux's digest of the release does not cover, so anybody who can \
              write Secrets in its namespace could have made them: {}. Whoever installed hookhost can allow those that give \
-             no rights with --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
+             no rights and open no network with --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
             shortlist(uncovered.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
         return Err(Refusal::fail(Reason::HookNotVerified, message));

@@ -156,13 +156,13 @@ fn decoded(value: &Value) -> Option<Vec<u8>> {
 }
 
 /// Whether a run that is given these gets something by hookhost that whoever may write ConfigMaps and Operations in its namespace
-/// need not have: a role, an account that may have one already, what a Secret holds.
+/// need not have: a role, an account that may have one already, what a Secret holds, a way through the network.
 pub fn grants(loans: &[Loan]) -> bool {
-    loans.iter().any(|loan| loan.object.kind.is_rbac() || is_trusted(loan.object.kind))
+    loans.iter().any(|loan| is_trusted(loan.object.kind))
 }
 
 fn is_trusted(kind: Kind) -> bool {
-    matches!(kind, Kind::ServiceAccount | Kind::Secret)
+    kind.opens() || matches!(kind, Kind::ServiceAccount | Kind::Secret)
 }
 
 /// What a ConfigMap or Secret has to be, where it is there.
@@ -187,7 +187,7 @@ pub fn expected(
     }
     let is_only_covered = match uncovered {
         Uncovered::None => true,
-        Uncovered::WithoutRights => loans.iter().any(|loan| loan.object.kind.is_rbac()),
+        Uncovered::WithoutRights => loans.iter().any(|loan| loan.object.kind.opens()),
         Uncovered::All => false,
     };
     let mut all: BTreeMap<ObjectRef, Vec<Content>> = BTreeMap::new();
@@ -258,7 +258,7 @@ pub fn refuse_mismatches(mismatches: &[Mismatch], loans: &[Loan]) -> Option<Refu
     if mismatches.is_empty() {
         return None;
     }
-    let granted = loans.iter().filter(|loan| loan.object.kind.is_rbac() || is_trusted(loan.object.kind));
+    let granted = loans.iter().filter(|loan| is_trusted(loan.object.kind));
     let granted: Vec<String> = granted.take(MAX_NAMED).map(|loan| loan.object.to_string()).collect();
     let message = format!(
         "hookhost creates for this run what gives its pod more than others in the namespace need have ({}), and gives that to the \

@@ -383,3 +383,36 @@ fn an_object_that_only_says_that_it_was_lent_is_somebodys() {
     assert!(of_holder("shop/run/u").is_lent_to(Kind::ClusterRole, &job));
     assert_eq!(of_holder("shop/run/v"), Found::Kept);
 }
+
+#[test]
+fn a_network_policy_is_made_before_all_else_and_as_what_opens_the_network() {
+    let selecting = |events: &[&str]| {
+        let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]});
+        let mut policy = object(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            json!({"name": "migrate"}),
+            json!({"spec": spec}),
+        );
+        policy.events = events.iter().map(|event| (*event).to_owned()).collect();
+        policy
+    };
+    let with = |events: &[&str], terms: &Terms<'_>| {
+        arranged(&[hooks(), vec![selecting(events)]].concat(), terms, |_| Found::Missing)
+    };
+    let loans = with(&["pre-upgrade"], &TERMS).unwrap();
+    assert_eq!(names(&loans)[0], "NetworkPolicy/migrate");
+    let made = loans[0].made_for(&JobId { namespace: "shop", name: "j", uid: "u" }, &keys());
+    assert_eq!(made["spec"]["egress"], json!([{}]));
+    assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], json!("u"));
+    assert!(super::grants(&loans[..1]), "only what is the chart's may go through it");
+    // One for another event is not missed, as Helm does not make it then either.
+    assert!(!names(&with(&["post-install"], &TERMS).unwrap()).contains(&"NetworkPolicy/migrate".to_owned()));
+    // As with rights: what Flux's digest does not cover may have been written by anybody.
+    let terms = Terms { uncovered: Uncovered::WithoutRights, ..TERMS };
+    let refusal = with(&["pre-upgrade", "test"], &terms).unwrap_err();
+    assert!(
+        refusal.reason == Reason::HookNotVerified && refusal.message.contains("NetworkPolicy"),
+        "{refusal}"
+    );
+}

@@ -422,3 +422,19 @@ proptest! {
         prop_assert_eq!(super::plan(&request, &reversed).unwrap().job.unwrap(), job);
     }
 }
+
+#[test]
+fn what_a_run_is_without_is_kept_on_its_job() {
+    let request = request(spec_hook());
+    let object = ObjectRef {
+        kind: crate::kind::Kind::NetworkPolicy,
+        namespace: "org-myteam".to_owned(),
+        name: "migrate".to_owned(),
+    };
+    let staging = Staging { without: vec![object], ..Staging::default() };
+    let job = plan_staged(&request, &[], staging).unwrap().job.unwrap();
+    let decision: Value =
+        serde_json::from_str(job["metadata"]["annotations"][clone::DECISION].as_str().unwrap()).unwrap();
+    assert_eq!(decision["without"], json!(["NetworkPolicy/migrate"]));
+    assert_eq!(job["spec"].get("suspend"), None, "it waits for nothing");
+}

@@ -155,6 +155,14 @@ pub(super) fn accepted(status: &Value) -> String {
             shortlist(made, MAX_NAMED)
         ));
     }
+    let without = outputs.pointer("/decision/without").and_then(Value::as_array).into_iter().flatten();
+    let without: Vec<String> = without.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
+    if !without.is_empty() {
+        message.push_str(&format!(
+            " It runs without {}, which the chart has as a hook for its pods and Helm has deleted: where another policy isolates              pods, it may not reach what it needs. hookhost creates it for the run if the Operation asks for that              (parameters.closure: true) and hookhost's installation allows it (Helm value closure.enabled).",
+            shortlist(without, MAX_NAMED)
+        ));
+    }
     message
 }
 

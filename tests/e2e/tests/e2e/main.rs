@@ -4,6 +4,7 @@
 
 mod away;
 mod bypasses;
+mod charts;
 mod claims;
 mod closure;
 mod deploy;
