@@ -174,6 +174,7 @@ impl RequestBuilder {
         let (api_version, namespaced) = match kind {
             "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io/v1", false),
             "Role" | "RoleBinding" => ("rbac.authorization.k8s.io/v1", true),
+            "NetworkPolicy" => ("networking.k8s.io/v1", true),
             _ => ("v1", true),
         };
         ClosureObject {

@@ -15,9 +15,13 @@ use table::Name;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// A run must fit one of these. Left out: every hook may run, except those of destructive events.
+    /// A run must fit one of these. Left out: every hook may run, except destructive ones.
     #[serde(default = "any_hook")]
     allow: AnyOf<Allowed>,
+    /// Whether a hook counts as destructive as soon as one of its events is. Left out: only if all of them are, or the
+    /// Operation asks for one that is.
+    #[serde(default)]
+    any_destructive_event: bool,
     /// Objects that a hook may not need. Left out: what the table in the policy's README lists, which is what amounts to
     /// all rights in the namespace or to more. An empty list forbids nothing.
     forbid: Option<Vec<Forbidden>>,
@@ -37,8 +41,8 @@ struct Allowed {
     /// Which runs; left out: every run.
     #[serde(rename = "match")]
     selector: Selector,
-    /// Whether hooks may run that have an event of these: pre-delete, post-delete, pre-rollback, post-rollback. They
-    /// are written for a release that goes away or back, and often delete its data.
+    /// Whether destructive hooks may run: those of pre-delete, post-delete, pre-rollback, post-rollback. They are
+    /// written for a release that goes away or back, and often delete its data.
     destructive: bool,
 }
 
@@ -60,16 +64,15 @@ impl Policy for HookAllowlist {
             let message = format!("{} is not allowed; allowed: {}", who(request), allowed.join("; "));
             return Decision::deny("HookNotAllowed", message);
         }
-        let destructive =
-            Event::ALL.into_iter().find(|event| event.is_destructive() && request.hook.has_event(event));
-        if let Some(event) = destructive
+        if let Some(event) = destructive(request, settings.any_destructive_event)
             && !fitting.iter().any(|allowed| allowed.destructive)
         {
             return Decision::deny(
                 "DestructiveHook",
                 format!(
                     "{} is not allowed: it is written for {event}, when a release goes away or back; \
-                     allowed are hooks of other events, and this one where the policy's settings say destructive: true",
+                     allowed are hooks of other events, asked for none of these, and this one where the policy's settings say \
+                     destructive: true",
                     who(request)
                 ),
             );
@@ -109,6 +112,28 @@ impl Policy for HookAllowlist {
         }
         errors
     }
+}
+
+/// What of an Operation's parameters says for which event the hook is meant to run.
+#[derive(Deserialize)]
+struct Asked {
+    event: Option<String>,
+}
+
+/// The destructive event that the run is for, if it is for one: that which the Operation asks for, or one of the hook's own where
+/// all of them are destructive, or any is enough.
+fn destructive(request: &Request, any: bool) -> Option<Event> {
+    let destructive = || Event::ALL.into_iter().filter(|event| event.is_destructive());
+    let own = || destructive().find(|event| request.hook.has_event(event));
+    let Ok(Asked { event: asked }) = request.operation.parse_parameters() else {
+        // Nobody can tell what was asked for.
+        return own();
+    };
+    let asked = destructive()
+        .find(|event| asked.as_ref().is_some_and(|asked| event.as_str().eq_ignore_ascii_case(asked)));
+    let has_other =
+        Event::ALL.into_iter().any(|event| !event.is_destructive() && request.hook.has_event(event));
+    asked.or_else(|| own().filter(|_| any || !has_other))
 }
 
 /// The run in words, for messages.

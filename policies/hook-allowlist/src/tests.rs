@@ -18,10 +18,36 @@ fn denial(request: RequestBuilder, settings: Value) -> (String, String) {
 #[test]
 fn without_settings_every_hook_runs_but_not_those_of_destructive_events() {
     assert_eq!(decide(request(), json!({})), Decision::allow());
-    for event in ["pre-delete", "post-delete", "pre-rollback", "post-rollback"] {
-        let (reason, message) = denial(request().events(["post-upgrade", event]), json!({}));
+    for event in DESTRUCTIVE {
+        let (reason, message) = denial(request().events([event]), json!({}));
         assert_eq!(reason, "DestructiveHook");
         assert!(message.contains(&format!("written for {event}")), "{message}");
+    }
+    assert_eq!(denial(request().events(DESTRUCTIVE), json!({})).0, "DestructiveHook");
+}
+
+const DESTRUCTIVE: [&str; 4] = ["pre-delete", "post-delete", "pre-rollback", "post-rollback"];
+
+#[test]
+fn a_migration_that_has_a_destructive_event_too_runs_unless_it_is_asked_for_that() {
+    for event in DESTRUCTIVE {
+        let migration = || request().events(["post-upgrade", event]);
+        assert_eq!(decide(migration(), json!({})), Decision::allow(), "{event}");
+        let asked =
+            |event: Value| decide(migration().parameters(json!({"event": event, "more": 1})), json!({}));
+        assert_eq!(asked(json!("post-upgrade")), Decision::allow(), "{event}");
+        assert_eq!(asked(Value::Null), Decision::allow(), "{event}");
+        // As the host reads it: whatever its case.
+        for event in [event.to_owned(), event.to_uppercase()] {
+            assert!(matches!(asked(json!(event)), Decision::Deny(_)), "{event}");
+        }
+        // What cannot be read may ask for anything.
+        assert!(matches!(asked(json!([event])), Decision::Deny(_)), "{event}");
+        let (reason, message) = denial(migration(), json!({"anyDestructiveEvent": true}));
+        assert_eq!(reason, "DestructiveHook");
+        assert!(message.contains(&format!("written for {event}")), "{message}");
+        let allowed = json!({"anyDestructiveEvent": true, "allow": [{"destructive": true}]});
+        assert_eq!(decide(migration(), allowed), Decision::allow());
     }
 }
 

@@ -280,9 +280,10 @@ fn warnings_say_what_may_not_be_wanted() {
     let deadline = |manifest: &mut Value| manifest["spec"]["activeDeadlineSeconds"] = json!(60);
     assert!(warned(&["pre-upgrade", "post-install"], deadline).is_empty());
     assert!(warned(&["test"], deadline).is_empty());
+    assert!(warned(&["pre-upgrade", "post-delete"], deadline).is_empty(), "it has another use");
     for (events, code) in [
         (["pre-install", "post-install"], "InstallHook"),
-        (["pre-upgrade", "post-delete"], "DeleteHook"),
+        (["pre-delete", "post-delete"], "DeleteHook"),
         (["pre-rollback", "post-rollback"], "RollbackHook"),
     ] {
         assert_eq!(warned(&events, deadline), BTreeSet::from([code]));

@@ -83,7 +83,8 @@ pub(super) fn of_hook(request: &Request, loans: &[Loan]) -> Vec<Warning> {
     let every =
         |class: &str| !hook.events.is_empty() && hook.events.iter().all(|event| event.ends_with(class));
     let events = hook.events.join(", ");
-    if hook.events.iter().any(|event| event.ends_with("-delete")) {
+    let asked = request.operation.parameters.get("event").and_then(Value::as_str).unwrap_or_default();
+    if every("-delete") || asked.to_ascii_lowercase().ends_with("-delete") {
         let message =
             format!("the hook is written for the release's deletion ({events}) and may destroy its data");
         warnings.push(warning("DeleteHook", message));
