@@ -20,6 +20,7 @@ pub mod encoding;
 pub mod hook;
 pub mod kind;
 pub mod loan;
+pub mod maker;
 pub mod name;
 pub mod operation;
 pub mod outcome;

@@ -102,6 +102,12 @@ impl Refusal {
         }
     }
 
+    /// The same refusal in other words, within the same bounds.
+    #[must_use]
+    pub(crate) fn saying(self, message: impl AsRef<str>) -> Refusal {
+        Refusal { object: self.object, ..Refusal::new(self.reason, message.as_ref(), self.then) }
+    }
+
     /// Whether the Operation has failed for good.
     pub fn is_final(&self) -> bool {
         self.then == Then::Fail

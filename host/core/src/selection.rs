@@ -13,6 +13,7 @@ use crate::clone::Step;
 use crate::closure::{self, ClosureError};
 use crate::hook::{EventError, FindError, Hook, Listing, NotRunnable};
 use crate::kind::Kind;
+use crate::maker::{MAKER, MAX_MAKERS, Maker};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::record::limits::{MAX_MANIFEST_BYTES, MAX_NODES, MAX_RUN_BYTES, selected_bytes};
@@ -31,6 +32,8 @@ pub struct Selection {
     pub hooks: Vec<Selected>,
     /// All Jobs of the release's hooks, without their manifests: what the run's Job may not be called.
     pub jobs: Vec<Hook>,
+    /// Hooks of which some controller may make what a run needs.
+    pub makers: Vec<Maker>,
     counted: usize,
 }
 
@@ -47,7 +50,9 @@ pub struct Selected {
 impl Selection {
     /// An upper bound of the memory that it takes, with the copies that are made of it on the way to its Jobs.
     pub fn bytes(&self) -> usize {
-        selected_bytes(self.counted) + self.jobs.iter().map(Hook::text_bytes).sum::<usize>()
+        selected_bytes(self.counted)
+            + self.jobs.iter().map(Hook::text_bytes).sum::<usize>()
+            + self.makers.iter().map(Maker::bytes).sum::<usize>()
     }
 }
 
@@ -77,7 +82,22 @@ pub fn select(record: &Record, operation: &Operation) -> Result<Selection, Refus
     }
     let counted = MAX_RUN_BYTES - reader.room.left();
     let jobs = listing.heads().iter().filter(|head| head.kind == "Job").cloned().collect();
-    Ok(Selection { release: Release::from(record), hooks, jobs, counted })
+    let makers = makers(&listing);
+    Ok(Selection { release: Release::from(record), hooks, jobs, makers, counted })
+}
+
+/// The makers among the hooks, as far as they can be read and there is room for them.
+fn makers(listing: &Listing<'_>) -> Vec<Maker> {
+    let heads = listing.heads();
+    let known = heads.iter().enumerate().filter(|(_, head)| Maker::may_be(head)).take(MAX_MAKERS);
+    let known = known.map(|(position, _)| (position, &MAKER));
+    let mut makers = Vec::new();
+    listing.sketch_each(known, &mut Budget::of(MAX_NODES), |position, manifest| {
+        if let Ok(manifest) = manifest {
+            makers.push(Maker::of(&heads[position], &manifest));
+        }
+    });
+    makers
 }
 
 /// Bytes of text of a record that are read in full, whatever is asked for and however often: several times all that there may

@@ -13,6 +13,7 @@ use hookhost_core::kind::Kind;
 use hookhost_core::loan::{
     Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, needed, refuse_mismatches,
 };
+use hookhost_core::maker::{self, Maker};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
@@ -51,6 +52,8 @@ pub(super) struct Needing<'a> {
     pub(super) request: &'a Request,
     /// What its pod refers to.
     pub(super) references: &'a [Reference],
+    /// Hooks of the release of which some controller may make what is missing.
+    pub(super) makers: &'a [Maker],
     /// Which hooks may be lent that no digest covers.
     pub(super) uncovered: Uncovered,
     /// As which service account Flux installs the release.
@@ -64,8 +67,19 @@ pub(super) struct Needing<'a> {
 impl Context {
     /// Makes sure that all is there, but for what is given back: that has to be lent.
     pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Needs, Stop> {
-        let Needing { subject, operation, hook, hooks, request, references, uncovered, applier, step, made } =
-            needing;
+        let Needing {
+            subject,
+            operation,
+            hook,
+            hooks,
+            request,
+            references,
+            uncovered,
+            applier,
+            step,
+            made,
+            makers,
+        } = needing;
         let namespace = request.release.namespace.as_str();
         let workload = Workload::of(&hook.manifest);
         let event = operation.parameters.event.as_deref();
@@ -95,7 +109,7 @@ impl Context {
             .flat_map(|(reference, keys)| reference.lacks(|key| keys.contains(key)))
             .collect();
         let refusal = if lending == Lending::On {
-            let others: Vec<&Reference> = missing.into_iter().filter(|one| !is_absent(one)).collect();
+            let others: Vec<&Reference> = missing.iter().copied().filter(|one| !is_absent(one)).collect();
             dependency::refuse(&others, &[], &lending, *step)
         } else {
             // Where nothing can be made, what the pod starts without is done without.
@@ -110,6 +124,7 @@ impl Context {
             let refused = if is_barred { absent.as_slice() } else { &[] };
             dependency::refuse(&missing, refused, &lending, *step)
         };
+        let refusal = refusal.map(|refusal| maker::tell(refusal, &missing, makers));
         if let Some(refusal) = refusal.or_else(|| dependency::refuse_keys(&lacking)) {
             return Err(refusal.into());
         }

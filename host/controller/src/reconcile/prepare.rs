@@ -187,7 +187,7 @@ impl Context {
         let Resolved { target, selection, location, overtaken } =
             self.resolve(subject, operation, awaited, ahead).await?;
         let is_event = operation.parameters.whole_event().is_some();
-        let (Selection { release, hooks: found, jobs, .. }, share) = selection.into_parts();
+        let (Selection { release, hooks: found, jobs, makers, .. }, share) = selection.into_parts();
         let chosen: Vec<&Hook> = found.iter().map(|selected| &selected.hook).collect();
         self.check_overtaken(subject, &overtaken, &chosen)?;
         self.check_namespace(&release.namespace)?;
@@ -220,6 +220,7 @@ impl Context {
                     hooks: others,
                     request: &request,
                     references: &references,
+                    makers: &makers,
                     uncovered: match location.snapshot {
                         None => Uncovered::All,
                         Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,

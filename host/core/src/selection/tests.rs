@@ -183,3 +183,20 @@ fn copies_of_a_lists_own_texts_are_bounded() {
     assert!(taken <= crate::record::limits::MAX_LISTED_BYTES + 128 * 1024, "{taken} bytes");
     assert_eq!(listing.heads().last().map(|head| head.runnable.clone()), Some(Err(NotRunnable::TooMany)));
 }
+
+#[test]
+fn hooks_of_which_controllers_make_something_are_known_and_cost_little() {
+    let secret = |n: usize, api_version: &str| {
+        object(
+            &json!({"apiVersion": api_version, "kind": "ExternalSecret", "metadata": {"name": format!("es-{n}")},
+            "spec": {"target": {"name": "db"}, "data": vec!["x"; 100]}}),
+        )
+    };
+    let mut hooks = vec![job("migrate"), secret(0, "external-secrets.io/v1"), secret(1, "v1")];
+    let makers = |hooks: &[StoredHook]| selected(hooks.to_vec(), "migrate").unwrap().makers;
+    let found = makers(&hooks);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].to_string().starts_with("ExternalSecret \"es-0\""), "{}", found[0]);
+    hooks.extend((2..100).map(|n| secret(n, "external-secrets.io/v1")));
+    assert_eq!(makers(&hooks).len(), crate::maker::MAX_MAKERS);
+}

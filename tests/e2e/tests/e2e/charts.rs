@@ -222,3 +222,25 @@ fn without_its_network_policy_a_hook_runs_and_the_operation_says_so() {
     }
     assert!(world.get(&namespace, "networkpolicy/np-migrate").is_none());
 }
+
+#[test]
+fn a_secret_that_another_hooks_controller_makes_is_waited_for_by_the_name_of_that_hook() {
+    let world = world();
+    let namespace = namespace("external");
+    let external = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        "metadata": {"name": "es", "annotations": {"helm.sh/hook": "pre-upgrade"}},
+        "spec": {"secretStoreRef": {"name": "vault"}, "target": {"name": "es-db", "creationPolicy": "Owner"}}});
+    let mut manifest = job("es-migrate", "true", json!({}));
+    manifest["spec"]["template"]["spec"]["containers"][0]["envFrom"] =
+        json!([{"secretRef": {"name": "es-db"}}]);
+    let release = store(&namespace, "es", &[(external, -10, true), (manifest, 0, false)]);
+    let name = operation(world, &release, json!({"hookName": "es-migrate"}));
+    let told = message(&world.blocked(&namespace, &name, "DependencyMissing"), "Blocked");
+    for word in
+        ["Secret \"es-db\"", "ExternalSecret \"es\" (shop/templates/0.yaml)", "before-hook-creation alone"]
+    {
+        assert!(told.contains(word), "{told}");
+    }
+    world.apply(&namespace, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "es-db"}}));
+    world.phase(&namespace, &name, "Succeeded");
+}
