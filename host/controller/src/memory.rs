@@ -7,6 +7,7 @@ use hookhost_sandbox::COMPILER_BYTES;
 use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
+use crate::reconcile::LOGS_BYTES;
 use crate::records::{LARGE_RUNS_BYTES, RECORDS_BYTES};
 use crate::watch::{BRIEF_BYTES, BUFFERS_BYTES, JOBS_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
 
@@ -32,7 +33,7 @@ const RECONCILE_BYTES: usize = 1 << 20;
 const PROCESS_BYTES: usize = 70 << 20;
 
 /// Bytes of what is kept of Jobs and pods: of those that are hookhost's and of those that only say so.
-const KEPT_BYTES: usize = JOBS_BYTES + UNPROVEN_EVERYWHERE * BRIEF_BYTES + PODS_BYTES;
+const KEPT_BYTES: usize = JOBS_BYTES + UNPROVEN_EVERYWHERE * BRIEF_BYTES + PODS_BYTES + LOGS_BYTES;
 
 /// What hookhost can need at worst with the default concurrency.
 pub const PARTS: [Part; 10] = [
@@ -46,7 +47,7 @@ pub const PARTS: [Part; 10] = [
         bytes: PLACES_PER_SHARE * DEFAULT_CONCURRENCY as usize * RECONCILE_BYTES,
     },
     Part { name: "large objects that the API server sends", bytes: BUFFERS_BYTES },
-    Part { name: "Jobs, pods and warnings, cut down", bytes: KEPT_BYTES },
+    Part { name: "Jobs, pods, warnings and ends of logs, cut down", bytes: KEPT_BYTES },
     // Of small Jobs at once on each thread, which take little; of large ones, one at a time.
     Part { name: "what Jobs run, compared with their claims", bytes: WORKERS * COMPARED_BYTES },
     Part { name: "the process itself", bytes: PROCESS_BYTES },

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hookhost_core::kind as needed;
+use hookhost_core::outcome::{LogSource, PodRef};
 use hookhost_core::stored::{StoredJob, stored_pod};
 use hookhost_core::target::{self, ToCreate};
 use hookhost_core::{Reason, clone, dependency, loan, outcome, refusal::Refusal};
@@ -326,22 +327,24 @@ impl Reader {
         Ok(Pods { pods, is_cut: !is_whole || is_any_left_out })
     }
 
-    /// The end of a container's log; empty where there is none any more.
-    pub(crate) async fn log(&self, namespace: &str, pod: &str, container: &str, lines: u32) -> String {
+    /// The end of a container's log, or of that from before its last restart; none where it cannot be read.
+    pub(crate) async fn log(&self, source: &LogSource, lines: u32) -> Option<String> {
+        let LogSource { pod: PodRef { namespace, name: pod }, container, previous, .. } = source;
         let call = Call::new::<Pod>(Verb::Get, Some(namespace), pod).subresource("log");
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let params = LogParams {
             container: Some(container.to_owned()),
+            previous: *previous,
             tail_lines: Some(lines.into()),
             limit_bytes: Some(LOG_BYTES),
             ..LogParams::default()
         };
         match client::read(&call, api.logs(pod, &params)).await {
-            Ok(log) => log,
+            Ok(log) => Some(log),
             Err(error) => {
                 // The result is worth telling without it: a pod may be gone, a node may be down.
                 tracing::info!(namespace, pod, container, error = crate::error::chain(&error), "no log");
-                String::new()
+                None
             }
         }
     }

@@ -17,7 +17,8 @@
 //! - A Job that borrows is made suspended, and opened once all of that is there. Until then nothing of it has run, so it
 //!   may be withdrawn and made again.
 //!
-//! Nothing is remembered between two looks that a restart could not do without.
+//! Nothing is remembered between two reconciles that a restart could not do without; the log of a pod that is gone is all that may be
+//! missing then.
 
 mod ahead;
 mod applier;
@@ -29,6 +30,7 @@ mod finished;
 mod follow;
 mod hidden;
 mod location;
+mod logs;
 mod lookup;
 mod needs;
 mod owner;
@@ -73,6 +75,7 @@ use crate::watch::{Brief, Job, Jobs, Namespaces, Operations, Pods, Targets};
 use crate::write::{Writes, is_conflict};
 use crate::written::Written;
 pub(crate) use ahead::Trails;
+pub(crate) use logs::{KeptLogs, LOGS_BYTES};
 pub(crate) use lookup::Lookups;
 pub(crate) use quarrel::Quarrels;
 pub(crate) use subject::Subject;
@@ -116,6 +119,8 @@ pub(crate) struct Context {
     /// look.
     pub(crate) withdrawals: Backoff,
     pub(crate) quarrels: Quarrels,
+    /// Logs of pods that may be gone before their run has ended.
+    pub(crate) logs: KeptLogs,
     pub(crate) in_flight: InFlight,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
@@ -266,6 +271,7 @@ impl Context {
         self.withdrawals.forget(uid);
         self.written.forget(uid);
         self.quarrels.settle(uid);
+        self.logs.forget(uid);
         for job in self.jobs.of(uid) {
             self.orphans.suspect(&job.namespace, &job.name);
         }
@@ -377,6 +383,7 @@ impl Context {
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);
         self.quarrels.settle(&subject.uid);
+        self.logs.forget(&subject.uid);
         if !status::lacks_hook(status) {
             self.targets.forget(&subject.key);
         }

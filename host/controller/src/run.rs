@@ -41,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
-use crate::reconcile::{Context, Lookups, Quarrels, Trails, Turns};
+use crate::reconcile::{Context, KeptLogs, Lookups, Quarrels, Trails, Turns};
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
@@ -257,6 +257,7 @@ pub async fn run(
         waits: Backoff::default(),
         withdrawals: Backoff::default(),
         quarrels: Quarrels::default(),
+        logs: KeptLogs::default(),
         in_flight: InFlight::default(),
         events,
         metrics: metrics.clone(),

@@ -11,6 +11,9 @@
 //!   a run; so such a pod is told.
 //! - A pod that still runs is the run: it is not over before its pods have ended, even where the Job was deleted without them
 //!   (`kubectl delete job --cascade=orphan`). What a pod does after its Job was deleted does not make the run a success.
+//! - A pod may be gone before its Job is marked Failed: at the backoff limit of restartPolicy OnFailure, at a deadline, when its node
+//!   is drained or somebody deletes it. The last state that was seen of it ([`mark_gone`]) tells how it ended. Such a pod is not at
+//!   work.
 //! - A container that cannot start is told at once, not when the deadline has passed.
 
 mod culprit;
@@ -20,13 +23,13 @@ mod pod;
 #[cfg(test)]
 mod tests;
 
-pub use culprit::Culprit;
+pub use culprit::{Culprit, LogSource, log_at_risk};
 use jiff::Timestamp;
 pub(crate) use job::source_hook;
 pub use job::{entry, has_finalizer, is_deleting, is_finished};
 pub use log::{LINE_BYTES, tail};
-pub use pod::CONTROLLER_UID;
 pub(crate) use pod::INDEX;
+pub use pod::{CONTROLLER_UID, is_gone, mark_gone};
 use pod::{Pod, Pods};
 use serde_json::Value;
 
@@ -49,7 +52,7 @@ pub enum Outcome {
     },
     /// A pod has been made, and the run has not ended: the pod is pending, runs, or will be followed by another one.
     Running {
-        /// The newest pod that has not ended, else the newest; none where the Job counts a pod that was not given.
+        /// The newest pod that has not ended, else the newest that is not gone; none where there is none of these.
         pod: Option<PodRef>,
         /// Why the pod, one of its containers, or the next pod cannot start, or what keeps the pod from ending; none where
         /// nothing stands in the way.
@@ -66,7 +69,7 @@ pub enum Outcome {
     Failed {
         /// Kubernetes' reason and message: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy, …
         why: String,
-        /// The container or pod that failed; none where no pod is left that tells.
+        /// The container or pod that failed; none where no pod is known that tells.
         culprit: Option<Culprit>,
         /// The culprit's pod, else the newest that is left.
         pod: Option<PodRef>,
@@ -153,7 +156,7 @@ pub fn observe(job: &Value, pods: &[&Value], warnings: Warnings<'_>) -> Outcome 
         // Between two pods: the next one may be what cannot be created.
         None => warnings.job.and_then(shown),
     };
-    Outcome::Running { pod: pod.or_else(|| pods.newest()).map(Pod::to_ref), waiting }
+    Outcome::Running { pod: pod.or_else(|| pods.newest_present()).map(Pod::to_ref), waiting }
 }
 
 fn failed(job: &Value, condition: &Value, pods: &Pods<'_>) -> Outcome {
@@ -172,7 +175,7 @@ fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
         let name = clean(pod.name(), NAME_BYTES);
         let waiting =
             format!("the Job was deleted, but its pod {name} {does} not ended: the run is not over before");
-        let shown = pods.newest_at_work().or_else(|| pods.newest()).map(Pod::to_ref);
+        let shown = pods.newest_at_work().or_else(|| pods.newest_present()).map(Pod::to_ref);
         return Outcome::Running { pod: shown, waiting: Some(waiting) };
     }
     if let Some(condition) = job::condition(job, "FailureTarget") {
@@ -189,7 +192,7 @@ fn deleted(job: &Value, pods: &Pods<'_>) -> Outcome {
     Outcome::Deleted { pod, running: pods.were_at_work(job), went_on, uncounted, culprit }
 }
 
-/// Whether a pod's containers have all ended for good.
+/// Whether a pod's containers have all ended for good, or the pod is gone.
 pub fn pod_has_ended(pod: &Value) -> bool {
     Pod(pod).has_ended()
 }

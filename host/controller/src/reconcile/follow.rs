@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookhost_core::outcome::{self, Culprit, Outcome, Warnings};
+use hookhost_core::outcome::{self, Culprit, LogSource, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State};
 use serde_json::Value;
 
@@ -55,6 +55,7 @@ impl Context {
     pub(super) async fn observe(&self, subject: &Subject, job: &Job, object: &Value) -> Result<Outcome> {
         let pods = self.pods_of(subject, job).await?;
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
+        self.keep_log(subject, object, &pods).await;
         let warnings = self.warnings(job, &pods);
         Ok(outcome::observe(object, &pods, warnings.borrow()))
     }
@@ -82,7 +83,7 @@ impl Context {
             return Ok(written.or_sooner(UNTIL_PODS_END));
         }
         let log = match outcome.culprit() {
-            Some(culprit) => self.log(culprit).await,
+            Some(culprit) => self.log(subject, culprit).await,
             None => String::new(),
         };
         self.write(subject, &State::of(outcome, log), run).await
@@ -129,7 +130,7 @@ impl Context {
     }
 
     /// The Job's pods: as their watch has them while it runs. Once it is over they are asked for: they may go at any time,
-    /// and their watch may be behind that of the Jobs.
+    /// and their watch may be behind that of the Jobs. Of those that are gone by then the watch's last state counts.
     async fn pods_of(&self, subject: &Subject, job: &Job) -> Result<Vec<Arc<Value>>> {
         let watched = self.pods.of(&job.namespace, &subject.uid);
         if !job.is_over {
@@ -137,11 +138,13 @@ impl Context {
         }
         let (namespace, of) = (&job.namespace, PodsOf::Job(&job.uid));
         match self.reader.pods(namespace, of, Which::All).await {
-            // What its conditions say holds whatever else its pods say.
-            Ok(found) if job.is_finished() => Ok(self.pods.with_owners(namespace, found.pods)),
-            // Of a Job that was deleted it has to be known whether one still runs.
             Ok(mut found) => {
-                add(&mut found.pods, self.stopper.at_work(job).await?);
+                // What its conditions say holds whatever else its pods say. Of a Job that was deleted it has to be known whether one
+                // still runs.
+                if !job.is_finished() {
+                    add(&mut found.pods, self.stopper.at_work(job).await?);
+                }
+                add(&mut found.pods, gone(job, watched.unwrap_or_default(), found.is_cut));
                 Ok(self.pods.with_owners(namespace, found.pods))
             }
             Err(error) => watched.filter(|pods| !pods.is_empty()).ok_or(error),
@@ -153,23 +156,60 @@ impl Context {
         let text = |pod: &&Value, path: &str| {
             pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
-        let newest = pods.iter().max_by_key(|pod| text(pod, "/metadata/creationTimestamp"));
+        let there = pods.iter().filter(|pod| !outcome::is_gone(pod));
+        let newest = there.max_by_key(|pod| text(pod, "/metadata/creationTimestamp"));
         let since = newest.map(|pod| text(pod, "/metadata/creationTimestamp")).unwrap_or_default();
         let pod =
             newest.and_then(|pod| self.pods.warning(&job.namespace, &text(pod, "/metadata/uid"), &since));
         Warned { job: self.pods.warning(&job.namespace, &job.uid, &since), pod }
     }
 
-    /// The last lines of the log of the container that failed.
-    async fn log(&self, culprit: &Culprit) -> String {
-        let Culprit { pod, container: Some(container), .. } = culprit else { return String::new() };
+    /// Reads the log of a pod that may be gone before the run has ended, once for each pod.
+    async fn keep_log(&self, subject: &Subject, job: &Value, pods: &[&Value]) {
+        let Some(mut source) = outcome::log_at_risk(job, pods) else { return };
+        if self.logs.of(&subject.uid, &source.pod).is_none() {
+            let log = self.read_log(&source).await;
+            // What could not be read is tried once more when the run has ended.
+            source.has_ended &= log.is_some();
+            self.logs.keep(&subject.uid, source, log.unwrap_or_default());
+        }
+    }
+
+    /// The last lines of the log of the container that failed: as they are now, or as they were kept where nothing more came to them
+    /// or the pod is gone.
+    async fn log(&self, subject: &Subject, culprit: &Culprit) -> String {
+        let Culprit { pod, container, previous, is_gone, .. } = culprit;
+        let kept = self.logs.of(&subject.uid, pod).filter(|(kept, _)| {
+            container.as_ref().is_none_or(|one| *one == kept.container && *previous == kept.previous)
+        });
+        let is_whole = kept.as_ref().is_some_and(|(source, _)| source.has_ended);
+        let kept = kept.map(|(_, log)| log).unwrap_or_default();
+        let Some(container) = container.clone().filter(|_| !is_gone && !is_whole) else { return kept };
+        let source = LogSource { pod: pod.clone(), container, previous: *previous, has_ended: true };
+        self.read_log(&source).await.unwrap_or(kept)
+    }
+
+    async fn read_log(&self, source: &LogSource) -> Option<String> {
         let lines = self.config.log_lines;
         if lines == 0 {
-            return String::new();
+            return Some(String::new());
         }
-        let log = self.reader.log(&pod.namespace, &pod.name, container, lines).await;
-        outcome::tail(log.as_bytes(), lines as usize, status::LOG_BYTES)
+        let log = self.reader.log(source, lines).await?;
+        Some(outcome::tail(log.as_bytes(), lines as usize, status::LOG_BYTES))
     }
+}
+
+/// The Job's pods that are not in the API server any more, of those that the watch has told of; `is_cut` is whether the API server has
+/// more than were listed, so that one which was not listed may be there.
+fn gone(job: &Job, watched: Vec<Arc<Value>>, is_cut: bool) -> Vec<Arc<Value>> {
+    let is_its = |pod: &Arc<Value>| {
+        outcome::is_controlled(pod)
+            && outcome::job_uid_of_pod(pod) == Some(&job.uid)
+            && (!is_cut || outcome::is_gone(pod))
+    };
+    let mut gone: Vec<Arc<Value>> = watched.into_iter().filter(is_its).collect();
+    gone.iter_mut().for_each(|pod| outcome::mark_gone(Arc::make_mut(pod)));
+    gone
 }
 
 /// How long to wait for the pods of a run whose Job is deleted before they are asked for again. Their watch tells when they

@@ -1,5 +1,8 @@
 //! The pods of hookhost's Jobs, and what the cluster warns about them: that a pod cannot be created is said in an Event
 //! about the Job and nowhere else.
+//!
+//! Of a pod that is gone the last state stays as long as its Job is followed: the Job may be marked Failed only after that, and nothing
+//! else tells how the pod ended.
 
 mod room;
 #[cfg(test)]
@@ -22,7 +25,7 @@ use crate::wake::Wakes;
 
 /// Bytes of what is kept of all namespaces. Beyond, the one that has most drops what it needs least: pods are asked for by the time
 /// that their Job is over.
-pub(crate) const PODS_BYTES: usize = 16 << 20;
+pub(crate) const PODS_BYTES: usize = 15 << 20;
 
 /// Characters of an RFC 3339 time up to its seconds.
 const SECOND: usize = "2026-05-28T14:00:00".len();
@@ -121,13 +124,16 @@ impl Pods {
         Some(here.of(operation_uid).into_iter().map(Arc::new).collect())
     }
 
-    /// These pods, as the API server has them, with the owners that they had when the watch saw them first.
+    /// These pods, as the API server has them, with the owners that they had when the watch saw them first, and the time
+    /// at which they were asked to end.
     pub(crate) fn with_owners(&self, namespace: &str, mut pods: Vec<Arc<Value>>) -> Vec<Arc<Value>> {
         let known = self.read();
         for pod in &mut pods {
             let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             if let Some(before) = known.get(namespace).and_then(|here| here.pod(name)) {
-                keep_owner(Arc::make_mut(pod), &before);
+                let pod = Arc::make_mut(pod);
+                keep_owner(pod, &before);
+                keep_stop(pod, &before);
             }
         }
         pods
@@ -146,13 +152,8 @@ impl Pods {
     fn handle_pod(&self, namespace: &str, watch: u64, seen: Seen<Pod>) {
         let concerned: Vec<String> = self.change(namespace, |here| match seen {
             _ if here.watch != watch => Vec::new(),
-            Seen::Applied(mut pod) => {
-                if let Some(before) = here.pod(&pod.name) {
-                    keep_owner(&mut pod.object, &before);
-                }
-                Pod::of(pod.object).and_then(|pod| here.insert(pod)).into_iter().collect()
-            }
-            Seen::Deleted(pod) => here.forget(&pod.name).into_iter().collect(),
+            Seen::Applied(pod) => here.insert(here.with_known(pod)).into_iter().collect(),
+            Seen::Deleted(pod) => here.forget(here.with_known(pod)).into_iter().collect(),
             Seen::Listing => {
                 here.begin_listing();
                 Vec::new()
@@ -202,6 +203,18 @@ fn keep_owner(pod: &mut Value, before: &Value) {
     let is_the_same = before["metadata"]["uid"] == pod["metadata"]["uid"];
     if is_the_same && !outcome::is_controlled(pod) && outcome::is_controlled(before) {
         pod["metadata"]["ownerReferences"] = before["metadata"]["ownerReferences"].clone();
+    }
+}
+
+/// Gives a pod the time at which it was asked to end, as that was first said: when all of it has ended, it is given no more time, and
+/// another time is written there.
+fn keep_stop(pod: &mut Value, before: &Value) {
+    let is_the_same = before["metadata"]["uid"] == pod["metadata"]["uid"];
+    if is_the_same && before["metadata"]["deletionGracePeriodSeconds"].as_i64().is_some_and(|grace| grace > 0)
+    {
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+            pod["metadata"][field] = before["metadata"][field].clone();
+        }
     }
 }
 

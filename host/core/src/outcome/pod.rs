@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::job::{self, list, number, text, time, words};
@@ -12,6 +12,23 @@ use super::{Culprit, PodRef, shown};
 pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Label of a Job's pod: the Job's UID. It stays where a deletion that orphans the pods has taken the owner away.
 pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
+/// Marks a pod that is not in the API server any more; no object of Kubernetes has such a field, and of those that are read only
+/// known fields are kept.
+const GONE: &str = "gone";
+
+/// Marks the last known state of a pod that is not in the API server any more. It counts as one that has ended: what it says of its
+/// containers is evidence, and it is not at work, whatever its phase.
+pub fn mark_gone(pod: &mut Value) {
+    if let Some(pod) = pod.as_object_mut() {
+        pod.insert(GONE.to_owned(), true.into());
+    }
+}
+
+/// Whether this is the last known state of a pod that is not in the API server any more.
+pub fn is_gone(pod: &Value) -> bool {
+    pod.get(GONE) == Some(&Value::Bool(true))
+}
 
 /// The pods of one Job.
 pub(super) struct Pods<'a> {
@@ -42,8 +59,10 @@ pub(super) struct Ended<'a> {
     pub(super) exit_code: Option<i64>,
     pub(super) signal: Option<i64>,
     pub(super) finished: Option<Timestamp>,
-    /// state.terminated.
+    /// state.terminated, or lastState.terminated.
     pub(super) state: &'a Value,
+    /// Whether that was before the container was last restarted.
+    pub(super) previous: bool,
 }
 
 impl Ended<'_> {
@@ -62,7 +81,9 @@ impl<'a> Pods<'a> {
             .filter(|pod| uid.is_some() && pod.job_uid() == uid && text(pod.0, "/metadata/name").is_some())
             .collect();
         pods.sort_by_cached_key(|pod| (pod.created(), pod.name().to_owned()));
-        let (pods, strays) = pods.into_iter().partition(|pod| pod.is_controlled());
+        let (pods, mut strays): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| pod.is_controlled());
+        // It is no evidence, and does nothing any more.
+        strays.retain(|pod| !is_gone(pod.0));
         Pods { pods, strays }
     }
 
@@ -76,6 +97,11 @@ impl<'a> Pods<'a> {
 
     pub(super) fn newest(&self) -> Option<Pod<'a>> {
         self.iter().next_back()
+    }
+
+    /// The newest that is in the API server.
+    pub(super) fn newest_present(&self) -> Option<Pod<'a>> {
+        self.iter().rev().find(|pod| !is_gone(pod.0))
     }
 
     /// The newest pod that has not ended, one that is not on its way out first.
@@ -215,7 +241,30 @@ impl<'a> Pod<'a> {
     }
 
     pub(super) fn has_ended(self) -> bool {
-        self.has_succeeded() || self.has_failed()
+        is_gone(self.0) || self.has_succeeded() || self.has_failed()
+    }
+
+    /// Whether it is being deleted, or gone.
+    pub(super) fn is_leaving(self) -> bool {
+        is_gone(self.0) || job::is_deleting(self.0)
+    }
+
+    /// When it was asked to end: metadata.deletionTimestamp is when it has to have done so. None once it was given no more time, as the
+    /// kubelet does when all has ended: then that is another time.
+    pub(super) fn stop_requested(self) -> Option<Timestamp> {
+        let grace = number(self.0, "/metadata/deletionGracePeriodSeconds").filter(|grace| *grace > 0)?;
+        job::deleted_at(self.0)?.checked_sub(SignedDuration::from_secs(grace)).ok()
+    }
+
+    /// Whether a container that ended so was ended because the whole pod was.
+    pub(super) fn was_stopped(self, exit_code: Option<i64>, finished: Option<Timestamp>) -> bool {
+        /// What a process ends with that SIGTERM or SIGKILL ends, or that ends by itself when it is told to.
+        const STOPPED: [i64; 3] = [0, 137, 143];
+        let is_stopped = match finished.zip(self.stop_requested()) {
+            Some((at, requested)) => at >= requested,
+            None => exit_code.is_some_and(|code| STOPPED.contains(&code)),
+        };
+        self.is_leaving() && is_stopped
     }
 
     /// Init containers first, as in the pod's spec where it lists them, so in the order in which they start.
@@ -286,15 +335,28 @@ impl Pod<'_> {
 impl<'a> Container<'a> {
     /// How it ended: now, or before its last restart.
     pub(super) fn ended(self) -> Option<Ended<'a>> {
-        let state = ["/state/terminated", "/lastState/terminated"]
-            .iter()
-            .find_map(|pointer| self.status.pointer(pointer).filter(|state| state.is_object()))?;
+        self.ended_in("/state/terminated", false).or_else(|| self.ended_before())
+    }
+
+    /// How it ended before its last restart.
+    pub(super) fn ended_before(self) -> Option<Ended<'a>> {
+        self.ended_in("/lastState/terminated", true)
+    }
+
+    fn ended_in(self, pointer: &str, previous: bool) -> Option<Ended<'a>> {
+        let state = self.status.pointer(pointer).filter(|state| state.is_object())?;
         Some(Ended {
             exit_code: number(state, "/exitCode"),
             signal: number(state, "/signal"),
             finished: time(state, "/finishedAt"),
             state,
+            previous,
         })
+    }
+
+    /// Whether it runs.
+    pub(super) fn is_running(self) -> bool {
+        self.status.pointer("/state/running").is_some()
     }
 
     /// state.waiting, if what it waits for is not simply its turn.

@@ -1,4 +1,5 @@
 mod deletion;
+mod gone;
 mod laws;
 
 use serde_json::{Value, json};

@@ -42,9 +42,11 @@ fn pod(name: &str) -> Option<PodRef> {
 fn culprit() -> Culprit {
     Culprit {
         pod: pod("migrate-now-b").unwrap(),
+        is_gone: false,
         index: None,
         container: Some("migrate".to_owned()),
         init: false,
+        previous: false,
         exit_code: Some(3),
         signal: None,
         reason: "Error".to_owned(),

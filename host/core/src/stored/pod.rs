@@ -42,6 +42,7 @@ fn read_metadata(json: &RawValue) -> Option<Map<String, Value>> {
         "namespace" | "uid" | "resourceVersion" | "creationTimestamp" | "deletionTimestamp" => {
             cut(value, WORD_BYTES)
         }
+        "deletionGracePeriodSeconds" => plain(value),
         // An Indexed Job's index is an annotation, too.
         "labels" => {
             let is_read = |key: &str| [OPERATION, CONTROLLER_UID, INDEX].contains(&key);

@@ -1,8 +1,8 @@
-{{/* The spec of a hook's pod. Of .hook: script, image, pod (more of the spec), container (more of the container), own. */}}
+{{/* The spec of a hook's pod. Of .hook: script, image, restartPolicy, grace (seconds to end in), pod (more of the spec), container (more of the container), own. */}}
 {{- define "shop.pod" -}}
 serviceAccountName: {{ ternary .own .release (hasKey .hook "own") }}
-restartPolicy: Never
-terminationGracePeriodSeconds: 0
+restartPolicy: {{ .hook.restartPolicy | default "Never" }}
+terminationGracePeriodSeconds: {{ .hook.grace | default 0 }}
 {{- with .hook.pod }}
 {{ toYaml . }}
 {{- end }}

@@ -10,6 +10,7 @@ mod closure;
 mod deploy;
 mod event;
 mod faults;
+mod gone;
 mod input;
 mod installed;
 mod kill;

@@ -299,9 +299,10 @@ impl Job {
         self.is_finished && !self.is_indebted()
     }
 
-    /// Whether it may have a pod whose result is not safe.
+    /// Whether it may have a pod whose result is not safe: also once it has failed, as long as that is not on its Operation. What is
+    /// known of a pod that is gone by then is known by its watch alone.
     pub(super) fn needs_pods(&self) -> bool {
-        !self.is_over || (self.is_deleted && self.is_held)
+        !self.is_over || self.is_held
     }
 }
 

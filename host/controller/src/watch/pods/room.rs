@@ -11,6 +11,7 @@ use hookhost_core::outcome;
 use hookhost_core::stored::stored_pod;
 use serde_json::Value;
 
+use super::{keep_owner, keep_stop};
 use crate::watch::Text;
 
 /// Pods of followed Jobs that are kept of a namespace.
@@ -43,6 +44,7 @@ pub(in crate::watch) struct Pod {
     operation: String,
     is_controlled: bool,
     has_ended: bool,
+    is_gone: bool,
     pub(super) object: Value,
 }
 
@@ -59,8 +61,15 @@ impl Pod {
             operation: outcome::entry(&object, "labels", OPERATION).unwrap_or_default().to_owned(),
             is_controlled: outcome::is_controlled(&object),
             has_ended: outcome::pod_has_ended(&object),
+            is_gone: outcome::is_gone(&object),
             object,
         })
+    }
+
+    /// The same when it is gone.
+    fn gone(mut self) -> Pod {
+        outcome::mark_gone(&mut self.object);
+        Pod { has_ended: true, is_gone: true, ..self }
     }
 }
 
@@ -70,6 +79,8 @@ struct Kept {
     operation: String,
     is_controlled: bool,
     has_ended: bool,
+    /// Whether it is not there any more, and this its last state.
+    is_gone: bool,
     text: Text,
     /// The UID of the pod, by which warnings name it.
     uid: String,
@@ -81,11 +92,7 @@ struct Kept {
 impl Kept {
     /// The UID of the Operation of the followed Job that it is of; none if that is not followed.
     fn followed<'n>(&'n self, jobs: &'n Jobs) -> Option<&'n String> {
-        match &self.job {
-            Some(job) => jobs.operation_of.get(job),
-            // Somebody took off the label that names its Job.
-            None => jobs.counts.contains_key(&self.operation).then_some(&self.operation),
-        }
+        jobs.followed(self.job.as_deref(), &self.operation)
     }
 
     fn bytes(&self) -> usize {
@@ -136,6 +143,15 @@ impl Jobs {
 
     fn is_empty(&self) -> bool {
         self.operation_of.is_empty()
+    }
+
+    /// The UID of the Operation whose followed Job a pod is of, by the UIDs of the Job and the Operation that the pod names.
+    fn followed<'n>(&'n self, job: Option<&str>, operation: &'n String) -> Option<&'n String> {
+        match job {
+            Some(job) => self.operation_of.get(job),
+            // Somebody took off the label that names its Job.
+            None => self.counts.contains_key(operation).then_some(operation),
+        }
     }
 }
 
@@ -192,6 +208,7 @@ impl Room {
     /// Follows a Job no more. Whether none is left.
     pub(super) fn release(&mut self, job: &str) -> bool {
         self.jobs.remove(job);
+        self.remove_all(|room, pod| pod.is_gone && pod.followed(&room.jobs).is_none());
         self.keep_within();
         self.jobs.is_empty()
     }
@@ -217,10 +234,10 @@ impl Room {
         self.clock += 1;
         let before = self.remove(&pod.name);
         let uid = pod.object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Pod { name, job, operation, is_controlled, has_ended, object } = pod;
+        let Pod { name, job, operation, is_controlled, has_ended, is_gone, object } = pod;
         let (text, listing) = (Text::of(&object), self.listing);
         let since = before.filter(|before| before.uid == uid).map_or(self.clock, |before| before.since);
-        let kept = Kept { job, operation, is_controlled, has_ended, text, uid, since, listing };
+        let kept = Kept { job, operation, is_controlled, has_ended, is_gone, text, uid, since, listing };
         let followed = kept.followed(&self.jobs).cloned();
         self.bytes += kept.bytes();
         self.names.insert(kept.uid.clone(), name.clone());
@@ -229,10 +246,31 @@ impl Room {
         followed
     }
 
-    /// Takes note that a pod is gone; gives back the UID of its Operation, if its Job is followed.
-    pub(super) fn forget(&mut self, name: &str) -> Option<String> {
-        let pod = self.remove(name)?;
+    /// A pod with what is known of it by its earlier states: the owners that it had, and when it was asked to end.
+    pub(super) fn with_known(&self, pod: Pod) -> Pod {
+        let Some(before) = self.pod(&pod.name) else { return pod };
+        let mut object = pod.object.clone();
+        keep_owner(&mut object, &before);
+        keep_stop(&mut object, &before);
+        Pod::of(object).unwrap_or(pod)
+    }
+
+    /// Takes note that a pod is gone; gives back the UID of its Operation, if its Job is followed. Of a pod that a followed Job
+    /// controls this last state stays.
+    pub(super) fn forget(&mut self, pod: Pod) -> Option<String> {
+        let is_evidence =
+            pod.is_controlled && self.jobs.followed(pod.job.as_deref(), &pod.operation).is_some();
+        if is_evidence {
+            return self.insert(pod.gone());
+        }
+        let pod = self.remove(&pod.name)?;
         pod.followed(&self.jobs).cloned()
+    }
+
+    fn remove_all(&mut self, which: impl Fn(&Room, &Kept) -> bool) {
+        let names: Vec<String> =
+            self.pods.iter().filter(|(_, pod)| which(self, pod)).map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| drop(self.remove(name)));
     }
 
     fn remove(&mut self, name: &str) -> Option<Kept> {
@@ -250,9 +288,10 @@ impl Room {
     /// All pods have been told: the others are gone.
     pub(super) fn end_listing(&mut self) {
         self.is_listed = true;
-        let is_gone = |(name, pod): (&String, &Kept)| (pod.listing != self.listing).then(|| name.clone());
-        let gone: Vec<String> = self.pods.iter().filter_map(is_gone).collect();
-        gone.iter().for_each(|name| drop(self.remove(name)));
+        let left: Vec<&Kept> =
+            self.pods.values().filter(|pod| pod.listing != self.listing && !pod.is_gone).collect();
+        let gone: Vec<Pod> = left.into_iter().filter_map(|pod| Pod::of(pod.text.parse())).collect();
+        gone.into_iter().for_each(|pod| drop(self.forget(pod)));
     }
 
     /// The newest warning about an object.
@@ -302,12 +341,18 @@ impl Room {
     }
 
     /// Of the pods that others count more than, the one that is dropped first: of those that are not followed the oldest, of the
-    /// others the newest, so that no flood of pods displaces one that was there.
+    /// others one that is gone, then the newest, so that no flood of pods displaces one that was there.
     fn drop_pod(&mut self) -> bool {
         let least = self.pods.iter().min_by_key(|(_, pod)| {
             let is_followed = pod.followed(&self.jobs).is_some();
             let since = i128::from(pod.since);
-            (is_followed, !pod.has_ended, pod.is_controlled, if is_followed { -since } else { since })
+            (
+                is_followed,
+                !pod.is_gone,
+                !pod.has_ended,
+                pod.is_controlled,
+                if is_followed { -since } else { since },
+            )
         });
         let least = least.map(|(name, _)| name.clone());
         let Some(dropped) = least.and_then(|name| self.remove(&name)) else { return false };

@@ -104,6 +104,67 @@ fn a_pod_whose_owner_or_labels_were_taken_off_is_its_jobs_by_what_is_left() {
     assert_eq!(of(&mut room, |pod| pod["metadata"]["ownerReferences"][0]["uid"] = "other".into()), None);
 }
 
+/// A state of a pod as it is known.
+fn states(room: &Room) -> Vec<(String, bool)> {
+    let state = |pod: Value| (pod["metadata"]["name"].as_str().unwrap().to_owned(), outcome::is_gone(&pod));
+    room.of("op").into_iter().map(state).collect()
+}
+
+#[test]
+fn the_last_state_of_a_pod_that_is_gone_stays_until_its_job_is_followed_no_more() {
+    let mut room = room();
+    room.insert(read(&pod("a", "job", "Running")));
+    let mut last = pod("a", "job", "Running");
+    last["status"]["containerStatuses"] = json!([{"name": "main", "state": {"terminated": {"exitCode": 3}}}]);
+    let op = Some("op".to_owned());
+    assert_eq!(room.forget(read(&last)), op);
+    assert_eq!(states(&room), [("a".to_owned(), true)]);
+    assert_eq!(room.of("op")[0]["status"]["containerStatuses"], last["status"]["containerStatuses"]);
+    // A list in which it is not takes nothing away, and one that was not seen to go is gone, too.
+    room.insert(read(&pod("b", "job", "Running")));
+    room.insert(read(&pod("c", "job", "Running")));
+    room.begin_listing();
+    room.insert(read(&pod("c", "job", "Running")));
+    room.end_listing();
+    let named = |name: &str, is_gone| (name.to_owned(), is_gone);
+    assert_eq!(states(&room), [named("a", true), named("b", true), named("c", false)]);
+    // One whose label was taken off and put on again was never gone.
+    assert_eq!(room.insert(read(&pod("a", "job", "Running"))), op);
+    assert_eq!(states(&room)[0], named("a", false));
+    // What no followed Job controls leaves nothing.
+    let mut stray = pod("stray", "", "Running");
+    room.insert(read(&stray));
+    stray["metadata"]["labels"] = json!({});
+    room.forget(read(&stray));
+    room.insert(read(&pod("other", "another", "Running")));
+    assert_eq!(room.forget(read(&pod("other", "another", "Running"))), None);
+    assert_eq!(room.follow("another", "op"), Follow::GoOn);
+    assert_eq!(states(&room).len(), 3);
+    room.release("job");
+    assert_eq!(states(&room), []);
+    let bytes = room.bytes();
+    room.forget(read(&pod("c", "job", "Running")));
+    assert!(room.bytes() < bytes, "nothing of b is left: {}", room.bytes());
+}
+
+#[test]
+fn of_any_number_of_pods_that_are_gone_none_displaces_one_that_is_there() {
+    let mut room = room();
+    room.insert(read(&pod("ended", "job", "Failed")));
+    for number in 0..2 * PODS {
+        let pod = pod(&format!("gone-{number:04}"), "job", "Running");
+        room.insert(read(&pod));
+        room.forget(read(&pod));
+    }
+    assert_eq!(names(&room).len(), PODS);
+    assert!(states(&room).contains(&("gone-0000".to_owned(), true)), "the first stay");
+    for number in 0..PODS {
+        room.insert(read(&pod(&format!("there-{number}"), "job", "Failed")));
+    }
+    assert!(states(&room).iter().all(|(_, is_gone)| !is_gone) && names(&room).len() == PODS);
+    assert!(names(&room).contains(&"ended".to_owned()));
+}
+
 fn event(about: &str, kind: &str, message: &str) -> String {
     json!({
         "metadata": {"name": "e"}, "type": "Warning", "reason": FAILED_CREATE, "message": message,

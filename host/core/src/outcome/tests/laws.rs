@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{UID, observe};
-use crate::outcome::{LINE_BYTES, Warnings, has_finalizer, is_finished, tail};
+use crate::outcome::{LINE_BYTES, Warnings, has_finalizer, is_finished, log_at_risk, mark_gone, tail};
 use crate::text::is_unprintable;
 
 fn any_word() -> impl Strategy<Value = String> {
@@ -47,6 +47,10 @@ fn any_key() -> impl Strategy<Value = String> {
         "ownerReferences",
         "controller",
         "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "gone",
+        "activeDeadlineSeconds",
+        "startTime",
         "creationTimestamp",
         "finalizers",
         "spec",
@@ -116,8 +120,8 @@ fn any_pod() -> impl Strategy<Value = Value> {
             0..3,
         )
     };
-    ("[a-z]{1,3}", 0_u32..60, any_word(), statuses(), statuses(), any::<bool>(), any_json()).prop_map(
-        |(name, second, phase, containers, init, deleting, more)| {
+    ("[a-z]{1,3}", 0_u32..60, any_word(), statuses(), statuses(), 0_u32..4, any_json()).prop_map(
+        |(name, second, phase, containers, init, leaving, more)| {
             let mut pod = json!({
                 "metadata": {"name": name, "namespace": "shop",
                     "creationTimestamp": format!("2026-05-28T10:00:{second:02}Z"),
@@ -126,8 +130,12 @@ fn any_pod() -> impl Strategy<Value = Value> {
                 "status": {"phase": phase, "containerStatuses": containers, "initContainerStatuses": init,
                     "conditions": more},
             });
-            if deleting {
+            if leaving % 2 == 1 {
                 pod["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:02:00Z");
+                pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+            }
+            if leaving > 1 {
+                mark_gone(&mut pod);
             }
             pod
         },
@@ -161,8 +169,9 @@ proptest! {
         pods.sort_by_key(|pod| pod["metadata"]["name"].to_string());
         pods.dedup_by_key(|pod| pod["metadata"]["name"].to_string());
         let mut pods: Vec<&Value> = pods.iter().collect();
-        let outcome = observe(&job, &pods, Warnings::default());
+        let (outcome, log) = (observe(&job, &pods, Warnings::default()), log_at_risk(&job, &pods));
         pods.reverse();
+        prop_assert_eq!(&log_at_risk(&job, &pods), &log);
         prop_assert_eq!(&observe(&job, &pods, Warnings::default()), &outcome);
         let middle = pods.len() / 2;
         pods.rotate_left(middle);
@@ -173,7 +182,7 @@ proptest! {
     fn nothing_that_a_job_or_pod_says_panics(job in any_json(), pods in proptest::collection::vec(any_json(), 0..3), words in any_word()) {
         let pods: Vec<&Value> = pods.iter().collect();
         let outcome = observe(&job, &pods, Warnings { job: Some(&words), pod: Some(&words) });
-        let _ = (is_finished(&job), has_finalizer(&job, &words));
+        let _ = (log_at_risk(&job, &pods), is_finished(&job), has_finalizer(&job, &words));
         let told = format!("{outcome:?}").len();
         prop_assert!(told < 64 * 1024);
     }
