@@ -25,7 +25,7 @@ mod tests;
 
 pub use culprit::{Culprit, LogSource, log_at_risk};
 use jiff::Timestamp;
-pub(crate) use job::source_hook;
+pub(crate) use job::{is_parallel, source_hook};
 pub use job::{entry, has_finalizer, is_deleting, is_finished};
 pub use log::{LINE_BYTES, tail};
 pub(crate) use pod::INDEX;

@@ -85,6 +85,11 @@ pub(super) fn is_indexed(job: &Value) -> bool {
     text(job, "/spec/completionMode") == Some("Indexed")
 }
 
+/// Whether the Job may have several pods that are no tries of the same: at once, or one for each index.
+pub(crate) fn is_parallel(job: &Value) -> bool {
+    is_indexed(job) || number(job, "/spec/parallelism").is_some_and(|parallelism| parallelism > 1)
+}
+
 /// How many pods the Job's controller has counted as succeeded, those included that it is about to add; of an Indexed Job, how many
 /// indexes.
 pub(super) fn succeeded(job: &Value) -> usize {

@@ -166,10 +166,13 @@ pub(super) fn accepted(status: &Value) -> String {
     message
 }
 
-/// The first line of Running=True.
-pub(super) fn running(status: &Value) -> String {
+/// The first line of Running=True; `is_parallel` is whether the Job may have several pods that are no tries of the same.
+pub(super) fn running(status: &Value, is_parallel: bool) -> String {
     let pod = status.get("logsRef").and_then(|logs| text(logs, "name"));
     match pod {
+        Some(pod) if is_parallel => {
+            format!("{} is active; one of its pods is {}.", job(status), clean(pod, NAME_BYTES))
+        }
         Some(pod) => format!("{} is active in the pod {}.", job(status), clean(pod, NAME_BYTES)),
         None => format!("{} is active.", job(status)),
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
 use crate::clone::{DECISION, DECISION_BYTES, Step};
 use crate::loan::{Borrowed, ObjectRef};
-use crate::outcome::{Outcome, entry, source_hook};
+use crate::outcome::{self, Outcome, entry, source_hook};
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Run {
     pub closure: Vec<String>,
     /// When the Job controller began.
     pub started: Option<Timestamp>,
+    /// Whether the Job may have several pods that are no tries of the same: at once, or one for each index.
+    pub is_parallel: bool,
     /// Where all hooks of an event are run: which of them this is, and how it stands with each.
     pub steps: Option<Steps>,
 }
@@ -128,6 +130,7 @@ impl Run {
             closure: borrowed.iter().map(ObjectRef::kind_and_name).collect(),
             started: text(job, "/status/startTime").and_then(|time| time.parse().ok()),
             decision,
+            is_parallel: outcome::is_parallel(job),
             steps: None,
         })
     }

@@ -1,6 +1,7 @@
 mod deletion;
 mod laws;
 mod overwriting;
+mod parallel;
 mod rows;
 mod steps;
 

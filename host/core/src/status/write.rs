@@ -290,6 +290,7 @@ impl Draft {
         let is_new = !self.conditions.is_true(RUNNING);
         // What was noted of the step before is not this one's.
         let is_other = self.is_other_job(run);
+        let is_parallel = run.is_some_and(|run| run.is_parallel);
         let is_told = self.conditions.says(RUNNING, true, JOB_ACTIVE) && !is_other;
         self.accept(run);
         self.phase(RUNNING);
@@ -298,6 +299,8 @@ impl Draft {
         let shown = self.status.get("logsRef").and_then(|logs| text(logs, "name")).map(str::to_owned);
         if let Some(pod) = pod {
             match shown {
+                // The first of them stays named: another is no successor, and the result tells of the one that matters.
+                Some(_) if is_told && is_parallel => {}
                 Some(shown) if is_told && shown != pod.name => {
                     if noted.has_room() {
                         noted.add(&format!("pod {} came after pod {shown}", pod.name), self.now);
@@ -310,7 +313,7 @@ impl Draft {
         if let Some(waiting) = waiting {
             noted.add_new(waiting, self.now);
         }
-        let first_line = message::running(&self.status);
+        let first_line = message::running(&self.status, is_parallel);
         self.set(RUNNING, true, JOB_ACTIVE, &noted.under(&first_line));
         if is_new {
             let note = noted.under(&first_line);
