@@ -118,6 +118,8 @@ pub(crate) struct Context {
     /// Pauses of Operations whose Job was made and withdrawn: it is not made again in the middle of one, whatever else asks for a
     /// look.
     pub(crate) withdrawals: Backoff,
+    /// Pauses before it is reported that a Job was suspended by somebody else, or resumed.
+    pub(crate) suspensions: Backoff,
     pub(crate) quarrels: Quarrels,
     /// Logs of pods that may be gone before their run has ended.
     pub(crate) logs: KeptLogs,
@@ -269,6 +271,7 @@ impl Context {
         self.errors.forget(uid);
         self.waits.forget(uid);
         self.withdrawals.forget(uid);
+        self.suspensions.forget(uid);
         self.written.forget(uid);
         self.quarrels.settle(uid);
         self.logs.forget(uid);
@@ -382,6 +385,7 @@ impl Context {
         self.jobs.await_object(&subject.uid, None);
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);
+        self.suspensions.forget(&subject.uid);
         self.quarrels.settle(&subject.uid);
         self.logs.forget(&subject.uid);
         if !status::lacks_hook(status) {

@@ -256,6 +256,7 @@ pub async fn run(
         errors: Backoff::default(),
         waits: Backoff::default(),
         withdrawals: Backoff::default(),
+        suspensions: Backoff::default(),
         quarrels: Quarrels::default(),
         logs: KeptLogs::default(),
         in_flight: InFlight::default(),

@@ -25,8 +25,8 @@ mod tests;
 
 pub use culprit::{Culprit, LogSource, log_at_risk};
 use jiff::Timestamp;
-pub(crate) use job::{is_parallel, source_hook};
 pub use job::{entry, has_finalizer, is_deleting, is_finished};
+pub(crate) use job::{is_parallel, source_hook};
 pub use log::{LINE_BYTES, tail};
 pub(crate) use pod::INDEX;
 pub use pod::{CONTROLLER_UID, is_gone, mark_gone};
@@ -49,6 +49,11 @@ pub enum Outcome {
     NotStarted {
         /// Why none can be made, in the API server's words; none where nothing stands in the way yet.
         why: Option<String>,
+    },
+    /// Somebody else has suspended the Job, a queue of Jobs for one: it has no pod at work, and gets none until that is over.
+    Suspended {
+        /// Kubernetes' reason and message.
+        why: String,
     },
     /// A pod has been made, and the run has not ended: the pod is pending, runs, or will be followed by another one.
     Running {
@@ -97,7 +102,10 @@ impl Outcome {
     pub fn culprit(&self) -> Option<&Culprit> {
         match self {
             Outcome::Failed { culprit, .. } | Outcome::Deleted { culprit, .. } => culprit.as_ref(),
-            Outcome::NotStarted { .. } | Outcome::Running { .. } | Outcome::Succeeded { .. } => None,
+            Outcome::NotStarted { .. }
+            | Outcome::Suspended { .. }
+            | Outcome::Running { .. }
+            | Outcome::Succeeded { .. } => None,
         }
     }
 
@@ -105,7 +113,7 @@ impl Outcome {
     pub fn is_over(&self) -> bool {
         match self {
             Outcome::Succeeded { .. } | Outcome::Failed { .. } | Outcome::Deleted { .. } => true,
-            Outcome::NotStarted { .. } | Outcome::Running { .. } => false,
+            Outcome::NotStarted { .. } | Outcome::Suspended { .. } | Outcome::Running { .. } => false,
         }
     }
 }
@@ -146,9 +154,14 @@ pub fn observe(job: &Value, pods: &[&Value], warnings: Warnings<'_>) -> Outcome 
     if job::is_deleting(job) {
         return deleted(job, &pods);
     }
+    // The pods that it had are deleted, those that end meanwhile count as ever.
+    if pods.iter().all(|pod| pod.has_ended() || pod.is_leaving())
+        && let Some(why) = job::suspended(job)
+    {
+        return Outcome::Suspended { why };
+    }
     if pods.is_empty() && !job::has_had_pods(job) {
-        let suspended = job::condition(job, "Suspended").map(|condition| job::words(condition, "Suspended"));
-        return Outcome::NotStarted { why: suspended.or_else(|| warnings.job.and_then(shown)) };
+        return Outcome::NotStarted { why: warnings.job.and_then(shown) };
     }
     let pod = pods.newest_at_work();
     let waiting = match pod {

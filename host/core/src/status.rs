@@ -10,7 +10,8 @@
 //! - A phase Failed, Succeeded or Cancelled has the condition of that name, so the result is in two places.
 //! - Conditions and outputs that are not hookhost's are left alone.
 //! - The number of writes does not grow with the time that a run takes. While the Job runs, its pods and what they wait for are
-//!   told [`NOTICES`] times at most; then the next write is the result. While an Operation is blocked, a message that merely
+//!   told [`NOTICES`] times at most; then the next write is the result. Only who suspends and resumes the Job again and again makes
+//!   for a write each time: hookhost waits ever longer before the next of these. While an Operation is blocked, a message that merely
 //!   counts down is not written.
 
 mod conditions;
@@ -27,7 +28,8 @@ use jiff::Timestamp;
 pub use message::NOTICES;
 pub use patch::patch;
 pub use read::{
-    JobRef, blocked_reason, has_started, is_finished, job_ref, lacks_hook, message, phase, reason,
+    JobRef, blocked_reason, has_started, is_finished, is_suspended, job_ref, lacks_hook, message, phase,
+    reason,
 };
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};
@@ -54,6 +56,11 @@ pub enum State {
     Pending {
         /// Why none can be made.
         why: Option<String>,
+    },
+    /// Somebody else has suspended its Job, before it started or while it ran.
+    Suspended {
+        /// Kubernetes' reason and message.
+        why: String,
     },
     /// Its Job has a pod.
     Running {
@@ -121,6 +128,7 @@ impl State {
     pub fn of(outcome: Outcome, log: String) -> State {
         match outcome {
             Outcome::NotStarted { why } => State::Pending { why },
+            Outcome::Suspended { why } => State::Suspended { why },
             Outcome::Running { pod, waiting } => State::Running { pod, waiting },
             Outcome::Succeeded { completed, pod } => State::Succeeded { completed, pod },
             Outcome::Failed { why, culprit, pod, finished } => {
@@ -196,6 +204,7 @@ pub(crate) mod words {
     pub(crate) const UNBLOCKED: &str = "Unblocked";
     pub(crate) const HOOK_AVAILABLE: &str = "HookAvailable";
     pub(crate) const JOB_ACTIVE: &str = "HelmHookJobActive";
+    pub(crate) const JOB_SUSPENDED: &str = "HelmHookJobSuspended";
     pub(crate) const JOB_SUCCEEDED: &str = "HelmHookJobSucceeded";
     pub(crate) const JOB_FAILED: &str = "HelmHookJobFailed";
     pub(crate) const CANCELLED_BY_USER: &str = "CancelledByUser";

@@ -76,6 +76,14 @@ impl Context {
         if is_about_to_tell && job.known_since.elapsed() < PENDING_AFTER {
             return Ok(Action::requeue(PENDING_AFTER));
         }
+        let is_suspended = matches!(outcome, Outcome::Suspended { .. });
+        if is_suspended != status::is_suspended(&subject.status) && !outcome.is_over() {
+            // Whoever may change the Job can suspend and resume it any number of times.
+            if let Some(rest) = self.suspensions.rest(&subject.uid) {
+                return Ok(Action::requeue(rest));
+            }
+            self.suspensions.slow(&subject.uid);
+        }
         if job.is_deleted() && !outcome.is_over() {
             // Somebody deleted it in the background, which ends its pods only once hookhost lets it go.
             self.stopper.stop(job, Orphaned::RunOn).await?;

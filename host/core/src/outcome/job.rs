@@ -85,6 +85,16 @@ pub(super) fn is_indexed(job: &Value) -> bool {
     text(job, "/spec/completionMode") == Some("Indexed")
 }
 
+/// Why the Job is suspended, if it is. Its controller says so a moment after somebody has set spec.suspend.
+pub(super) fn suspended(job: &Value) -> Option<String> {
+    /// The words of the Job's controller.
+    const SUSPENDED: &str = "JobSuspended: Job suspended";
+    match condition(job, "Suspended") {
+        Some(condition) => Some(words(condition, SUSPENDED)),
+        None => (job.pointer("/spec/suspend") == Some(&Value::Bool(true))).then(|| SUSPENDED.to_owned()),
+    }
+}
+
 /// Whether the Job may have several pods that are no tries of the same: at once, or one for each index.
 pub(crate) fn is_parallel(job: &Value) -> bool {
     is_indexed(job) || number(job, "/spec/parallelism").is_some_and(|parallelism| parallelism > 1)

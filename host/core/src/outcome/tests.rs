@@ -83,10 +83,30 @@ fn a_job_without_a_pod_has_not_started_and_says_why() {
     let outcome = observe(&job(Value::Null), &[], Warnings { job: Some(quota), pod: None });
     assert_eq!(outcome, Outcome::NotStarted { why: Some(quota.to_owned()) });
     let suspended = job(json!({"conditions": condition("Suspended", "JobSuspended", "Job suspended")}));
-    assert_eq!(
-        look(&suspended, &[]),
-        Outcome::NotStarted { why: Some("JobSuspended: Job suspended".to_owned()) }
+    assert_eq!(look(&suspended, &[]), Outcome::Suspended { why: "JobSuspended: Job suspended".to_owned() });
+}
+
+#[test]
+fn a_job_that_is_suspended_says_so_whether_or_not_it_has_had_pods() {
+    let says = Outcome::Suspended { why: "JobSuspended: Job suspended".to_owned() };
+    // The API server has it before the Job's controller says so.
+    let mut new = job(json!({}));
+    new["spec"]["suspend"] = json!(true);
+    assert_eq!(look(&new, &[]), says);
+    let suspended = job(json!({"failed": 1, "startTime": null,
+        "conditions": condition("Suspended", "JobSuspended", "Job suspended")}));
+    let running = pod("migrate-a", 1, json!({"phase": "Running"}));
+    assert!(
+        matches!(look(&suspended, std::slice::from_ref(&running)), Outcome::Running { .. }),
+        "it is still at work"
     );
+    assert_eq!(look(&suspended, &[deleting(running.clone())]), says);
+    let mut gone = running;
+    mark_gone(&mut gone);
+    assert_eq!(look(&suspended, &[gone, failed_pod("migrate-b", 2, 1)]), says);
+    let mut resumed = new;
+    resumed["spec"]["suspend"] = json!(false);
+    assert_eq!(look(&resumed, &[]), Outcome::NotStarted { why: None });
 }
 
 #[test]

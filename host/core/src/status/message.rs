@@ -183,6 +183,15 @@ pub(super) fn pending(status: &Value) -> String {
     format!("{} has no pod yet.", job(status))
 }
 
+/// What Running=False says of a Job that is suspended.
+pub(super) fn suspended(status: &Value, why: &str) -> String {
+    let job = job(status);
+    let why = clean(why, NOTICE_BYTES);
+    format!(
+        "{job} was suspended by somebody else, a queue of Jobs for one, and goes on once they resume it: {why}"
+    )
+}
+
 /// What Blocked=False/Unblocked says.
 pub(super) const UNBLOCKED: &str = "Nothing holds the Operation up any more.";
 

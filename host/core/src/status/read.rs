@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::words::{BLOCKED, CANCELLED, FAILED, PENDING, RUNNING, SUCCEEDED};
+use super::words::{BLOCKED, CANCELLED, FAILED, JOB_SUSPENDED, PENDING, RUNNING, SUCCEEDED};
 use crate::reason::Reason;
 
 /// A Job, by name.
@@ -46,6 +46,11 @@ pub fn job_ref(status: &Value) -> Option<JobRef> {
 /// Whether it says of a run that it has begun, or which Job it has.
 pub fn has_started(status: &Value) -> bool {
     text(status, "startedAt").is_some() || phase(status) == Some("Running") || job_ref(status).is_some()
+}
+
+/// Whether it says that somebody has suspended the Job.
+pub fn is_suspended(status: &Value) -> bool {
+    condition(status, RUNNING).and_then(reason_of) == Some(JOB_SUSPENDED)
 }
 
 /// Why the Operation is blocked; none where it is not.

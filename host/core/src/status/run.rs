@@ -82,7 +82,7 @@ impl StepRow {
             exit_code: None,
         };
         let pod = match outcome {
-            Outcome::NotStarted { .. } => &None,
+            Outcome::NotStarted { .. } | Outcome::Suspended { .. } => &None,
             Outcome::Running { pod, .. } => {
                 row.phase = RUNNING;
                 pod

@@ -4,6 +4,7 @@ mod overwriting;
 mod parallel;
 mod rows;
 mod steps;
+mod suspended;
 
 use serde_json::{Value, json};
 

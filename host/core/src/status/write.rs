@@ -44,6 +44,7 @@ pub fn next(
         State::Pending { .. } if runs && !draft.is_other_job(run) => return None,
         State::Refused(refusal) => draft.blocked(refusal, run),
         State::Pending { why } => draft.pending(run, why.as_deref()),
+        State::Suspended { why } => draft.suspended(run, why),
         State::Running { pod, waiting } => draft.running(run, pod.as_ref(), waiting.as_deref()),
         State::Succeeded { completed, pod } => draft.succeeded(run, *completed, pod.as_ref()),
         State::Failed { why, culprit, pod, finished, log } => {
@@ -286,8 +287,20 @@ impl Draft {
         self.set(RUNNING, false, PENDING, &message);
     }
 
+    fn suspended(&mut self, run: Option<&Run>, why: &str) {
+        self.accept(run);
+        self.phase(PENDING);
+        if !self.conditions.says(RUNNING, false, JOB_SUSPENDED) {
+            let message = message::suspended(&self.status, why);
+            self.set(RUNNING, false, JOB_SUSPENDED, &message);
+        }
+    }
+
     fn running(&mut self, run: Option<&Run>, pod: Option<&PodRef>, waiting: Option<&str>) {
         let is_new = !self.conditions.is_true(RUNNING);
+        // It is no news that one which had begun goes on.
+        let is_resumed =
+            self.conditions.says(RUNNING, false, JOB_SUSPENDED) && text(&self.status, "startedAt").is_some();
         // What was noted of the step before is not this one's.
         let is_other = self.is_other_job(run);
         let is_parallel = run.is_some_and(|run| run.is_parallel);
@@ -315,7 +328,7 @@ impl Draft {
         }
         let first_line = message::running(&self.status, is_parallel);
         self.set(RUNNING, true, JOB_ACTIVE, &noted.under(&first_line));
-        if is_new {
+        if is_new && !is_resumed {
             let note = noted.under(&first_line);
             self.event(EventKind::Normal, OPERATION_RUNNING, &note);
         }

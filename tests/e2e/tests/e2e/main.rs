@@ -24,4 +24,5 @@ mod releases;
 mod remains;
 mod rights;
 mod spec;
+mod suspended;
 mod values;

@@ -412,6 +412,26 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_a_queue_suspends_is_hookhosts_own_and_not_one_that_it_lets_start() {
+        // A webhook has suspended it when it was created, so that its generation is the first.
+        let suspended = |status: Value| {
+            let mut created = claimed(object(json!({})));
+            created["spec"]["suspend"] = json!(true);
+            created["status"] = status;
+            job(&created)
+        };
+        for status in [
+            json!({}),
+            json!({"conditions": [{"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended"}]}),
+        ] {
+            let job = suspended(status);
+            assert!(job.is_genuine(&keys()) && !job.is_unopened(&keys()) && !job.is_untouched(&keys()));
+            let outcome = outcome::observe(&job.object(), &[], Warnings::default());
+            assert_eq!(outcome, Outcome::Suspended { why: "JobSuspended: Job suspended".to_owned() });
+        }
+    }
+
+    #[test]
     fn that_a_job_was_let_start_is_proven_and_what_may_have_run_is_never_withdrawn() {
         let step = || {
             let mut step = object(json!({"suspend": true}));

@@ -82,6 +82,7 @@ fn any_state() -> impl Strategy<Value = State> {
         2 => waits(),
         3 => unfinished(),
         3 => last(),
+        1 => any_text().prop_map(|why| State::Suspended { why }),
         1 => (1_u32..9).prop_map(|revision| State::HookAvailable { revision }),
         1 => any_text().prop_map(|message| State::Obstructed { reason: Reason::AccessForbidden, message }),
     ]

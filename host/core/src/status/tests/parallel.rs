@@ -12,7 +12,11 @@ fn pods_that_run_in_parallel_are_no_successors() {
         job["spec"] = spec.clone();
         let run = Run::of(&job).unwrap();
         let first = next(&Value::Null, &running("a"), Some(&run), 1, at("10:00:01")).unwrap().status;
-        assert_eq!(message(&first, "Running"), "Job shop/migrate-now is active; one of its pods is a.", "{spec}");
+        assert_eq!(
+            message(&first, "Running"),
+            "Job shop/migrate-now is active; one of its pods is a.",
+            "{spec}"
+        );
         assert_eq!(next(&first, &running("b"), Some(&run), 1, at("10:00:02")), None, "{spec}");
         let waiting = State::Running { pod: pod("b"), waiting: Some("pod a: no image".to_owned()) };
         let told = next(&first, &waiting, Some(&run), 1, at("10:00:03")).unwrap().status;
