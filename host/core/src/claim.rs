@@ -212,6 +212,9 @@ impl Claim {
     }
 }
 
+/// `spec.managedBy` of a Job that is Kubernetes' own controller's.
+const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
+
 fn spec(job: &Value) -> &Value {
     job.get("spec").unwrap_or(&Value::Null)
 }
@@ -231,6 +234,12 @@ fn what_runs(spec: &Value) -> [u8; 32] {
     let indexed = spec.get("completionMode").filter(|mode| *mode == "Indexed");
     for field in [account, completions, indexed, spec.get("successPolicy")] {
         pod::hash_value(field.unwrap_or(&Value::Null), &mut digest);
+    }
+    // hookhost sends neither, and of a Job with one of them other pods count than those that it describes.
+    let manual = spec.get("manualSelector").filter(|manual| **manual == true);
+    let managed_by = spec.get("managedBy").filter(|by| !by.is_null() && **by != JOB_CONTROLLER);
+    for field in [manual, managed_by].into_iter().flatten() {
+        pod::hash_value(field, &mut digest);
     }
     digest.finalize().into()
 }

@@ -31,6 +31,10 @@ pub(crate) use head::{Head, Keep};
 /// Bytes of text: several release Secrets of 1.4 MB each fit, and an etcd object (1.5 MiB) fits many times.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Lines of a text that begin with `%`, as directives do: Helm's charts have none. The parser compares each tag that is declared with
+/// all others, and each tag that is used, too.
+pub const MAX_DIRECTIVES: usize = 256;
+
 /// Nodes within nodes. The deepest field of Kubernetes' own types is about 20 deep, serde_json reads 127.
 pub const MAX_DEPTH: usize = 100;
 
@@ -92,6 +96,11 @@ pub enum YamlProblem {
         /// Bytes that may be taken: those of strings, [`NODE_BYTES`] a value and [`MAP_BYTES`] a mapping.
         allowed: usize,
     },
+    /// More directives (`%TAG …`) than are read.
+    TooManyDirectives {
+        /// Lines that begin like one.
+        found: usize,
+    },
     /// More values than are looked at.
     TooManyNodes {
         /// How many are looked at.
@@ -126,6 +135,12 @@ impl fmt::Display for YamlProblem {
                 "up to here the values take more than the {allowed} bytes of memory allowed, counted as those of texts, \
                  {NODE_BYTES} for each value and {MAP_BYTES} for each mapping, with aliases followed"
             ),
+            YamlProblem::TooManyDirectives { found } => {
+                write!(
+                    f,
+                    "{found} lines begin with \"%\", as directives do, and at most {MAX_DIRECTIVES} may"
+                )
+            }
             YamlProblem::TooManyNodes { allowed } => {
                 write!(f, "up to here there are more than the {allowed} values allowed")
             }
@@ -148,6 +163,7 @@ impl YamlProblem {
             YamlProblem::TooDeep
                 | YamlProblem::TooLong { .. }
                 | YamlProblem::TooLarge { .. }
+                | YamlProblem::TooManyDirectives { .. }
                 | YamlProblem::TooManyNodes { .. }
         )
     }

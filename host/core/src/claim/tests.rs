@@ -105,6 +105,19 @@ fn the_claim_of_what_was_sent_holds_for_what_the_api_server_makes_of_it() {
 }
 
 #[test]
+fn a_claim_does_not_hold_for_a_job_that_counts_other_pods_than_its_own() {
+    let genuine = claimed(live(), &keys());
+    let with = |field: &str, value: Value| {
+        let mut job = genuine.clone();
+        job["spec"][field] = value;
+        holds(&job)
+    };
+    assert!(with("manualSelector", json!(false)) && with("managedBy", json!("kubernetes.io/job-controller")));
+    assert!(!with("manualSelector", json!(true)));
+    assert!(!with("managedBy", json!("example.com/another")));
+}
+
+#[test]
 fn a_claim_holds_for_nothing_else() {
     let genuine = claimed(live(), &keys());
     assert!(holds(&genuine));

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Encoding, EventData, Parser, ScalarStyle};
 
-use super::{MAX_TEXT_BYTES, YamlError, YamlProblem};
+use super::{MAX_DIRECTIVES, MAX_TEXT_BYTES, YamlError, YamlProblem};
 
 /// Bytes of text that the parser takes at once: it keeps four bytes for each character until that is parsed.
 const CHUNK_BYTES: usize = 4096;
@@ -108,6 +108,10 @@ impl<'t> Events<'t> {
             return Err(YamlError::new(1, 1, problem));
         }
         printable(text)?;
+        let found = directives(text);
+        if found > MAX_DIRECTIVES {
+            return Err(YamlError::new(1, 1, YamlProblem::TooManyDirectives { found }));
+        }
         // Within a text it is a character like any other for Go, and for this parser nothing at the beginning of a line. So
         // another one, that no text needs, is put in its place.
         let mark =
@@ -188,6 +192,16 @@ fn printable(text: &str) -> Result<(), YamlError> {
         }
     }
     Ok(())
+}
+
+/// How many lines begin like a directive, with any line break of YAML 1.1, and with a byte order mark or without.
+fn directives(text: &str) -> usize {
+    const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    let begins_a_line = |at: &usize| {
+        let before = text[..*at].strip_suffix(MARK).unwrap_or(&text[..*at]);
+        before.is_empty() || before.ends_with(BREAKS)
+    };
+    text.match_indices('%').filter(|(at, _)| begins_a_line(at)).count()
 }
 
 /// The bytes of a text whose lines all end with a line feed, as Kubernetes' LineReader gives them.

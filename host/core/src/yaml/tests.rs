@@ -198,6 +198,18 @@ fn a_long_text_cannot_be_multiplied() {
 }
 
 #[test]
+fn a_text_of_many_directives_is_refused_before_it_is_parsed() {
+    // The parser compares each with all others: of so many it takes minutes.
+    for line_end in ["\n", "\r", "\u{85}", "\u{2028}", "\n\u{feff}"] {
+        let directives: String = (0..300_000).map(|n| format!("%TAG !a{n:x}! b{line_end}")).collect();
+        let problem = problem(&format!("a: b\n{directives}--- \nc: d\n"));
+        assert!(matches!(problem, YamlProblem::TooManyDirectives { found: 300_000 }), "{problem:?}");
+    }
+    let percents: String = (0..1000).map(|n| format!("  %TAG {n} 100%\n")).collect();
+    assert!(yaml(&format!("a: |\n{percents}"))["a"].is_string());
+}
+
+#[test]
 fn depth_is_bounded_with_and_without_aliases() {
     let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
     assert!(read(&deep(MAX_DEPTH)).is_ok());
