@@ -48,7 +48,7 @@ pub const PARTS: [Part; 10] = [
     },
     Part { name: "large objects that the API server sends", bytes: BUFFERS_BYTES },
     Part { name: "Jobs, pods, warnings and ends of logs, cut down", bytes: KEPT_BYTES },
-    // Of small Jobs at once on each thread, which take little; of large ones, one at a time.
+    // Each thread compares small Jobs, which take little memory; large ones are compared one at a time.
     Part { name: "what Jobs run, compared with their claims", bytes: WORKERS * COMPARED_BYTES },
     Part { name: "the process itself", bytes: PROCESS_BYTES },
 ];

@@ -30,8 +30,8 @@ use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
 
-/// Pods that are kept of those that are asked for: so many that have ended, and so many that have not. A Job with more pods than this has failed or
-/// succeeded many times, and its own conditions tell how.
+/// Pods of a Job that are kept of a list: so many that have ended, and so many that have not. A Job with more of them has failed
+/// or succeeded many times, which its own conditions report.
 const MAX_PODS: usize = 200;
 
 /// Bytes of them, for each of the two sorts.

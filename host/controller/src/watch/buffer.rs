@@ -148,7 +148,7 @@ impl Buffer {
     }
 }
 
-/// What is made of so many bytes: of those of a large object apart from the threads that do the rest, and of one at a time.
+/// Parses so many bytes of text: a large text on a thread that serves nothing else, and one at a time.
 pub(crate) fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
     static TURN: Mutex<()> = Mutex::new(());
     let has_others =

@@ -34,7 +34,7 @@ pub(super) enum Taken {
     Item(usize, Buffer),
 }
 
-/// How many bytes of these, which are within a text, are so still whatever follows: none of an escape that is cut off.
+/// How many of these bytes certainly belong to the string in which they begin: not those of an escape that is cut off.
 fn within_text(text: &[u8]) -> usize {
     let mut within = 0;
     while let Some(rest) = text.get(within..) {

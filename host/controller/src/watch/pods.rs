@@ -23,8 +23,8 @@ use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Selection, pod_resource, resource};
 use crate::wake::Wakes;
 
-/// Bytes of what is kept of all namespaces. Beyond, the one that has most drops what it needs least: pods are asked for by the time
-/// that their Job is over.
+/// Bytes of what is kept of all namespaces. Beyond, the one that has most drops what it needs least: when a Job is over its pods are
+/// listed once more.
 pub(crate) const PODS_BYTES: usize = 15 << 20;
 
 /// Characters of an RFC 3339 time up to its seconds.

@@ -300,8 +300,10 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                     self.state = State::Watching(Watch::new(answer, version));
                     None
                 }
-                // Too old: all is listed anew.
-                Err(error) if is_gone(&error) => Some(Err(Error::WatchStartFailed(error))),
+                // Too old, or not allowed: all is listed anew. After a refusal too, so that whoever waits for it knows when it is over.
+                Err(error) if is_gone(&error) || is_refused(&error) => {
+                    Some(Err(Error::WatchStartFailed(error)))
+                }
                 Err(error) => {
                     self.state = State::Listed(version);
                     Some(Err(Error::WatchStartFailed(error)))
@@ -436,6 +438,11 @@ impl Watch {
 /// Whether the version is too old to go on from.
 fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 410)
+}
+
+/// Whether the API server does not know the account, or does not allow it.
+fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
 }
 
 /// Whether the connection has ended where there was more to come.

@@ -20,7 +20,7 @@ pub(super) fn operations(world: &World, size: Size, gate: &str) -> Row {
     // Half of it is there when hookhost starts, as after an upgrade of it, half comes afterwards.
     (0..operations / 2).for_each(make);
     let stage = Stage::new(world, gate);
-    let case = format!("{operations} of 1 MB, {of_small_values} of small values, unserved; {SERVED} served");
+    let case = format!("{operations} of 1 MB ({of_small_values} small values), {SERVED} served");
     stage.under(case, |_| {
         (operations / 2..operations).for_each(make);
         for number in 0..SERVED {

@@ -4,7 +4,7 @@
 //! are followed, of these the ones that have not ended. Pods of Jobs that are not known (yet) are kept a few of; if one of the others
 //! may be of a Job that is followed later, all are listed again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hookhost_core::clone::OPERATION;
 use hookhost_core::outcome;
@@ -19,6 +19,9 @@ pub(super) const PODS: usize = 500;
 
 /// Pods whose Job is not followed: it may be, in a moment.
 pub(super) const OTHERS: usize = 32;
+
+/// Jobs and Operations that are remembered to have lost a pod.
+const DROPPED: usize = 256;
 
 /// Warnings that are kept of a namespace: one for each Job or pod that cannot go on.
 pub(super) const WARNINGS: usize = 500;
@@ -155,6 +158,28 @@ impl Jobs {
     }
 }
 
+/// The Jobs whose pods were dropped before they had ended, since nobody followed them; or the Operations, where a pod names no Job.
+#[derive(Default)]
+struct Dropped {
+    uids: HashSet<String>,
+    /// Whether there are more than are kept.
+    has_more: bool,
+}
+
+impl Dropped {
+    fn insert(&mut self, uid: String) {
+        if self.uids.len() < DROPPED && uid.len() <= UID_BYTES {
+            self.uids.insert(uid);
+        } else {
+            self.has_more |= !self.uids.contains(&uid);
+        }
+    }
+
+    fn may_have(&self, job: &str, operation: &str) -> bool {
+        self.has_more || self.uids.contains(job) || self.uids.contains(operation)
+    }
+}
+
 /// What following one more Job takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follow {
@@ -178,8 +203,7 @@ pub(super) struct Room {
     /// The names of the pods by their UIDs.
     names: HashMap<String, String>,
     jobs: Jobs,
-    /// Whether a pod was dropped that has not ended, and whose Job was not followed.
-    has_dropped: bool,
+    dropped: Dropped,
     /// The newest warning about an object, by the object's UID.
     warnings: HashMap<String, Warning>,
     bytes: usize,
@@ -197,8 +221,8 @@ impl Room {
         self.jobs.insert(job, operation);
         if is_first {
             Follow::Begin
-        } else if is_new && std::mem::take(&mut self.has_dropped) {
-            self.is_listed = false;
+        } else if is_new && self.dropped.may_have(job, operation) {
+            self.dropped = Dropped::default();
             Follow::ListAgain
         } else {
             Follow::GoOn
@@ -356,7 +380,9 @@ impl Room {
         });
         let least = least.map(|(name, _)| name.clone());
         let Some(dropped) = least.and_then(|name| self.remove(&name)) else { return false };
-        self.has_dropped |= !dropped.has_ended && dropped.followed(&self.jobs).is_none();
+        if !dropped.has_ended && dropped.followed(&self.jobs).is_none() {
+            self.dropped.insert(dropped.job.unwrap_or(dropped.operation));
+        }
         true
     }
 

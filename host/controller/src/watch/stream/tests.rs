@@ -187,6 +187,17 @@ async fn a_watch_whose_version_is_too_old_begins_with_a_list_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_was_refused_begins_with_a_list_again() {
+    for code in [401, 403] {
+        let refused = Script::Says(code, status(code, "not now"));
+        let server = Server::new([page(&["a"], "5", ""), refused, page(&["b"], "7", "")]);
+        let found = first(server.stream(), 7).await;
+        assert!(found[3].starts_with("error"), "{found:?}");
+        assert_eq!(&found[4..], ["init", "listed b", "done"], "who waits knows when it is over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_is_cut_off_is_an_error_not_an_empty_cluster() {
     let server =
         Server::new([Script::Says(200, r#"{"metadata":{"resourceVersion":"1"},"items":["#.to_owned())]);
