@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::claim::{KEY_BYTES, Key, Keys};
+use hookhost_core::status::MANAGER;
 use hookhost_core::text::printable;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -34,9 +35,6 @@ const CURRENT: &str = "current";
 
 /// The Secret's key for the one before.
 const PREVIOUS: &str = "previous";
-
-/// Who the API server notes as the writer.
-const MANAGER: &str = "hookhost";
 
 /// Tries to write a key while others do: each try that is in vain finds the key of another.
 const TRIES: usize = 5;

@@ -28,6 +28,7 @@ mod lists;
 mod looks;
 pub mod memory;
 pub mod metrics;
+mod organisation;
 mod orphan;
 pub mod policy;
 mod read;

@@ -16,7 +16,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use hookhost_core::clone;
 use hookhost_core::loan::ClusterObject;
 use later::Later;
 use tokio::sync::Notify;
@@ -27,6 +26,7 @@ use crate::claim_key::Keyring;
 use crate::error::{Result, chain};
 use crate::fair::FairQueue;
 use crate::lender::Lender;
+use crate::organisation::Organisations;
 use crate::read::Reader;
 use crate::stop::{Orphaned, Stopper};
 use crate::wake::{OperationKey, Wakes};
@@ -112,6 +112,7 @@ pub(crate) struct Warden {
     pub(crate) lender: Lender,
     pub(crate) stopper: Stopper,
     pub(crate) namespaces: Namespaces,
+    pub(crate) organisations: Organisations,
     pub(crate) jobs: Jobs,
     pub(crate) keyring: Keyring,
     /// What may be lent that acts on the whole cluster.
@@ -273,8 +274,7 @@ impl Warden {
     /// Operation's only under the name that follows from it.
     async fn is_awaited(&self, job: &Job, is_genuine: bool) -> Result<bool> {
         let may_be_its = |key: &OperationKey| {
-            let is_same_namespace = key.namespace == job.namespace;
-            is_genuine || clone::may_be_job(&key.name, &job.operation, is_same_namespace, &job.name)
+            is_genuine || self.organisations.may_be_job(key, &job.operation, &job.namespace, &job.name)
         };
         if let Some(key) = self.operations.by_uid(&job.operation) {
             if !may_be_its(&key) {

@@ -33,9 +33,9 @@ mod location;
 mod logs;
 mod lookup;
 mod needs;
+mod overwritten;
 mod owner;
 mod prepare;
-mod quarrel;
 mod stage;
 mod start;
 mod subject;
@@ -64,6 +64,7 @@ use crate::in_flight::InFlight;
 use crate::lender::Lender;
 use crate::looks::Action;
 use crate::metrics::Metrics;
+use crate::organisation::Organisations;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::read::Reader;
@@ -77,7 +78,8 @@ use crate::written::Written;
 pub(crate) use ahead::Trails;
 pub(crate) use logs::{KeptLogs, LOGS_BYTES};
 pub(crate) use lookup::Lookups;
-pub(crate) use quarrel::Quarrels;
+pub(crate) use overwritten::Overwrites;
+use overwritten::Turn;
 pub(crate) use subject::Subject;
 pub(crate) use turn::Turns;
 
@@ -89,6 +91,7 @@ pub(crate) struct Context {
     pub(crate) served: Namespaces,
     /// The namespaces in which Jobs may be.
     pub(crate) gated: Namespaces,
+    pub(crate) organisations: Organisations,
     /// Where Jobs may be that no watch tells of.
     pub(crate) unsearched: Unsearched,
     pub(crate) jobs: Jobs,
@@ -120,7 +123,7 @@ pub(crate) struct Context {
     pub(crate) withdrawals: Backoff,
     /// Pauses before it is reported that a Job was suspended by somebody else, or resumed.
     pub(crate) suspensions: Backoff,
-    pub(crate) quarrels: Quarrels,
+    pub(crate) overwrites: Overwrites,
     /// Logs of pods that may be gone before their run has ended.
     pub(crate) logs: KeptLogs,
     pub(crate) in_flight: InFlight,
@@ -168,10 +171,15 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
             Ok(Some(whole)) if brief.as_ref().is_none_or(|brief| whole.brief.uid == brief.uid) => whole,
             // That it is gone is on its way through the watch.
             Ok(_) => return Action::await_change(),
-            Err(error) => return context.after(brief.as_ref().map_or("", |brief| &brief.uid), &error),
+            Err(error) => {
+                // Of one that is not known nothing but its name.
+                let of = brief.as_ref().map_or_else(|| name(&key), |brief| brief.uid.clone());
+                return context.after(&of, &error);
+            }
         },
     };
     if brief.is_none() {
+        context.errors.forget(&name(&key));
         if !context.is_ours(&whole.brief) {
             return Action::await_change();
         }
@@ -210,8 +218,8 @@ pub(crate) async fn reconcile(key: OperationKey, context: Arc<Context>) -> Actio
 
 impl Context {
     /// When to look again after an error.
-    fn after(&self, uid: &str, error: &Error) -> Action {
-        let pause = self.errors.next(uid);
+    fn after(&self, of: &str, error: &Error) -> Action {
+        let pause = self.errors.next(of);
         self.metrics.reconcile_error(error.reason());
         tracing::warn!(
             reason = error.reason().as_str(),
@@ -273,7 +281,7 @@ impl Context {
         self.withdrawals.forget(uid);
         self.suspensions.forget(uid);
         self.written.forget(uid);
-        self.quarrels.settle(uid);
+        self.overwrites.settle(uid);
         self.logs.forget(uid);
         for job in self.jobs.of(uid) {
             self.orphans.suspect(&job.namespace, &job.name);
@@ -295,6 +303,7 @@ impl Context {
             .of(&subject.uid)
             .into_iter()
             .partition(|job| job.is_of(&subject.uid, &subject.key, &keys));
+        let others = self.claimed_by(subject, others);
         if let Some(action) = self.explain_blindness(subject, &jobs).await? {
             return Ok(action);
         }
@@ -302,6 +311,22 @@ impl Context {
         let are_watched = jobs.iter().all(|job| job.is_watched);
         let action = self.go_on(subject, &jobs, &others, &keys).await?;
         Ok(if are_watched { action } else { action.or_sooner(UNWATCHED) })
+    }
+
+    /// Those of these Jobs that may be the Operation's though hookhost cannot prove it: by their names, in its own namespace or in
+    /// another one of its organisation. Whoever may create Jobs elsewhere has no say in it: what has hookhost's finalizer there is
+    /// treated as a Job without an Operation.
+    fn claimed_by(&self, subject: &Subject, jobs: Vec<Arc<Job>>) -> Vec<Arc<Job>> {
+        let (may_be, others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| self.may_be_its(subject, &job.namespace, &job.name));
+        for job in others.iter().filter(|job| job.is_held()) {
+            self.orphans.suspect(&job.namespace, &job.name);
+        }
+        may_be
+    }
+
+    fn may_be_its(&self, subject: &Subject, namespace: &str, job: &str) -> bool {
+        self.organisations.may_be_job(&subject.key, &subject.uid, namespace, job)
     }
 
     /// The whole of each of the Operation's Jobs, and as it is now: what is kept, if nothing is left out and the watch tells of
@@ -349,13 +374,17 @@ impl Context {
     /// somebody else has written over comes back when it is time for it.
     async fn write(&self, subject: &Subject, state: &State, run: Option<&Run>) -> Result<Action> {
         let now = Timestamp::now();
-        let Some(update) = status::next(&subject.status, state, run, subject.generation, now) else {
+        let Some(mut update) = status::next(&subject.status, state, run, subject.generation, now) else {
             return Ok(Action::await_change());
         };
-        if !status::is_finished(&update.status)
-            && let Err(rest) = self.quarrels.tell(&subject.uid, &update.status, Instant::now())
-        {
-            return Ok(Action::requeue(rest));
+        if !status::is_finished(&update.status) {
+            match self.overwrites.write(&subject.uid, &update.status, Instant::now()) {
+                Ok(Turn::First) => {}
+                Ok(Turn::Again) => {
+                    status::note_overwritten(&mut update.status, subject.other_writer.as_deref(), now);
+                }
+                Err(rest) => return Ok(Action::requeue(rest)),
+            }
         }
         let written = self.writes.status(&subject.object, &update.status).await?;
         self.written.keep(written);
@@ -386,7 +415,7 @@ impl Context {
         self.waits.forget(&subject.uid);
         self.withdrawals.forget(&subject.uid);
         self.suspensions.forget(&subject.uid);
-        self.quarrels.settle(&subject.uid);
+        self.overwrites.settle(&subject.uid);
         self.logs.forget(&subject.uid);
         if !status::lacks_hook(status) {
             self.targets.forget(&subject.key);
@@ -405,7 +434,7 @@ impl Context {
             && status::job_ref(&subject.status).is_none()
             && self.own_jobs(&subject.brief).is_empty()
         {
-            let unproven = self.jobs.of(&subject.uid);
+            let unproven = self.claimed_by(subject, self.jobs.of(&subject.uid));
             if let Some(action) = Box::pin(self.hidden_at_end(subject, &unproven)).await? {
                 return Ok(action);
             }
@@ -459,10 +488,12 @@ impl Context {
 
     /// The organisation of a namespace: its label's value, else its name.
     pub(crate) fn organisation(&self, namespace: &str) -> String {
-        let labels = self.gated.labels(namespace).unwrap_or_default();
-        let label = self.config.organisation_label.as_ref().and_then(|key| labels.get(key));
-        label.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| namespace.to_owned())
+        self.organisations.of(namespace)
     }
+}
+
+fn name(key: &OperationKey) -> String {
+    format!("{}/{}", key.namespace, key.name)
 }
 
 /// Whether what the Operation waits for may change without a watch that tells: then a timer asks again, ever more

@@ -38,10 +38,11 @@ use crate::lease::{Claim, InvalidTiming, Lease};
 use crate::lender::Lender;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
+use crate::organisation::Organisations;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
 use crate::read::Reader;
-use crate::reconcile::{Context, KeptLogs, Lookups, Quarrels, Trails, Turns};
+use crate::reconcile::{Context, KeptLogs, Lookups, Overwrites, Trails, Turns};
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
@@ -194,6 +195,7 @@ pub async fn run(
     let stopper = Stopper { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
     let lists = Lists::new(reads);
     let lender = Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() };
+    let organisations = Organisations { namespaces: gated.clone(), label: config.organisation_label.clone() };
     let warden = Warden {
         orphans: orphans.clone(),
         operations: operations.clone(),
@@ -202,6 +204,7 @@ pub async fn run(
         lender: lender.clone(),
         stopper: stopper.clone(),
         namespaces: gated.clone(),
+        organisations: organisations.clone(),
         jobs: jobs.clone(),
         keyring: keyring.clone(),
         cluster_objects: config.cluster_objects.clone(),
@@ -236,6 +239,7 @@ pub async fn run(
         operations: operations.clone(),
         served: served.clone(),
         gated: gated.clone(),
+        organisations,
         unsearched,
         jobs: jobs.clone(),
         pods,
@@ -257,7 +261,7 @@ pub async fn run(
         waits: Backoff::default(),
         withdrawals: Backoff::default(),
         suspensions: Backoff::default(),
-        quarrels: Quarrels::default(),
+        overwrites: Overwrites::default(),
         logs: KeptLogs::default(),
         in_flight: InFlight::default(),
         events,

@@ -18,6 +18,7 @@ use crate::lease::Claim;
 use crate::lender::Lender;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
+use crate::organisation::Organisations;
 use crate::orphan::{Orphans, Warden};
 use crate::read::Reader;
 use crate::search::{Search, Unsearched};
@@ -177,6 +178,7 @@ impl Parts {
             lender: Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() },
             stopper: Stopper { reader, writes, keyring: keyring.clone() },
             namespaces: self.namespaces.clone(),
+            organisations: Organisations { namespaces: self.namespaces.clone(), label: None },
             jobs: self.jobs.clone(),
             keyring,
             cluster_objects: Vec::new(),

@@ -5,7 +5,7 @@
 use hookhost_core::claim::CLAIM;
 use hookhost_core::clone::{FINALIZER, OPENED};
 use hookhost_core::loan::ObjectRef;
-use hookhost_core::status;
+use hookhost_core::status::{self, MANAGER};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{ApiResource, DynamicObject};
@@ -20,9 +20,6 @@ use crate::lender::UNATTENDED;
 use crate::watch::{
     self, Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
 };
-
-/// Who the API server notes as the writer of a field.
-const MANAGER: &str = "hookhost";
 
 /// Writes what the reconciler decides.
 #[derive(Clone)]
@@ -267,10 +264,12 @@ impl Writes {
         let written = async {
             let patch = request.patch_subresource("status", name, &params(), &Patch::Merge(&patch));
             // As text: what is in the Operation besides the status may be huge.
-            self.client.request_text(patch.map_err(kube::Error::BuildRequest)?).await
+            watch::text(&self.client, patch.map_err(kube::Error::BuildRequest)?).await
         };
         let written = self.writer.send(&call, written).await?;
-        Whole::read(&written).ok_or(Error::Unreadable { what: "an Operation" })
+        let text = written.text().unwrap_or_default();
+        let whole = watch::apart(text.len(), || Whole::read(text));
+        whole.ok_or(Error::Unreadable { what: "an Operation" })
     }
 
     fn jobs(&self, namespace: &str) -> Api<DynamicObject> {

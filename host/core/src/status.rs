@@ -16,6 +16,7 @@
 
 mod conditions;
 mod message;
+mod overwritten;
 mod patch;
 mod read;
 mod restore;
@@ -26,6 +27,7 @@ mod write;
 
 use jiff::Timestamp;
 pub use message::NOTICES;
+pub use overwritten::{note_overwritten, writer};
 pub use patch::patch;
 pub use read::{
     JobRef, blocked_reason, has_started, is_finished, is_suspended, job_ref, lacks_hook, message, phase,
@@ -40,6 +42,8 @@ use crate::outcome::{Culprit, Outcome, PodRef};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 
+/// The field manager of all that hookhost writes, by which the API server tells who has written what.
+pub const MANAGER: &str = "hookhost";
 /// Bytes of a condition's message. Kubernetes takes so many characters.
 pub const MESSAGE_BYTES: usize = 32 * 1024;
 /// Bytes of an event's note: Kubernetes' limit.
@@ -200,6 +204,8 @@ pub(crate) mod words {
     pub(crate) const PENDING: &str = "Pending";
     pub(crate) const SKIPPED: &str = "Skipped";
 
+    pub(crate) const OVERWRITTEN: &str = "StatusOverwritten";
+    pub(crate) const ANOTHER_CONTROLLER: &str = "AnotherController";
     pub(crate) const TEMPLATE_VALIDATED: &str = "TemplateValidated";
     pub(crate) const UNBLOCKED: &str = "Unblocked";
     pub(crate) const HOOK_AVAILABLE: &str = "HookAvailable";

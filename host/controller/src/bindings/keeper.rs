@@ -242,6 +242,7 @@ impl Keeper {
     async fn need(&self, namespace: &str, what: For) -> Result<Need> {
         let keys = self.keyring.keys();
         if what == For::Runs && self.jobs.held(namespace, keys.as_deref()) > 0 {
+            self.jobs.follow_to_the_end(namespace);
             return Ok(Need::Runs);
         }
         // The watch may be behind, and does not tell of namespaces that are not managed.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use hookhost_core::Reason;
 use hookhost_core::refusal::chain;
+use hookhost_core::status::MANAGER;
 use hookhost_core::text::quote;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -50,8 +51,6 @@ const WRITE_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause before a status is put back that somebody else keeps overwriting: another hookhost, with other rights
 /// or another folder of policies, finds otherwise and is right too. Short enough for a status that was broken by hand.
 const LONGEST_QUARREL: Duration = Duration::from_secs(3600);
-/// Who the API server notes as the writer of a field.
-const MANAGER: &str = "hookhost";
 
 /// The one task's state.
 pub(super) struct Runner {

@@ -179,6 +179,9 @@ impl Context {
     }
 
     async fn ask_ahead(&self, wanted_in: &str, release: &ObjectName, ahead: &mut Ahead) {
+        // What was asked for along the trail of another release is given up. With a record goes the right to read one: who waited
+        // for a second one while it is held would wait for itself.
+        (ahead.record, ahead.successor, ahead.references) = (None, None, None);
         let may = |trail: &Trail| {
             !ahead.in_order && self.gated.contains(&trail.storage) && self.gated.contains(&trail.namespace)
         };

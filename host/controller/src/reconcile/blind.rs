@@ -103,9 +103,14 @@ impl Context {
         Ok(self.write(subject, &state, None).await?.or_sooner(pause))
     }
 
+    fn has_job(&self, subject: &Subject) -> bool {
+        let own = self.own_jobs(&subject.brief);
+        !own.is_empty() || !self.claimed_by(subject, self.jobs.of(&subject.uid)).is_empty()
+    }
+
     /// Whether there is no Job of the Operation, and none is known to have been.
     async fn cannot_have_run(&self, subject: &Subject) -> bool {
-        if status::has_started(&subject.status) || !self.jobs.of(&subject.uid).is_empty() {
+        if status::has_started(&subject.status) || self.has_job(subject) {
             return false;
         }
         let own = &subject.key.namespace;

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use super::follow::UNTIL_PODS_END;
 use super::lookup::{Choice, Looked};
+use super::overwritten::Turn;
 use super::{Context, Subject};
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::looks::Action;
 use crate::stop::Orphaned;
 use crate::watch::Job;
@@ -27,12 +28,6 @@ impl Context {
     ) -> Result<Action> {
         self.settle(subject, &subject.status);
         let mut is_left = false;
-        for job in unproven.iter().filter(|job| job.is_held()) {
-            match self.writes.release_job(job).await? {
-                Some(released) if released.is_watched => drop(self.jobs.insert(released)),
-                _ => self.jobs.remove(job),
-            }
-        }
         for job in jobs {
             // A Job must not run on if the Operation has ended without its result: a step of an event that ended with an earlier
             // step, or because a step was lost; or the Job of an Operation that was, for example, rejected after a restart before
@@ -46,13 +41,34 @@ impl Context {
             }
             self.let_go(job).await?;
         }
+        // After its own: what others have made must not keep those.
+        for job in unproven.iter().filter(|job| job.is_held()) {
+            match self.writes.release_job(job).await {
+                Ok(Some(released)) if released.is_watched => drop(self.jobs.insert(released)),
+                Ok(_) => self.jobs.remove(job),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        job_namespace = job.namespace,
+                        job = job.name,
+                        error,
+                        "cannot take hookhost's finalizer off a Job that only looks like the Operation's; trying again"
+                    );
+                    is_left = true;
+                }
+            }
+        }
         if is_left {
             return Ok(Action::requeue(UNTIL_PODS_END));
         }
-        if let Some(restored) = status::restore(&subject.status, Timestamp::now()) {
-            match self.quarrels.turn(&subject.uid, Instant::now()) {
+        let now = Timestamp::now();
+        if let Some(mut restored) = status::restore(&subject.status, now) {
+            match self.overwrites.restore(&subject.uid, Instant::now()) {
                 Err(rest) => return Ok(Action::requeue(rest)),
-                Ok(()) => {
+                Ok(turn) => {
+                    if turn == Turn::Again {
+                        status::note_overwritten(&mut restored, subject.other_writer.as_deref(), now);
+                    }
                     let written = self.writes.status(&subject.object, &restored).await?;
                     self.written.keep(written);
                     tracing::info!("restored the conditions of a finished Operation");
@@ -86,7 +102,7 @@ impl Context {
             Looked::Found(Ok(found)) if matches!(found.choose(&operation), Choice::Found) => {
                 let revision = found.revision;
                 // Another controller may overwrite the status again and again.
-                if let Err(rest) = self.quarrels.turn(&subject.uid, Instant::now()) {
+                if let Err(rest) = self.overwrites.restore(&subject.uid, Instant::now()) {
                     return Ok(Action::requeue(rest));
                 }
                 self.write(subject, &State::HookAvailable { revision }, None).await?;

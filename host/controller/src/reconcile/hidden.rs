@@ -15,7 +15,7 @@ use crate::watch::Job;
 
 impl Context {
     /// What follows before an Operation ends without a run: it is not over beside a Job that may be its run. None if there is none.
-    /// `unproven` are those that say that they are its, and cannot prove it.
+    /// `unproven` are those that may be its, and cannot prove it.
     pub(super) async fn hidden_at_end(
         &self,
         subject: &Subject,
@@ -25,10 +25,8 @@ impl Context {
         if let Some(action) = self.hidden_in(subject, own).await? {
             return Ok(Some(action));
         }
-        // Across namespaces its name has the Operation's UID in it.
         for job in unproven.iter().filter(|job| job.namespace != *own) {
-            let is_its = clone::may_be_job(&subject.key.name, &subject.uid, false, &job.name);
-            if is_its && let Some(action) = self.hidden_under(subject, &job.namespace, &job.name).await? {
+            if let Some(action) = self.hidden_under(subject, &job.namespace, &job.name).await? {
                 return Ok(Some(action));
             }
         }
@@ -65,6 +63,7 @@ impl Context {
         };
         match job {
             Own::Missing => Ok(None),
+            Own::Unproven(job) if !self.may_be_its(subject, namespace, &job.name) => Ok(None),
             Own::Unproven(job) => self.unproven(subject, &job).await.map(Some),
             Own::Proven(job) => {
                 if !self.gated.contains(namespace) {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookhost_core::Reason;
 use hookhost_core::clone::DECISION;
 use hookhost_core::loan::{Borrowed, Expected, Loan};
 use hookhost_core::outcome::entry;
@@ -166,15 +167,19 @@ impl Context {
             }
         }
         let jobs = &now[..];
-        if jobs.iter().any(|job| job.is_deleted() && !job.is_held()) {
-            // Somebody else's finalizer keeps it.
-            return Ok(Action::requeue(AGAIN));
+        if let Some(refusal) = self.overdue(subject) {
+            return self.withdraw_all(subject, jobs, Some(refusal)).await;
+        }
+        if let Some(job) = jobs.iter().find(|job| job.is_deleted() && !job.is_held()) {
+            let message = format!(
+                "the Job {} is being deleted before anything of it has run, and a finalizer that is not hookhost's keeps it: see \
+                 metadata.finalizers of the Job. Once it is gone the hook is run anew",
+                job.name
+            );
+            return self.refuse(subject, Refusal::wait(Reason::JobNameTaken, message)).await;
         }
         if jobs.iter().any(|job| job.is_deleted()) {
             return self.withdraw_all(subject, jobs, None).await;
-        }
-        if let Some(refusal) = self.overdue(subject) {
-            return self.withdraw_all(subject, jobs, Some(refusal)).await;
         }
         let operation = match subject.operation() {
             Ok(operation) => operation,

@@ -20,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) brief: Arc<Brief>,
     /// A part of it that is larger than is read.
     pub(crate) too_large: Option<TooLarge>,
+    /// The field manager that wrote the status last, besides hookhost.
+    pub(crate) other_writer: Option<String>,
     pub(crate) key: OperationKey,
     pub(crate) uid: String,
     pub(crate) generation: i64,
@@ -28,11 +30,11 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// An Operation.
-    pub(crate) fn new(Whole { brief, object, too_large }: Whole) -> Subject {
+    pub(crate) fn new(Whole { brief, object, too_large, other_writer }: Whole) -> Subject {
         let (key, uid) = (brief.key.clone(), brief.uid.clone());
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.data.get("status").cloned().unwrap_or_default();
-        Subject { object, brief, too_large, key, uid, generation, status }
+        Subject { object, brief, too_large, other_writer, key, uid, generation, status }
     }
 
     /// When it was made.

@@ -6,7 +6,7 @@ mod known;
 mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hookhost_core::claim::Keys;
 use hookhost_core::loan::ObjectRef;
@@ -33,6 +33,8 @@ struct Inner {
     known: RwLock<Known>,
     /// How many watches were begun.
     watches: AtomicU64,
+    /// Held by whoever changes which namespaces are followed, before `known`: what is decided holds until it is done.
+    changes: Mutex<()>,
     operations: Operations,
     wakes: Wakes,
     listeners: Listeners,
@@ -58,17 +60,30 @@ impl Jobs {
     ) -> Jobs {
         let tasks = Tasks::new(shutdown);
         let (known, watches) = (RwLock::new(Known::new(pods)), AtomicU64::new(0));
-        Jobs(Arc::new(Inner { client, tasks, known, watches, operations, wakes, listeners, keyring }))
+        let changes = Mutex::new(());
+        Jobs(Arc::new(Inner {
+            client,
+            tasks,
+            known,
+            watches,
+            changes,
+            operations,
+            wakes,
+            listeners,
+            keyring,
+        }))
     }
 
     /// Follows a namespace from now on.
     pub(crate) fn follow(&self, namespace: &str) {
+        let _changes = self.changes();
         self.write().left.remove(namespace);
         self.start(namespace);
     }
 
     /// Follows a namespace that is not managed as long as a Job in it has hookhost's finalizer.
     pub(crate) fn follow_to_the_end(&self, namespace: &str) {
+        let _changes = self.changes();
         let mut known = self.write();
         if !known.followed.contains_key(namespace) {
             known.left.insert(namespace.to_owned());
@@ -85,6 +100,7 @@ impl Jobs {
 
     /// Forgets a namespace that was left, once its Jobs are known and none has hookhost's finalizer.
     fn forget_left(&self, namespace: &str) {
+        let _changes = self.changes();
         let known = self.read();
         // Where hookhost may not see them, it cannot do anything for them either.
         let is_seen = known.listed.contains(namespace)
@@ -122,7 +138,7 @@ impl Jobs {
     }
 
     /// Forgets a namespace.
-    pub(crate) fn forget(&self, namespace: &str) {
+    fn forget(&self, namespace: &str) {
         self.0.tasks.stop(&namespace.to_owned());
         self.write().forget_namespace(namespace);
     }
@@ -143,6 +159,7 @@ impl Jobs {
     }
 
     fn list_again(&self, namespace: &str) {
+        let _changes = self.changes();
         if self.0.tasks.stop(&namespace.to_owned()) {
             self.start(namespace);
         }
@@ -179,8 +196,8 @@ impl Jobs {
         }
     }
 
-    /// Has the Operation of a Job reconciled; or, where it is not known, the Job looked after, if there is anything left to do
-    /// for it.
+    /// Enqueues the Operation of a Job; or, where that is not known, the Job itself as an orphan, if it has anything that hookhost
+    /// still has to remove.
     fn concern(&self, job: &Job) {
         match self.0.operations.by_uid(&job.operation) {
             Some(key) => self.0.wakes.wake(key),
@@ -254,7 +271,12 @@ impl Jobs {
         // Under the lock: with keys that come later, sort() finds this Job.
         let keys = self.0.keyring.keys();
         let job = known.insert(job, Told::ByAnswer, keys.as_deref());
+        // The namespace has lost its label while the Job was made.
+        let is_unfollowed = job.is_held() && !known.followed.contains_key(&job.namespace);
         drop(known);
+        if is_unfollowed {
+            self.follow_to_the_end(&job.namespace);
+        }
         self.wake_for_what_is_free();
         self.after_change(&job.namespace);
         job
@@ -284,7 +306,7 @@ impl Jobs {
         let keys = self.0.keyring.keys();
         let (was_known, were_known) = (known.listed.contains(namespace), known.are_all_known());
         let mut concerned: Vec<Arc<Job>> = Vec::new();
-        let (mut is_settled, mut is_forbidden) = (false, false);
+        let (mut is_settled, mut is_forbidden, mut was_broken) = (false, false, false);
         match seen {
             Seen::Applied(job) => concerned.push(known.insert(job, Told::ByWatch, keys.as_deref())),
             Seen::Deleted(job) => {
@@ -303,7 +325,7 @@ impl Jobs {
             }
             Seen::Listed => {
                 known.listed.insert(namespace.to_owned());
-                known.broken.remove(namespace);
+                was_broken = known.broken.remove(namespace).is_some();
                 concerned = known.end_listing(namespace);
                 is_settled = true;
             }
@@ -318,8 +340,8 @@ impl Jobs {
         if is_settled {
             self.wake_waiting(namespace, !were_known && are_known);
         }
-        if is_forbidden {
-            // Runs there can be followed no more, which their Operations are to say.
+        if is_forbidden || was_broken {
+            // Runs there can be followed no more, or again, which their Operations are to say.
             self.wake(namespace);
         }
         self.wake_for_what_is_free();
@@ -337,6 +359,10 @@ impl Jobs {
     fn wake_for_what_is_free(&self) {
         let concerned = self.write().take_free();
         self.0.wakes.wake_all(concerned.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
+    }
+
+    fn changes(&self) -> MutexGuard<'_, ()> {
+        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {

@@ -79,6 +79,8 @@ pub(crate) struct Whole {
     pub(crate) brief: Arc<Brief>,
     pub(crate) object: Arc<DynamicObject>,
     pub(crate) too_large: Option<TooLarge>,
+    /// The field manager that wrote the status last, besides hookhost.
+    pub(crate) other_writer: Option<String>,
 }
 
 impl Whole {
@@ -89,9 +91,9 @@ impl Whole {
     }
 
     /// From what is read of one.
-    pub(crate) fn of(brief: Arc<Brief>, Stored { object, too_large }: Stored) -> Option<Whole> {
+    pub(crate) fn of(brief: Arc<Brief>, Stored { object, too_large, other_writer }: Stored) -> Option<Whole> {
         let object = serde_json::from_value::<DynamicObject>(object).ok()?.into();
-        Some(Whole { brief, object, too_large })
+        Some(Whole { brief, object, too_large, other_writer })
     }
 }
 

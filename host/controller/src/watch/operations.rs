@@ -166,6 +166,7 @@ impl Operations {
         let text = (is_gated && brief.is_of_engine()).then(|| Text {
             json: stored.object.to_string().into_bytes().into(),
             too_large: stored.too_large,
+            other_writer: stored.other_writer,
         });
         Some(Seen { brief: Arc::new(brief), text })
     }
@@ -239,7 +240,8 @@ impl Operations {
         let (brief, text) = (known.by_uid(uid)?.clone(), known.texts.get(uid)?);
         drop(known);
         let object = serde_json::from_slice(&text.json).ok()?;
-        Whole::of(brief, Stored { object, too_large: text.too_large })
+        let Text { too_large, other_writer, .. } = text;
+        Whole::of(brief, Stored { object, too_large, other_writer })
     }
 
     /// Where the Operation with this UID is.

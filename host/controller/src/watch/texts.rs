@@ -14,6 +14,14 @@ pub(crate) const TEXTS_BYTES: usize = 32 << 20;
 pub(super) struct Text {
     pub(super) json: Arc<[u8]>,
     pub(super) too_large: Option<TooLarge>,
+    /// The field manager that wrote the status last, besides hookhost.
+    pub(super) other_writer: Option<String>,
+}
+
+impl Text {
+    fn bytes(&self) -> usize {
+        self.json.len() + self.other_writer.as_ref().map_or(0, String::len)
+    }
 }
 
 /// Texts by the Operations' UIDs; those that changed least recently go first.
@@ -44,7 +52,7 @@ impl Texts {
     /// Keeps the text instead of the one before.
     pub(super) fn insert(&mut self, uid: &str, text: Text) {
         self.remove(uid);
-        self.bytes += text.json.len();
+        self.bytes += text.bytes();
         self.next += 1;
         self.by_age.insert(self.next, uid.to_owned());
         self.of.insert(uid.to_owned(), (self.next, text));
@@ -63,7 +71,7 @@ impl Texts {
 
     fn drop_text(&mut self, uid: &str) -> Option<u64> {
         let (age, text) = self.of.remove(uid)?;
-        self.bytes -= text.json.len();
+        self.bytes -= text.bytes();
         Some(age)
     }
 }
@@ -73,7 +81,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: usize) -> Text {
-        Text { json: vec![b' '; bytes].into(), too_large: None }
+        Text { json: vec![b' '; bytes].into(), too_large: None, other_writer: None }
     }
 
     #[test]

@@ -5,22 +5,27 @@
 //! the rest only what can be valid is kept. An Operation with a part that is too large is known by all its other parts, so
 //! that it can be found, rejected and cancelled like any other.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::read::{LAST_APPLIED, METADATA};
 use super::{API_VERSION, CANCEL, KIND, limits};
 use crate::clone::CLUSTER_ID;
+use crate::outcome::clean;
 use crate::raw::{Pairs, bytes, conditions, each_entry, pairs, scalar, scalars};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::status::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, RUNNING, SUCCEEDED};
+use crate::status::MANAGER;
+use crate::status::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, OVERWRITTEN, RUNNING, SUCCEEDED};
 
 /// Fields of spec that are not known, at most: a plan names them.
 const UNKNOWN_FIELDS: usize = limits::PROBLEMS;
 
 /// The conditions that are read.
-const CONDITIONS: [&str; 6] = [ACCEPTED, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED];
+const CONDITIONS: [&str; 7] = [ACCEPTED, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED, OVERWRITTEN];
 
 /// Bytes of a message of a condition, where all conditions together are too large.
 const SHORT_MESSAGE_BYTES: usize = 1024;
@@ -32,6 +37,8 @@ pub struct Stored {
     pub object: Value,
     /// The first part that is too large, of those that make an Operation fail.
     pub too_large: Option<TooLarge>,
+    /// The field manager that wrote the status last, besides hookhost: the name by which the API server knows it.
+    pub other_writer: Option<String>,
 }
 
 /// A part of an Operation that is larger than is read.
@@ -64,7 +71,8 @@ impl Stored {
         let Pairs(top) = serde_json::from_str(text).ok()?;
         let part = |name: &str| top.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
         let mut too_large = None;
-        let metadata = metadata(part("metadata")?, &mut too_large)?;
+        let stored = part("metadata")?;
+        let metadata = metadata(stored, &mut too_large)?;
         let mut object = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata});
         if let Some(spec) = part("spec").and_then(|spec| spec_of(spec, &mut too_large)) {
             object["spec"] = spec;
@@ -72,7 +80,7 @@ impl Stored {
         if let Some(status) = part("status").and_then(status) {
             object["status"] = status;
         }
-        Some(Stored { object, too_large })
+        Some(Stored { object, too_large, other_writer: other_writer(stored) })
     }
 }
 
@@ -140,6 +148,28 @@ fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> 
         }
     }
     Some(kept.into())
+}
+
+/// An entry of metadata.managedFields, without the fields themselves.
+#[derive(Deserialize)]
+struct Managed<'j> {
+    #[serde(borrow)]
+    manager: Option<Cow<'j, str>>,
+    #[serde(borrow)]
+    subresource: Option<Cow<'j, str>>,
+    #[serde(borrow)]
+    time: Option<Cow<'j, str>>,
+}
+
+fn other_writer(metadata: &RawValue) -> Option<String> {
+    let Pairs(all) = pairs(metadata)?;
+    let (_, managed) = all.into_iter().find(|(key, _)| key == "managedFields")?;
+    let managed: Vec<Managed<'_>> = serde_json::from_str(managed.get()).ok()?;
+    let of_status = managed.into_iter().filter(|one| one.subresource.as_deref() == Some("status"));
+    let others = of_status.filter(|one| one.manager.as_deref().is_some_and(|manager| manager != MANAGER));
+    // Times are in whole seconds, in UTC.
+    let newest = others.max_by(|one, other| one.time.cmp(&other.time))?;
+    Some(clean(&newest.manager?, limits::TEXT_BYTES))
 }
 
 fn spec_of(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> {

@@ -11,7 +11,7 @@ use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
 /// A Job that anybody could make who may make Jobs, and that is said to be this Operation's: it succeeds, and is never released.
-fn forged(operation: &Value, namespace: &str, name: &str, script: &str) -> Value {
+pub(crate) fn forged(operation: &Value, namespace: &str, name: &str, script: &str) -> Value {
     let metadata = &operation["metadata"];
     let decision = json!({
         "operation": {"namespace": metadata["namespace"], "name": metadata["name"]},

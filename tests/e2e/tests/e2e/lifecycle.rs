@@ -146,6 +146,11 @@ fn a_finished_operation_that_another_controller_overwrites_is_restored_and_does_
         assert_eq!(says(&restored, "Blocked"), "False/Unblocked");
         assert_eq!(restored["status"]["outputs"], finished["status"]["outputs"]);
     }
+    // By then it is said who does that, and where the result is to be read.
+    let restored = world.get(&shop.namespace, &format!("operation/{name}")).unwrap();
+    assert_eq!(says(&restored, "StatusOverwritten"), "True/AnotherController", "{restored:#}");
+    let told = message(&restored, "StatusOverwritten");
+    assert!(told.starts_with("Another controller (field manager \""), "{told}");
     assert!(world.of_operation(&shop.namespace, "jobs", &finished).is_empty());
     let failed = world.operation(&shop, "missing", json!({}));
     world.refused(&shop.namespace, &failed, "HookNotFound");

@@ -10,6 +10,7 @@ mod closure;
 mod deploy;
 mod event;
 mod faults;
+mod forged;
 mod gone;
 mod input;
 mod installed;

@@ -448,3 +448,24 @@ pub(crate) fn push_second_version() {
     edit("values.yaml", "hooks:\n", "hooks:\n  new: {script: \"echo new\"}\n");
     ok(world.cluster.push_chart(&chart));
 }
+
+#[test]
+fn an_instance_whose_helm_release_is_another_by_now_is_served_from_that_one() {
+    let world = world();
+    let namespace = world.namespace("moved", &[GATE]);
+    let [one, two] = ["one", "two"].map(|name| world.release(name, &namespace, &json!({})));
+    // Both are known, and what they need is asked for ahead the next time.
+    for release in [&one, &two] {
+        let name = world.operation(release, "ok", json!({}));
+        world.phase(&namespace, &name, "Succeeded");
+    }
+    let moved = Release { instance: one.instance.clone(), ..two.clone() };
+    world.patch(
+        &namespace,
+        &format!("applicationinstance/{}", one.instance),
+        &json!({"spec": {"release": {"name": two.name}}}),
+    );
+    world.instance_status(&moved, true);
+    let name = world.operation(&moved, "ok", json!({}));
+    world.phase(&namespace, &name, "Succeeded");
+}

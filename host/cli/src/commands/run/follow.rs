@@ -18,7 +18,7 @@ use crate::exit::Outcome;
 use log::Logs;
 pub(super) use log::Source;
 pub(super) use status::reason;
-use status::{Told, blocked, conclusion, news, steps};
+use status::{Told, blocked, conclusion, news, of_hookhost, other_result, steps};
 
 /// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
 /// or two, one that takes over from another that was killed within twenty.
@@ -126,6 +126,7 @@ pub(super) struct Follow {
     is_asking: bool,
     is_cancelling: bool,
     has_warned: bool,
+    is_overwritten: bool,
     finished_at: Option<Duration>,
 }
 
@@ -141,6 +142,7 @@ impl Follow {
             is_asking: false,
             is_cancelling: false,
             has_warned: false,
+            is_overwritten: false,
             finished_at: None,
         }
     }
@@ -201,9 +203,22 @@ impl Follow {
         if std::mem::take(&mut self.is_lost) {
             steps.push(Step::Tell("the connection to the cluster is there again".to_owned()));
         }
-        self.status = operation.get("status").cloned().unwrap_or_default();
+        let (status, other) = of_hookhost(operation);
+        self.status = status;
+        if let Some(writer) = other
+            && !std::mem::replace(&mut self.is_overwritten, true)
+        {
+            steps.push(Step::Tell(format!(
+                "another controller (field manager {writer:?}) overwrites the status of this Operation; what it writes is not shown"
+            )));
+        }
         if self.finished_at.is_none() && is_finished(&self.status) {
             self.finished_at = Some(now);
+            if let Some(writer) = other_result(operation) {
+                steps.push(Step::Tell(format!(
+                    "another controller (field manager {writer:?}) has ended this Operation, not hookhost"
+                )));
+            }
         }
         steps.extend(news(&self.status, &mut self.told).into_iter().map(Step::Tell));
         if self.options.until == Until::End

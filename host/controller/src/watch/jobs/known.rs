@@ -113,6 +113,8 @@ pub(super) enum Told {
     ByWatch,
     /// The answer to a read or write, which its deletion may have overtaken.
     ByAnswer,
+    /// Nobody: other keys prove, or do not prove, that it is hookhost's.
+    ByKeys,
 }
 
 impl Known {
@@ -146,8 +148,10 @@ impl Known {
         // An answer may be older than the list that is being read.
         let listed = (told == Told::ByWatch).then(|| self.listing(&job.namespace));
         let listing = listed.or_else(|| Some(self.jobs.get(&place)?.listing)).unwrap_or_default();
+        let version = self.jobs.get(&place).map_or(job.version, |entry| entry.version.max(job.version));
         if let Some(entry) = self.jobs.get_mut(&place)
             && entry.version > job.version
+            && told != Told::ByKeys
         {
             entry.listing = listing;
             let is_usable = entry.job.uid == job.uid && entry.job.is_whole();
@@ -187,7 +191,6 @@ impl Known {
         if is_kept {
             let is_whole = may_be_ours && self.has_bytes(&job);
             let kept = if is_whole { job.clone() } else { Arc::new(job.in_brief()) };
-            let version = job.version;
             self.put(place, Entry { job: kept, is_proven, listing, version });
         }
         job
@@ -270,7 +273,7 @@ impl Known {
             self.jobs.values().map(|entry| (entry.job.clone(), entry.is_proven)).collect();
         for (job, was_proven) in all {
             if !was_proven || !job.is_genuine(keys) {
-                self.insert(Job::clone(&job), Told::ByWatch, Some(keys));
+                self.insert(Job::clone(&job), Told::ByKeys, Some(keys));
             }
         }
         self.full.drain().collect()

@@ -210,6 +210,41 @@ async fn a_job_whose_label_was_taken_off_is_known_until_it_is_read_to_be_gone() 
 }
 
 #[tokio::test]
+async fn a_key_that_is_read_late_changes_whether_a_job_is_proven_and_nothing_else() {
+    let (keys, mut known) = (keys(), known());
+    known.insert(job(&genuine("gone", 1)), Told::ByWatch, None);
+    known.insert(job(&genuine("unlabelled", 1)), Told::ByWatch, None);
+    known.forget("org", "unlabelled", "uid-unlabelled", 3);
+    known.begin_listing("org");
+    assert!(known.sort(&keys).is_empty());
+    assert!(!known.of("op-unlabelled")[0].is_watched);
+    known.insert(job(&genuine("unlabelled", 2)), Told::ByAnswer, Some(&keys));
+    assert!(!known.of("op-unlabelled")[0].is_watched, "the event was newer");
+    assert_eq!(known.end_listing("org").len(), 2, "the list names neither");
+}
+
+#[tokio::test]
+async fn a_job_that_is_made_while_its_namespace_loses_its_label_is_followed_to_its_end() {
+    let silent =
+        |_: Request<Body>| std::future::pending::<Result<Response<Body>, std::convert::Infallible>>();
+    let jobs = jobs(kube::Client::new(tower::service_fn(silent), "default"));
+    jobs.follow("org");
+    jobs.leave("org");
+    jobs.handle("org", jobs.read().followed["org"], Seen::Listing);
+    let watch = jobs.read().followed["org"];
+    jobs.handle("org", watch, Seen::Listed);
+    assert!(jobs.read().followed.is_empty(), "nothing is left to do there");
+    jobs.insert(job(&genuine("a", 5)));
+    assert!(jobs.read().followed.contains_key("org"));
+    let mut released = genuine("a", 6);
+    released["metadata"]["finalizers"] = json!([]);
+    jobs.insert(job(&released));
+    let watch = jobs.read().followed["org"];
+    jobs.handle("org", watch, Seen::Listed);
+    assert!(jobs.read().followed.is_empty());
+}
+
+#[tokio::test]
 async fn who_waits_for_a_job_that_a_list_does_not_name_is_reconciled() {
     let (keys, mut known) = (keys(), known());
     let mut released = genuine("released", 2);

@@ -1,7 +1,7 @@
 //! What an Operation's status says to the person who waits.
 
 use hookhost_core::Reason;
-use hookhost_core::status::{is_finished, job_ref, phase};
+use hookhost_core::status::{self, MANAGER, is_finished, job_ref};
 use serde_json::Value;
 
 use crate::exit::Outcome;
@@ -18,6 +18,40 @@ pub(super) struct Told {
     at: &'static str,
     /// The lines that were told of that.
     lines: Vec<String>,
+}
+
+/// The status of an Operation without the conditions that another controller has written over hookhost's; and the field manager of
+/// one that has.
+pub(super) fn of_hookhost(operation: &Value) -> (Value, Option<String>) {
+    let mut status = operation.get("status").cloned().unwrap_or_default();
+    let mut other = None;
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| {
+            let of_type = condition["type"].as_str().unwrap_or_default();
+            let writer = status::writer(operation, of_type).filter(|writer| *writer != MANAGER);
+            // A result counts, whoever reports it.
+            if writer.is_none() || !["Accepted", "Blocked", "Running"].contains(&of_type) {
+                return true;
+            }
+            other = writer.map(str::to_owned);
+            false
+        });
+    }
+    if other.is_some() && !is_finished(&status) {
+        let is_known = status["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty());
+        let phase = if condition(&status, "Running", "True").is_some() { "Running" } else { "Pending" };
+        status["phase"] = if is_known { phase.into() } else { Value::Null };
+    }
+    (status, other)
+}
+
+/// Who reports the result of an Operation, if that is not hookhost.
+pub(super) fn other_result(operation: &Value) -> Option<&str> {
+    let status = operation.get("status")?;
+    let of_type = ["Succeeded", "Failed", "Cancelled"]
+        .into_iter()
+        .find(|of_type| condition(status, of_type, "True").is_some())?;
+    status::writer(operation, of_type).filter(|writer| *writer != MANAGER)
 }
 
 /// A condition that has this status: its reason and message.
@@ -93,7 +127,8 @@ pub(in super::super) fn reason(status: &Value) -> Option<(&str, &str)> {
 
 /// How an Operation that has ended did so, for the exit code.
 pub(super) fn outcome(status: &Value) -> Outcome {
-    if phase(status) == Some("Succeeded") {
+    // Not by the phase, which another controller may overwrite.
+    if condition(status, "Succeeded", "True").is_some() {
         return Outcome::Done;
     }
     let (reason, _) = conclusion(status, false);

@@ -65,6 +65,25 @@ fn pod(name: &str, phase: &str, container: &str, state: &str) -> Value {
     })
 }
 
+/// The same, with these conditions written by another controller.
+fn overwritten(mut operation: Value, types: &[&str]) -> Value {
+    let entry = |manager: &str, is_its: &dyn Fn(&str) -> bool| {
+        let conditions = operation["status"]["conditions"].as_array().unwrap();
+        let types = conditions.iter().filter_map(|condition| condition["type"].as_str());
+        let fields: serde_json::Map<_, _> = types
+            .filter(|of_type| is_its(of_type))
+            .map(|of_type| (format!("k:{}", json!({"type": of_type})), json!({"f:message": {}})))
+            .collect();
+        json!({"manager": manager, "fieldsV1": {"f:status": {"f:conditions": fields}}})
+    };
+    let managed = [
+        entry("manager", &|of_type| types.contains(&of_type)),
+        entry("hookhost", &|of_type| !types.contains(&of_type)),
+    ];
+    operation["metadata"] = json!({ "managedFields": managed });
+    operation
+}
+
 fn source(pod: &str, container: &str) -> Source {
     Source { pod: pod.into(), container: container.into(), restarts: 0 }
 }
@@ -429,4 +448,35 @@ proptest::proptest! {
         follow.handle(Seen::Operation(succeeded("p")), at(100));
         proptest::prop_assert_eq!(ended(&follow.handle(Seen::Tick, at(105))), Some(End::Finished));
     }
+}
+
+#[test]
+fn what_another_controller_writes_is_not_shown_as_hookhosts_reason() {
+    let mut follow = follow();
+    let own = operation("Pending", &["Blocked=True/ConflictingOperation: Upgrade shop goes first."]);
+    assert_eq!(
+        told(&follow.handle(Seen::Operation(own), at(1))),
+        ["Blocked (ConflictingOperation): Upgrade shop goes first."]
+    );
+    let other = operation("Pending", &["Blocked=True/ValidationFailed: parameters.image is required"]);
+    let other = overwritten(other, &["Blocked"]);
+    let steps = follow.handle(Seen::Operation(other.clone()), at(2));
+    let [once] = told(&steps)[..] else { panic!("{steps:?}") };
+    assert!(once.starts_with("another controller (field manager \"manager\") overwrites"), "{once}");
+    assert!(told(&follow.handle(Seen::Operation(other), at(3))).is_empty(), "once");
+    let running = overwritten(running("pod-1"), &["Accepted"]);
+    let steps = follow.handle(Seen::Operation(running), at(4));
+    assert_eq!(told(&steps), ["Running: It is active."]);
+}
+
+#[test]
+fn a_result_that_another_controller_reports_is_shown_as_its_own() {
+    let mut follow = follow();
+    let failed = operation("Failed", &["Failed=True/EngineFailed: engine not registered"]);
+    let steps = follow.handle(Seen::Operation(overwritten(failed, &["Failed"])), at(1));
+    assert!(told(&steps)[0].contains("(field manager \"manager\") has ended this Operation"), "{steps:?}");
+    // What hookhost reports stays a success, whatever phase others write.
+    let mut done = succeeded("pod-1");
+    done["status"]["phase"] = "Pending".into();
+    assert_eq!(status::outcome(&done["status"]), Outcome::Done);
 }
