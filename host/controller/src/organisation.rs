@@ -22,10 +22,13 @@ impl Organisations {
     }
 
     /// Whether a Job of this name, which hookhost cannot prove to be its own, may be that of an Operation: whoever may create Jobs in
-    /// a namespace of another organisation can give one any name.
+    /// a namespace of another organisation can give one any name. Of a namespace that is not managed (any more) nobody knows whose it
+    /// is.
     pub(crate) fn may_be_job(&self, operation: &OperationKey, uid: &str, namespace: &str, job: &str) -> bool {
         let own = &operation.namespace;
         let is_own = namespace == own;
-        (is_own || self.of(namespace) == self.of(own)) && clone::may_be_job(&operation.name, uid, is_own, job)
+        let are_known = [namespace, own].iter().all(|one| self.namespaces.labels(one).is_some());
+        let is_of_another = !is_own && are_known && self.of(namespace) != self.of(own);
+        !is_of_another && clone::may_be_job(&operation.name, uid, is_own, job)
     }
 }

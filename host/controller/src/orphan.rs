@@ -162,6 +162,8 @@ impl Warden {
     pub(crate) async fn run(self) {
         // Before all Operations are known, every Job would be a suspect.
         self.operations.synced().await;
+        // Before all namespaces are, nobody knows which organisation a Job is of.
+        self.namespaces.synced().await;
         // And before the key is, no Job would be hookhost's.
         self.keyring.known().await;
         futures::join!(self.look_at_suspects(), self.sweep_when_asked());
@@ -242,6 +244,10 @@ impl Warden {
         let is_terminating = self.namespaces.is_terminating(namespace);
         // In a namespace that goes with all that is in it, one that hookhost cannot prove to be its own is nobody's run any more.
         if (is_genuine || !is_terminating) && self.is_awaited(&job, is_genuine).await? {
+            if before.is_some() {
+                // What was known of it may be older, and not to be proven.
+                self.jobs.insert(job);
+            }
             return Ok(Left::Nothing);
         }
         // One that hookhost cannot prove to be its own is only let go: nobody waits for its result.

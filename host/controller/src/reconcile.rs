@@ -281,7 +281,7 @@ impl Context {
         self.withdrawals.forget(uid);
         self.suspensions.forget(uid);
         self.written.forget(uid);
-        self.overwrites.settle(uid);
+        self.overwrites.forget(uid);
         self.logs.forget(uid);
         for job in self.jobs.of(uid) {
             self.orphans.suspect(&job.namespace, &job.name);
@@ -378,7 +378,7 @@ impl Context {
             return Ok(Action::await_change());
         };
         if !status::is_finished(&update.status) {
-            match self.overwrites.write(&subject.uid, &update.status, Instant::now()) {
+            match self.overwrites.may_write(&subject.uid, &update.status, Instant::now()) {
                 Ok(Turn::First) => {}
                 Ok(Turn::Again) => {
                     status::note_overwritten(&mut update.status, subject.other_writer.as_deref(), now);
@@ -388,6 +388,9 @@ impl Context {
         }
         let written = self.writes.status(&subject.object, &update.status).await?;
         self.written.keep(written);
+        if !status::is_finished(&update.status) {
+            self.overwrites.wrote(&subject.uid, &update.status, Instant::now());
+        }
         let says =
             |status| (status::phase(status).unwrap_or_default(), status::reason(status).unwrap_or_default());
         let (phase, reason) = says(&update.status);

@@ -35,6 +35,9 @@ pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// all others, and each tag that is used, too.
 pub const MAX_DIRECTIVES: usize = 256;
 
+/// Bytes of all these lines: the parser copies what a directive declares for each tag that uses it.
+pub const MAX_DIRECTIVE_BYTES: usize = 4096;
+
 /// Nodes within nodes. The deepest field of Kubernetes' own types is about 20 deep, serde_json reads 127.
 pub const MAX_DEPTH: usize = 100;
 
@@ -101,6 +104,11 @@ pub enum YamlProblem {
         /// Lines that begin like one.
         found: usize,
     },
+    /// Longer directives than are read: the prefix of `%TAG` is put before each tag.
+    DirectivesTooLong {
+        /// Bytes of all lines that begin like one.
+        found: usize,
+    },
     /// More values than are looked at.
     TooManyNodes {
         /// How many are looked at.
@@ -141,6 +149,10 @@ impl fmt::Display for YamlProblem {
                     "{found} lines begin with \"%\", as directives do, and at most {MAX_DIRECTIVES} may"
                 )
             }
+            YamlProblem::DirectivesTooLong { found } => write!(
+                f,
+                "the lines that begin with \"%\", as directives do, have {found} bytes, and at most {MAX_DIRECTIVE_BYTES} are allowed"
+            ),
             YamlProblem::TooManyNodes { allowed } => {
                 write!(f, "up to here there are more than the {allowed} values allowed")
             }
@@ -164,6 +176,7 @@ impl YamlProblem {
                 | YamlProblem::TooLong { .. }
                 | YamlProblem::TooLarge { .. }
                 | YamlProblem::TooManyDirectives { .. }
+                | YamlProblem::DirectivesTooLong { .. }
                 | YamlProblem::TooManyNodes { .. }
         )
     }

@@ -126,6 +126,7 @@ impl Context {
             for name in clone::job_names(&subject.key.name, &subject.uid, namespace == own, step) {
                 match self.reader.job(namespace, &name).await {
                     Ok(None) => {}
+                    Ok(Some(_)) if !self.may_be_its(subject, namespace, &name) => {}
                     Ok(Some(_)) => return false,
                     Err(error) => {
                         tracing::debug!(error = chain(&error), "cannot find out whether there is a Job");

@@ -12,7 +12,7 @@ use super::follow::UNTIL_PODS_END;
 use super::lookup::{Choice, Looked};
 use super::overwritten::Turn;
 use super::{Context, Subject};
-use crate::error::{Result, chain};
+use crate::error::Result;
 use crate::looks::Action;
 use crate::stop::Orphaned;
 use crate::watch::Job;
@@ -27,7 +27,7 @@ impl Context {
         unproven: &[Arc<Job>],
     ) -> Result<Action> {
         self.settle(subject, &subject.status);
-        let mut is_left = false;
+        let (mut is_left, mut failed) = (false, None);
         for job in jobs {
             // A Job must not run on if the Operation has ended without its result: a step of an event that ended with an earlier
             // step, or because a step was lost; or the Job of an Operation that was, for example, rejected after a restart before
@@ -46,24 +46,21 @@ impl Context {
             match self.writes.release_job(job).await {
                 Ok(Some(released)) if released.is_watched => drop(self.jobs.insert(released)),
                 Ok(_) => self.jobs.remove(job),
-                Err(error) => {
-                    let error = chain(&error);
-                    tracing::warn!(
-                        job_namespace = job.namespace,
-                        job = job.name,
-                        error,
-                        "cannot take hookhost's finalizer off a Job that only looks like the Operation's; trying again"
-                    );
-                    is_left = true;
-                }
+                Err(error) => failed = Some(error),
             }
         }
         if is_left {
             return Ok(Action::requeue(UNTIL_PODS_END));
         }
+        let action = self.finished_status(subject).await?;
+        failed.map_or(Ok(action), Err)
+    }
+
+    /// Does what is left to do for the status of a finished Operation.
+    async fn finished_status(&self, subject: &Subject) -> Result<Action> {
         let now = Timestamp::now();
         if let Some(mut restored) = status::restore(&subject.status, now) {
-            match self.overwrites.restore(&subject.uid, Instant::now()) {
+            match self.overwrites.may_restore(&subject.uid, Instant::now()) {
                 Err(rest) => return Ok(Action::requeue(rest)),
                 Ok(turn) => {
                     if turn == Turn::Again {
@@ -71,6 +68,7 @@ impl Context {
                     }
                     let written = self.writes.status(&subject.object, &restored).await?;
                     self.written.keep(written);
+                    self.overwrites.restored(&subject.uid, Instant::now());
                     tracing::info!("restored the conditions of a finished Operation");
                     return Ok(Action::await_change());
                 }
@@ -102,10 +100,11 @@ impl Context {
             Looked::Found(Ok(found)) if matches!(found.choose(&operation), Choice::Found) => {
                 let revision = found.revision;
                 // Another controller may overwrite the status again and again.
-                if let Err(rest) = self.overwrites.restore(&subject.uid, Instant::now()) {
+                if let Err(rest) = self.overwrites.may_restore(&subject.uid, Instant::now()) {
                     return Ok(Action::requeue(rest));
                 }
                 self.write(subject, &State::HookAvailable { revision }, None).await?;
+                self.overwrites.restored(&subject.uid, Instant::now());
             }
             Looked::Later(pause) => return Ok(Action::requeue(pause)),
             Looked::Found(_) => {}

@@ -44,25 +44,35 @@ pub(super) enum Turn {
 
 impl Overwrites {
     /// Whether the status of a finished Operation may be written again; if not, how long to wait.
-    pub(super) fn restore(&self, uid: &str, now: Instant) -> Result<Turn, Duration> {
+    pub(super) fn may_restore(&self, uid: &str, now: Instant) -> Result<Turn, Duration> {
         let mut known = self.lock();
         make_room(&mut known, uid, now)?;
-        known.entry(uid.to_owned()).or_default().again(now)
+        known.get(uid).map_or(Ok(Turn::First), |entry| entry.turn(now))
+    }
+
+    /// The status of a finished Operation was written again.
+    pub(super) fn restored(&self, uid: &str, now: Instant) {
+        self.lock().entry(uid.to_owned()).or_default().count(now);
     }
 
     /// Whether this status of an Operation that is not finished may be written: at once if it is not what was written last.
-    pub(super) fn write(&self, uid: &str, status: &Value, now: Instant) -> Result<Turn, Duration> {
+    pub(super) fn may_write(&self, uid: &str, status: &Value, now: Instant) -> Result<Turn, Duration> {
+        let known = self.lock();
+        let entry = known.get(uid).filter(|entry| entry.written == Some(fingerprint(status)));
+        entry.map_or(Ok(Turn::First), |entry| entry.turn(now))
+    }
+
+    /// This status of an Operation that is not finished was written.
+    pub(super) fn wrote(&self, uid: &str, status: &Value, now: Instant) {
         let mut known = self.lock();
         let entry = known.entry(uid.to_owned()).or_default();
         let written = fingerprint(status);
-        if entry.written == Some(written) {
-            return entry.again(now);
+        if entry.written.replace(written) == Some(written) {
+            entry.count(now);
         }
-        entry.written = Some(written);
-        Ok(Turn::First)
     }
 
-    /// The Operation is finished, or gone: what was written to it before does not matter any more.
+    /// The Operation is finished: what was written to it before does not matter any more.
     pub(super) fn settle(&self, uid: &str) {
         let mut known = self.lock();
         match known.get_mut(uid) {
@@ -70,6 +80,11 @@ impl Overwrites {
             Some(_) => drop(known.remove(uid)),
             None => {}
         }
+    }
+
+    /// The Operation is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
@@ -94,15 +109,21 @@ impl Entry {
         pause(count).checked_sub(now.duration_since(at)).filter(|rest| !rest.is_zero())
     }
 
-    fn again(&mut self, now: Instant) -> Result<Turn, Duration> {
-        if let Some(rest) = self.rest(now) {
-            return Err(rest);
+    /// When it was last written again, and how often; none where nobody has overwritten it for twice as long as the pause was.
+    fn fight(&self, now: Instant) -> Option<(Instant, u32)> {
+        self.again.filter(|(at, count)| now.duration_since(*at) < 2 * pause(*count))
+    }
+
+    fn turn(&self, now: Instant) -> Result<Turn, Duration> {
+        match self.rest(now) {
+            Some(rest) => Err(rest),
+            None if self.fight(now).is_some() => Ok(Turn::Again),
+            None => Ok(Turn::First),
         }
-        // It was let be for as long as the pause was: nobody fights over it any more.
-        let is_over = |(at, count): (Instant, u32)| now.duration_since(at) >= 2 * pause(count);
-        let count = self.again.filter(|again| !is_over(*again)).map_or(1, |(_, count)| count + 1);
-        self.again = Some((now, count));
-        Ok(if count == 1 { Turn::First } else { Turn::Again })
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.again = Some((now, self.fight(now).map_or(1, |(_, count)| count + 1)));
     }
 }
 
@@ -124,16 +145,20 @@ mod tests {
 
     use super::*;
 
+    fn blocked(message: &str) -> Value {
+        json!({"phase": "Pending", "conditions": [
+            {"type": "Blocked", "status": "True", "reason": "TargetNotReady", "message": message}]})
+    }
+
     #[test]
     fn a_new_status_is_written_at_once_and_the_same_again_after_a_pause_that_doubles() {
         let overwrites = Overwrites::default();
-        let blocked = |message: &str| {
-            json!({"phase": "Pending", "conditions": [
-                {"type": "Blocked", "status": "True", "reason": "TargetNotReady", "message": message}]})
-        };
         let start = Instant::now();
         let write = |uid: &str, message: &str, after: u64| {
-            overwrites.write(uid, &blocked(message), start + Duration::from_secs(after))
+            let now = start + Duration::from_secs(after);
+            let turn = overwrites.may_write(uid, &blocked(message), now)?;
+            overwrites.wrote(uid, &blocked(message), now);
+            Ok(turn)
         };
         assert_eq!(write("a", "not ready", 0), Ok(Turn::First));
         assert_eq!(write("a", "still not", 0), Ok(Turn::First), "another message is new");
@@ -146,24 +171,43 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_written_was_overwritten_by_nobody() {
+        let overwrites = Overwrites::default();
+        let start = Instant::now();
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(overwrites.may_write("a", &blocked("not ready"), now), Ok(Turn::First));
+            assert_eq!(overwrites.may_restore("b", now), Ok(Turn::First));
+        }
+    }
+
+    fn restore(overwrites: &Overwrites, uid: &str, now: Instant) -> Result<Turn, Duration> {
+        let turn = overwrites.may_restore(uid, now)?;
+        overwrites.restored(uid, now);
+        Ok(turn)
+    }
+
+    #[test]
     fn a_finished_status_that_is_overwritten_within_moments_is_written_some_twenty_times_a_day() {
         let overwrites = Overwrites::default();
         let start = Instant::now();
         let day = Duration::from_secs(24 * 3600);
         let (mut now, mut writes) = (start, 0);
         while now.duration_since(start) < day {
-            match overwrites.restore("a", now) {
+            match restore(&overwrites, "a", now) {
                 Ok(_) => writes += 1,
                 Err(rest) => now += rest,
             }
         }
         // 10 s, 20 s, … 5120 s, then each two hours.
         assert_eq!(writes, 21);
-        assert!(overwrites.restore("a", now).is_ok());
+        assert!(restore(&overwrites, "a", now).is_ok());
         overwrites.settle("a");
-        assert!(overwrites.restore("a", now).is_err(), "as often as it is reconciled");
+        assert!(restore(&overwrites, "a", now).is_err(), "as often as it is reconciled");
         // Whoever wrote over it is gone for long: if somebody does it once, it is put right at once.
-        assert_eq!(overwrites.restore("a", now + 3 * LONGEST_PAUSE), Ok(Turn::First));
+        assert_eq!(restore(&overwrites, "a", now + 3 * LONGEST_PAUSE), Ok(Turn::First));
+        overwrites.forget("a");
+        assert!(overwrites.lock().is_empty());
     }
 
     #[test]
@@ -171,9 +215,9 @@ mod tests {
         let overwrites = Overwrites::default();
         let start = Instant::now();
         for number in 0..MAX_REMEMBERED {
-            assert_eq!(overwrites.restore(&format!("uid-{number}"), start), Ok(Turn::First));
+            assert_eq!(restore(&overwrites, &format!("uid-{number}"), start), Ok(Turn::First));
         }
-        assert_eq!(overwrites.restore("another", start), Err(LONGEST_PAUSE));
-        assert_eq!(overwrites.restore("another", start + FIRST_PAUSE), Ok(Turn::First));
+        assert_eq!(restore(&overwrites, "another", start), Err(LONGEST_PAUSE));
+        assert_eq!(restore(&overwrites, "another", start + FIRST_PAUSE), Ok(Turn::First));
     }
 }

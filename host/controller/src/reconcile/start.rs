@@ -336,12 +336,20 @@ impl Context {
             NewObject::of(&job)
         };
         let created = self.writes.create_job(namespace, new).await;
+        if created.is_err() && !self.gated.contains(namespace) {
+            // It may have been made all the same.
+            self.jobs.follow_to_the_end(namespace);
+        }
         let created = self.or_refused(subject, created, |error| Created::Refused {
             message: error.to_string(),
             is_final: false,
         })?;
         match created {
             Created::New(job) => {
+                if !self.gated.contains(namespace) {
+                    // It has lost its label since; whatever comes, the Job is followed to its end.
+                    self.jobs.follow_to_the_end(namespace);
+                }
                 let keys = self.keyring.needed()?;
                 let job = claimed(&self.reader, &self.writes, &keys, &subject.uid, *job).await?;
                 Ok(Created::New(Box::new(job)))

@@ -101,15 +101,19 @@ impl Jobs {
     /// Forgets a namespace that was left, once its Jobs are known and none has hookhost's finalizer.
     fn forget_left(&self, namespace: &str) {
         let _changes = self.changes();
-        let known = self.read();
+        // Under one lock: a Job that is made meanwhile is either seen here, or finds its namespace not followed.
+        let mut known = self.write();
         // Where hookhost may not see them, it cannot do anything for them either.
         let is_seen = known.listed.contains(namespace)
             || known.broken.get(namespace).is_some_and(|(reason, _)| *reason == Reason::AccessForbidden)
             || !known.followed.contains_key(namespace);
         let is_done = known.left.contains(namespace) && is_seen && known.held(namespace).next().is_none();
+        if is_done {
+            known.forget_namespace(namespace);
+        }
         drop(known);
         if is_done {
-            self.forget(namespace);
+            self.0.tasks.stop(&namespace.to_owned());
         }
     }
 
@@ -135,12 +139,6 @@ impl Jobs {
                     .await;
             }
         });
-    }
-
-    /// Forgets a namespace.
-    fn forget(&self, namespace: &str) {
-        self.0.tasks.stop(&namespace.to_owned());
-        self.write().forget_namespace(namespace);
     }
 
     /// Tells hookhost's own Jobs from others whenever the key of claims is another, for ever.
@@ -270,7 +268,7 @@ impl Jobs {
         let mut known = self.write();
         // Under the lock: with keys that come later, sort() finds this Job.
         let keys = self.0.keyring.keys();
-        let job = known.insert(job, Told::ByAnswer, keys.as_deref());
+        let job = known.insert(job, Told::Answer, keys.as_deref());
         // The namespace has lost its label while the Job was made.
         let is_unfollowed = job.is_held() && !known.followed.contains_key(&job.namespace);
         drop(known);
@@ -308,7 +306,7 @@ impl Jobs {
         let mut concerned: Vec<Arc<Job>> = Vec::new();
         let (mut is_settled, mut is_forbidden, mut was_broken) = (false, false, false);
         match seen {
-            Seen::Applied(job) => concerned.push(known.insert(job, Told::ByWatch, keys.as_deref())),
+            Seen::Applied(job) => concerned.push(known.insert(job, Told::Watch, keys.as_deref())),
             Seen::Deleted(job) => {
                 if known.forget(namespace, &job.name, &job.uid, job.version).is_some() {
                     let is_genuine = keys.is_some_and(|keys| job.is_genuine(&keys));

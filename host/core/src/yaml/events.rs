@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Encoding, EventData, Parser, ScalarStyle};
 
-use super::{MAX_DIRECTIVES, MAX_TEXT_BYTES, YamlError, YamlProblem};
+use super::{MAX_DIRECTIVE_BYTES, MAX_DIRECTIVES, MAX_TEXT_BYTES, YamlError, YamlProblem};
 
 /// Bytes of text that the parser takes at once: it keeps four bytes for each character until that is parsed.
 const CHUNK_BYTES: usize = 4096;
@@ -108,10 +108,7 @@ impl<'t> Events<'t> {
             return Err(YamlError::new(1, 1, problem));
         }
         printable(text)?;
-        let found = directives(text);
-        if found > MAX_DIRECTIVES {
-            return Err(YamlError::new(1, 1, YamlProblem::TooManyDirectives { found }));
-        }
+        few_directives(text).map_err(|problem| YamlError::new(1, 1, problem))?;
         // Within a text it is a character like any other for Go, and for this parser nothing at the beginning of a line. So
         // another one, that no text needs, is put in its place.
         let mark =
@@ -194,14 +191,21 @@ fn printable(text: &str) -> Result<(), YamlError> {
     Ok(())
 }
 
-/// How many lines begin like a directive, with any line break of YAML 1.1, and with a byte order mark or without.
-fn directives(text: &str) -> usize {
+/// Whether few and short lines begin like a directive, after any line break of YAML 1.1, with a byte order mark or without.
+fn few_directives(text: &str) -> Result<(), YamlProblem> {
     const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     let begins_a_line = |at: &usize| {
         let before = text[..*at].strip_suffix(MARK).unwrap_or(&text[..*at]);
         before.is_empty() || before.ends_with(BREAKS)
     };
-    text.match_indices('%').filter(|(at, _)| begins_a_line(at)).count()
+    let lines = || text.match_indices('%').map(|(at, _)| at).filter(begins_a_line);
+    let found = lines().count();
+    if found > MAX_DIRECTIVES {
+        return Err(YamlProblem::TooManyDirectives { found });
+    }
+    let bytes = |at: usize| text[at..].find(BREAKS).unwrap_or(text.len() - at);
+    let found = lines().map(bytes).sum();
+    if found > MAX_DIRECTIVE_BYTES { Err(YamlProblem::DirectivesTooLong { found }) } else { Ok(()) }
 }
 
 /// The bytes of a text whose lines all end with a line feed, as Kubernetes' LineReader gives them.

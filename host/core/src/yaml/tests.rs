@@ -202,9 +202,14 @@ fn a_text_of_many_directives_is_refused_before_it_is_parsed() {
     // The parser compares each with all others: of so many it takes minutes.
     for line_end in ["\n", "\r", "\u{85}", "\u{2028}", "\n\u{feff}"] {
         let directives: String = (0..300_000).map(|n| format!("%TAG !a{n:x}! b{line_end}")).collect();
-        let problem = problem(&format!("a: b\n{directives}--- \nc: d\n"));
-        assert!(matches!(problem, YamlProblem::TooManyDirectives { found: 300_000 }), "{problem:?}");
+        let found = problem(&format!("a: b\n{directives}--- \nc: d\n"));
+        assert!(matches!(found, YamlProblem::TooManyDirectives { found: 300_000 }), "{found:?}");
     }
+    // One is enough, if it is long: what it declares is copied for each tag.
+    let long = "b".repeat(4 << 20);
+    let tags = "!a!x, ".repeat(500_000);
+    let problem = problem(&format!("%TAG !a! {long}\n--- \n[{tags}]\n"));
+    assert!(matches!(problem, YamlProblem::DirectivesTooLong { .. }), "{problem:?}");
     let percents: String = (0..1000).map(|n| format!("  %TAG {n} 100%\n")).collect();
     assert!(yaml(&format!("a: |\n{percents}"))["a"].is_string());
 }

@@ -253,7 +253,8 @@ impl Follow {
 
     /// Says once what may be wrong where nobody looks at the Operation.
     fn warn(&mut self, now: Duration, steps: &mut Vec<Step>) {
-        if self.has_warned || now < NOBODY_AFTER || phase(&self.status).is_some() {
+        let is_seen = phase(&self.status).is_some() || self.is_overwritten;
+        if self.has_warned || now < NOBODY_AFTER || is_seen {
             return;
         }
         self.has_warned = true;

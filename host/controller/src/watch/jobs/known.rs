@@ -110,11 +110,11 @@ impl Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// Its watch.
-    ByWatch,
+    Watch,
     /// The answer to a read or write, which its deletion may have overtaken.
-    ByAnswer,
+    Answer,
     /// Nobody: other keys prove, or do not prove, that it is hookhost's.
-    ByKeys,
+    Keys,
 }
 
 impl Known {
@@ -146,12 +146,12 @@ impl Known {
     pub(super) fn insert(&mut self, mut job: Job, told: Told, keys: Option<&Keys>) -> Arc<Job> {
         let place = (job.namespace.clone(), job.name.clone());
         // An answer may be older than the list that is being read.
-        let listed = (told == Told::ByWatch).then(|| self.listing(&job.namespace));
+        let listed = (told == Told::Watch).then(|| self.listing(&job.namespace));
         let listing = listed.or_else(|| Some(self.jobs.get(&place)?.listing)).unwrap_or_default();
         let version = self.jobs.get(&place).map_or(job.version, |entry| entry.version.max(job.version));
         if let Some(entry) = self.jobs.get_mut(&place)
             && entry.version > job.version
-            && told != Told::ByKeys
+            && told != Told::Keys
         {
             entry.listing = listing;
             let is_usable = entry.job.uid == job.uid && entry.job.is_whole();
@@ -159,7 +159,7 @@ impl Known {
         }
         if let Some(at) = self.gone.iter().find(|(uid, _)| *uid == job.uid).map(|(_, at)| *at) {
             // An answer from before its watch dropped it. A newer one is from a Job that is there: a label was taken off it.
-            if told == Told::ByAnswer && (job.version < at || (job.version == at && job.is_watched)) {
+            if told == Told::Answer && (job.version < at || (job.version == at && job.is_watched)) {
                 return Arc::new(job);
             }
             self.gone.retain(|(uid, _)| *uid != job.uid);
@@ -273,7 +273,7 @@ impl Known {
             self.jobs.values().map(|entry| (entry.job.clone(), entry.is_proven)).collect();
         for (job, was_proven) in all {
             if !was_proven || !job.is_genuine(keys) {
-                self.insert(Job::clone(&job), Told::ByKeys, Some(keys));
+                self.insert(Job::clone(&job), Told::Keys, Some(keys));
             }
         }
         self.full.drain().collect()

@@ -107,14 +107,14 @@ fn job(object: &Value) -> Job {
 async fn of_any_number_of_forged_jobs_little_is_known_and_none_takes_the_room_of_a_genuine_one() {
     let (keys, mut known) = (keys(), known());
     for number in 0..UNPROVEN + 100 {
-        known.insert(job(&forged(number)), Told::ByWatch, Some(&keys));
+        known.insert(job(&forged(number)), Told::Watch, Some(&keys));
     }
     assert_eq!(known.held("org").count(), UNPROVEN);
     assert!(
         known.held("org").all(|job| !job.is_whole() && job.bytes() == 0),
         "where it is, and nothing else"
     );
-    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("a", 1)), Told::Watch, Some(&keys));
     let of = known.of("op-a");
     assert!(of.len() == 1 && of[0].is_whole() && of[0].is_genuine(&keys));
     // Those that were passed over are listed once there is room for them.
@@ -130,15 +130,15 @@ async fn of_any_number_of_forged_jobs_little_is_known_and_none_takes_the_room_of
 #[tokio::test]
 async fn before_the_key_is_known_forged_jobs_may_keep_genuine_ones_out_but_not_after() {
     let (keys, mut known) = (keys(), known());
-    known.insert(job(&genuine("first", 1)), Told::ByWatch, None);
+    known.insert(job(&genuine("first", 1)), Told::Watch, None);
     assert!(known.of("op-first")[0].is_whole(), "it may be hookhost's");
     for number in 0..UNPROVEN {
-        known.insert(job(&forged(number)), Told::ByWatch, None);
+        known.insert(job(&forged(number)), Told::Watch, None);
     }
-    known.insert(job(&genuine("last", 1)), Told::ByWatch, None);
+    known.insert(job(&genuine("last", 1)), Told::Watch, None);
     assert!(known.of("op-last").is_empty());
     assert_eq!(known.sort(&keys), ["org"], "it is listed again");
-    known.insert(job(&genuine("last", 1)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("last", 1)), Told::Watch, Some(&keys));
     for operation in ["op-first", "op-last"] {
         assert!(known.of(operation)[0].is_whole());
     }
@@ -155,7 +155,7 @@ async fn what_is_kept_of_the_genuine_jobs_of_a_namespace_is_bounded_too() {
         claimed(&name, job)
     };
     for number in 0..200 {
-        known.insert(job(&large(number)), Told::ByWatch, Some(&keys));
+        known.insert(job(&large(number)), Told::Watch, Some(&keys));
     }
     assert_eq!(known.held("org").count(), 200, "all are known");
     let bytes: usize = known.held("org").map(|job| job.bytes()).sum();
@@ -164,7 +164,7 @@ async fn what_is_kept_of_the_genuine_jobs_of_a_namespace_is_bounded_too() {
     // One that goes makes room for another.
     assert!(known.remove("org", "large-000", "uid-of-an-earlier").is_none());
     known.remove("org", "large-000", "uid-large-000").unwrap();
-    let whole = known.insert(job(&large(199)), Told::ByAnswer, Some(&keys));
+    let whole = known.insert(job(&large(199)), Told::Answer, Some(&keys));
     assert!(whole.is_whole() && known.of("op-large-199")[0].is_whole());
     const { assert!(PROVEN > 200, "that is not what keeps them out") };
 }
@@ -172,39 +172,39 @@ async fn what_is_kept_of_the_genuine_jobs_of_a_namespace_is_bounded_too() {
 #[tokio::test]
 async fn a_job_that_is_over_and_let_go_is_not_known_any_more() {
     let (keys, mut known) = (keys(), known());
-    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("a", 1)), Told::Watch, Some(&keys));
     let hook = ["org", "shop", "migrate"].map(str::to_owned);
     assert_eq!(known.at_work(&hook, "another").as_deref(), Some("a"));
     let mut over = genuine("a", 2);
     over["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
-    known.insert(job(&over), Told::ByWatch, Some(&keys));
+    known.insert(job(&over), Told::Watch, Some(&keys));
     assert_eq!((known.of("op-a").len(), known.at_work(&hook, "another")), (1, None));
     assert_eq!(known.take_free().into_iter().collect::<Vec<_>>(), ["another"]);
     over["metadata"]["resourceVersion"] = "3".into();
     over["metadata"]["finalizers"] = json!([]);
-    known.insert(job(&over), Told::ByWatch, Some(&keys));
+    known.insert(job(&over), Told::Watch, Some(&keys));
     assert!(known.of("op-a").is_empty());
 }
 
 #[tokio::test]
 async fn a_job_whose_label_was_taken_off_is_known_until_it_is_read_to_be_gone() {
     let (keys, mut known) = (keys(), known());
-    known.insert(job(&genuine("a", 1)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("a", 1)), Told::Watch, Some(&keys));
     // The watch tells of a deletion, but what has a finalizer and was not deleted is there.
     assert_eq!(known.forget("org", "a", "uid-a", 3).unwrap().operation, "op-a");
     assert!(!known.of("op-a")[0].is_watched);
     // The answer to a write from before that, which comes late.
-    known.insert(job(&genuine("a", 2)), Told::ByAnswer, Some(&keys));
+    known.insert(job(&genuine("a", 2)), Told::Answer, Some(&keys));
     assert!(!known.of("op-a")[0].is_watched);
     known.begin_listing("org");
     assert_eq!(known.end_listing("org").len(), 1);
     let mut stripped = genuine("a", 3);
     stripped["metadata"]["labels"] = json!({SOURCE_HOOK: "migrate"});
-    known.insert(job(&stripped), Told::ByAnswer, Some(&keys));
+    known.insert(job(&stripped), Told::Answer, Some(&keys));
     assert!(!known.of("op-a")[0].is_watched, "its claim says for which Operation it is");
     assert_eq!(known.held("org").count(), 1);
     // Put back, the watch reports it again, also where a read was faster than both events.
-    known.insert(job(&genuine("a", 6)), Told::ByAnswer, Some(&keys));
+    known.insert(job(&genuine("a", 6)), Told::Answer, Some(&keys));
     assert!(known.forget("org", "a", "uid-a", 5).is_none());
     assert!(known.of("op-a")[0].is_watched);
 }
@@ -212,13 +212,13 @@ async fn a_job_whose_label_was_taken_off_is_known_until_it_is_read_to_be_gone() 
 #[tokio::test]
 async fn a_key_that_is_read_late_changes_whether_a_job_is_proven_and_nothing_else() {
     let (keys, mut known) = (keys(), known());
-    known.insert(job(&genuine("gone", 1)), Told::ByWatch, None);
-    known.insert(job(&genuine("unlabelled", 1)), Told::ByWatch, None);
+    known.insert(job(&genuine("gone", 1)), Told::Watch, None);
+    known.insert(job(&genuine("unlabelled", 1)), Told::Watch, None);
     known.forget("org", "unlabelled", "uid-unlabelled", 3);
     known.begin_listing("org");
     assert!(known.sort(&keys).is_empty());
     assert!(!known.of("op-unlabelled")[0].is_watched);
-    known.insert(job(&genuine("unlabelled", 2)), Told::ByAnswer, Some(&keys));
+    known.insert(job(&genuine("unlabelled", 2)), Told::Answer, Some(&keys));
     assert!(!known.of("op-unlabelled")[0].is_watched, "the event was newer");
     assert_eq!(known.end_listing("org").len(), 2, "the list names neither");
 }
@@ -230,8 +230,8 @@ async fn a_job_that_is_made_while_its_namespace_loses_its_label_is_followed_to_i
     let jobs = jobs(kube::Client::new(tower::service_fn(silent), "default"));
     jobs.follow("org");
     jobs.leave("org");
-    jobs.handle("org", jobs.read().followed["org"], Seen::Listing);
     let watch = jobs.read().followed["org"];
+    jobs.handle("org", watch, Seen::Listing);
     jobs.handle("org", watch, Seen::Listed);
     assert!(jobs.read().followed.is_empty(), "nothing is left to do there");
     jobs.insert(job(&genuine("a", 5)));
@@ -250,12 +250,12 @@ async fn who_waits_for_a_job_that_a_list_does_not_name_is_reconciled() {
     let mut released = genuine("released", 2);
     released["metadata"]["finalizers"] = json!([]);
     for object in [genuine("held", 1), released, genuine("there", 3)] {
-        known.insert(job(&object), Told::ByWatch, Some(&keys));
+        known.insert(job(&object), Told::Watch, Some(&keys));
     }
     known.begin_listing("org");
-    known.insert(job(&genuine("there", 3)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("there", 3)), Told::Watch, Some(&keys));
     // Made after the list was: its watch has yet to report it.
-    known.insert(job(&genuine("new", 9)), Told::ByAnswer, Some(&keys));
+    known.insert(job(&genuine("new", 9)), Told::Answer, Some(&keys));
     let unlisted = known.end_listing("org");
     let names: Vec<&str> = unlisted.iter().map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["held", "new", "released"]);
@@ -265,7 +265,7 @@ async fn who_waits_for_a_job_that_a_list_does_not_name_is_reconciled() {
     for operation in ["op-held", "op-new"] {
         assert!(!known.of(operation)[0].is_watched, "it is read by its name");
     }
-    known.insert(job(&genuine("new", 9)), Told::ByWatch, Some(&keys));
+    known.insert(job(&genuine("new", 9)), Told::Watch, Some(&keys));
     assert!(known.of("op-new")[0].is_watched);
 }
 
@@ -292,17 +292,17 @@ async fn a_job_that_is_gone_does_not_come_back_by_an_answer_but_without_its_labe
     let (keys, mut known) = (keys(), known());
     // Its creation is answered after all that its watch has to say of it.
     assert!(known.forget("org", "b", "uid-b", 9).is_none());
-    known.insert(job(&genuine("b", 5)), Told::ByAnswer, Some(&keys));
+    known.insert(job(&genuine("b", 5)), Told::Answer, Some(&keys));
     assert!(known.of("op-b").is_empty());
     let mut deleted = genuine("a", 2);
     deleted["metadata"]["deletionTimestamp"] = "2026-05-28T10:00:00Z".into();
-    known.insert(job(&deleted), Told::ByWatch, Some(&keys));
+    known.insert(job(&deleted), Told::Watch, Some(&keys));
     assert_eq!(known.forget("org", "a", "uid-a", 3).unwrap().operation, "op-a");
-    known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
+    known.insert(job(&deleted), Told::Answer, Some(&keys));
     assert!(known.of("op-a").is_empty());
     deleted["metadata"]["labels"] = json!({});
     deleted["metadata"]["resourceVersion"] = "3".into();
-    known.insert(job(&deleted), Told::ByAnswer, Some(&keys));
+    known.insert(job(&deleted), Told::Answer, Some(&keys));
     assert_eq!(known.of("op-a").len(), 1);
 }
 
@@ -323,7 +323,7 @@ async fn of_those_that_wait_for_a_temporary_object_the_first_is_next_once_its_ru
         self::job(&claimed("a", job))
     };
     let mut next = |job: Job| {
-        known.insert(job, Told::ByWatch, Some(&keys));
+        known.insert(job, Told::Watch, Some(&keys));
         known.take_free().into_iter().collect::<Vec<_>>()
     };
     assert!(next(job(1, &[FINALIZER])).is_empty());
@@ -354,11 +354,11 @@ async fn the_end_of_a_run_of_which_little_is_kept_wakes_the_first_of_each_queue(
     // More than what is kept of the Jobs of a namespace.
     for number in 0..100 {
         let name = format!("large-{number}");
-        known.insert(self::job(&claimed(&name, job(&name, 1, &[FINALIZER]))), Told::ByWatch, Some(&keys));
+        known.insert(self::job(&claimed(&name, job(&name, 1, &[FINALIZER]))), Told::Watch, Some(&keys));
     }
     assert!(!known.of("op-large-99")[0].is_whole());
     let mut next = |object: &Value| {
-        known.insert(self::job(object), Told::ByWatch, Some(&keys));
+        known.insert(self::job(object), Told::Watch, Some(&keys));
         known.take_free().into_iter().collect::<BTreeSet<_>>()
     };
     assert!(next(&job("forged", 1, &[FINALIZER])).is_empty());

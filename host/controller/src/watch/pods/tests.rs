@@ -68,6 +68,7 @@ fn pods_of_jobs_that_are_not_followed_are_few_and_known_once_their_job_is() {
     }
     assert!(names(&room).is_empty());
     assert_eq!(room.follow("a-third", "op-3"), Follow::GoOn, "none of them can be its own");
+    assert!(!room.release("a-third"));
     assert_eq!(room.follow("another", "op"), Follow::ListAgain, "there are more of them");
     assert_eq!(names(&room).len(), OTHERS, "the last of them");
     assert!(names(&room).contains(&format!("other-{}", 2 * OTHERS - 1)));

@@ -37,7 +37,13 @@ pub(super) fn of_hookhost(operation: &Value) -> (Value, Option<String>) {
             false
         });
     }
-    if other.is_some() && !is_finished(&status) {
+    if is_finished(&status) {
+        // Another controller may have overwritten the phase.
+        let is_true = |of_type: &&&str| condition(&status, of_type, "True").is_some();
+        if let Some(phase) = ["Failed", "Succeeded", "Cancelled"].iter().find(is_true) {
+            status["phase"] = (*phase).into();
+        }
+    } else if other.is_some() {
         let is_known = status["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty());
         let phase = if condition(&status, "Running", "True").is_some() { "Running" } else { "Pending" };
         status["phase"] = if is_known { phase.into() } else { Value::Null };

@@ -479,4 +479,7 @@ fn a_result_that_another_controller_reports_is_shown_as_its_own() {
     let mut done = succeeded("pod-1");
     done["status"]["phase"] = "Pending".into();
     assert_eq!(status::outcome(&done["status"]), Outcome::Done);
+    let mut follow = self::follow();
+    follow.handle(Seen::Operation(overwritten(done, &[])), at(1));
+    assert_eq!(follow.status()["phase"], "Succeeded");
 }
