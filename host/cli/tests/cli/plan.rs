@@ -1,5 +1,7 @@
 //! `hookhost plan`.
 
+use serde_json::{Value, json};
+
 use crate::support::{Dir, Does, OPERATION, account, binding, job, policy, record};
 
 const PLAN: [&str; 5] = ["plan", "-f", "op.yaml", "--release", "release.json"];
@@ -204,7 +206,8 @@ fn values_of_secrets_are_printed_only_where_they_are_asked_for() {
     );
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: shop-db}\ndata: {password: czNjcmV0}\nstringData: {url: s3cret}\n";
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop-conf}\ndata: {open: seen}\n";
-    dir.write("release.json", record(&[job, account(), secret.to_owned(), config.to_owned()]).to_string());
+    let hooks = [job, account(), secret.to_owned(), config.to_owned()];
+    dir.write("release.json", deleted_by_helm(record(&hooks)).to_string());
     dir.write("op.yaml", OPERATION.replace("  parameters:\n", "  parameters:\n    closure: true\n"));
     for format in ["yaml", "json"] {
         let run = plan(&dir, &["-o", format]).exits(0);
@@ -216,4 +219,41 @@ fn values_of_secrets_are_printed_only_where_they_are_asked_for() {
         let run = plan(&dir, &["-o", format, "--show-secrets"]).exits(0).prints(&["czNjcmV0", "s3cret"]);
         assert!(!run.stderr.contains("hidden"), "{run:#?}");
     }
+}
+
+/// The same release, of which Helm deletes all hooks once they have succeeded.
+fn deleted_by_helm(mut record: Value) -> Value {
+    for hook in record["hooks"].as_array_mut().unwrap() {
+        hook["delete_policies"] = json!(["hook-succeeded"]);
+    }
+    record
+}
+
+#[test]
+fn what_helm_deletes_is_told_from_what_it_leaves_with_the_chart_value_that_is_needed() {
+    let dir = Dir::with_release();
+    let job = job("shop-migrate")
+        .replace("      containers:\n", "      serviceAccountName: shop\n      containers:\n");
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: shop-nodes}\n\
+                rules: [{apiGroups: [''], resources: [nodes], verbs: [get]}]\n";
+    let given = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: shop-nodes}\n\
+                 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: shop-nodes}\n\
+                 subjects: [{kind: ServiceAccount, name: shop, namespace: acme}]\n";
+    let hooks = [job, account(), role.to_owned(), given.to_owned()];
+    let warnings = |record: Value| {
+        dir.write("release.json", record.to_string());
+        let plan = plan(&dir, &["-o", "json"]).exits(0).json();
+        let warnings = plan["warnings"].as_array().unwrap().iter();
+        warnings.map(|one| format!("{}: {}", one["code"], one["message"])).collect::<Vec<_>>().join("\n")
+    };
+    let left = warnings(record(&hooks));
+    assert!(left.contains("LeftByHelm") && left.contains("ServiceAccount shop"), "{left}");
+    assert!(!left.contains("DeletedByHelm") && !left.contains("closure.clusterObjects"), "{left}");
+    let mut some = deleted_by_helm(record(&hooks));
+    some["hooks"][1]["delete_policies"] = json!([]);
+    let deleted = warnings(some);
+    assert!(deleted.contains("LeftByHelm") && deleted.contains("DeletedByHelm"), "{deleted}");
+    assert!(deleted.contains("hookhost run --closure"), "{deleted}");
+    let value = r#"--set-json 'closure.clusterObjects=[\"acme/ClusterRole/shop-nodes\",\"acme/ClusterRoleBinding/shop-nodes\"]'"#;
+    assert!(deleted.contains(value), "{deleted}");
 }

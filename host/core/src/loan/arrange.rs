@@ -206,6 +206,17 @@ fn is_deleted_by_helm(hook: &Hook) -> bool {
     hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
 }
 
+/// Whether Helm has created the object of this hook by the revision of the release that is deployed, and leaves it in the cluster.
+/// That somebody deleted it since only the cluster knows.
+pub fn is_left_by_helm(hook: &Hook, revision: u32) -> bool {
+    let has_happened = |event: &String| match event.as_str() {
+        "pre-install" | "post-install" => true,
+        "pre-upgrade" | "post-upgrade" => revision > 1,
+        _ => false,
+    };
+    !is_deleted_by_helm(hook) && hook.events.iter().any(has_happened)
+}
+
 /// Each object once. A chart may have it once for each event: then as it is made for the event that runs.
 fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Vec<Member<'a>> {
     let mut members: Vec<Member<'a>> = Vec::new();

@@ -1,21 +1,22 @@
 //! What the arguments of `hookhost plan` resolve to: release found, files read and checked, the request built, policies
 //! loaded.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use hookhost_core::clone::{self, Step};
-use hookhost_core::closure::closure;
+use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::references;
-use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
+use hookhost_core::loan::{self, ClusterObject, Loan, ObjectRef, Terms, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning};
 use hookhost_core::record::{Record, Status};
 use hookhost_core::request::{self, Target};
 use hookhost_core::selection::{Selected, select};
-use hookhost_core::text::quote;
+use hookhost_core::text::{quote, shortlist};
 use hookhost_core::workload::Workload;
 use hookhost_core::{Reason, Request, hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
@@ -28,6 +29,9 @@ use crate::cluster::{self, Place};
 use crate::policies;
 use crate::problem::Problem;
 use crate::record::Release;
+
+/// Objects that a warning names.
+const MAX_NAMED: usize = 32;
 
 /// Everything that a plan is made from.
 pub(super) struct Inputs {
@@ -150,19 +154,91 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             Problem::new(error.reason(), message).with_source(error)
         })?;
         let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
-        let loans = loans(&operation, &request, hook, others, is_verified, applier)?;
+        let closure = closure_of(&operation, &request, hook, others)?;
+        warnings.extend(about_closure(&operation, &request, &closure));
+        let loans = loans(&operation, &request, hook, &closure, is_verified, applier)?;
         let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
         runs.push(Run { request, staging });
     }
     Ok(Inputs { policies: load(&policies)?, operation, runs, warnings })
 }
 
-/// What hookhost would make for the run, where the Operation asks for it, as if nothing of it were in the cluster.
+/// The other hooks of the release that the hook needs.
+fn closure_of<'h>(
+    operation: &Operation,
+    request: &'h Request,
+    hook: &hook::Hook,
+    hooks: &'h [hook::Hook],
+) -> Result<Vec<Member<'h>>> {
+    let what = || format!("it is not known what the hook {} needs", quote(&hook.name));
+    let whole = closure(Workload::of(&hook.manifest), &request.release.namespace, hooks)
+        .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
+    Ok(loan::needed(hook, &whole, &references(&hook.manifest), operation.parameters.event.as_deref()))
+}
+
+/// What to know of the objects that a hook needs and that are hooks themselves: which of them Helm leaves in the cluster and which it
+/// deletes, and the chart value by which hookhost may create those that have no namespace.
+fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>]) -> Vec<Warning> {
+    let revision = request.release.revision;
+    let (left, deleted): (Vec<_>, Vec<_>) =
+        closure.iter().partition(|member| loan::is_left_by_helm(member.hook, revision));
+    let named = |members: &[&Member<'_>]| {
+        let objects: BTreeSet<String> =
+            members.iter().map(|member| ObjectRef::of(member).to_string()).collect();
+        shortlist(objects.into_iter(), MAX_NAMED)
+    };
+    let mut warnings = Vec::new();
+    let mut warn = |code, message| warnings.push(Warning { code, message });
+    if !left.is_empty() {
+        warn(
+            "LeftByHelm",
+            format!(
+                "the hook needs what Helm leaves in the cluster, and this plan takes to be there: {}",
+                named(&left)
+            ),
+        );
+    }
+    if deleted.is_empty() {
+        return warnings;
+    }
+    let advice = match operation.parameters.closure {
+        true => "hookhost creates it for the run",
+        false => {
+            "the run waits until it is there, unless parameters.closure is true (hookhost run --closure), or a HookPolicy says \
+             closure: Allow"
+        }
+    };
+    warn(
+        "DeletedByHelm",
+        format!(
+            "the hook needs what Helm deletes after its event: {}. If it is not there, {advice}",
+            named(&deleted)
+        ),
+    );
+    let namespace = &request.release.namespace;
+    let allowed: BTreeSet<String> = deleted
+        .iter()
+        .filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name))
+        .map(|object| format!("{namespace}/{object}"))
+        .collect();
+    if !allowed.is_empty() {
+        let value = serde_json::json!(allowed);
+        warn(
+            "ClusterObjectsNeeded",
+            format!(
+                "hookhost may create what has no namespace only if it was installed with it: --set-json 'closure.clusterObjects={value}'"
+            ),
+        );
+    }
+    warnings
+}
+
+/// What hookhost would make for the run, where the Operation asks for it, if nothing of what Helm deletes is in the cluster.
 fn loans(
     operation: &Operation,
     request: &Request,
     hook: &hook::Hook,
-    hooks: &[hook::Hook],
+    closure: &[Member<'_>],
     is_verified: bool,
     applier: Option<&str>,
 ) -> Result<Vec<Loan>> {
@@ -171,16 +247,21 @@ fn loans(
     }
     let namespace = request.release.namespace.as_str();
     let what = || format!("the hook {} cannot have made what it needs", quote(&hook.name));
-    let closure = closure(Workload::of(&hook.manifest), namespace, hooks)
-        .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
     // Which of them this cluster's hookhost may make, only that hookhost knows.
     let cluster_objects: Vec<ClusterObject> =
         closure.iter().filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name)).collect();
     let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
     let event = operation.parameters.event.as_deref();
-    let closure = loan::needed(hook, &closure, &references(&hook.manifest), event);
     let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier, event, jobs: &[] };
-    loan::arrange(hook, &closure, &terms, |_| loan::Found::Missing)
+    let revision = request.release.revision;
+    let left: BTreeSet<ObjectRef> = closure
+        .iter()
+        .filter(|member| loan::is_left_by_helm(member.hook, revision))
+        .map(ObjectRef::of)
+        .collect();
+    let found =
+        |object: &ObjectRef| if left.contains(object) { loan::Found::Kept } else { loan::Found::Missing };
+    loan::arrange(hook, closure, &terms, found)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }
 
