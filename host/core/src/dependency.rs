@@ -216,6 +216,22 @@ pub fn refuse_keys(missing: &[MissingKey<'_>]) -> Option<Refusal> {
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }
 
+/// Lets the Operation wait if something that it needs does not exist in another namespace than the release's: hookhost creates nothing
+/// there.
+pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Refusal> {
+    let missing: Vec<String> =
+        missing.map(|object| format!("{object} in the namespace {}", quote(&object.namespace))).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "the hook needs what does not exist: {}. The chart has it as a hook, which Helm deletes after its event, and hookhost creates \
+         nothing in another namespace than the release's. Create it there, or make it part of the release proper",
+        shortlist(missing.into_iter(), MAX_NAMED)
+    );
+    Some(Refusal::wait(Reason::DependencyMissing, message))
+}
+
 /// Whether hookhost makes what Helm has deleted for this run, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lending {

@@ -91,6 +91,15 @@ impl Context {
             existing(&self.reader, namespace, references, ahead),
             self.look_at(&closure, namespace, &lending)
         )?;
+        let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != namespace;
+        if let Some(refusal) = dependency::refuse_far(
+            found
+                .iter()
+                .filter(|(object, found)| is_far(object) && **found != Found::Kept)
+                .map(|(object, _)| object),
+        ) {
+            return Err(refusal.into());
+        }
         // What another run borrows is as good as gone.
         let absent: Vec<ObjectRef> = found
             .iter()
@@ -141,8 +150,11 @@ impl Context {
             event,
             jobs: &made,
         };
-        let loans =
-            arrange(hook, &closure, &terms, |object| found.get(object).cloned().unwrap_or(Found::Kept))?;
+        let loans = arrange(hook, &closure, &terms, |object| match found.get(object) {
+            Some(found) => found.clone(),
+            None if is_far(object) => Found::Missing,
+            None => Found::Kept,
+        })?;
         let expected = if self.policies.allows_existing(request, &self.scope(subject, request))? {
             Vec::new()
         } else {
@@ -187,18 +199,28 @@ impl Context {
         })
     }
 
-    /// What there is of a closure. What is in another namespace is not looked for: it is neither lent nor known.
+    /// What there is of a closure. In another namespace that is asked only where it is managed and of the release's organisation:
+    /// nobody learns by a hook what others have.
     async fn look_at(
         &self,
         closure: &[Member<'_>],
         namespace: &str,
         lending: &Lending,
     ) -> Result<BTreeMap<ObjectRef, Found>, Error> {
-        let is_near = |member: &&Member<'_>| !member.kind.is_namespaced() || member.namespace == namespace;
-        let objects: BTreeSet<ObjectRef> = closure.iter().filter(is_near).map(ObjectRef::of).collect();
+        let is_near = |object: &ObjectRef| !object.kind.is_namespaced() || object.namespace == namespace;
+        let may_be_seen = |object: &ObjectRef| {
+            is_near(object)
+                || (self.gated.contains(&object.namespace)
+                    && self.organisation(&object.namespace) == self.organisation(namespace))
+        };
+        let objects: BTreeSet<ObjectRef> = closure.iter().map(ObjectRef::of).filter(may_be_seen).collect();
         let found = objects.into_iter().map(async |object| {
             let found = match self.lender.look(&object).await {
+                Ok(seen) if !is_near(&object) && !matches!(seen.found, Found::Missing | Found::Leaving) => {
+                    Found::Kept
+                }
                 Ok(seen) => seen.found,
+                Err(Error::Api(client::Error::Forbidden { .. })) if !is_near(&object) => return Ok(None),
                 // Where nothing is lent, what may not be looked at is taken to be there, as ever.
                 Err(Error::Api(client::Error::Forbidden { .. }))
                     if object.kind.opens() && *lending != Lending::On =>
@@ -214,9 +236,9 @@ impl Context {
                 }
                 _ => false,
             };
-            Ok((object, if is_free { Found::Missing } else { found }))
+            Ok(Some((object, if is_free { Found::Missing } else { found })))
         });
-        stream::iter(found).buffered(AT_ONCE).try_collect().await
+        stream::iter(found).buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
     }
 }
 

@@ -63,14 +63,16 @@ pub fn arrange<'a>(
         .into_iter()
         .partition(|one| !one.kind.is_namespaced() || one.namespace == terms.namespace);
     // What Helm leaves there is taken to be there, as it is where nothing is lent.
-    let gone: Vec<_> = far.iter().filter(|one| is_deleted_by_helm(one.hook)).collect();
+    let is_gone =
+        |one: &&Member<'_>| is_deleted_by_helm(one.hook) && found(&ObjectRef::of(one)) == Found::Missing;
+    let gone: Vec<_> = far.iter().filter(is_gone).collect();
     if !gone.is_empty() {
         let far = gone.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace)));
         let far = shortlist(far, MAX_NAMED);
         let message = format!(
-            "hookhost does not make what the hook needs and Helm has deleted in other namespaces than the release's: {far}. Where \
-             these objects exist, run it with nothing made for it (neither parameters.closure nor a HookPolicy that says closure: \
-             Allow); or move them into the release proper"
+            "the hook needs what Helm has deleted in other namespaces than the release's: {far}. hookhost creates nothing there, and \
+             cannot see whether it exists: that it asks only in namespaces that it manages for the release's organisation. Make these \
+             objects part of the release proper, or run the hook where nothing has to be made for it"
         );
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }

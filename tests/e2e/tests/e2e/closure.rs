@@ -396,7 +396,8 @@ fn without_the_opt_ins_a_run_waits_and_says_which_would_help() {
 #[test]
 fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
     let world = world();
-    let namespace = world.namespace("beyond", &[LENDING]);
+    let labels = [LENDING, "vworkspace.io/organisation=beyond"];
+    let (namespace, other) = (world.namespace("beyond", &labels), world.namespace("beyond-too", &labels));
     let subjects = |hook: &str| json!([{"kind": "ServiceAccount", "name": format!("shop-{hook}"), "namespace": namespace}]);
     let binding = |kind: &str, hook: &str, role: &str, metadata: Value| {
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
@@ -405,10 +406,12 @@ fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
     };
     let own = |more: &[Value]| json!({"own": {"more": more}, "script": WAITS});
     let far = binding("RoleBinding", "far", "view", json!({"name": "shop-far", "namespace": "kube-system"}));
+    let near = binding("RoleBinding", "near", "view", json!({"name": "shop-near", "namespace": other}));
     let wide = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
     let values = json!({"hooks": {
         "far": own(&[far]),
+        "near": own(std::slice::from_ref(&near)),
         "cluster": own(&[binding("ClusterRoleBinding", "cluster", "view", json!({"name": "shop-cluster"}))]),
         "wide": own(&[wide, binding("ClusterRoleBinding", "wide", "shop-wide", json!({"name": "shop-wide"}))]),
     }});
@@ -420,6 +423,24 @@ fn what_would_reach_beyond_the_namespace_is_refused_before_anything_is_made() {
         assert!(message.contains(word), "{message}");
         assert_eq!(there(&namespace, hook), [""; 0]);
     }
+    // Of another namespace of the same organisation it is seen whether it has what the hook needs: nothing is created there.
+    for parameters in [borrows(), json!({})] {
+        let name = world.operation(&release, "near", parameters);
+        let told = message(&world.blocked(&namespace, &name, "DependencyMissing"), "Blocked");
+        assert!(
+            told.contains(&format!("in the namespace \"{other}\"")) && told.contains("Create it there"),
+            "{told}"
+        );
+        world.cancel(&namespace, &name);
+        world.phase(&namespace, &name, "Cancelled");
+    }
+    let mut created = near;
+    created["metadata"]["name"] = json!("shop-near");
+    world.apply(&other, &created);
+    let name = world.operation(&release, "near", borrows());
+    let pod = world.started(&namespace, &name);
+    world.go(&namespace, &pod);
+    world.phase(&namespace, &name, "Succeeded");
     // The one that the host may make: it acts on the cluster for as long as the run does.
     let name = world.operation(&release, "wide", borrows());
     let pod = world.started(&namespace, &name);
