@@ -84,6 +84,7 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
         | Reason::ConflictingOperation
         | Reason::TooManyOperations
         | Reason::AwaitingApproval
+        | Reason::RestoredFromBackup
         | Reason::DependencyMissing
         | Reason::NamespaceNotManaged
         | Reason::PolicyUnavailable => 4,

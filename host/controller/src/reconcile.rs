@@ -509,6 +509,7 @@ fn is_unwatched(reason: Reason) -> bool {
             | Reason::ConflictingOperation
             | Reason::TooManyOperations
             | Reason::AwaitingApproval
+            | Reason::RestoredFromBackup
             | Reason::PolicyUnavailable
             | Reason::NamespaceNotManaged
     )

@@ -4,6 +4,7 @@
 //! wrong is said at once, each with its path, what was found and what is expected.
 
 mod read;
+mod restored;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+pub use restored::RUN_RESTORED;
 use serde_json::{Map, Value};
 pub use stored::{Stored, TooLarge};
 

@@ -76,6 +76,8 @@ pub enum Reason {
     WaitTimeout,
     /// The Operation needs an approval that it does not have, or whose proof is not valid.
     AwaitingApproval,
+    /// The Operation was restored from a backup, so nobody knows whether it has run.
+    RestoredFromBackup,
     /// Something that the hook's pod refers to is not in the cluster.
     DependencyMissing,
     /// What the hook needs, and Helm has deleted, cannot be made for a run.
@@ -164,6 +166,7 @@ impl Reason {
             Reason::TooManyOperations => "TooManyOperations",
             Reason::WaitTimeout => "WaitTimeout",
             Reason::AwaitingApproval => "AwaitingApproval",
+            Reason::RestoredFromBackup => "RestoredFromBackup",
             Reason::DependencyMissing => "DependencyMissing",
             Reason::ClosureRefused => "ClosureRefused",
             Reason::ApplierForbidden => "ApplierForbidden",

@@ -128,6 +128,9 @@ impl Context {
             Ok(operation) => operation,
             Err(refusal) => return self.refuse(subject, refusal).await,
         };
+        if let Some(refusal) = operation.refuse_restored() {
+            return self.refuse(subject, refusal).await;
+        }
         let _turn = match self.ask_for_turn(subject, &operation) {
             Asked::Begun(turn) => turn,
             Asked::Later => return Ok(Action::await_change()),

@@ -469,3 +469,22 @@ fn an_instance_whose_helm_release_is_another_by_now_is_served_from_that_one() {
     let name = world.operation(&moved, "ok", json!({}));
     world.phase(&namespace, &name, "Succeeded");
 }
+
+#[test]
+fn an_operation_that_was_restored_from_a_backup_runs_only_when_somebody_says_so() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    let name = format!("{}-restored-{}", shop.name, world.number());
+    let mut operation = world.operation_named(&name, &shop, &world.spare("ok"), json!({}));
+    operation["metadata"]["labels"] =
+        json!({"velero.io/restore-name": "nightly", "velero.io/backup-name": "nightly"});
+    world.apply(&shop.namespace, &operation);
+    let told = message(&world.blocked(&shop.namespace, &name, "RestoredFromBackup"), "Blocked");
+    assert!(told.contains("hookhost.vworkspace.io/run-restored=true"), "{told}");
+    // It is in nobody's way.
+    let other = world.operation(&shop, &world.spare("ok"), json!({}));
+    world.phase(&shop.namespace, &other, "Succeeded");
+    let released = json!({"metadata": {"annotations": {"hookhost.vworkspace.io/run-restored": "true"}}});
+    world.patch(&shop.namespace, &format!("operation/{name}"), &released);
+    world.phase(&shop.namespace, &name, "Succeeded");
+}

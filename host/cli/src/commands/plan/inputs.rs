@@ -111,6 +111,9 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     let mut warnings = record.warnings();
     warnings.extend(warning);
     warnings.extend(operation.warnings());
+    if let Some(refusal) = operation.refuse_restored() {
+        warnings.push(Warning { code: refusal.reason.as_str(), message: refusal.message });
+    }
     let found = &selection.hooks;
     if is_verified && !found.iter().all(|selected| snapshot::is_covered(&selected.hook)) {
         let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
@@ -180,8 +183,10 @@ fn closure_of<'h>(
 /// deletes, and the chart value by which hookhost may create those that have no namespace.
 fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>]) -> Vec<Warning> {
     let revision = request.release.revision;
-    let (left, deleted): (Vec<_>, Vec<_>) =
+    let (left, deleted): (Vec<&Member<'_>>, Vec<_>) =
         closure.iter().partition(|member| loan::is_left_by_helm(member.hook, revision));
+    let (far, deleted): (Vec<_>, Vec<_>) =
+        deleted.into_iter().partition(|member| is_far(&ObjectRef::of(member), &request.release.namespace));
     let named = |members: &[&Member<'_>]| {
         let objects: BTreeSet<String> =
             members.iter().map(|member| ObjectRef::of(member).to_string()).collect();
@@ -197,6 +202,13 @@ fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>
                 named(&left)
             ),
         );
+    }
+    if !far.is_empty() {
+        let message = format!(
+            "the hook needs what Helm deletes after its event in other namespaces than the release's: {}. It has to be there: hookhost creates nothing in other namespaces",
+            named(&far)
+        );
+        warn("DeletedElsewhere", message);
     }
     if deleted.is_empty() {
         return warnings;
@@ -233,6 +245,11 @@ fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>
     warnings
 }
 
+/// Whether it is in another namespace than the release's.
+fn is_far(object: &ObjectRef, namespace: &str) -> bool {
+    object.kind.is_namespaced() && object.namespace != namespace
+}
+
 /// What hookhost would make for the run, where the Operation asks for it, if nothing of what Helm deletes is in the cluster.
 fn loans(
     operation: &Operation,
@@ -259,8 +276,13 @@ fn loans(
         .filter(|member| loan::is_left_by_helm(member.hook, revision))
         .map(ObjectRef::of)
         .collect();
-    let found =
-        |object: &ObjectRef| if left.contains(object) { loan::Found::Kept } else { loan::Found::Missing };
+    let found = |object: &ObjectRef| {
+        if left.contains(object) || is_far(object, namespace) {
+            loan::Found::Kept
+        } else {
+            loan::Found::Missing
+        }
+    };
     loan::arrange(hook, closure, &terms, found)
         .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
 }
