@@ -20,7 +20,9 @@ fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
     HOST.get_or_init(|| {
         let closure = json!({"enabled": true, "grantAnyRole": true, "clusterObjects": CLUSTER_OBJECTS});
-        world().host(json!({"namespaceGate": LENDING, "closure": closure})).start()
+        let organisation = "vworkspace.io/organisation";
+        let values = json!({"namespaceGate": LENDING, "organisationLabel": organisation, "closure": closure});
+        world().host(values).start()
     })
 }
 
