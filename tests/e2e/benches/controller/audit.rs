@@ -45,6 +45,9 @@ impl Audit {
     }
 }
 
+/// The Secret with hookhost's key of claims.
+const KEY: &str = "hookhost-claim-key";
+
 impl Request {
     fn of(line: &str) -> Result<Option<Request>> {
         // All others' lines need not be understood.
@@ -57,9 +60,10 @@ impl Request {
         Ok(Some(Request { verb, resource, name, line }))
     }
 
-    /// Whether it changes something that is not the Lease.
+    /// Whether it changes something that is not hookhost's own: its Lease, and its key, which it makes once.
     pub(crate) fn is_write(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch") && self.resource != "leases"
+        let is_own = self.resource == "leases" || (self.resource == "secrets" && self.name == KEY);
+        !matches!(self.verb.as_str(), "get" | "list" | "watch") && !is_own
     }
 
     /// Whether it is one of those that an idle hookhost may make: a watch that is renewed, the Lease.
