@@ -227,7 +227,7 @@ pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Re
     let message = format!(
         "the hook needs what does not exist: {}. The chart has it as a hook, which Helm deletes after its event, and hookhost creates \
          nothing in another namespace than the release's. Create it there, or make it part of the release proper",
-        shortlist(missing.into_iter(), MAX_NAMED)
+        shortlist(missing, MAX_NAMED)
     );
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }

@@ -190,7 +190,7 @@ fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>
     let named = |members: &[&Member<'_>]| {
         let objects: BTreeSet<String> =
             members.iter().map(|member| ObjectRef::of(member).to_string()).collect();
-        shortlist(objects.into_iter(), MAX_NAMED)
+        shortlist(objects, MAX_NAMED)
     };
     let mut warnings = Vec::new();
     let mut warn = |code, message| warnings.push(Warning { code, message });
