@@ -29,6 +29,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clone::{DECISION, STEP};
+use crate::hook::JOB_CONTROLLER;
 use crate::loan::{CLOSURE, ObjectRef};
 use crate::outcome::{entry, source_hook};
 use crate::text::{digest_of_hex, hex};
@@ -211,9 +212,6 @@ impl Claim {
         is_by(&keys.current) || keys.previous.as_ref().is_some_and(is_by)
     }
 }
-
-/// `spec.managedBy` of a Job that is Kubernetes' own controller's.
-const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 fn spec(job: &Value) -> &Value {
     job.get("spec").unwrap_or(&Value::Null)

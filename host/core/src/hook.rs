@@ -24,6 +24,7 @@ pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Select
 pub(crate) use find::{canonical_event, cut};
 pub use index::{Index, Meant};
 pub use list::{Listing, StoredHook, list};
+pub(crate) use runnable::JOB_CONTROLLER;
 pub use runnable::{NotRunnable, check};
 
 /// One object of a release's hooks.

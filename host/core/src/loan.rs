@@ -78,6 +78,11 @@ impl ObjectRef {
         }
     }
 
+    /// Whether it is in another namespace than this, the release's: hookhost creates nothing there.
+    pub fn is_outside(&self, namespace: &str) -> bool {
+        self.kind.is_namespaced() && self.namespace != namespace
+    }
+
     /// `Role/migrate`: as kubectl takes it, without the namespace.
     pub fn kind_and_name(&self) -> String {
         format!("{}/{}", self.kind, self.name)

@@ -91,11 +91,10 @@ impl Context {
             existing(&self.reader, namespace, references, ahead),
             self.look_at(&closure, namespace, &lending)
         )?;
-        let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != namespace;
         if let Some(refusal) = dependency::refuse_far(
             found
                 .iter()
-                .filter(|(object, found)| is_far(object) && **found != Found::Kept)
+                .filter(|(object, found)| object.is_outside(namespace) && **found != Found::Kept)
                 .map(|(object, _)| object),
         ) {
             return Err(refusal.into());
@@ -152,7 +151,7 @@ impl Context {
         };
         let loans = arrange(hook, &closure, &terms, |object| match found.get(object) {
             Some(found) => found.clone(),
-            None if is_far(object) => Found::Missing,
+            None if object.is_outside(namespace) => Found::Missing,
             None => Found::Kept,
         })?;
         let expected = if self.policies.allows_existing(request, &self.scope(subject, request))? {
@@ -207,20 +206,24 @@ impl Context {
         namespace: &str,
         lending: &Lending,
     ) -> Result<BTreeMap<ObjectRef, Found>, Error> {
-        let is_near = |object: &ObjectRef| !object.kind.is_namespaced() || object.namespace == namespace;
         let may_be_seen = |object: &ObjectRef| {
-            is_near(object)
+            !object.is_outside(namespace)
                 || (self.gated.contains(&object.namespace)
                     && self.organisation(&object.namespace) == self.organisation(namespace))
         };
         let objects: BTreeSet<ObjectRef> = closure.iter().map(ObjectRef::of).filter(may_be_seen).collect();
         let found = objects.into_iter().map(async |object| {
             let found = match self.lender.look(&object).await {
-                Ok(seen) if !is_near(&object) && !matches!(seen.found, Found::Missing | Found::Leaving) => {
+                Ok(seen)
+                    if object.is_outside(namespace)
+                        && !matches!(seen.found, Found::Missing | Found::Leaving) =>
+                {
                     Found::Kept
                 }
                 Ok(seen) => seen.found,
-                Err(Error::Api(client::Error::Forbidden { .. })) if !is_near(&object) => return Ok(None),
+                Err(Error::Api(client::Error::Forbidden { .. })) if object.is_outside(namespace) => {
+                    return Ok(None);
+                }
                 // Where nothing is lent, what may not be looked at is taken to be there, as ever.
                 Err(Error::Api(client::Error::Forbidden { .. }))
                     if object.kind.opens() && *lending != Lending::On =>

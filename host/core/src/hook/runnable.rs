@@ -116,7 +116,7 @@ pub(super) fn is_job_or_pod(api_version: &str, kind: &str) -> bool {
 }
 
 /// The manager that means Kubernetes' own Job controller (KEP-4368); the same as none.
-const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
+pub(crate) const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// Whether this object, a hook of a release in `release_namespace`, can be run as a Job.
 pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnable> {

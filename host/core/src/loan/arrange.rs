@@ -61,7 +61,7 @@ pub fn arrange<'a>(
 ) -> Result<Vec<Loan>, Refusal> {
     let (members, far): (Vec<_>, Vec<_>) = one_of_each(hook, closure, terms)
         .into_iter()
-        .partition(|one| !one.kind.is_namespaced() || one.namespace == terms.namespace);
+        .partition(|one| !ObjectRef::of(one).is_outside(terms.namespace));
     // What Helm leaves there is taken to be there, as it is where nothing is lent.
     let is_gone =
         |one: &&Member<'_>| is_deleted_by_helm(one.hook) && found(&ObjectRef::of(one)) == Found::Missing;

@@ -15,7 +15,7 @@ use super::read::{LAST_APPLIED, METADATA};
 use super::{API_VERSION, CANCEL, KIND, limits};
 use crate::clone::CLUSTER_ID;
 use crate::outcome::clean;
-use crate::raw::{Pairs, bytes, conditions, each_entry, pairs, scalar, scalars};
+use crate::raw::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar, scalars};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::status::MANAGER;
@@ -71,8 +71,8 @@ impl Stored {
         let Pairs(top) = serde_json::from_str(text).ok()?;
         let part = |name: &str| top.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
         let mut too_large = None;
-        let stored = part("metadata")?;
-        let metadata = metadata(stored, &mut too_large)?;
+        let mut other_writer = None;
+        let metadata = metadata(part("metadata")?, &mut too_large, &mut other_writer)?;
         let mut object = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata});
         if let Some(spec) = part("spec").and_then(|spec| spec_of(spec, &mut too_large)) {
             object["spec"] = spec;
@@ -80,7 +80,7 @@ impl Stored {
         if let Some(status) = part("status").and_then(status) {
             object["status"] = status;
         }
-        Some(Stored { object, too_large, other_writer: other_writer(stored) })
+        Some(Stored { object, too_large, other_writer })
     }
 }
 
@@ -99,7 +99,7 @@ fn bounded(
     Some(scalars(json))
 }
 
-fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> {
+fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>, writer: &mut Option<String>) -> Option<Value> {
     const KEPT: [&str; 7] = [
         "name",
         "namespace",
@@ -121,6 +121,8 @@ fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> 
                 found += if is_read(&key) { key.len() + bytes(value) } else { 0 };
             });
             parts.push((key, is_map.then_some(value)?));
+        } else if key == "managedFields" {
+            *writer = other_writer(value);
         }
     }
     let is_too_large = found > limits::METADATA_BYTES;
@@ -161,15 +163,19 @@ struct Managed<'j> {
     time: Option<Cow<'j, str>>,
 }
 
-fn other_writer(metadata: &RawValue) -> Option<String> {
-    let Pairs(all) = pairs(metadata)?;
-    let (_, managed) = all.into_iter().find(|(key, _)| key == "managedFields")?;
-    let managed: Vec<Managed<'_>> = serde_json::from_str(managed.get()).ok()?;
-    let of_status = managed.into_iter().filter(|one| one.subresource.as_deref() == Some("status"));
-    let others = of_status.filter(|one| one.manager.as_deref().is_some_and(|manager| manager != MANAGER));
-    // Times are in whole seconds, in UTC.
-    let newest = others.max_by(|one, other| one.time.cmp(&other.time))?;
-    Some(clean(&newest.manager?, limits::TEXT_BYTES))
+/// The manager, besides hookhost, of the newest entry of metadata.managedFields that is about the status.
+fn other_writer(managed: &RawValue) -> Option<String> {
+    let mut newest: Option<Managed<'_>> = None;
+    each_item(managed, |one| {
+        let Ok(one) = serde_json::from_str::<Managed<'_>>(one.get()) else { return };
+        let is_others = one.manager.as_deref().is_some_and(|manager| manager != MANAGER);
+        // Times are in whole seconds, in UTC.
+        let is_newer = newest.as_ref().is_none_or(|newest| one.time >= newest.time);
+        if one.subresource.as_deref() == Some("status") && is_others && is_newer {
+            newest = Some(one);
+        }
+    });
+    Some(clean(&newest?.manager?, limits::TEXT_BYTES))
 }
 
 fn spec_of(json: &RawValue, too_large: &mut Option<TooLarge>) -> Option<Value> {

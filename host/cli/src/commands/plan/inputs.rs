@@ -186,7 +186,7 @@ fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>
     let (left, deleted): (Vec<&Member<'_>>, Vec<_>) =
         closure.iter().partition(|member| loan::is_left_by_helm(member.hook, revision));
     let (far, deleted): (Vec<_>, Vec<_>) =
-        deleted.into_iter().partition(|member| is_far(&ObjectRef::of(member), &request.release.namespace));
+        deleted.into_iter().partition(|member| ObjectRef::of(member).is_outside(&request.release.namespace));
     let named = |members: &[&Member<'_>]| {
         let objects: BTreeSet<String> =
             members.iter().map(|member| ObjectRef::of(member).to_string()).collect();
@@ -245,11 +245,6 @@ fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>
     warnings
 }
 
-/// Whether it is in another namespace than the release's.
-fn is_far(object: &ObjectRef, namespace: &str) -> bool {
-    object.kind.is_namespaced() && object.namespace != namespace
-}
-
 /// What hookhost would make for the run, where the Operation asks for it, if nothing of what Helm deletes is in the cluster.
 fn loans(
     operation: &Operation,
@@ -277,7 +272,7 @@ fn loans(
         .map(ObjectRef::of)
         .collect();
     let found = |object: &ObjectRef| {
-        if left.contains(object) || is_far(object, namespace) {
+        if left.contains(object) || object.is_outside(namespace) {
             loan::Found::Kept
         } else {
             loan::Found::Missing
