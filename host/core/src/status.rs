@@ -159,7 +159,8 @@ pub enum CancelledBy {
 pub struct Update {
     /// The whole new status.
     pub status: Value,
-    /// The events to send once the status is written: one for each step that the Operation has made, in order.
+    /// The events to send once the status is written: one for each step that the Operation has made, in order. OperationAccepted is
+    /// always among those of an Operation that has a Job; where its pod runs by then, the same event says so.
     pub events: Vec<Event>,
 }
 

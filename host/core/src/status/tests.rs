@@ -129,7 +129,7 @@ fn overwritten(status: &Value) -> Value {
 fn a_plain_run_is_written_twice_and_sends_two_events() {
     let run = run();
     let first = next(&Value::Null, &running("migrate-now-a"), Some(&run), 4, at("10:00:01")).unwrap();
-    assert_eq!(reasons(&first.events), ["OperationRunning"]);
+    assert_eq!(reasons(&first.events), ["OperationAccepted"]);
     assert_eq!(
         first.events[0].note,
         "Job shop/migrate-now runs the hook shop-migrate of the release shop, revision 3. Job shop/migrate-now is active in the \
@@ -166,7 +166,7 @@ fn a_plain_run_is_written_twice_and_sends_two_events() {
 #[test]
 fn a_run_that_ends_before_it_was_seen_running_is_accepted_all_the_same() {
     let update = next(&Value::Null, &failed(), Some(&run()), 1, at("10:05:01")).unwrap();
-    assert_eq!(reasons(&update.events), ["OperationFailed"]);
+    assert_eq!(reasons(&update.events), ["OperationAccepted", "OperationFailed"]);
     assert_eq!(says(&update.status, "Accepted"), "True/TemplateValidated");
     assert_eq!(update.status["startedAt"], "2026-05-28T10:00:00Z");
 }
@@ -179,6 +179,8 @@ fn a_job_without_a_pod_is_pending_and_says_why_at_once() {
         (phase(&update.status), says(&update.status, "Running")),
         (Some("Pending"), "False/Pending".into())
     );
+    let runs = next(&update.status, &running("migrate-now-a"), Some(&run()), 1, at("10:00:09")).unwrap();
+    assert_eq!(reasons(&runs.events), ["OperationRunning"], "of an Operation that was accepted before");
     assert_eq!(message(&update.status, "Running"), "Job shop/migrate-now has no pod yet.");
     let why = |pod: &str| State::Pending {
         why: Some(format!("Error creating: pods \"{pod}\" is forbidden: exceeded quota: used: pods=3")),
@@ -264,7 +266,7 @@ fn a_blocked_operation_waits_and_then_runs() {
 
     let update = next(&status, &running("migrate-now-a"), Some(&run()), 1, at("10:01:00")).unwrap();
     assert_eq!(says(&update.status, "Blocked"), "False/Unblocked");
-    assert_eq!(reasons(&update.events), ["OperationRunning"]);
+    assert_eq!(reasons(&update.events), ["OperationAccepted"]);
 }
 
 #[test]
@@ -346,7 +348,7 @@ fn an_event_tells_a_failure_in_few_words_and_the_last_of_the_log() {
     let log = format!("{}the very end", "line of a log\n".repeat(10_000));
     let state = State::Failed { why, culprit, pod, finished, log };
     let update = next(&Value::Null, &state, Some(&run()), 1, at("10:05:00")).unwrap();
-    let note = &update.events[0].note;
+    let note = &update.events.last().unwrap().note;
     assert!(
         note.len() <= NOTE_BYTES && note.contains("exit code 3") && note.ends_with("the very end"),
         "{note}"

@@ -134,14 +134,13 @@ impl Draft {
     fn finish(mut self, current: &Value) -> Option<Update> {
         let mut status = self.status;
         status["conditions"] = self.conditions.into_json();
-        // One step is one event, though it be a long one: the Job's first word is commonly that its pod runs.
+        // Each Event costs a write. Where the Operation is accepted and has a pod by the time of one status, as in a plain run, that is
+        // one transition and one Event: the first one's, since it is what tells that hookhost has taken the Operation.
         if let [accepted, next, ..] = &mut self.events[..]
-            && accepted.reason == OPERATION_ACCEPTED
+            && (accepted.reason, next.reason) == (OPERATION_ACCEPTED, OPERATION_RUNNING)
         {
-            if next.reason == OPERATION_RUNNING {
-                next.note = cut(&format!("{} {}", accepted.note, next.note), NOTE_BYTES);
-            }
-            self.events.remove(0);
+            accepted.note = cut(&format!("{} {}", accepted.note, next.note), NOTE_BYTES);
+            self.events.remove(1);
         }
         (status != *current).then_some(Update { status, events: self.events })
     }

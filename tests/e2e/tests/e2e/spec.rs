@@ -83,6 +83,30 @@ fn the_worked_example_runs_the_charts_hook_and_every_field_is_as_specified() {
 }
 
 #[test]
+fn every_run_has_an_event_that_it_was_accepted_before_the_one_that_tells_its_end() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    let namespace = &shop.namespace;
+    for (hook, phase, end) in
+        [("ok", "Succeeded", "OperationSucceeded"), ("fails", "Failed", "OperationFailed")]
+    {
+        let hook = if hook == "ok" { world.spare(hook) } else { hook.to_owned() };
+        let name = world.operation(&shop, &hook, json!({}));
+        let operation = world.phase(namespace, &name, phase);
+        let reasons = || {
+            let mut events = world.list(namespace, "events", "");
+            events.retain(|event| event["involvedObject"]["uid"] == operation["metadata"]["uid"]);
+            events.sort_by_key(|event| event["eventTime"].as_str().unwrap_or_default().to_owned());
+            let reasons = events.iter().filter_map(|event| event["reason"].as_str().map(str::to_owned));
+            let reasons: Vec<String> = reasons.collect();
+            (reasons.last().is_some_and(|last| last == end)).then_some(reasons)
+        };
+        let reasons = e2e::ok(world.cluster.eventually("the last Event comes", e2e::PATIENCE, reasons));
+        assert_eq!(reasons[0], "OperationAccepted", "{reasons:?}");
+    }
+}
+
+#[test]
 fn while_its_pod_runs_the_operation_is_running_and_tells_where_the_logs_are() {
     let world = world();
     let shop = world.shop();
