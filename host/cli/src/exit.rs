@@ -14,7 +14,7 @@ Exit codes:
   0  done
   1  failed: a bad input, a broken policy, a failed test, build or run
   2  usage: the arguments cannot be right, or something must be installed or set up first
-  3  denied by a policy, or by policies that contradict each other
+  3  denied by a policy, by policies that contradict each other, or by the cluster's admission
   4  held by a policy, or blocked for now
   5  not found: no such hook, or no release or target to take it from
   6  timed out
@@ -77,7 +77,10 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
     };
     match reason {
         Reason::UsageInvalid | Reason::ToolMissing | Reason::ClusterNotConfigured | Reason::CrdMissing => 2,
-        Reason::PolicyDenied | Reason::PolicyConflict | Reason::DecisionTooLarge => 3,
+        Reason::PolicyDenied
+        | Reason::PolicyConflict
+        | Reason::DecisionTooLarge
+        | Reason::AdmissionDenied => 3,
         Reason::PolicyHeld
         | Reason::ReleaseBusy
         | Reason::TargetNotReady

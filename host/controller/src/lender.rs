@@ -20,7 +20,7 @@ use crate::client;
 use crate::error::{Error, Result};
 use crate::read::Reader;
 use crate::watch::Job;
-use crate::write::{Created, NewObject, Writes};
+use crate::write::{Created, NewObject, Why, Writes};
 
 /// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
 const A_MOMENT: u32 = 1;
@@ -61,8 +61,8 @@ impl Lender {
             .map(async |loan| {
                 match self.writes.create_loan(&loan.object, NewObject::of(&loan.manifest.value()), true).await
                 {
-                    // Webhooks that cannot be asked without being meant refuse this in their own way, so only RBAC's word counts.
-                    Ok(created @ Created::Refused { is_final: false, .. }) => {
+                    // Webhooks that do not support a dry run have it refused in another way.
+                    Ok(created @ Created::Refused { why: Why::Forbidden | Why::Admission, .. }) => {
                         Ok(refusal(&loan.object, created))
                     }
                     Ok(_) | Err(Error::Api(client::Error::Busy { .. })) => Ok::<_, Error>(None),
@@ -122,7 +122,9 @@ impl Lender {
                 // Somebody took hookhost's rights away, or a policy of the cluster says no. With a namespace it goes with the Job;
                 // and the Job must be able to go.
                 Err(Error::Api(
-                    error @ (client::Error::Forbidden { .. } | client::Error::Rejected { .. }),
+                    error @ (client::Error::Forbidden { .. }
+                    | client::Error::Denied { .. }
+                    | client::Error::Rejected { .. }),
                 )) => {
                     let error = error.to_string();
                     tracing::warn!(
@@ -218,14 +220,15 @@ fn can_be_rehearsed(loan: &Loan, all: &[Loan]) -> bool {
 fn refusal<K>(object: &ObjectRef, created: Created<K>) -> Option<Refusal> {
     match created {
         Created::New(_) | Created::Taken => None,
-        Created::Refused { message, is_final } => {
+        Created::Refused { message, why } => {
             let message = format!(
                 "the API server does not let hookhost make the {object}, which the hook needs: {}",
                 text::printable(&message)
             );
-            Some(match is_final {
-                true => Refusal::fail(Reason::ClosureRefused, message),
-                false => {
+            Some(match why {
+                Why::Invalid => Refusal::fail(Reason::ClosureRefused, message),
+                Why::Admission => Refusal::wait(Reason::AdmissionDenied, message),
+                Why::Forbidden => {
                     Refusal::wait(Reason::AccessForbidden, format!("{message}{}", advice(object, &message)))
                 }
             })

@@ -234,7 +234,8 @@ impl Context {
     /// has for long.
     async fn explain_failure(&self, subject: &Subject, error: &Error) {
         const WHAT: &str = "hookhost cannot go on with it, and tries again";
-        let is_forbidden = matches!(error, Error::Api(client::Error::Forbidden { .. }));
+        let is_forbidden =
+            matches!(error, Error::Api(client::Error::Forbidden { .. } | client::Error::Denied { .. }));
         // Once: an error has other words each time, and what is written makes for a look at once.
         let is_told = status::blocked_reason(&subject.status) == Some(error.reason().as_str());
         if is_told || (!is_forbidden && self.errors.times(&subject.uid) < TELL_AFTER) {

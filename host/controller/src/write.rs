@@ -47,9 +47,19 @@ pub(crate) enum Created<K = DynamicObject> {
     New(Box<K>),
     /// There is one of that name already.
     Taken,
-    /// The API server, or a webhook or quota of it, says no, in these words. `is_final`: the same object will always be
-    /// refused.
-    Refused { message: String, is_final: bool },
+    /// The API server says no, in these words.
+    Refused { message: String, why: Why },
+}
+
+/// Why the API server does not create an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The object is wrong: it will always be refused.
+    Invalid,
+    /// Admission denies it: whoever runs the webhook, policy or quota can let it through.
+    Admission,
+    /// A right is missing, or something that the object refers to; it may be added.
+    Forbidden,
 }
 
 impl Writes {
@@ -91,11 +101,13 @@ impl Writes {
         match self.writer.send(&call, created).await {
             Ok(created) => Ok(Created::New(Box::new(created))),
             Err(client::Error::AlreadyExists { .. }) => Ok(Created::Taken),
-            Err(client::Error::Rejected { message, .. }) => Ok(Created::Refused { message, is_final: true }),
-            // A quota may have room later, a webhook may be told better; a missing RBAC rule may be added, and so may the role
-            // of a binding, which is not found.
+            Err(client::Error::Rejected { message, .. }) => {
+                Ok(Created::Refused { message, why: Why::Invalid })
+            }
+            Err(client::Error::Denied { message, .. }) => Ok(Created::Refused { message, why: Why::Admission }),
+            // A missing RBAC rule may be added, and so may the role of a binding, which is not found.
             Err(client::Error::Forbidden { message, .. } | client::Error::NotFound { message, .. }) => {
-                Ok(Created::Refused { message, is_final: false })
+                Ok(Created::Refused { message, why: Why::Forbidden })
             }
             Err(error) => Err(error.into()),
         }

@@ -110,8 +110,10 @@ pub enum Reason {
     ClusterNotConfigured,
     /// The API server cannot be reached, is too busy, or does not answer in time.
     ClusterUnreachable,
-    /// The cluster does not allow the request: RBAC, an admission rule, or no valid credentials.
+    /// The cluster does not allow the request: RBAC, or no valid credentials.
     AccessForbidden,
+    /// An admission webhook, policy or plugin of the cluster denies the request.
+    AdmissionDenied,
     /// The cluster does not know a kind of object that is needed.
     CrdMissing,
     /// The API server refused a request for what it says or for what is there.
@@ -184,6 +186,7 @@ impl Reason {
             Reason::ClusterNotConfigured => "ClusterNotConfigured",
             Reason::ClusterUnreachable => "ClusterUnreachable",
             Reason::AccessForbidden => "AccessForbidden",
+            Reason::AdmissionDenied => "AdmissionDenied",
             Reason::CrdMissing => "CrdMissing",
             Reason::ApiRejected => "ApiRejected",
             Reason::HostBusy => "HostBusy",

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 const MANAGER: &str = "e2e";
 
 /// Kinds that tests ask for: group, version, kind and plural. Whatever is not here is asked for by kubectl.
-const KINDS: [(&str, &str, &str, &str); 20] = [
+const KINDS: [(&str, &str, &str, &str); 22] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "Event", "events"),
     ("", "v1", "Namespace", "namespaces"),
@@ -29,6 +29,13 @@ const KINDS: [(&str, &str, &str, &str); 20] = [
         "v1",
         "ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
+    ),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
     ),
     ("apps.vworkspace.io", "v1alpha1", "ApplicationInstance", "applicationinstances"),
     ("batch", "v1", "Job", "jobs"),
@@ -185,6 +192,8 @@ impl Api {
             | "HookPolicy"
             | "ClusterRole"
             | "ClusterRoleBinding"
+            | "ValidatingAdmissionPolicy"
+            | "ValidatingAdmissionPolicyBinding"
             | "ValidatingWebhookConfiguration" => kube::Api::all_with(self.client.clone(), resource),
             _ => kube::Api::namespaced_with(self.client.clone(), namespace, resource),
         }

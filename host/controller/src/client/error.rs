@@ -65,12 +65,21 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
-    /// RBAC, or an admission plugin, says no.
+    /// RBAC, or another authorizer, says no.
     #[error("may not {call}: {message}")]
     Forbidden {
         /// What was asked.
         call: Call,
         /// The API server's words.
+        message: String,
+    },
+    /// An admission webhook, a ValidatingAdmissionPolicy or an admission plugin of the API server, a quota for one, says no: the
+    /// rights are there.
+    #[error("cannot {call}: admission denies it: {message}")]
+    Denied {
+        /// What was asked.
+        call: Call,
+        /// Admission's words.
         message: String,
     },
     /// The API server does not know who we are.
@@ -107,7 +116,7 @@ pub enum Error {
         /// What was asked.
         call: Call,
     },
-    /// The API server, or a webhook of it, refuses for good: the object is invalid, a quota is used up.
+    /// The API server refuses for good: the object is invalid.
     #[error("cannot {call}: {message}")]
     Rejected {
         /// What was asked.
@@ -175,6 +184,9 @@ impl Error {
 
     fn refused(call: Call, status: &Status) -> Error {
         let message = words(&status.message);
+        if is_denied_by_admission(status) {
+            return Error::Denied { call, message };
+        }
         // By the code, which is always there. (kube's `is_not_found` and the like look at the reason only, in spite of what
         // they say, and the text "404 page not found" has none.)
         match status.code {
@@ -204,6 +216,7 @@ impl Error {
             | Error::ServiceAccount { .. }
             | Error::Connection { .. } => Reason::ClusterNotConfigured,
             Error::Forbidden { .. } | Error::Unauthorised { .. } => Reason::AccessForbidden,
+            Error::Denied { .. } => Reason::AdmissionDenied,
             Error::KindMissing { .. } => Reason::CrdMissing,
             Error::NotFound { .. }
             | Error::AlreadyExists { .. }
@@ -250,10 +263,15 @@ impl Error {
                     None => "a ClusterRole".into(),
                 };
                 format!(
-                    "If it is RBAC, the rule that is missing is, in {place}: {}. hookhost's Helm chart makes every \
-                     rule that the controller needs.",
+                    "With RBAC, the rule that is missing is, in {place}: {}. hookhost's Helm chart makes every rule that the \
+                     controller needs.",
                     call.rule()
                 )
+            }
+            Error::Denied { .. } => {
+                "No right is missing: the admission webhook, policy or plugin that the message names forbids what was to be \
+                 written. Change that, or ask whoever runs it."
+                    .into()
             }
             Error::Unauthorised { .. } => "Log in again, or renew the credentials in the kubeconfig.".into(),
             Error::KindMissing { call } => install(call.group()),
@@ -328,6 +346,32 @@ fn words(message: &str) -> String {
         words.push('…');
     }
     words
+}
+
+/// How the words begin that the API server's authorizers, and those of its admission plugins that ask them, put behind `is forbidden:`.
+const AUTHORIZERS: [&str; 3] = [
+    "User \"",
+    // To make a role with more rights than one's own takes the verb "escalate".
+    "user \"",
+    // OwnerReferencesPermissionEnforcement.
+    "cannot set ",
+];
+
+/// Whether admission has denied the request. Webhooks and policies choose the code themselves (403 and 422 are usual), so their words
+/// count, and only where the API server puts them: what an object's fields hold is quoted further behind.
+fn is_denied_by_admission(status: &Status) -> bool {
+    let is_denial = |words: &str| {
+        (words.starts_with("admission webhook \"") && words.contains("\" denied the request"))
+            || words.starts_with("ValidatingAdmissionPolicy '")
+    };
+    let message = &status.message;
+    // From Kubernetes 1.35 on a webhook's words come behind what they are about, as those of policies do.
+    let about = |mark| message.split_once(mark).filter(|(head, _)| !head.contains(" is invalid: "));
+    let forbidden = about(" is forbidden: ").map(|(_, words)| words);
+    let failed = message.strip_prefix("Internal error occurred: ");
+    [Some(message.as_str()), forbidden, failed].into_iter().flatten().any(is_denial)
+        || (status.code == 403
+            && forbidden.is_some_and(|words| !AUTHORIZERS.iter().any(|start| words.starts_with(start))))
 }
 
 /// A 404 about a path, not about an object: the server does not know the kind. An object's 404 names it.

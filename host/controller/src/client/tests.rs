@@ -41,6 +41,89 @@ fn what_rbac_forbids_names_the_rule_that_is_missing() {
 }
 
 #[test]
+fn what_admission_denies_is_reported_as_such_whatever_code_it_chose() {
+    for (code, reason, message) in [
+        (403, "Forbidden", "admission webhook \"a.example.com\" denied the request: not on Fridays"),
+        (400, "", "admission webhook \"a.example.com\" denied the request without explanation"),
+        (409, "Conflict", "admission webhook \"a.example.com\" denied the request: not on Fridays"),
+        (
+            500,
+            "InternalError",
+            "Internal error occurred: admission webhook \"a.example.com\" denied the request: no",
+        ),
+        (
+            403,
+            "Forbidden",
+            "jobs.batch \"migrate\" is forbidden: admission webhook \"a.example.com\" denied the request: no",
+        ),
+        (
+            422,
+            "Invalid",
+            "jobs.batch \"migrate\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+        ),
+        (
+            401,
+            "Unauthorized",
+            "jobs.batch \"migrate\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no",
+        ),
+        (
+            403,
+            "Forbidden",
+            "jobs.batch \"migrate\" is forbidden: exceeded quota: q, requested: count/jobs.batch=1",
+        ),
+    ] {
+        let error = refused(code, reason, message, "migrate");
+        assert_eq!(error.reason().as_str(), "AdmissionDenied", "{code} {message}");
+        assert_eq!(
+            error.to_string(),
+            format!("cannot create jobs.batch apps/migrate: admission denies it: {message}")
+        );
+        assert!(!error.advice().contains("RBAC") && !error.advice().contains("verbs"), "{}", error.advice());
+        assert!(!error.is_transient(), "it is not asked again at once");
+    }
+}
+
+#[test]
+fn what_an_object_quotes_or_an_authorizer_says_is_no_denial_of_admission() {
+    let quoted = "admission webhook \"w\" denied the request: x is forbidden: ValidatingAdmissionPolicy 'p'";
+    for (code, reason, message, expected) in [
+        (
+            422,
+            "Invalid",
+            format!("Job.batch \"migrate\" is invalid: metadata.labels: Invalid value: \"{quoted}\""),
+            "ApiRejected",
+        ),
+        (403, "Forbidden", "jobs.batch \"a\" is forbidden: User \"x\" cannot patch".into(), "AccessForbidden"),
+        (403, "Forbidden", "forbidden: User \"system:anonymous\" cannot get path \"/\"".into(), "AccessForbidden"),
+        (
+            403,
+            "Forbidden",
+            "roles.rbac.authorization.k8s.io \"a\" is forbidden: user \"x\" (groups=[\"y\"]) is attempting to grant RBAC \
+             permissions not currently held"
+                .into(),
+            "AccessForbidden",
+        ),
+        (
+            403,
+            "Forbidden",
+            "jobs.batch \"a\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't \
+             set finalizers on"
+                .into(),
+            "AccessForbidden",
+        ),
+        (
+            500,
+            "InternalError",
+            "Internal error occurred: failed calling webhook \"w\": denied the request".into(),
+            "ClusterUnreachable",
+        ),
+    ] {
+        let error = refused(code, reason, &message, "migrate");
+        assert_eq!(error.reason().as_str(), expected, "{message}");
+    }
+}
+
+#[test]
 fn a_kind_without_its_crd_is_told_from_an_object_that_is_not_there() {
     for (reason, message) in [
         ("NotFound", "the server could not find the requested resource"),

@@ -142,8 +142,8 @@ impl Context {
                     let refusal = taken(&one.namespace, &one.name);
                     return self.withdraw_all(subject, &all, Some(refusal)).await;
                 }
-                Created::Refused { message, is_final } => {
-                    let refusal = rejected(&one.namespace, &one.name, &message, is_final);
+                Created::Refused { message, why } => {
+                    let refusal = rejected(&one.namespace, &one.name, &message, why);
                     return self.withdraw_all(subject, &all, Some(refusal)).await;
                 }
             }

@@ -25,7 +25,7 @@ use crate::client;
 use crate::error::{Error, Result, chain};
 use crate::looks::Action;
 use crate::watch::{Awaited, Job};
-use crate::write::{Created, NewObject};
+use crate::write::{Created, NewObject, Why};
 
 /// How long a Job may be without a pod before the Operation reports that it is pending. The Job controller creates the pod within
 /// a fraction of a second, on a busy machine within a few seconds: to report that each time would be a write for nothing. Where
@@ -94,13 +94,16 @@ fn unproven(namespace: &str, name: &str, secret: &ClaimSecret, is_cancelled: boo
     Refusal::wait(Reason::ClaimInvalid, message)
 }
 
-/// The API server did not create the Job, for this reason. `is_final`: it never will as it is.
-pub(super) fn rejected(namespace: &str, name: &str, message: &str, is_final: bool) -> Refusal {
-    let message = format!("the API server refuses the Job {namespace}/{name}: {message}");
-    if is_final {
-        Refusal::fail(Reason::JobRejected, message)
-    } else {
-        Refusal::wait(Reason::JobRejected, message)
+/// The API server did not create the Job, in these words.
+pub(super) fn rejected(namespace: &str, name: &str, message: &str, why: Why) -> Refusal {
+    let refused = format!("the API server refuses the Job {namespace}/{name}: {message}");
+    match why {
+        Why::Invalid => Refusal::fail(Reason::JobRejected, refused),
+        Why::Forbidden => Refusal::wait(Reason::JobRejected, refused),
+        Why::Admission => {
+            let denied = format!("admission denies the Job {namespace}/{name}: {message}");
+            Refusal::wait(Reason::AdmissionDenied, denied)
+        }
     }
 }
 
@@ -315,8 +318,8 @@ impl Context {
                 Ok(Action::requeue(PENDING_AFTER))
             }
             Created::Taken => self.adopt(subject, &namespace, &name).await,
-            Created::Refused { message, is_final } => {
-                self.refuse(subject, rejected(&namespace, &name, &message, is_final)).await
+            Created::Refused { message, why } => {
+                self.refuse(subject, rejected(&namespace, &name, &message, why)).await
             }
         }
     }
@@ -330,7 +333,7 @@ impl Context {
     ) -> Result<Created> {
         // From here until its Job is known, hookhost keeps its rights in the namespace.
         let Some(_creating) = self.bindings.begin(namespace) else {
-            return Ok(Created::Refused { message: self.losing_rights(namespace), is_final: false });
+            return Ok(Created::Refused { message: self.losing_rights(namespace), why: Why::Forbidden });
         };
         let new = {
             let mut job = job.value();
@@ -345,7 +348,7 @@ impl Context {
         }
         let created = self.or_refused(subject, created, |error| Created::Refused {
             message: error.to_string(),
-            is_final: false,
+            why: Why::Forbidden,
         })?;
         match created {
             Created::New(job) => {

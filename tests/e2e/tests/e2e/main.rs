@@ -2,6 +2,7 @@
 // A test ends by panicking; clippy knows that of test functions only, not of their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admission;
 mod away;
 mod bypasses;
 mod charts;
