@@ -40,6 +40,7 @@ mod stage;
 mod start;
 mod subject;
 mod turn;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

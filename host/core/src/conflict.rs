@@ -18,10 +18,11 @@
 //! overtake it. Whether an event has the hook of the other one the release tells: see [`Overtaken::shares`].
 //!
 //! Operations of other engines know nothing of this order. They count once they are in flight and not blocked: a blocked
-//! one may be waiting for this very Operation.
+//! one may be waiting for this very Operation. An [`Upgrade`] of theirs counts no longer than its HelmRelease shows, or an hour.
 
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod waiting;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::duration::show;
 use crate::hook::{Hook, canonical_event};
 use crate::operation::{ENGINE, Operation, OperationType};
 use crate::reason::Reason;
@@ -37,6 +39,7 @@ use crate::status::blocked_reason;
 use crate::text::{printable, quote};
 use crate::workload::at;
 
+pub use upgrade::{UPGRADE_ENDS_AFTER, Upgrade};
 pub use waiting::{Standing, Waiting};
 
 /// Another Operation on the same release, as far as conflicts go. It may be of any engine and need not be valid.
@@ -48,6 +51,8 @@ pub struct Other<'a> {
     pub uid: &'a str,
     /// metadata.creationTimestamp.
     pub created: Option<Timestamp>,
+    /// status.startedAt.
+    pub started: Option<Timestamp>,
     /// spec.type; none if it is not one of vWorkspace's.
     pub type_of: Option<OperationType>,
     /// spec.engine.
@@ -165,6 +170,7 @@ impl<'a> Other<'a> {
             name,
             uid,
             created,
+            started: text("status.startedAt").parse().ok(),
             type_of: OperationType::ALL.into_iter().find(|known| known.as_str() == type_of),
             engine,
             runs,
@@ -290,7 +296,25 @@ impl Before<'_> {
     pub fn refusal(&self) -> Refusal {
         let other = &self.other;
         let blocked = other.blocked.filter(|_| other.progress == Progress::Waiting);
-        refuse(other.name, other.type_of, other.engine, self.relation, blocked)
+        let refusal = refuse(other.name, other.type_of, other.engine, self.relation, blocked);
+        if self.upgrade().is_none() {
+            return refusal;
+        }
+        let message = format!(
+            "{}. Should it never report its end, it counts as ended once its HelmRelease has been upgraded and is ready, or {} after \
+             it began",
+            refusal.message,
+            show(UPGRADE_ENDS_AFTER)
+        );
+        refusal.saying(message)
+    }
+
+    /// The Upgrade of another engine that it is.
+    pub fn upgrade(&self) -> Option<Upgrade> {
+        let other = &self.other;
+        let since = other.started.or(other.created)?;
+        (!other.is_ours() && other.type_of == Some(OperationType::Upgrade))
+            .then(|| Upgrade { uid: other.uid.to_owned(), since })
     }
 }
 

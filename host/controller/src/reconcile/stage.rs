@@ -190,6 +190,7 @@ impl Context {
             Asked::Later => return Ok(Action::await_change()),
             Asked::Refused(refusal) => {
                 self.targets.forget(&subject.key);
+                // Once they are withdrawn the Operation is reconciled like one that never had any.
                 return self.withdraw_all(subject, jobs, Some(refusal)).await;
             }
         };

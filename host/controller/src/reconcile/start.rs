@@ -137,10 +137,7 @@ impl Context {
         let _turn = match self.ask_for_turn(subject, &operation) {
             Asked::Begun(turn) => turn,
             Asked::Later => return Ok(Action::await_change()),
-            Asked::Refused(refusal) => {
-                self.targets.forget(&subject.key);
-                return self.refuse(subject, refusal).await;
-            }
+            Asked::Refused(refusal) => return self.wait_for_turn(subject, &operation, refusal).await,
         };
         if let Some(still) = self.still_waits(subject, &operation).await? {
             return Ok(still);
@@ -172,6 +169,9 @@ impl Context {
                     Some(prepared) => self.create(subject, prepared).await,
                     None => Ok(Action::await_change()),
                 }
+            }
+            Err(Stop::Refused(refusal)) if refusal.reason == Reason::ConflictingOperation => {
+                self.wait_for_turn(subject, &operation, refusal).await
             }
             Err(Stop::Refused(refusal)) => {
                 self.await_targets(subject, &refusal, awaited);

@@ -4,11 +4,11 @@
 //!
 //! Who waits is reconciled again when the one that it waits for ends or is blocked itself, not when any other does.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hookhost_core::Reason;
-use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Waiting};
+use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Upgrade, Waiting};
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
@@ -23,6 +23,8 @@ const UNTIL_FOUND: u32 = 2;
 /// Whose turn it is; one for all.
 pub(crate) struct Turns {
     known: Mutex<Known>,
+    /// UIDs of Upgrades of other engines that are over though they do not say so; never more than there are Operations.
+    past: RwLock<HashSet<String>>,
     wakes: Wakes,
 }
 
@@ -31,6 +33,8 @@ struct Known {
     waiting: Waiting,
     /// Where those are that wait, by UID.
     keys: HashMap<String, OperationKey>,
+    /// Of those that wait for an Upgrade of another engine that Upgrade, by their UIDs.
+    upgrades: HashMap<String, Upgrade>,
     /// UIDs of those that are about to make their Jobs, and who is reconciled again once they have, or have not.
     starting: HashMap<String, Vec<OperationKey>>,
 }
@@ -61,12 +65,27 @@ impl Drop for Begun<'_> {
 
 impl Turns {
     pub(crate) fn new(wakes: Wakes) -> Turns {
-        Turns { known: Mutex::default(), wakes }
+        Turns { known: Mutex::default(), past: RwLock::default(), wakes }
     }
 
     /// The Operation waits for no other one any more.
     pub(crate) fn leave(&self, uid: &str) {
         self.lock().leave(uid);
+    }
+
+    /// The Upgrade of another engine that the Operation waits for.
+    pub(super) fn upgrade_before(&self, uid: &str) -> Option<Upgrade> {
+        self.lock().upgrades.get(uid).cloned()
+    }
+
+    /// That Upgrade is over, though it does not say so: nobody waits for it any more.
+    pub(super) fn pass(&self, upgrade: &Upgrade) {
+        self.past.write().unwrap_or_else(PoisonError::into_inner).insert(upgrade.uid.clone());
+        self.note(&upgrade.uid, Standing::Over);
+    }
+
+    fn is_past(&self, uid: &str) -> bool {
+        self.past.read().unwrap_or_else(PoisonError::into_inner).contains(uid)
     }
 
     /// How an Operation stands now: whoever waits for it is reconciled if that has changed.
@@ -94,12 +113,14 @@ impl Known {
         standing: Standing,
     ) -> Vec<String> {
         self.keys.insert(subject.uid.clone(), subject.key.clone());
+        self.upgrades.remove(&subject.uid);
         self.waiting.wait(&subject.uid, before, relation, standing)
     }
 
     fn leave(&mut self, uid: &str) {
         self.waiting.leave(uid);
         self.keys.remove(uid);
+        self.upgrades.remove(uid);
     }
 }
 
@@ -192,6 +213,9 @@ impl Context {
                 let standing = before.other.standing();
                 let concerned = known.wait(subject, before.other.uid, before.relation, standing);
                 self.turns.wake(known, &concerned);
+                if let Some(upgrade) = before.upgrade() {
+                    known.upgrades.insert(subject.uid.clone(), upgrade);
+                }
                 Err(before.refusal())
             }
             Turn::Go(overtaken) => Ok(overtaken),
@@ -231,15 +255,17 @@ impl Context {
     /// An Operation is gone.
     pub(crate) fn note_deletion(&self, operation: &Brief) {
         self.turns.note(&operation.uid, Standing::Over);
+        self.turns.past.write().unwrap_or_else(PoisonError::into_inner).remove(&operation.uid);
     }
 
     fn standing(&self, operation: &Brief) -> Standing {
         if self.counts(operation) { self.other(operation).standing() } else { Standing::Over }
     }
 
-    /// Whether others may have to wait for it. One of our engine that nobody here serves would block for ever.
+    /// Whether others may have to wait for it. One of our engine that nobody here serves would block for ever, and so would an
+    /// Upgrade that never reports its end.
     fn counts(&self, operation: &Brief) -> bool {
-        !operation.is_of_engine() || self.is_ours(operation)
+        if operation.is_of_engine() { self.is_ours(operation) } else { !self.turns.is_past(&operation.uid) }
     }
 
     fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {

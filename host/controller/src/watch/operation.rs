@@ -31,6 +31,8 @@ pub(crate) struct Brief {
     /// The cluster that its label names.
     cluster: Option<Box<str>>,
     created: Option<Timestamp>,
+    /// status.startedAt.
+    started: Option<Timestamp>,
     type_of: Option<OperationType>,
     /// spec.parameters.hookName; empty where there is none.
     hook: Box<str>,
@@ -126,6 +128,7 @@ impl Brief {
                 .and_then(|labels| labels.get(CLUSTER_ID)?.as_str())
                 .map(|cluster| cut(cluster, NAME_BYTES)),
             created,
+            started: without_job.started,
             type_of: without_job.type_of,
             hook: cut(text("/spec/parameters/hookName").unwrap_or_default(), NAME_BYTES),
             path: end(text("/spec/parameters/hookPath").unwrap_or_default(), NAME_BYTES),
@@ -196,6 +199,7 @@ impl Brief {
             name: &self.key.name,
             uid: &self.uid,
             created: self.created,
+            started: self.started,
             type_of: self.type_of,
             engine: &self.engine,
             runs: if self.is_of_engine() {

@@ -166,6 +166,28 @@ fn an_upgrade_restore_or_backup_in_flight_is_waited_for_whatever_its_engine() {
 }
 
 #[test]
+fn of_another_engine_an_upgrade_alone_is_one_whose_end_may_never_be_reported() {
+    let this = operation(1, 100, "Migration", "migrate");
+    let before = |one: &Value| {
+        let Turn::Wait(before) = turn(&read(&this), [other(one, true)].into_iter()) else { panic!("{one}") };
+        (before.upgrade(), before.refusal().message)
+    };
+    let mut running = foreign("Upgrade", json!({"phase": "Running"}));
+    let (upgrade, told) = before(&running);
+    assert_eq!(upgrade, Some(Upgrade { uid: "uid-9".into(), since: Timestamp::from_second(50).unwrap() }));
+    assert!(told.ends_with("has been upgraded and is ready, or 1h after it began"), "{told}");
+    running["status"]["startedAt"] = json!("2026-05-28T10:00:00Z");
+    assert_eq!(
+        before(&running).0.map(|upgrade| upgrade.since.to_string()),
+        Some("2026-05-28T10:00:00Z".into())
+    );
+    for one in [foreign("Backup", json!({"phase": "Running"})), operation(2, 50, "Upgrade", "migrate")] {
+        let (upgrade, told) = before(&one);
+        assert!(upgrade.is_none() && !told.contains("1h"), "{told}");
+    }
+}
+
+#[test]
 fn who_may_be_in_the_way_of_none_is_waited_for_by_none() {
     let types = ["Upgrade", "Restore", "Backup", "Migration", "RunCommand", "Runbook", "Novel"];
     let statuses = [

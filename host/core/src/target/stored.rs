@@ -25,6 +25,7 @@ const SNAPSHOT: &[&str] = &[
     "chartName",
     "chartVersion",
     "ociDigest",
+    "lastDeployed",
 ];
 
 /// Conditions that are read, of either kind.

@@ -109,6 +109,51 @@ fn no_hook_runs_while_its_target_is_upgraded() {
 }
 
 #[test]
+fn an_upgrade_that_never_reports_its_end_holds_hooks_back_until_its_release_was_upgraded() {
+    let world = world();
+    let release = world.release("endless", &world.namespace("endless", &[GATE]), &json!({}));
+    let namespace = &release.namespace;
+    let upgrade = upgrade(world, &release, "Running");
+    // Another one, by another name of the release.
+    let mut beside = world.get(namespace, &format!("operation/{upgrade}")).unwrap();
+    beside["metadata"] = json!({"name": "beside"});
+    beside["spec"]["targetRef"] =
+        json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": release.name});
+    world.apply(namespace, &beside);
+    world.patch_status(namespace, "operation/beside", &json!({"phase": "Running"}));
+    let waiting = world.operation(&release, "ok", json!({}));
+    let operation = world.blocked(namespace, &waiting, "ConflictingOperation");
+    assert!(message(&operation, "Blocked").contains("or 1h after it began"), "{operation:#}");
+    let other = world.operation(&release, "ok-2", json!({}));
+    world.blocked(namespace, &other, "ConflictingOperation");
+
+    let values = json!({"hooks": {"later": {"script": "true"}}});
+    world.patch(namespace, &format!("helmrelease/{}", release.name), &json!({"spec": {"values": values}}));
+    for name in [waiting, other] {
+        let operation = world.phase(namespace, &name, "Succeeded");
+        assert_eq!(operation["status"]["outputs"]["revision"], 2, "{operation:#}");
+    }
+    for upgrade in [upgrade.as_str(), "beside"] {
+        let upgrade = world.get(namespace, &format!("operation/{upgrade}")).unwrap();
+        assert_eq!(upgrade["status"]["phase"], "Running", "it says nothing else");
+    }
+}
+
+#[test]
+fn an_upgrade_that_began_more_than_an_hour_ago_holds_no_hook_back() {
+    let world = world();
+    let shop = world.apart(world.shop());
+    let upgrade = upgrade(world, &shop, "Running");
+    let name = world.operation(&shop, &world.spare("ok"), json!({}));
+    world.blocked(&shop.namespace, &name, "ConflictingOperation");
+    let long_ago = json!({"startedAt": "2026-01-01T00:00:00Z"});
+    world.patch_status(&shop.namespace, &format!("operation/{upgrade}"), &long_ago);
+    let next = world.operation(&shop, &world.spare("ok"), json!({}));
+    world.phase(&shop.namespace, &next, "Succeeded");
+    world.phase(&shop.namespace, &name, "Succeeded");
+}
+
+#[test]
 fn the_same_hook_of_a_target_runs_once_at_a_time_and_others_beside_it() {
     let world = world();
     let shop = world.apart(world.shop());
