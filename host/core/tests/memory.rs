@@ -13,11 +13,18 @@ use hookhost_core::operation::Operation;
 use hookhost_core::record::limits::{MAX_INFLATED_BYTES, MAX_MANIFEST_BYTES, READ_BYTES};
 use hookhost_core::selection::select;
 use hookhost_core::stored::{COMPARED_BYTES, SPEC_BYTES, StoredJob};
+use hookhost_core::target::refuse_plain;
 use hookhost_core::{Record, yaml};
 use serde_json::json;
 
 /// What reading one record may take, and this process without it.
 const PEAK_MIB: usize = (READ_BYTES >> 20) + 12;
+
+/// What reading the largest HelmRelease may take besides its text.
+const HELM_RELEASE_MIB: usize = 3;
+
+/// Bytes of the largest object: what etcd takes at most.
+const OBJECT_BYTES: usize = 3 << 19;
 
 /// The same for a Job that is compared with its claim: the largest, its text, and what it is looked for with.
 const JOB_PEAK_MIB: usize = (COMPARED_BYTES >> 20) + 24;
@@ -84,8 +91,21 @@ fn most_compared(unit: &str) -> usize {
     most
 }
 
+/// What the largest history of a HelmRelease takes besides its text.
+fn history_takes() -> usize {
+    let head =
+        r#"{"metadata": {"name": "a", "namespace": "b"}, "status": {"storageNamespace": "b", "history": [{}"#;
+    let text = format!("{head}{}]}}}}", ",{}".repeat((OBJECT_BYTES - head.len()) / 3));
+    let before = peak();
+    assert!(refuse_plain(&text, "b", "other").is_ok());
+    (peak() - before) >> 20
+}
+
 #[test]
 fn hostile_records_and_manifests_stay_within_the_bounds() {
+    // First: the peak never falls.
+    let took = history_takes();
+    assert!(took < HELM_RELEASE_MIB, "a HelmRelease with the longest history took {took} MiB");
     const HEAD: &str = r#"{"name":"a","namespace":"b","version":1"#;
     let hook = |head: &str| format!(r#"{HEAD},"hooks":[{{"kind":"Job","name":"x","manifest":"{head}"#);
     const JOB: &str = "apiVersion: batch/v1\\nkind: Job\\nmetadata: {name: x}\\nspec: {template: {spec: {containers: [{name: c}]}}}\\n";

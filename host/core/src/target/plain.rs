@@ -5,9 +5,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::TargetKind;
+use crate::raw::each_item;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::text::{hex, quote};
@@ -55,8 +57,9 @@ struct Spec<'j> {
 struct Status<'j> {
     #[serde(borrow)]
     storage_namespace: Option<Cow<'j, str>>,
+    /// A list of `null`s and [`Entry`]s. Gone through one by one: in memory it may take ten times its text.
     #[serde(borrow)]
-    history: Option<Vec<Option<Entry<'j>>>>,
+    history: Option<&'j RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -66,6 +69,20 @@ struct Entry<'j> {
     name: Option<Cow<'j, str>>,
 }
 
+impl Status<'_> {
+    /// Whether the history has a release of this name; none if the history cannot be read.
+    fn has_made(&self, release: &str) -> Option<bool> {
+        let Some(history) = self.history else { return Some(false) };
+        let (mut is_there, mut is_read) = (false, true);
+        let is_list =
+            each_item(history, |entry| match serde_json::from_str::<Option<Entry<'_>>>(entry.get()) {
+                Ok(entry) => is_there |= entry.is_some_and(|entry| entry.name.as_deref() == Some(release)),
+                Err(_) => is_read = false,
+            });
+        (is_list && is_read).then_some(is_there)
+    }
+}
+
 /// Refuses a release of this name, whose records are in this namespace, as a target of its own if it is the one that a HelmRelease
 /// makes: by its spec, or by its status where it has made it under another name before. `helm_release` is the HelmRelease as the
 /// API server has it.
@@ -73,14 +90,17 @@ struct Entry<'j> {
 /// # Errors
 /// It is, with what to write instead; or nobody can tell.
 pub fn refuse_plain(helm_release: &str, namespace: &str, release: &str) -> Result<(), Refusal> {
-    let Ok(makes) = serde_json::from_str::<Makes<'_>>(helm_release) else {
+    let makes = serde_json::from_str::<Makes<'_>>(helm_release).ok();
+    let Some((makes, is_it)) =
+        makes.and_then(|makes| makes.is(namespace, release).map(|is_it| (makes, is_it)))
+    else {
         let message = format!(
             "a HelmRelease of the namespace {namespace} cannot be read, so it cannot be told whether the release {} is Flux's",
             quote(release)
         );
         return Err(Refusal::fail(Reason::ValidationFailed, message));
     };
-    if !makes.is(namespace, release) {
+    if !is_it {
         return Ok(());
     }
     let (target, Metadata { name, namespace: its }) = (TargetKind::HelmRelease, &makes.metadata);
@@ -94,17 +114,16 @@ pub fn refuse_plain(helm_release: &str, namespace: &str, release: &str) -> Resul
 }
 
 impl Makes<'_> {
-    fn is(&self, namespace: &str, release: &str) -> bool {
+    /// Whether it makes the release, or has made it; none if that cannot be read.
+    fn is(&self, namespace: &str, release: &str) -> Option<bool> {
         let Makes { metadata, spec, status } = self;
         if spec.kube_config.is_some() {
-            return false;
+            return Some(false);
         }
         let storage = spec.storage_namespace.as_deref().filter(|name| !name.is_empty());
         let is_wanted = storage.unwrap_or(&metadata.namespace) == namespace && self.release_name() == release;
-        let mut history = status.history.iter().flatten().flatten();
-        let is_there = status.storage_namespace.as_deref() == Some(namespace)
-            && history.any(|entry| entry.name.as_deref() == Some(release));
-        is_wanted || is_there
+        let is_stored_here = status.storage_namespace.as_deref() == Some(namespace);
+        Some(is_wanted || status.has_made(release)? && is_stored_here)
     }
 
     /// What Flux calls the release (helm-controller's `GetReleaseName` and `ShortenName`).
@@ -198,8 +217,17 @@ mod tests {
 
     #[test]
     fn where_a_helm_release_cannot_be_read_nobody_can_tell() {
-        let refusal =
-            refused(&json!({"metadata": {"name": "x", "namespace": "acme"}, "spec": 7}), "acme", "shop");
-        assert!(refusal.unwrap().message.contains("cannot be told whether the release \"shop\" is Flux's"));
+        let metadata = json!({"name": "x", "namespace": "acme"});
+        for (part, value) in [
+            ("spec", json!(7)),
+            ("status", json!({"history": 7})),
+            ("status", json!({"history": [{"name": "old"}, {"name": 7}]})),
+        ] {
+            let refusal = refused(&json!({"metadata": metadata, part: value}), "acme", "shop").unwrap();
+            assert!(
+                refusal.message.contains("cannot be told whether the release \"shop\" is Flux's"),
+                "{part}"
+            );
+        }
     }
 }
