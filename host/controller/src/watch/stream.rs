@@ -1,10 +1,11 @@
 //! A *stream* is all objects of a kind, and then every change of one, for ever: a list followed by a watch. It is what kube's
-//! own watcher gives, with three differences, for whoever may create an object decides how large it is:
+//! own watcher gives, with four differences, for whoever may create an object decides how large it is:
 //!
 //! - Objects come as texts, one at a time, and whoever reads them decides what is made of a text. Never is more than one
 //!   object of a page, or of the watch, in memory.
 //! - Pages are asked for by bytes: after each the number of objects of the next follows from their size.
 //! - A list that does not go on is an error after [`LIST_TIMEOUT`], and is tried again. So is a watch that does not begin.
+//! - After a watch that was refused all objects are listed again, but not before a watch is allowed: the tries cost no list.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -184,6 +185,8 @@ enum State {
     Listing { more: Option<String>, limit: u32, page: Option<Page> },
     /// All were listed, or the watch has ended, at this version.
     Listed(String),
+    /// A watch from this version was refused.
+    Refused(String),
     /// Changes are awaited.
     Watching(Watch),
 }
@@ -300,12 +303,16 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                     self.state = State::Watching(Watch::new(answer, version));
                     None
                 }
-                // Too old, or not allowed: all is listed anew. After a refusal too, so that whoever waits for it knows when it is over.
-                Err(error) if is_gone(&error) || is_refused(&error) => {
+                Err(error) => {
+                    self.state = State::after(&error, version, State::Listed);
                     Some(Err(Error::WatchStartFailed(error)))
                 }
+            },
+            State::Refused(version) => match self.selection.watch(&version).await {
+                // Allowed again: all is listed anew, so that whoever waits for it knows that it is over.
+                Ok(_) => None,
                 Err(error) => {
-                    self.state = State::Listed(version);
+                    self.state = State::after(&error, version, State::Refused);
                     Some(Err(Error::WatchStartFailed(error)))
                 }
             },
@@ -338,6 +345,18 @@ impl<K, R: FnMut(&str) -> Option<K>> Course<R> {
                     Some(Err(Error::WatchFailed(error)))
                 }
             },
+        }
+    }
+}
+
+impl State {
+    /// Where it is after a watch from this version did not begin; `otherwise`: for another cause than those known here.
+    fn after(error: &kube::Error, version: String, otherwise: fn(String) -> State) -> State {
+        match error {
+            // All is listed anew.
+            error if is_gone(error) => State::Empty,
+            error if is_refused(error) => State::Refused(version),
+            _ => otherwise(version),
         }
     }
 }

@@ -187,13 +187,20 @@ async fn a_watch_whose_version_is_too_old_begins_with_a_list_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_was_refused_begins_with_a_list_again() {
+async fn a_watch_that_was_refused_begins_with_a_list_again_once_it_is_allowed() {
     for code in [401, 403] {
-        let refused = Script::Says(code, status(code, "not now"));
-        let server = Server::new([page(&["a"], "5", ""), refused, page(&["b"], "7", "")]);
-        let found = first(server.stream(), 7).await;
-        assert!(found[3].starts_with("error"), "{found:?}");
-        assert_eq!(&found[4..], ["init", "listed b", "done"], "who waits knows when it is over");
+        let refused = || Script::Says(code, status(code, "not now"));
+        let busy = Script::Says(500, status(500, "busy"));
+        let tries = [refused(), refused(), busy, refused(), changes(&[])];
+        let mut answers = vec![page(&["a"], "5", "")];
+        answers.extend(tries);
+        answers.push(page(&["b"], "7", ""));
+        let server = Server::new(answers);
+        let found = first(server.stream(), 10).await;
+        assert!(found[3..7].iter().all(|word| word.starts_with("error")), "{found:?}");
+        assert_eq!(&found[7..], ["init", "listed b", "done"], "who waits knows when it is over");
+        let lists = server.asked().iter().filter(|query| !query.contains("watch=true")).count();
+        assert_eq!(lists, 2, "no list for each try: {:#?}", server.asked());
     }
 }
 
