@@ -223,6 +223,8 @@ impl Room {
             Follow::Begin
         } else if is_new && self.dropped.may_have(job, operation) {
             self.dropped = Dropped::default();
+            // What is kept lacks pods until they have been listed, and the list may fail.
+            self.is_listed = false;
             Follow::ListAgain
         } else {
             Follow::GoOn

@@ -63,13 +63,17 @@ fn of_any_number_of_pods_a_bounded_number_is_kept_and_no_ended_one_displaces_one
 #[test]
 fn pods_of_jobs_that_are_not_followed_are_few_and_known_once_their_job_is() {
     let mut room = room();
+    room.begin_listing();
+    room.end_listing();
     for number in 0..2 * OTHERS {
         assert_eq!(room.insert(read(&pod(&format!("other-{number:02}"), "another", "Running"))), None);
     }
     assert!(names(&room).is_empty());
     assert_eq!(room.follow("a-third", "op-3"), Follow::GoOn, "none of them can be its own");
     assert!(!room.release("a-third"));
+    assert!(room.is_listed);
     assert_eq!(room.follow("another", "op"), Follow::ListAgain, "there are more of them");
+    assert!(!room.is_listed, "until they are listed, nobody takes those that are kept for all of them");
     assert_eq!(names(&room).len(), OTHERS, "the last of them");
     assert!(names(&room).contains(&format!("other-{}", 2 * OTHERS - 1)));
     assert_eq!(room.follow("another", "op"), Follow::GoOn, "once");
