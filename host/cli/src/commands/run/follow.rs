@@ -18,7 +18,7 @@ use crate::exit::Outcome;
 use log::Logs;
 pub(super) use log::Source;
 pub(super) use status::reason;
-use status::{Told, blocked, conclusion, news, of_hookhost, other_result, steps};
+use status::{Told, Word, blocked, conclusion, news, of_hookhost, other_result, steps};
 
 /// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
 /// or two, one that takes over from another that was killed within twenty.
@@ -127,6 +127,8 @@ pub(super) struct Follow {
     is_cancelling: bool,
     has_warned: bool,
     is_overwritten: bool,
+    /// hookhost's last word on whether it is blocked.
+    word: Word,
     finished_at: Option<Duration>,
 }
 
@@ -143,6 +145,7 @@ impl Follow {
             is_cancelling: false,
             has_warned: false,
             is_overwritten: false,
+            word: Word::default(),
             finished_at: None,
         }
     }
@@ -204,7 +207,7 @@ impl Follow {
             steps.push(Step::Tell("the connection to the cluster is there again".to_owned()));
         }
         let (status, other) = of_hookhost(operation);
-        self.status = status;
+        self.status = self.word.in_place(status, other.is_some());
         if let Some(writer) = other
             && !std::mem::replace(&mut self.is_overwritten, true)
         {

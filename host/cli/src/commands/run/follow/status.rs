@@ -1,7 +1,7 @@
 //! What an Operation's status says to the person who waits.
 
 use hookhost_core::Reason;
-use hookhost_core::status::{self, MANAGER, is_finished, job_ref};
+use hookhost_core::status::{self, MANAGER, has_started, is_finished, job_ref};
 use serde_json::Value;
 
 use crate::exit::Outcome;
@@ -49,6 +49,28 @@ pub(super) fn of_hookhost(operation: &Value) -> (Value, Option<String>) {
         status["phase"] = if is_known { phase.into() } else { Value::Null };
     }
     (status, other)
+}
+
+/// hookhost's last word on whether an Operation is blocked. Another controller writes over it within milliseconds, and hookhost
+/// says it again only after a pause that grows; meanwhile it holds.
+#[derive(Debug, Default)]
+pub(super) struct Word(Option<Value>);
+
+impl Word {
+    /// A status as [`of_hookhost`] gives it, with the last word where another controller has written over that.
+    pub(super) fn in_place(&mut self, mut status: Value, is_overwritten: bool) -> Value {
+        let all = status.get("conditions").and_then(Value::as_array);
+        let said = all.into_iter().flatten().find(|condition| condition["type"] == "Blocked");
+        if said.is_some() || !is_overwritten {
+            self.0 = said.cloned();
+        } else if !has_started(&status)
+            && let (Some(word), Some(all)) = (&self.0, status["conditions"].as_array_mut())
+        {
+            all.push(word.clone());
+            status["phase"] = "Pending".into();
+        }
+        status
+    }
 }
 
 /// Who reports the result of an Operation, if that is not hookhost.

@@ -464,9 +464,13 @@ fn what_another_controller_writes_is_not_shown_as_hookhosts_reason() {
     let [once] = told(&steps)[..] else { panic!("{steps:?}") };
     assert!(once.starts_with("another controller (field manager \"manager\") overwrites"), "{once}");
     assert!(told(&follow.handle(Seen::Operation(other), at(3))).is_empty(), "once");
+    assert_eq!(follow.outcome(End::TimedOut), Outcome::Held, "hookhost's last word holds");
+    let result = follow.result(End::TimedOut, at(3));
+    assert!(result.starts_with("Still blocked (ConflictingOperation): Upgrade shop goes first."), "{result}");
     let running = overwritten(running("pod-1"), &["Accepted"]);
     let steps = follow.handle(Seen::Operation(running), at(4));
     assert_eq!(told(&steps), ["Running: It is active."]);
+    assert_eq!(follow.outcome(End::TimedOut), Outcome::TimedOut);
 }
 
 #[test]
