@@ -17,6 +17,22 @@
 //! hookhost policy bench target/policies/short-runs.wasm      # time, fuel and memory of a decision
 //! ```
 //!
+//! Into a cluster it comes as a ConfigMap (of up to 1 MiB) in hookhost's namespace, or as hookhost's chart says for larger ones,
+//! and a HookPolicy that names it:
+//!
+//! ```sh
+//! kubectl create configmap short-runs --namespace hookhost --from-file=target/policies/short-runs.wasm
+//! kubectl apply -f - <<EOF
+//! apiVersion: policy.vworkspace.io/v1alpha1
+//! kind: HookPolicy
+//! metadata: {name: short-runs}
+//! spec:
+//!   module: {configMap: {namespace: hookhost, name: short-runs, key: short-runs.wasm}}
+//!   settings: {maxSeconds: 3600}
+//! EOF
+//! kubectl get hookpolicies          # READY must be True
+//! ```
+//!
 //! The crate is a library of two types and has three dependencies:
 //!
 //! ```toml
@@ -30,7 +46,7 @@
 //! crate-type = ["cdylib", "rlib"]                      # the policy, and what unit tests link
 //!
 //! [dependencies]
-//! hook-policy = "0.1"                                  # or { path = "…/guest-sdk" }
+//! hook-policy = { path = "…/guest-sdk" }               # of a checkout of hookhost; it is in no registry yet
 //! schemars = "1.2"
 //! serde = { version = "1.0", features = ["derive"] }
 //!
@@ -83,6 +99,22 @@
 //! [`glob`] the pattern in it. Check the schema in, so that a change of it shows in review
 //! ([`testing::assert_settings_schema`]). A policy without settings has [`NoSettings`].
 //!
+//! # Time
+//!
+//! `request.now` is the time of the decision: seconds since 1970-01-01T00:00:00Z. What clocks show then, with day of the week, hour
+//! and time zone, is the module `time`'s to say, with the SDK's feature of that name
+//! (`hook-policy = { …, features = ["time"] }`):
+//!
+//! ```
+//! # #[cfg(feature = "time")] {
+//! # let request = hook_policy::testing::request().build();
+//! use hook_policy::time::{Weekday, Zone};
+//!
+//! let now = Zone::named("Europe/Berlin").unwrap().at(request.now);
+//! assert_eq!((now.weekday(), now.hour()), (Weekday::Sun, 13));
+//! # }
+//! ```
+//!
 //! # Tests
 //!
 //! The policy is an ordinary function of ordinary types, so unit tests need no WebAssembly ([`testing`]):
@@ -128,7 +160,7 @@
 //!
 //! # Logging and panics
 //!
-//! [`log`] has `debug`, `info`, `warn` and `error`; `hookhost policy test` and `policy eval` show the lines. A panic's
+//! [`log`] has `debug`, `info`, `warn` and `error`; `hookhost policy test` shows the lines below their case, `policy eval` on stderr. A panic's
 //! message is logged, and the run is refused or the policy skipped, as the HookPolicy's `failurePolicy` says: so deny
 //! what you cannot understand, rather than panic. The request is written by those whom the policy judges: where it is a
 //! rule, its HookPolicy must not say `Ignore`, for they could make it run out of time.
@@ -155,7 +187,7 @@
 //! Name or change an image, command, environment, volume or service account: those are the chart's, and a decision has
 //! no field for them. Reach a network, file, clock, source of randomness or another decision: there are none in the
 //! sandbox. `std::time`, `std::fs`, `std::thread` and the like compile, but fail when called. The time is
-//! `request.now`.
+//! `request.now`: see [Time](#time).
 //!
 //! That makes decisions deterministic: the same request and settings give the same decision, on any machine, years
 //! later. A host relies on it.
@@ -176,6 +208,8 @@ mod request;
 mod select;
 pub mod testing;
 mod text;
+#[cfg(feature = "time")]
+pub mod time;
 
 pub use bindings::vworkspace::hook_policy::types::{
     Bounds, ClosureObject, Container, Decision, Denial, Entry, Hook, Numbers, Operation, Overrides,

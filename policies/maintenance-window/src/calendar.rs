@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use hook_policy::AnyOf;
+use hook_policy::time::Weekday;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -35,7 +36,7 @@ pub(crate) struct Span {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Window {
     /// The days on which it opens. Left out: every day.
-    days: Option<AnyOf<Day>>,
+    days: Option<AnyOf<Weekday>>,
     /// When it opens.
     start: TimeOfDay,
     /// When it closes; on the next day, if that is not after `start`.
@@ -43,19 +44,6 @@ pub(crate) struct Window {
     /// Instead of `end`: for how many hours it is open, 1 to 168, whatever clocks show.
     #[schemars(range(min = 1, max = WINDOW_HOURS))]
     hours: Option<u32>,
-}
-
-/// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Day {
-    Mon,
-    Tue,
-    Wed,
-    Thu,
-    Fri,
-    Sat,
-    Sun,
 }
 
 /// Days on which no run may start.
@@ -95,7 +83,7 @@ impl Window {
 
     /// The span of the window that opens on this day, if one does.
     fn on(&self, date: Date, zone: &TimeZone) -> Option<Span> {
-        let day = Day::of(date);
+        let day = Weekday::of(date);
         if self.days.as_ref().is_some_and(|days| !days.iter().any(|allowed| *allowed == day)) {
             return None;
         }
@@ -211,21 +199,6 @@ fn instant(date: Date, time: TimeOfDay, zone: &TimeZone) -> Option<i64> {
         (hour, minute) => (date, hour, minute),
     };
     Some(zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?.as_second())
-}
-
-impl Day {
-    fn of(date: Date) -> Day {
-        use jiff::civil::Weekday;
-        match date.weekday() {
-            Weekday::Monday => Day::Mon,
-            Weekday::Tuesday => Day::Tue,
-            Weekday::Wednesday => Day::Wed,
-            Weekday::Thursday => Day::Thu,
-            Weekday::Friday => Day::Fri,
-            Weekday::Saturday => Day::Sat,
-            Weekday::Sunday => Day::Sun,
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for Day8601 {

@@ -3,9 +3,9 @@
 mod calendar;
 mod clock;
 
+use hook_policy::time::Zone;
 use hook_policy::{AnyOf, Decision, MAX_HOLD_SECONDS, Policy, Request, Selector, SettingsError};
 use jiff::Timestamp;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,8 +25,8 @@ const BLACKOUTS: usize = 128;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// The time zone of all days and times below, by its IANA name, such as Europe/Berlin. Left out: UTC.
-    #[serde(default = "utc")]
-    time_zone: String,
+    #[serde(default)]
+    time_zone: Zone,
     /// When runs may start: in any of these.
     windows: AnyOf<Window>,
     /// Days on which no run may start, windows or not.
@@ -41,10 +41,6 @@ pub struct Settings {
     end_with_window: bool,
 }
 
-fn utc() -> String {
-    "UTC".to_owned()
-}
-
 /// The policy.
 pub struct MaintenanceWindow;
 
@@ -55,13 +51,15 @@ impl Policy for MaintenanceWindow {
         if !settings.selector.matches(request) {
             return Decision::allow();
         }
-        let (Ok(zone), Ok(now)) = (time_zone(&settings.time_zone), Timestamp::from_second(request.now))
-        else {
-            let message =
-                format!("the time {} in {:?} is beyond every calendar", request.now, settings.time_zone);
-            return Decision::deny("TimeUnknown", message);
-        };
-        let calendar = Calendar { zone: &zone, windows: &settings.windows, blackouts: &settings.blackouts };
+        if Timestamp::from_second(request.now).is_err() {
+            return Decision::deny(
+                "TimeUnknown",
+                format!("the time {} is beyond every calendar", request.now),
+            );
+        }
+        let zone = &settings.time_zone;
+        let calendar =
+            Calendar { zone: zone.as_jiff(), windows: &settings.windows, blackouts: &settings.blackouts };
         let horizon = request.now.saturating_add(i64::from(MAX_HOLD_SECONDS));
         match calendar.opening(request.now, horizon) {
             Some(opening) if opening <= request.now => {
@@ -71,13 +69,9 @@ impl Policy for MaintenanceWindow {
                 })
             }
             Some(opening) => {
-                let clock = Timestamp::from_second(opening).unwrap_or(now).to_zoned_datetime(zone.clone());
                 let wait = u32::try_from(opening - request.now).unwrap_or(MAX_HOLD_SECONDS);
-                let message = format!(
-                    "{}; the next window opens {}",
-                    closed(&calendar, request.now),
-                    clock.strftime("%a %Y-%m-%d %H:%M %Z")
-                );
+                let message =
+                    format!("{}; the next window opens {}", closed(&calendar, request.now), zone.at(opening));
                 Decision::hold(REASON, message, wait)
             }
             None => {
@@ -91,13 +85,6 @@ impl Policy for MaintenanceWindow {
 
     fn validate(settings: &Settings) -> Vec<SettingsError> {
         let mut errors = Vec::new();
-        if time_zone(&settings.time_zone).is_err() {
-            let message = format!(
-                "there is no time zone {:?}; write its IANA name, such as Europe/Berlin or America/New_York",
-                settings.time_zone
-            );
-            errors.push(SettingsError::at("timeZone", message));
-        }
         for (what, count, most) in [
             ("windows", settings.windows.iter().len(), WINDOWS),
             ("blackouts", settings.blackouts.len(), BLACKOUTS),
@@ -125,11 +112,6 @@ fn closed(calendar: &Calendar<'_>, now: i64) -> String {
         Some(blackout) => format!("no run may start from {blackout}"),
         None => "runs may only start in a maintenance window".to_owned(),
     }
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, jiff::Error> {
-    // Not the global database, which would look for files.
-    TimeZoneDatabase::bundled().get(name)
 }
 
 hook_policy::export!(MaintenanceWindow);
