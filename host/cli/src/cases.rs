@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use hookhost_core::{Decision, Reason, Request};
-use hookhost_sandbox::{Policy, PreparedRequest};
+use hookhost_sandbox::{LogLine, Policy, PreparedRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -150,14 +150,17 @@ impl Answer {
 }
 
 impl Case {
-    /// Asks the policy. An error is a policy that gave no answer; what it logged goes with the error.
-    pub(crate) fn ask(&self, policy: &Policy) -> Result<Answer, hookhost_sandbox::Error> {
+    /// Asks the policy; gives back its answer and what it logged. An error is a policy that gave no answer; what it logged goes with
+    /// the error.
+    pub(crate) fn ask(&self, policy: &Policy) -> Result<(Answer, Vec<LogLine>), hookhost_sandbox::Error> {
         let errors = policy.validate_settings(&self.settings)?;
         if !errors.is_empty() {
-            return Ok(Answer::InvalidSettings { errors: errors.into_iter().map(Invalid::from).collect() });
+            let errors = errors.into_iter().map(Invalid::from).collect();
+            return Ok((Answer::InvalidSettings { errors }, Vec::new()));
         }
         let prepared = PreparedRequest::new(&self.request)?;
-        Ok(Answer::Decision(policy.evaluate(&prepared, &self.settings)?.decision))
+        let evaluation = policy.evaluate(&prepared, &self.settings)?;
+        Ok((Answer::Decision(evaluation.decision), evaluation.logs))
     }
 }
 

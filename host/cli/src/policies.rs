@@ -178,11 +178,16 @@ impl From<&LogLine> for Line {
     }
 }
 
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.level, self.message)
+    }
+}
+
 /// Shows what a policy logged to the person who waits.
 pub(crate) fn logs(lines: &[LogLine]) {
     for line in lines {
-        let Line { level, message } = Line::from(line);
-        output::message(&format!("{level}: {}\n", output::escape(&message)));
+        output::message(&format!("{}\n", output::escape(&Line::from(line).to_string())));
     }
 }
 

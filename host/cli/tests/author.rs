@@ -89,7 +89,7 @@ fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_wh
 
     // A crate that exports no policy is none.
     std::fs::write(&source, "").unwrap();
-    expect(&hookhost(&policy, &["policy", "build"]), 1, &["short-runs"]);
+    expect(&hookhost(&policy, &["policy", "build"]), 1, &["short-runs", "hook_policy::export!(YourPolicy);"]);
 }
 
 #[test]

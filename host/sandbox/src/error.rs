@@ -276,7 +276,12 @@ impl Error {
                  in its settings.",
                 contract::LOGGING
             ),
-            Error::MissingExport { .. } | Error::Mismatch { .. } => {
+            Error::MissingExport { .. } => {
+                "Write `hook_policy::export!(YourPolicy);` in src/lib.rs: this macro of the SDK makes a policy of the crate. Without the \
+                 SDK build it from hookhost's wit/hook-policy.wit unchanged."
+                    .into()
+            }
+            Error::Mismatch { .. } => {
                 "Build it with the SDK (`hookhost policy new`), or from hookhost's wit/hook-policy.wit unchanged.".into()
             }
             Error::LimitOutOfRange { range, .. } => format!("Set it to {range}."),

@@ -50,6 +50,22 @@ fn what_a_policy_logs_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn the_lines_that_a_policy_logs_are_below_their_case() {
+    let dir = Dir::new();
+    dir.write("cap.wasm", policy(&Does::Log));
+    dir.write("tests/cases.yaml", "cases: [{name: first}, {name: second}]\n");
+    let run = test(&dir, &[]).exits(1);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    for name in ["first", "second"] {
+        let at = lines.iter().position(|line| line.ends_with(&format!("FAILED  {name}"))).unwrap();
+        assert!(lines[at + 1].starts_with("         warn: ") && lines[at + 1].contains("gone!!"), "{run:#?}");
+    }
+    assert!(!run.stdout.contains('\u{1b}') && run.stderr.is_empty(), "{run:#?}");
+    let json = test(&dir, &["-o", "json"]).exits(1).json();
+    assert_eq!(json[1]["logs"][0]["level"], "warn");
+}
+
+#[test]
 fn bench_gives_figures_that_repeat() {
     let dir = Dir::new();
     dir.write("cap.wasm", policy(&Does::Cap));
@@ -161,8 +177,11 @@ fn policies_are_compiled_once_and_work_without_a_cache() {
 #[test]
 fn new_makes_a_crate_and_touches_nothing_that_is_there() {
     let dir = Dir::new();
-    dir.run(&["policy", "new", "short-runs", "--sdk", "0.1"]).exits(0).prints(&["short-runs\n"]);
-    assert!(dir.read("short-runs/Cargo.toml").contains("hook-policy = \"0.1\""));
+    let sdk =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk").canonicalize().unwrap();
+    let sdk = sdk.to_str().unwrap();
+    dir.run(&["policy", "new", "short-runs", "--sdk", sdk]).exits(0).prints(&["short-runs\n"]);
+    assert!(dir.read("short-runs/Cargo.toml").contains(&format!("hook-policy = {{ path = \"{sdk}\" }}")));
     assert!(dir.read("short-runs/src/lib.rs").contains("hook_policy::export!(ShortRunsPolicy);"));
     for file in ["README.md", ".gitignore", "tests/cases.yaml"] {
         assert!(!dir.read(&format!("short-runs/{file}")).contains("{name}"), "{file}");
@@ -172,6 +191,10 @@ fn new_makes_a_crate_and_touches_nothing_that_is_there() {
     dir.run(&["policy", "new", "match"]).exits(2).says(&["keyword of Rust", "match-hooks"]);
     dir.run(&["policy", "new", "x", "--path", "a:b"]).exits(2).says(&["':'", "--path"]);
     dir.run(&["policy", "new", "x", "--sdk", "./nowhere"]).exits(2).says(&["the SDK is not in ./nowhere"]);
+    // The name is nobody's in cargo's registry: whoever takes it there would be compiled.
+    dir.run(&["policy", "new", "x", "--sdk", "0.1"])
+        .exits(2)
+        .says(&["the SDK is not in 0.1", "in no registry yet"]);
 }
 
 /// The cargo that runs this test, which needs no home to be found.

@@ -59,6 +59,7 @@ fn a_component_that_exports_no_policy_is_refused() {
         matches!(&error, Error::MissingExport { expected } if expected.ends_with("/policy@0.1.0")),
         "{error}"
     );
+    assert!(error.advice().contains("hook_policy::export!(YourPolicy);"), "{}", error.advice());
 }
 
 #[test]

@@ -34,14 +34,13 @@ const NAME_CHARS: usize = 64;
 #[command(after_help = "\
 Examples:
   hookhost policy new short-runs && cd short-runs && hookhost policy test
-  hookhost policy new short-runs --sdk ~/hookhost/guest-sdk
-  hookhost policy new short-runs --sdk 0.1")]
+  hookhost policy new short-runs --sdk ~/hookhost/guest-sdk")]
 pub(crate) struct Args {
     /// Name of the policy and its crate: lower-case letters, digits and dashes
     name: String,
-    /// The SDK: its folder, or a version of it from the registry
-    #[arg(long, value_name = "PATH|VERSION")]
-    sdk: Option<String>,
+    /// The SDK: its folder, guest-sdk in a checkout of hookhost's repository; it is in no registry yet
+    #[arg(long, value_name = "DIR")]
+    sdk: Option<PathBuf>,
     /// Folder to make; must not exist or be empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,

@@ -13,13 +13,14 @@ use super::build;
 use crate::cases::{self, Answer, Case, File};
 use crate::commands::Format;
 use crate::exit::Outcome;
+use crate::policies::Line;
 use crate::problem::Problem;
 use crate::{file, output, policies};
 
 /// Run a policy's test cases in the sandbox
 ///
 /// Builds the crate first. Cases are the YAML files in its folder `tests`: requests, settings, and the decisions that
-/// are expected. Exits with 1 if a case fails.
+/// are expected. Below each case are the lines that the policy logged. Exits with 1 if a case fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +41,8 @@ pub(crate) struct Args {
     /// Folders of policies' crates, or policies that are built already [default: this folder]
     #[arg(value_name = "DIR|FILE.wasm")]
     policies: Vec<PathBuf>,
-    /// File of cases, or folder of such files [default: the crate's folder `tests`]
+    /// File of cases, or folder of such files [default: the crate's folder `tests`; for a FILE.wasm the folder `tests` of this
+    /// folder, wherever the file is]
     #[arg(long, value_name = "PATH")]
     cases: Option<PathBuf>,
     /// Only cases whose name contains this
@@ -71,6 +73,8 @@ struct Tested {
     actual: Option<Answer>,
     /// Why the policy gave no answer.
     error: Option<String>,
+    /// What it logged.
+    logs: Vec<Line>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -151,16 +155,18 @@ fn test(policy: &Policy, file: &File, case: &Case) -> Tested {
         expected: case.expect.clone(),
         actual: None,
         error: None,
+        logs: Vec::new(),
     };
     match case.ask(policy) {
-        Ok(actual) => {
+        Ok((actual, logs)) => {
+            tested.logs = logs.iter().map(Line::from).collect();
             if case.expect.as_ref() == Some(&actual) {
                 tested.result = Verdict::Passed;
             }
             tested.actual = Some(actual);
         }
         Err(error) => {
-            policies::logs(error.logs());
+            tested.logs = error.logs().iter().map(Line::from).collect();
             tested.error = Some(format!("{:#}", anyhow::Error::new(error)));
         }
     }
@@ -204,6 +210,9 @@ fn report(tested: &[Tested]) -> Result<String> {
             Verdict::Updated => painted(YELLOW, "updated"),
         };
         text.push_str(&format!("  {word} {}\n", output::escape(&case.name)));
+        for line in &case.logs {
+            text.push_str(&format!("         {}\n", output::escape(&line.to_string())));
+        }
         if case.result == Verdict::Failed {
             text.push_str(&difference(case)?);
         }
