@@ -91,7 +91,7 @@ pub(crate) fn cut(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// No hook fits.
-    #[error("{}", not_found(.name, .path.as_deref(), .nearest, .others, *.total))]
+    #[error("{}", not_found(.name, .path.as_deref(), .nearest, .others, .renamed.as_deref(), *.total))]
     NotFound {
         /// The name asked for.
         name: String,
@@ -101,6 +101,8 @@ pub enum FindError {
         nearest: Vec<String>,
         /// Hooks that have the name but another kind, path or event; at most [`MAX_NAMED`].
         others: Vec<Candidate>,
+        /// One that may be the same hook at another revision: its name differs only in its end, which has digits.
+        renamed: Option<Box<Candidate>>,
         /// How many hooks the release has.
         total: usize,
     },
@@ -289,8 +291,28 @@ fn missing(hooks: &[Hook], selector: &Selector<'_>) -> FindError {
         path: selector.path.filter(|_| selector.name.is_empty()).map(str::to_owned),
         nearest: nearest(hooks, selector.name),
         others,
+        renamed: hooks
+            .iter()
+            .find(|hook| is_renamed(hook, selector.name))
+            .map(|hook| Box::new(Candidate::of(hook))),
         total: hooks.len(),
     }
+}
+
+/// Whether a hook may be the one of this name at another revision: some charts end names with the revision, a checksum or random
+/// letters.
+fn is_renamed(hook: &Hook, name: &str) -> bool {
+    let stem = |name: &str| match name.rsplit_once('-') {
+        Some((stem, end)) if end.bytes().any(|byte| byte.is_ascii_digit()) => stem.to_owned(),
+        _ => name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
+    };
+    let is_long = name.len() > MAX_COMPARED || hook.name.len() > MAX_COMPARED;
+    hook.runnable.is_ok()
+        && !hook.path.is_empty()
+        && !is_long
+        && hook.name != name
+        && !stem(name).is_empty()
+        && stem(&hook.name) == stem(name)
 }
 
 /// Bytes of a name that are compared. The longest name Kubernetes allows has 253; a longer one would only cost time.
@@ -384,6 +406,7 @@ fn not_found(
     path: Option<&str>,
     nearest: &[String],
     others: &[Candidate],
+    renamed: Option<&Candidate>,
     total: usize,
 ) -> String {
     let asked = asked(name, path);
@@ -403,7 +426,19 @@ fn not_found(
     if nearest.is_empty() {
         return format!("no hook {asked}; none of the release's {total} hooks can be run");
     }
-    format!("no hook {asked}; there is {}", quoted(nearest))
+    let there = quoted(nearest);
+    match renamed {
+        Some(hook) => format!(
+            "no hook {asked}; there is {there}. The name of {} seems to change with each revision of the release: choose it by its \
+             template, parameters.hookPath: {} without hookName (`hookhost run --path`)",
+            quote(&hook.name),
+            quote(&hook.path)
+        ),
+        None => format!(
+            "no hook {asked}; there is {there}. Choose by one of these names (parameters.hookName), by the template \
+             (parameters.hookPath), or all hooks of an event (parameters.event); `hookhost hooks -o wide` lists all three"
+        ),
+    }
 }
 
 fn ambiguous(name: &str, path: Option<&str>, candidates: &[Candidate], by: &[&str]) -> String {

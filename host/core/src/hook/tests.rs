@@ -237,7 +237,11 @@ fn hooks_of_one_name_are_told_apart_by_event_or_path() {
 fn a_name_that_is_not_there_gives_the_nearest_that_can_be_run() {
     let hooks = shop();
     let error = select(&hooks, "reindx", |_| ()).unwrap_err();
-    assert_eq!(error.to_string(), "no hook is named \"reindx\"; there is \"reindex\", \"migrate\"");
+    assert_eq!(
+        error.to_string(),
+        "no hook is named \"reindx\"; there is \"reindex\", \"migrate\". Choose by one of these names (parameters.hookName), by the \
+         template (parameters.hookPath), or all hooks of an event (parameters.event); `hookhost hooks -o wide` lists all three"
+    );
     assert_eq!(error.reason(), Reason::HookNotFound);
     let none = select(&[], "x", |_| ()).unwrap_err().to_string();
     assert_eq!(
@@ -247,6 +251,27 @@ fn a_name_that_is_not_there_gives_the_nearest_that_can_be_run() {
     let accounts = list(&[account("a")], "shops");
     let error = select(&accounts, "x", |_| ()).unwrap_err().to_string();
     assert_eq!(error, "no hook is named \"x\"; none of the release's 1 hooks can be run");
+}
+
+#[test]
+fn a_name_that_ends_in_another_revision_leads_to_the_hooks_template() {
+    let named = |name: &str| list(&[job(name)], "shops");
+    for (asked, found) in [
+        ("shop-migrate-2", "shop-migrate-3"),
+        ("shop-migrate", "shop-migrate-3"),
+        ("shop-migrate-7f3c9", "shop-migrate-d41d8"),
+        ("migrate2", "migrate3"),
+    ] {
+        let error = select(&named(found), asked, |_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("The name of \"{found}\" seems to change")), "{error}");
+        assert!(error.contains("parameters.hookPath: \"shop/templates/"), "{error}");
+    }
+    for (asked, other) in
+        [("shop-migrate-2", "shop-reindex-2"), ("shop-migrate", "shop-migrate-all"), ("3", "7")]
+    {
+        let error = select(&named(other), asked, |_| ()).unwrap_err().to_string();
+        assert!(!error.contains("seems to change"), "{asked} {other}: {error}");
+    }
 }
 
 #[test]
