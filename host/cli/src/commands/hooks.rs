@@ -27,7 +27,8 @@ use crate::record;
 /// With --all also those that cannot be run, such as the service accounts, roles and config maps of others, with why. One
 /// whose manifest cannot be read is always listed, with the line and what is wrong there.
 ///
-/// NEEDS counts the other hooks that a hook needs, such as its service account, its roles and their bindings.
+/// NEEDS counts the other hooks that a hook needs: its service account, its roles and their bindings, the Secrets, config maps and
+/// claims that its pod names, the network policies that select its pod. `run --closure` creates them for the run.
 ///
 /// RELEASE is a release's name in the cluster; or a file: the Secret (or ConfigMap) in which Helm keeps the release, as YAML
 /// or JSON, or the record in it.

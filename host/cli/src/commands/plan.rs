@@ -34,7 +34,8 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
 /// What the pod refers to is not looked for, nor other Operations, nor what hookhost may make for the run, nor what the service
 /// account may create as which Flux applies the release: the controller does that before it makes the Job, and says what is missing.
 ///
-/// Exits with 3 if a policy denies, 4 if one holds, 5 if the release has no such hook.
+/// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
+/// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

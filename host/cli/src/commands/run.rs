@@ -96,7 +96,8 @@ pub(crate) struct Args {
     /// Wait until the chart has the hook, instead of failing
     #[arg(long, help_heading = "How it runs")]
     wait_for_hook: bool,
-    /// Make, for as long as it runs, what the hook needs and Helm has deleted: its service account, rights, config maps, secrets
+    /// Create, for as long as it runs, what the hook needs and Helm has deleted: its service account, roles and bindings, config
+    /// maps, Secrets, claims, and the network policies that select its pods
     #[arg(long, help_heading = "How it runs")]
     closure: bool,
     /// Time that it may wait, from now until its Job is made, before it fails, as in 30m or 7d [default: as long as hookhost
