@@ -15,21 +15,23 @@ use table::Name;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// A run must fit one of these. Left out: every hook may run, except destructive ones.
+    /// The runs that are allowed: a run must fit at least one of these entries. Left out: one entry that every run fits, and that does
+    /// not allow destructive hooks.
     #[serde(default = "any_hook")]
     allow: AnyOf<Allowed>,
-    /// Whether a hook counts as destructive as soon as one of its events is. Left out: only if all of them are, or the
-    /// Operation asks for one that is.
+    /// When a hook counts as destructive. True: as soon as one of its events is pre-delete, post-delete, pre-rollback or
+    /// post-rollback. Left out or false: only if it has no other events, or the Operation asks for one of these
+    /// (parameters.event).
     #[serde(default)]
     any_destructive_event: bool,
-    /// Objects that a hook may not need. Left out: what the table in the policy's README lists, which is what amounts to
-    /// all rights in the namespace or to more. An empty list forbids nothing.
+    /// Objects that a hook may not need: a run whose hook needs one is denied. Left out: the table in the policy's README, which is
+    /// what amounts to all rights in the namespace or to more. An empty list forbids nothing.
     forbid: Option<Vec<Forbidden>>,
-    /// Rows of that table that do not apply, by their names. Not together with forbid.
+    /// Rows of the README's table that do not apply here, by their names. Not together with forbid, which replaces the table.
     #[serde(default)]
     permit: Vec<Name>,
-    /// Roles that bindings may refer to though they are not among the objects that the hook needs: globs, each for Kind/name.
-    /// Left out: none. Not together with forbid.
+    /// Roles of the release or the cluster that a hook's bindings may refer to though the chart has them as no hook, so that nobody
+    /// sees here what they grant: globs for Kind/name, such as ClusterRole/view. Left out: none. Not together with forbid.
     #[serde(default)]
     existing_roles: Vec<Glob>,
 }
@@ -41,8 +43,8 @@ struct Allowed {
     /// Which runs; left out: every run.
     #[serde(rename = "match")]
     selector: Selector,
-    /// Whether destructive hooks may run: those of pre-delete, post-delete, pre-rollback, post-rollback. They are
-    /// written for a release that goes away or back, and often delete its data.
+    /// Whether this entry allows destructive hooks too: those for pre-delete, post-delete, pre-rollback or post-rollback, which often
+    /// delete the release's data. Which hooks count as such, anyDestructiveEvent says. Left out: false.
     destructive: bool,
 }
 
@@ -61,7 +63,11 @@ impl Policy for HookAllowlist {
             settings.allow.iter().filter(|allowed| allowed.selector.matches(request)).collect();
         if fitting.is_empty() {
             let allowed: Vec<_> = settings.allow.iter().map(|allowed| allowed.selector.to_string()).collect();
-            let message = format!("{} is not allowed; allowed: {}", who(request), allowed.join("; "));
+            let message = format!(
+                "{} fits nothing that the policy allows; it allows: {}",
+                who(request),
+                allowed.join("; ")
+            );
             return Decision::deny("HookNotAllowed", message);
         }
         if let Some(event) = destructive(request, settings.any_destructive_event)
@@ -70,9 +76,8 @@ impl Policy for HookAllowlist {
             return Decision::deny(
                 "DestructiveHook",
                 format!(
-                    "{} is not allowed: it is written for {event}, when a release goes away or back; \
-                     allowed are hooks of other events, asked for none of these, and this one where the policy's settings say \
-                     destructive: true",
+                    "{} is not allowed: this run is for {event}, when a release is deleted or rolled back, and such hooks often \
+                     delete its data. Settings can allow it: destructive: true in the entry of allow that the run fits",
                     who(request)
                 ),
             );

@@ -21,7 +21,7 @@ fn without_settings_every_hook_runs_but_not_those_of_destructive_events() {
     for event in DESTRUCTIVE {
         let (reason, message) = denial(request().events([event]), json!({}));
         assert_eq!(reason, "DestructiveHook");
-        assert!(message.contains(&format!("written for {event}")), "{message}");
+        assert!(message.contains(&format!("this run is for {event}")), "{message}");
     }
     assert_eq!(denial(request().events(DESTRUCTIVE), json!({})).0, "DestructiveHook");
 }
@@ -45,7 +45,7 @@ fn a_migration_that_has_a_destructive_event_too_runs_unless_it_is_asked_for_that
         assert!(matches!(asked(json!([event])), Decision::Deny(_)), "{event}");
         let (reason, message) = denial(migration(), json!({"anyDestructiveEvent": true}));
         assert_eq!(reason, "DestructiveHook");
-        assert!(message.contains(&format!("written for {event}")), "{message}");
+        assert!(message.contains(&format!("this run is for {event}")), "{message}");
         let allowed = json!({"anyDestructiveEvent": true, "allow": [{"destructive": true}]});
         assert_eq!(decide(migration(), allowed), Decision::allow());
     }
@@ -63,7 +63,7 @@ fn only_hooks_on_the_list_run_and_the_message_says_which() {
     assert_eq!(reason, "HookNotAllowed");
     assert_eq!(
         message,
-        "hook \"shop-migrate\" (pre-upgrade) of chart \"shop\" for organisation \"acme\" is not allowed; allowed: \
+        "hook \"shop-migrate\" (pre-upgrade) of chart \"shop\" for organisation \"acme\" fits nothing that the policy allows; it allows: \
          hooks *-backup for organisations acme; any hook on test of charts nextcloud"
     );
 }
