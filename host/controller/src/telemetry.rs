@@ -6,13 +6,13 @@
 //! | Field | What it says |
 //! | --- | --- |
 //! | `ts`, `level`, `msg` | When, how bad, what. |
-//! | `controller` | `hookhost`. |
+//! | `controller`, `operator_version` | `hookhost`, and its version. |
 //! | `cluster_id` | The cluster's id, once [`identify`] has told it. |
 //! | `org_id` | The organisation of the Operation. |
 //! | `namespace` | The Operation's namespace. |
 //! | `application_instance` | Its target, where that is an ApplicationInstance. |
 //! | `operation`, `operation_id` | Its name and its UID. |
-//! | `reconcile_id` | Which look at the Operation: the same on all lines of one. |
+//! | `reconcileID` | Which reconcile of the Operation: the same on all lines of one. |
 //! | `target` | The module that writes, for filters. |
 //!
 //! Lines hold names, reasons and digests, never the contents of Secrets, values or parameters. Text from outside cannot
@@ -126,7 +126,7 @@ pub fn reconcile_span(namespace: &str, operation: &str, operation_id: &str) -> S
         operation_id,
         org_id = Empty,
         application_instance = Empty,
-        reconcile_id = reconcile_id(),
+        reconcileID = reconcile_id(),
     )
 }
 

@@ -28,7 +28,7 @@ const MESSAGE: &str = "message";
 /// Spans of other crates describe requests, not Operations, and their fields are not ours to promise.
 const OUR_TARGETS: &str = "hookhost";
 /// The names that the line itself has.
-const RESERVED: [&str; 5] = ["ts", "level", "msg", "controller", "target"];
+const RESERVED: [&str; 6] = ["ts", "level", "msg", "controller", "operator_version", "target"];
 
 /// Writes events as lines.
 pub(super) struct Lines<W> {
@@ -130,6 +130,7 @@ impl Head<'_> {
         map.serialize_entry("level", self.level)?;
         map.serialize_entry("msg", self.message)?;
         map.serialize_entry("controller", "hookhost")?;
+        map.serialize_entry("operator_version", env!("CARGO_PKG_VERSION"))?;
         if let Some(id) = CLUSTER_ID.get() {
             map.serialize_entry("cluster_id", id)?;
         }

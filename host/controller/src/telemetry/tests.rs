@@ -38,6 +38,7 @@ fn a_line_is_one_flat_object_with_the_stable_fields_of_the_look_it_belongs_to() 
         ("namespace", json!("apps")),
         ("operation", json!("migrate")),
         ("operation_id", json!("b6a5")),
+        ("operator_version", json!(env!("CARGO_PKG_VERSION"))),
         ("org_id", json!("acme")),
         ("phase", json!("Running")),
         ("attempt", json!(2)),
@@ -60,7 +61,7 @@ fn every_look_has_an_id_of_its_own() {
             tracing::info!("looked");
         }
     });
-    let id = |line: &String| serde_json::from_str::<Value>(line).unwrap()["reconcile_id"].to_string();
+    let id = |line: &String| serde_json::from_str::<Value>(line).unwrap()["reconcileID"].to_string();
     assert_ne!(id(&lines[0]), id(&lines[1]));
 }
 
