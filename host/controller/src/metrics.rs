@@ -1,19 +1,6 @@
 //! *Metrics* are what a dashboard and an alert see of this process, in OpenMetrics text at `/metrics`.
 //!
-//! | Metric | Type | Labels | What it says |
-//! | --- | --- | --- | --- |
-//! | `hookhost_build_info` | info | `version` | The running version; always 1. |
-//! | `hookhost_leader` | gauge | | 1 while this process holds the lease, else 0. |
-//! | `hookhost_operation_transitions_total` | counter | `phase`, `reason` | Operations that entered a phase, by the reason of the condition that says so. |
-//! | `hookhost_operations_in_flight` | gauge | `phase` | Operations that are not finished, by phase. |
-//! | `hookhost_policy_decisions_total` | counter | `policy`, `outcome` | Answers of policies: `allow`, `deny`, `hold`, or `error` when there was none. |
-//! | `hookhost_decision_duration_seconds` | histogram | | Asking all policies of one Operation and folding their answers. |
-//! | `hookhost_reconcile_duration_seconds` | histogram | | One reconcile of one Operation, API requests included. |
-//! | `hookhost_reconcile_errors_total` | counter | `reason` | Reconciles that failed and are tried again. |
-//! | `hookhost_job_creation_delay_seconds` | histogram | | From an Operation's creation to its Job's, for those that nothing blocked. Kubernetes counts creation in whole seconds. |
-//! | `hookhost_queue_depth` | gauge | | Operations that wait to be reconciled. |
-//! | `hookhost_api_writes_total` | counter | `verb`, `resource`, `outcome` | Writes to the API server: `ok`, `conflict`, `rejected`, or `unanswered`. |
-//! | `hookhost_events_dropped_total` | counter | `cause` | Events that nobody will see: the queue was full (`full`), or the API server did not take them (`refused`). |
+//! The operators' reference (`deploy/hookhost/REFERENCE.md`) lists them all, with type, labels and meaning.
 //!
 //! Every label has few values: phases, reasons, verbs, resources and outcomes are words of the code. Only policies have
 //! names from outside; of those, [`MAX_POLICIES`] are counted apart and the rest together as `other`.

@@ -4,10 +4,31 @@
 
 use std::fmt;
 
-/// Why an Operation, a policy or an input was refused, held or failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Reason {
+/// The reasons: the name of each is its word.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $word:ident,)+) => {
+        /// Why an Operation, a policy or an input was refused, held or failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $word,)+
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Reason] = &[$(Reason::$word),+];
+
+            /// The word itself, PascalCase, as Kubernetes' conditions want it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Reason::$word => stringify!($word),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// No hook of that name is in the release record.
     HookNotFound,
     /// More than one hook fits the name; kind or path must be given too.
@@ -128,74 +149,6 @@ pub enum Reason {
     ToolMissing,
     /// Something on this machine failed: a file, a process, memory.
     HostFailed,
-}
-
-impl Reason {
-    /// The word itself, PascalCase, as Kubernetes' conditions want it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::HookNotFound => "HookNotFound",
-            Reason::HookAmbiguous => "HookAmbiguous",
-            Reason::HookNotRunnable => "HookNotRunnable",
-            Reason::HookNotVerified => "HookNotVerified",
-            Reason::HookManifestInvalid => "HookManifestInvalid",
-            Reason::HookManifestTooLarge => "HookManifestTooLarge",
-            Reason::HookRequiresRelease => "HookRequiresRelease",
-            Reason::ReleaseBusy => "ReleaseBusy",
-            Reason::ReleaseRecordInvalid => "ReleaseRecordInvalid",
-            Reason::ReleaseRecordTooLarge => "ReleaseRecordTooLarge",
-            Reason::ValidationFailed => "ValidationFailed",
-            Reason::OperationTooLarge => "OperationTooLarge",
-            Reason::JobRejected => "JobRejected",
-            Reason::PolicyDenied => "PolicyDenied",
-            Reason::PolicyHeld => "PolicyHeld",
-            Reason::PolicyConflict => "PolicyConflict",
-            Reason::DecisionTooLarge => "DecisionTooLarge",
-            Reason::PolicyTimedOut => "PolicyTimedOut",
-            Reason::PolicyOutOfMemory => "PolicyOutOfMemory",
-            Reason::PolicyTrapped => "PolicyTrapped",
-            Reason::PolicyBadOutput => "PolicyBadOutput",
-            Reason::PolicyIncompatible => "PolicyIncompatible",
-            Reason::PolicyInvalid => "PolicyInvalid",
-            Reason::PolicySettingsInvalid => "PolicySettingsInvalid",
-            Reason::RequestTooLarge => "RequestTooLarge",
-            Reason::SandboxBusy => "SandboxBusy",
-            Reason::PolicyBuildFailed => "PolicyBuildFailed",
-            Reason::TargetNotFound => "TargetNotFound",
-            Reason::TargetNotReady => "TargetNotReady",
-            Reason::CapabilityMissing => "CapabilityMissing",
-            Reason::ConflictingOperation => "ConflictingOperation",
-            Reason::TooManyOperations => "TooManyOperations",
-            Reason::WaitTimeout => "WaitTimeout",
-            Reason::AwaitingApproval => "AwaitingApproval",
-            Reason::RestoredFromBackup => "RestoredFromBackup",
-            Reason::DependencyMissing => "DependencyMissing",
-            Reason::ClosureRefused => "ClosureRefused",
-            Reason::ApplierForbidden => "ApplierForbidden",
-            Reason::ClosureUnreadable => "ClosureUnreadable",
-            Reason::ReleaseTampered => "ReleaseTampered",
-            Reason::RemoteCluster => "RemoteCluster",
-            Reason::NamespaceNotManaged => "NamespaceNotManaged",
-            Reason::PolicyUnavailable => "PolicyUnavailable",
-            Reason::PolicyModuleMissing => "PolicyModuleMissing",
-            Reason::PolicyDigestMismatch => "PolicyDigestMismatch",
-            Reason::PolicyRequired => "PolicyRequired",
-            Reason::JobNameTaken => "JobNameTaken",
-            Reason::ClaimInvalid => "ClaimInvalid",
-            Reason::ClaimKeyUnavailable => "ClaimKeyUnavailable",
-            Reason::ClusterNotConfigured => "ClusterNotConfigured",
-            Reason::ClusterUnreachable => "ClusterUnreachable",
-            Reason::AccessForbidden => "AccessForbidden",
-            Reason::AdmissionDenied => "AdmissionDenied",
-            Reason::CrdMissing => "CrdMissing",
-            Reason::ApiRejected => "ApiRejected",
-            Reason::HostBusy => "HostBusy",
-            Reason::NotLeader => "NotLeader",
-            Reason::UsageInvalid => "UsageInvalid",
-            Reason::ToolMissing => "ToolMissing",
-            Reason::HostFailed => "HostFailed",
-        }
-    }
 }
 
 impl fmt::Display for Reason {

@@ -195,32 +195,50 @@ impl EventKind {
 
 /// The API's words: condition types, their reasons, phases, events.
 pub(crate) mod words {
-    pub(crate) const ACCEPTED: &str = "Accepted";
-    pub(crate) const BLOCKED: &str = "Blocked";
-    pub(crate) const RUNNING: &str = "Running";
-    pub(crate) const SUCCEEDED: &str = "Succeeded";
-    pub(crate) const FAILED: &str = "Failed";
-    pub(crate) const CANCELLED: &str = "Cancelled";
+    /// Makes constants, and the list of them, which the operators' reference has to have.
+    macro_rules! words {
+        ($($list:ident { $($name:ident = $word:literal;)+ })+) => {
+            $(
+                $(pub(crate) const $name: &str = $word;)+
+                #[cfg(test)]
+                pub(crate) const $list: &[&str] = &[$($name),+];
+            )+
+        };
+    }
 
-    pub(crate) const PENDING: &str = "Pending";
+    words! {
+        CONDITIONS {
+            ACCEPTED = "Accepted";
+            BLOCKED = "Blocked";
+            RUNNING = "Running";
+            SUCCEEDED = "Succeeded";
+            FAILED = "Failed";
+            CANCELLED = "Cancelled";
+            OVERWRITTEN = "StatusOverwritten";
+        }
+        REASONS {
+            PENDING = "Pending";
+            ANOTHER_CONTROLLER = "AnotherController";
+            TEMPLATE_VALIDATED = "TemplateValidated";
+            UNBLOCKED = "Unblocked";
+            HOOK_AVAILABLE = "HookAvailable";
+            JOB_ACTIVE = "HelmHookJobActive";
+            JOB_SUSPENDED = "HelmHookJobSuspended";
+            JOB_SUCCEEDED = "HelmHookJobSucceeded";
+            JOB_FAILED = "HelmHookJobFailed";
+            CANCELLED_BY_USER = "CancelledByUser";
+            EXTERNAL_DELETION = "ExternalDeletion";
+        }
+        EVENTS {
+            OPERATION_ACCEPTED = "OperationAccepted";
+            OPERATION_BLOCKED = "OperationBlocked";
+            OPERATION_RUNNING = "OperationRunning";
+            OPERATION_SUCCEEDED = "OperationSucceeded";
+            OPERATION_FAILED = "OperationFailed";
+            OPERATION_CANCELLED = "OperationCancelled";
+        }
+    }
+
+    /// The phase of a step that is not run any more.
     pub(crate) const SKIPPED: &str = "Skipped";
-
-    pub(crate) const OVERWRITTEN: &str = "StatusOverwritten";
-    pub(crate) const ANOTHER_CONTROLLER: &str = "AnotherController";
-    pub(crate) const TEMPLATE_VALIDATED: &str = "TemplateValidated";
-    pub(crate) const UNBLOCKED: &str = "Unblocked";
-    pub(crate) const HOOK_AVAILABLE: &str = "HookAvailable";
-    pub(crate) const JOB_ACTIVE: &str = "HelmHookJobActive";
-    pub(crate) const JOB_SUSPENDED: &str = "HelmHookJobSuspended";
-    pub(crate) const JOB_SUCCEEDED: &str = "HelmHookJobSucceeded";
-    pub(crate) const JOB_FAILED: &str = "HelmHookJobFailed";
-    pub(crate) const CANCELLED_BY_USER: &str = "CancelledByUser";
-    pub(crate) const EXTERNAL_DELETION: &str = "ExternalDeletion";
-
-    pub(crate) const OPERATION_ACCEPTED: &str = "OperationAccepted";
-    pub(crate) const OPERATION_BLOCKED: &str = "OperationBlocked";
-    pub(crate) const OPERATION_RUNNING: &str = "OperationRunning";
-    pub(crate) const OPERATION_SUCCEEDED: &str = "OperationSucceeded";
-    pub(crate) const OPERATION_FAILED: &str = "OperationFailed";
-    pub(crate) const OPERATION_CANCELLED: &str = "OperationCancelled";
 }

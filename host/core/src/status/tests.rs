@@ -2,6 +2,7 @@ mod deletion;
 mod laws;
 mod overwriting;
 mod parallel;
+mod reference;
 mod rows;
 mod steps;
 mod suspended;
