@@ -172,14 +172,22 @@ impl Context {
         Warned { job: self.pods.warning(&job.namespace, &job.uid, &since), pod }
     }
 
-    /// Reads the log of a pod that may be gone before the run has ended, once for each pod.
+    /// Reads the log of a pod that may be gone before the run has ended: once for each pod, and once more when it is whole.
     async fn keep_log(&self, subject: &Subject, job: &Value, pods: &[&Value]) {
         let Some(mut source) = outcome::log_at_risk(job, pods) else { return };
-        if self.logs.of(&subject.uid, &source.pod).is_none() {
-            let log = self.read_log(&source).await;
+        let kept = self.logs.of(&subject.uid, &source.pod);
+        if kept.as_ref().is_some_and(|(kept, _)| kept.has_ended || !source.has_ended) {
+            return;
+        }
+        let log = self.read_log(&source).await;
+        match (log, kept) {
+            (Some(log), _) => self.logs.keep(&subject.uid, source, log),
             // What could not be read is tried once more when the run has ended.
-            source.has_ended &= log.is_some();
-            self.logs.keep(&subject.uid, source, log.unwrap_or_default());
+            (None, None) => {
+                source.has_ended = false;
+                self.logs.keep(&subject.uid, source, String::new());
+            }
+            (None, Some(_)) => {}
         }
     }
 
@@ -188,7 +196,9 @@ impl Context {
     async fn log(&self, subject: &Subject, culprit: &Culprit) -> String {
         let Culprit { pod, container, previous, is_gone, .. } = culprit;
         let kept = self.logs.of(&subject.uid, pod).filter(|(kept, _)| {
-            container.as_ref().is_none_or(|one| *one == kept.container && *previous == kept.previous)
+            // What was read before its last end may be of a try that is the previous one by now.
+            let is_that_try = *previous == kept.previous || !kept.has_ended;
+            container.as_ref().is_none_or(|one| *one == kept.container && is_that_try)
         });
         let is_whole = kept.as_ref().is_some_and(|(source, _)| source.has_ended);
         let kept = kept.map(|(_, log)| log).unwrap_or_default();

@@ -114,27 +114,33 @@ pub struct LogSource {
     pub container: String,
     /// Whether it is the log from before the container's last restart.
     pub previous: bool,
-    /// Whether the container has ended, so that nothing comes to this log any more.
+    /// Whether the container has ended for good, so that nothing comes to this log any more.
     pub has_ended: bool,
 }
 
 /// The log that has to be read now if it is to be reported when the run has failed: of a pod that is being deleted, or of any once
-/// the Job's controller has decided that the Job fails, after which it deletes those that have not ended. The end of a run that is
-/// finished is reported at once, and one that succeeds needs no log.
+/// the Job's controller has decided that the Job fails, after which it deletes those that have not ended; and of a container that
+/// has failed as often as it may, for then it decides so next. The end of a run that is finished is reported at once, and one that
+/// succeeds needs no log.
 pub fn log_at_risk(job: &Value, pods: &[&Value]) -> Option<LogSource> {
     if job::is_finished(job) {
         return None;
     }
     let pods = Pods::of(job, pods);
     let target = job::condition(job, "FailureTarget");
+    let is_at_limit = pods.are_at_backoff_limit(job);
+    let is_ending = |pod: Pod<'_>| job::is_deleting(pod.0) || target.is_some();
     let at_risk = |pod: &Pod<'_>| {
-        !is_gone(pod.0) && !pod.has_succeeded() && (job::is_deleting(pod.0) || target.is_some())
+        let is_next = is_at_limit && pod.restarts_containers();
+        !is_gone(pod.0) && !pod.has_succeeded() && (is_ending(*pod) || is_next)
     };
     let sources = pods.iter().filter(at_risk).filter_map(|pod| {
         let cause = target.map_or_else(|| Cause::guess(job, pod), |target| Cause::of(Some(target)));
         let suspect = Suspect::of(pod, &cause).filter(Suspect::has_failed);
         let (name, previous, has_ended) = match &suspect {
-            Some(suspect) => (suspect.container.name, suspect.previous, true),
+            // While it may be restarted its next try may be what is told.
+            Some(suspect) => (suspect.container.name, suspect.previous, is_ending(pod)),
+            None if !is_ending(pod) => return None,
             None => (
                 pod.containers().filter(|one| one.is_running()).max_by_key(|one| !one.init)?.name,
                 false,

@@ -13,6 +13,9 @@ pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Label of a Job's pod: the Job's UID. It stays where a deletion that orphans the pods has taken the owner away.
 pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
+/// A Job's backoffLimit where it has none.
+const DEFAULT_BACKOFF_LIMIT: i64 = 6;
+
 /// Marks a pod that is not in the API server any more; no object of Kubernetes has such a field, and of those that are read only
 /// known fields are kept.
 const GONE: &str = "gone";
@@ -93,6 +96,15 @@ impl<'a> Pods<'a> {
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Pod<'a>> {
         self.pods.iter().copied()
+    }
+
+    /// Whether their containers have failed as often as the Job's controller lets them, so that it deletes the pods: with
+    /// restartPolicy OnFailure it counts restarts, and a limit of 0 allows for none.
+    pub(super) fn are_at_backoff_limit(&self, job: &Value) -> bool {
+        let limit = number(job, "/spec/backoffLimit").unwrap_or(DEFAULT_BACKOFF_LIMIT).max(1);
+        let at_work = self.iter().filter(|pod| pod.restarts_containers() && !pod.has_ended());
+        let failures = at_work.flat_map(Pod::containers).map(Container::failures);
+        failures.fold(0, i64::saturating_add) >= limit
     }
 
     pub(super) fn newest(&self) -> Option<Pod<'a>> {
@@ -228,6 +240,11 @@ impl<'a> Pod<'a> {
         }
     }
 
+    /// Whether a container that failed is started again in it.
+    pub(super) fn restarts_containers(self) -> bool {
+        text(self.0, "/spec/restartPolicy") == Some("OnFailure")
+    }
+
     fn phase(self) -> Option<&'a str> {
         text(self.0, "/status/phase")
     }
@@ -352,6 +369,13 @@ impl<'a> Container<'a> {
             state,
             previous,
         })
+    }
+
+    /// How often it was restarted, and once more if it has just failed and will be.
+    fn failures(self) -> i64 {
+        let has_just_failed =
+            self.ended_in("/state/terminated", false).is_some_and(|ended| ended.is_failure());
+        number(self.status, "/restartCount").unwrap_or(0).saturating_add(has_just_failed.into())
     }
 
     /// Whether it runs.

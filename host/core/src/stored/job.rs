@@ -132,7 +132,7 @@ fn annotation(key: &str, value: &RawValue) -> Option<Value> {
 
 fn read_spec(json: &RawValue) -> Option<Map<String, Value>> {
     kept(json, |key, value| match key {
-        "suspend" | "completions" | "parallelism" | "activeDeadlineSeconds" => plain(value),
+        "suspend" | "completions" | "parallelism" | "activeDeadlineSeconds" | "backoffLimit" => plain(value),
         "completionMode" => cut(value, WORD_BYTES),
         _ => None,
     })

@@ -18,7 +18,8 @@ pub const WORDS_BYTES: usize = 24 * 1024;
 /// A pod's conditions that are read.
 const CONDITIONS: [&str; 2] = ["DisruptionTarget", "PodScheduled"];
 
-/// A pod, cut down: metadata, which init containers are sidecars, status; none if the text is not that of an object of Kubernetes.
+/// A pod, cut down: metadata, restartPolicy, which init containers are sidecars, status; none if the text is not that of an object
+/// of Kubernetes.
 pub fn stored_pod(text: &str) -> Option<Value> {
     let [mut metadata, mut spec, mut status] = [None; 3];
     let is_object = each(text, |key, value| match key {
@@ -28,8 +29,7 @@ pub fn stored_pod(text: &str) -> Option<Value> {
         _ => {}
     });
     let metadata = metadata.filter(|_| is_object).and_then(read_metadata)?;
-    let mut pod =
-        json!({"metadata": metadata, "spec": {"initContainers": spec.map(sidecars).unwrap_or_default()}});
+    let mut pod = json!({"metadata": metadata, "spec": spec.and_then(read_spec).unwrap_or_default()});
     if let Some(status) = status.and_then(read_status) {
         pod["status"] = status.into();
     }
@@ -68,23 +68,26 @@ fn read_metadata(json: &RawValue) -> Option<Map<String, Value>> {
     })
 }
 
-/// The init containers that run beside the others.
-fn sidecars(spec: &RawValue) -> Value {
+/// The restartPolicy, and the init containers that run beside the others.
+fn read_spec(json: &RawValue) -> Option<Map<String, Value>> {
+    kept(json, |key, value| match key {
+        "restartPolicy" => cut(value, WORD_BYTES),
+        "initContainers" => Some(sidecars(value)),
+        _ => None,
+    })
+}
+
+fn sidecars(containers: &RawValue) -> Value {
     let mut found: Vec<Value> = Vec::new();
-    each(spec.get(), |key, value| {
-        if key != "initContainers" {
-            return;
-        }
-        each_of_list(value, |container| {
-            let container = kept(container, |key, value| match key {
-                "name" => cut(value, NAME_BYTES),
-                "restartPolicy" => cut(value, WORD_BYTES),
-                _ => None,
-            });
-            let is_sidecar = |one: &Map<String, Value>| one.get("restartPolicy") == Some(&"Always".into());
-            let container = container.filter(|one| found.len() < CONTAINERS && is_sidecar(one));
-            found.extend(container.map(Value::from));
+    each_of_list(containers, |container| {
+        let container = kept(container, |key, value| match key {
+            "name" => cut(value, NAME_BYTES),
+            "restartPolicy" => cut(value, WORD_BYTES),
+            _ => None,
         });
+        let is_sidecar = |one: &Map<String, Value>| one.get("restartPolicy") == Some(&"Always".into());
+        let container = container.filter(|one| found.len() < CONTAINERS && is_sidecar(one));
+        found.extend(container.map(Value::from));
     });
     found.into()
 }
@@ -120,6 +123,7 @@ fn container(json: &RawValue, room: &mut usize) -> Option<Value> {
     };
     let container = kept(json, |key, value| match key {
         "name" => cut(value, NAME_BYTES),
+        "restartCount" => plain(value),
         "state" | "lastState" => state(value),
         _ => None,
     });

@@ -78,6 +78,19 @@ fn a_job_of_hookhosts_and_its_pod_say_the_same_cut_down() {
 }
 
 #[test]
+fn a_pod_at_its_backoff_limit_is_known_cut_down() {
+    let (mut job, mut pod) = (job(), pod());
+    job["status"]["conditions"] = json!([]);
+    job["spec"]["backoffLimit"] = json!(2);
+    pod["spec"]["restartPolicy"] = json!("OnFailure");
+    pod["status"]["phase"] = json!("Running");
+    pod["status"]["containerStatuses"][0]["restartCount"] = json!(1);
+    let log = |job: &Value, pod: &Value| outcome::log_at_risk(job, &[pod]);
+    assert!(log(&job, &pod).is_some());
+    assert_eq!(log(&stored(&job).object, &stored_pod(&pod.to_string()).unwrap()), log(&job, &pod));
+}
+
+#[test]
 fn of_the_largest_job_and_pod_little_is_kept_whatever_is_in_them() {
     // Control characters have six bytes in JSON.
     let long = "\u{1}".repeat(300 << 10);

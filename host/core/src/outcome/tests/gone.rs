@@ -159,3 +159,33 @@ fn the_log_that_is_read_in_time_is_that_of_the_container_whose_end_will_be_told(
     let pending = leaving(pod("migrate-a", 1, json!({"phase": "Pending"})));
     assert_eq!(at_risk(&late, &[pending]), None, "it has no log");
 }
+
+/// The same pod, in which failed containers are restarted; this one was `restarts` times.
+fn on_failure(mut pod: Value, restarts: u32) -> Value {
+    pod["spec"]["restartPolicy"] = json!("OnFailure");
+    pod["status"]["containerStatuses"][0]["restartCount"] = json!(restarts);
+    pod
+}
+
+#[test]
+fn the_log_of_a_container_that_has_failed_as_often_as_it_may_is_read_before_its_pod_is_deleted() {
+    let failed = || with_states(terminated(3, "2026-05-28T10:01:10Z"), json!({}));
+    let mut job = job(json!({"active": 1, "startTime": "2026-05-28T10:00:00Z"}));
+    for (limit, restarts, is_read) in
+        [(0, 0, true), (1, 0, true), (2, 0, false), (2, 1, true), (6, 4, false), (6, 5, true)]
+    {
+        job["spec"]["backoffLimit"] = json!(limit);
+        let found = at_risk(&job, &[on_failure(failed(), restarts)]);
+        assert_eq!(found, source(false, false).filter(|_| is_read), "{limit} {restarts}");
+        let found = at_risk(&job, &[on_failure(restarted(), restarts + 1)]);
+        assert_eq!(found, source(true, false).filter(|_| is_read), "{limit} {restarts}");
+    }
+    job["spec"].as_object_mut().unwrap().remove("backoffLimit");
+    assert_eq!(at_risk(&job, &[on_failure(failed(), 4)]), None, "the default is 6");
+    assert_eq!(at_risk(&job, &[on_failure(failed(), 5)]), source(false, false));
+    assert_eq!(at_risk(&job, &[on_failure(leaving(failed()), 5)]), source(false, true));
+    assert_eq!(at_risk(&job, &[on_failure(running(), 9)]), None, "it may succeed yet");
+    assert_eq!(at_risk(&job, &[on_failure(gone(failed()), 9)]), None);
+    job["spec"]["backoffLimit"] = json!(0);
+    assert_eq!(at_risk(&job, &[failed()]), None, "its pod stays: restartPolicy Never");
+}
