@@ -1,6 +1,6 @@
 {{/* The spec of a hook's pod. Of .hook: script, image, restartPolicy, grace (seconds to end in), pod (more of the spec), container (more of the container), own. */}}
 {{- define "shop.pod" -}}
-serviceAccountName: {{ ternary .own .release (hasKey .hook "own") }}
+serviceAccountName: {{ and (hasKey .hook "own") (ne (toString .hook.own.account) "false") | ternary .own .release }}
 restartPolicy: {{ .hook.restartPolicy | default "Never" }}
 terminationGracePeriodSeconds: {{ .hook.grace | default 0 }}
 {{- with .hook.pod }}

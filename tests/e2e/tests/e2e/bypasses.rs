@@ -137,26 +137,28 @@ fn a_release_of_flux_is_no_plain_one_whatever_its_helm_release_is_called() {
     assert!(world.list(&namespace, "jobs", "").is_empty());
 }
 
+/// Makes the service account "tenant", as which Flux is to apply; what comes back gives it all verbs on resources of a group.
+fn tenant(world: &World, namespace: &str) -> impl Fn(&str, &str, &[&str]) {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}});
+    world.apply(namespace, &account);
+    let rbac = "rbac.authorization.k8s.io";
+    move |name: &str, group: &str, resources: &[&str]| {
+        let rules = json!([{"apiGroups": [group], "resources": resources, "verbs": ["*"]}]);
+        let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": name}, "rules": rules});
+        world.apply(namespace, &role);
+        let binding = json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": namespace}]});
+        world.apply(namespace, &binding);
+    }
+}
+
 #[test]
 fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_it() {
     let world = world();
     let namespace = world.namespace("applied-as", &[GATE]);
     let release = Release::new(&namespace, "shop");
-    world.apply(
-        &namespace,
-        &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}}),
-    );
-    let role = |name: &str, group: &str, resources: &[&str]| {
-        let rules = json!([{"apiGroups": [group], "resources": resources, "verbs": ["*"]}]);
-        world.apply(
-            &namespace,
-            &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-            "metadata": {"name": name}, "rules": rules}),
-        );
-        world.apply(&namespace, &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": namespace}]}));
-    };
+    let role = tenant(world, &namespace);
     role("tenant", "", &["configmaps", "secrets", "serviceaccounts"]);
     // Flux only stores a hook of pre-delete: that it is there does not say that the account may create it.
     let hooks = json!({"ends": {"events": "pre-delete", "script": "echo ended"}});
@@ -193,6 +195,43 @@ fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_
     role("tenant-jobs", "batch", &["jobs"]);
     let name = by_helm_release(world, &release, "ends");
     world.phase(&namespace, &name, "Succeeded");
+}
+
+#[test]
+fn temporary_objects_are_created_only_if_the_account_as_which_flux_applies_could_create_them() {
+    let world = world();
+    let gate = "e2e=applied-as";
+    let namespace = world.namespace("applied-as-too", &[gate]);
+    let _host = world.host(json!({"namespaceGate": gate, "closure": {"enabled": true}})).start();
+    let release = Release::new(&namespace, "shop");
+    let role = tenant(world, &namespace);
+    // What the release proper has; its hook's ConfigMap is made by Helm when the release is deleted, and by a run.
+    role("tenant", "", &["secrets", "serviceaccounts"]);
+    role("tenant-jobs", "batch", &["jobs"]);
+    role("tenant-installs", "", &["configmaps"]);
+    let hooks = json!({"ends": {"events": "pre-delete", "own": {"account": false}, "script": "echo $CHART_OF_SETTINGS"}});
+    helm_release(world, &release, json!({"serviceAccountName": "tenant", "values": {"hooks": hooks}}));
+    world.ready(&release);
+    world.delete(&namespace, "rolebinding/tenant-installs", None);
+
+    let ends = || {
+        let name = format!("shop-ends-{}", world.number());
+        let mut operation = world.operation_named(&name, &release, "ends", json!({"closure": true}));
+        operation["spec"]["targetRef"] = target(&release);
+        world.apply(&namespace, &operation);
+        name
+    };
+    let name = ends();
+    let told = world.refused(&namespace, &name, "ApplierForbidden");
+    assert!(told.contains("may not create configmaps"), "{told}");
+    assert!(world.list(&namespace, "jobs", "").is_empty());
+    assert!(world.get(&namespace, "configmap/shop-ends").is_none());
+
+    role("tenant-installs", "", &["configmaps"]);
+    let name = ends();
+    let done = world.phase(&namespace, &name, "Succeeded");
+    assert_eq!(done["status"]["outputs"]["closure"], json!(["ConfigMap/shop-ends"]));
+    world.until_gone(&namespace, "configmap/shop-ends");
 }
 
 #[test]
