@@ -1,8 +1,9 @@
 //! *Fixtures* are real input for tests: release records that real Helms wrote on a real API server, beside what Helm
-//! itself reads in them. See tests/fixtures/README.md.
+//! itself reads in them. While they are made, what hookhost would run is compared with what Helm created. See tests/fixtures/README.md.
 
 mod scenarios;
 mod stand_in;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use testbed::{Cluster, Helm, Programs};
 
 use crate::cluster;
 use crate::run::{line, output, root, say, target};
 use scenarios::{ALL, Scenario, Step};
 use stand_in::StandIn;
+use templates::{Compared, Created};
 
 /// How long Helm may take for one command, hooks included. Nothing here needs more than a few seconds.
 const TIMEOUT: &str = "60s";
@@ -30,7 +33,7 @@ pub(crate) fn fixtures(into: Option<&Path>) -> Result<()> {
     let home = root().join("tests/fixtures");
     let into = into.unwrap_or(&home);
     testbed::isolate()?;
-    let mut kept = Kept::new();
+    let (mut kept, mut compared) = (Kept::new(), Compared::default());
     for helm in Helm::ALL {
         let records = into.join("records").join(helm.name());
         if records.exists() {
@@ -40,13 +43,31 @@ pub(crate) fn fixtures(into: Option<&Path>) -> Result<()> {
         let state = target().join("fixtures");
         create(&state)?;
         let cluster = Cluster::start(&programs, &state)?;
-        let _stand_in = StandIn::start(&cluster)?;
+        let created = Created::default();
+        let _stand_in = StandIn::start(&cluster, &created)?;
         for scenario in ALL {
             say(&format!("── {} {}", helm.name(), scenario.release));
-            let stage = Stage { helm, cluster: &cluster, programs: &programs, records: &records, scenario };
-            stage.play(&mut kept).with_context(|| format!("{} {}", helm.name(), scenario.release))?;
+            let stage = Stage {
+                helm,
+                cluster: &cluster,
+                programs: &programs,
+                records: &records,
+                scenario,
+                created: &created,
+            };
+            stage
+                .play(&mut kept, &mut compared)
+                .with_context(|| format!("{} {}", helm.name(), scenario.release))?;
         }
     }
+    let Compared { with_read, with_created } = compared;
+    if with_created == 0 {
+        bail!("no Job of Helm's was seen: the watch of the stand-in has not begun");
+    }
+    say(&format!(
+        "with the API server's defaults, what hookhost would run is what Helm reads of {with_read} hooks, and what Helm created in \
+         {with_created} cases"
+    ));
     yaml_answers(&programs, &home.join("yaml"), &into.join("yaml"))?;
     write(&into.join("MANIFEST.md"), &manifest(&home, &kept)?)
 }
@@ -58,16 +79,20 @@ struct Stage<'a> {
     programs: &'a Programs,
     records: &'a Path,
     scenario: &'static Scenario,
+    created: &'a Created,
 }
 
 impl Stage<'_> {
-    fn play(&self, kept: &mut Kept) -> Result<()> {
+    fn play(&self, kept: &mut Kept, compared: &mut Compared) -> Result<()> {
         self.namespace()?;
         let scratch = target().join("fixtures/chart");
         let chart = self.chart(&scratch)?;
         for step in self.scenario.steps {
             match step {
-                Step::Do(words) => drop(output(&mut self.command(words, &chart))?),
+                Step::Do(words) => {
+                    output(&mut self.command(words, &chart))?;
+                    compared.with_created += self.compare_created(words)?;
+                }
                 Step::Fails(words) => {
                     let mut command = self.command(words, &chart);
                     if output(&mut command).is_ok() {
@@ -75,8 +100,8 @@ impl Stage<'_> {
                     }
                 }
                 Step::Cut(words, job) => self.cut(words, job, &chart)?,
-                Step::Keep(revision) => self.keep(*revision, "yaml", kept)?,
-                Step::Json(revision) => self.keep(*revision, "json", kept)?,
+                Step::Keep(revision) => self.keep(*revision, "yaml", kept, compared)?,
+                Step::Json(revision) => self.keep(*revision, "json", kept, compared)?,
             }
         }
         Ok(())
@@ -126,6 +151,24 @@ impl Stage<'_> {
         command
     }
 
+    /// Compares the hooks that a command has run with what hookhost would run of the newest record.
+    fn compare_created(&self, words: &str) -> Result<usize> {
+        let Scenario { release, namespace, .. } = self.scenario;
+        let verb = words.split(' ').next().unwrap_or_default();
+        if words.contains("--no-hooks") || verb == "uninstall" {
+            return Ok(0);
+        }
+        let mut kubectl = self.cluster.command(self.programs.kubectl());
+        let selector = format!("owner=helm,name={release}");
+        kubectl.args(["get", "secrets", "--namespace", namespace, "--selector", &selector, "--output=json"]);
+        let secrets: Value = serde_json::from_str(&output(&mut kubectl)?)?;
+        let revision =
+            |secret: &&Value| secret["metadata"]["labels"]["version"].as_str()?.parse::<u32>().ok();
+        let newest = secrets["items"].as_array().into_iter().flatten().max_by_key(revision);
+        let newest = newest.context("the release has no record")?.to_string();
+        templates::compare_created(self.cluster, namespace, newest.as_bytes(), verb, self.created)
+    }
+
     /// Runs a command until it has created a Job, and kills it there.
     fn cut(&self, words: &str, job: &str, chart: &Path) -> Result<()> {
         let mut helm = self.command(words, chart).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -139,8 +182,9 @@ impl Stage<'_> {
         created.map(drop)
     }
 
-    /// Keeps a record, what Helm prints of its hooks, and what Helm's packages read in it.
-    fn keep(&self, revision: u32, format: &str, kept: &mut Kept) -> Result<()> {
+    /// Keeps a record, what Helm prints of its hooks, and what Helm's packages read in it; and compares the hooks with what hookhost
+    /// would run.
+    fn keep(&self, revision: u32, format: &str, kept: &mut Kept, compared: &mut Compared) -> Result<()> {
         let Scenario { chart, release, namespace, .. } = self.scenario;
         let secret = format!("sh.helm.release.v1.{release}.v{revision}");
         let mut kubectl = self.cluster.command(self.programs.kubectl());
@@ -155,6 +199,7 @@ impl Stage<'_> {
         let mut helmread = Command::new(self.programs.helmread());
         let hooks = output(helmread.arg("hooks").arg(&file))?;
         write(&self.records.join(format!("{stem}.hooks.json")), &hooks)?;
+        compared.with_read += templates::compare_read(self.cluster, namespace, &file, &hooks)?;
 
         let mut status = self.cluster.command(self.programs.kubectl());
         status.args(["get", "secret", &secret, "-n", namespace, "-o", "jsonpath={.metadata.labels.status}"]);
