@@ -1,6 +1,7 @@
 //! The *memory* that hookhost can need at worst, as a sum: the chart's limit is exactly this, so that nothing that input can
 //! cause ends it. Each part is bounded by the constant that it names.
 
+use hookhost_core::record::limits::MAX_STORED_BYTES;
 use hookhost_core::stored::COMPARED_BYTES;
 use hookhost_sandbox::COMPILER_BYTES;
 
@@ -24,8 +25,8 @@ pub struct Part {
 pub const WORKERS: usize = 2;
 
 /// Bytes of an Operation that is reconciled: as far as it is read, with its copies for the core and for policies, and what is to
-/// be created for a run of a usual size.
-const RECONCILE_BYTES: usize = 1 << 20;
+/// be created for a run of a usual size; and the release's record as it is stored, which waits for its turn to be read.
+const RECONCILE_BYTES: usize = (1 << 20) + MAX_STORED_BYTES;
 
 /// Bytes of all that does not depend on a single input: the program and its allocator, connections, what is known of Operations
 /// and of hookhost's own Jobs in brief (of an Operation a KiB), objects of a usual size on their way from the API server (32 KiB

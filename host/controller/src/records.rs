@@ -1,9 +1,10 @@
 //! *Records* at work share one budget of bytes, whatever they say of themselves.
 //!
-//! A record of a few kilobytes may inflate to megabytes, and its manifests to many more. So before one is even asked for it takes as
+//! A record of a few kilobytes may inflate to megabytes, and its manifests to many more. So before one is inflated it takes as
 //! much of the budget as any can need, and once what is wanted of it is known it gives back all but what that takes. What
 //! there is no room for waits its turn, first come, first served. All of the work is done on threads for blocking work, so
-//! that no record holds up the lease, a probe or another Operation.
+//! that no record holds up the lease, a probe or another Operation. The API server is asked for the record before that: its answer
+//! takes no more than a Secret can hold, and who waits for it keeps nobody from reading.
 //!
 //! # Between namespaces
 //! For the Operations of one namespace one record is read at a time, and as long as much is kept of one, no other is. So however many
@@ -63,7 +64,7 @@ pub(crate) struct Records {
     large: Arc<Mutex<HashSet<String>>>,
 }
 
-/// The right to ask for a record and to read it.
+/// The right to read a record.
 pub(crate) struct Reading {
     turn: OwnedMutexGuard<()>,
     share: Share,

@@ -104,7 +104,9 @@ impl Writes {
             Err(client::Error::Rejected { message, .. }) => {
                 Ok(Created::Refused { message, why: Why::Invalid })
             }
-            Err(client::Error::Denied { message, .. }) => Ok(Created::Refused { message, why: Why::Admission }),
+            Err(client::Error::Denied { message, .. }) => {
+                Ok(Created::Refused { message, why: Why::Admission })
+            }
             // A missing RBAC rule may be added, and so may the role of a binding, which is not found.
             Err(client::Error::Forbidden { message, .. } | client::Error::NotFound { message, .. }) => {
                 Ok(Created::Refused { message, why: Why::Forbidden })

@@ -1,6 +1,7 @@
 //! Reading release *records*: the Secrets in which Helm stores them, each within its share of the budget of all records.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
 use hookhost_core::kind::Kind;
@@ -43,10 +44,21 @@ struct SecretData {
     release: Option<ByteString>,
 }
 
-/// The Secret of a release's record, with the right to read that.
+/// How old the answer with a record may be when its turn to be read comes. Beyond, it is asked for again: Helm may have begun to
+/// upgrade the release meanwhile.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The Secret of a release's record.
 pub(crate) struct StoredRecord {
     secret: SecretText,
-    reading: Reading,
+    asked: Instant,
+}
+
+impl StoredRecord {
+    /// Whether it is as new as it has to be.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.asked.elapsed() < FRESH
+    }
 }
 
 /// The labels of a release's Secret, as far as they are read.
@@ -90,30 +102,29 @@ impl<R: Into<Refusal>> From<R> for Unread {
 }
 
 impl Reader {
-    /// What a release's Secret holds; none if there is none of that name. `wanted_in` says in which namespace the Operation is that it
-    /// is read for: it waits until a record may be read for that one.
-    pub(crate) async fn stored_record(
-        &self,
-        wanted_in: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<StoredRecord>> {
-        let reading = self.records.begin(wanted_in).await;
+    /// What a release's Secret holds; none if there is none of that name.
+    pub(crate) async fn stored_record(&self, namespace: &str, name: &str) -> Result<Option<StoredRecord>> {
+        let asked = Instant::now();
         let read = |text: &str| serde_json::from_str::<SecretText>(text);
         let secret = self.get(&secret_resource(), namespace, name, &GetParams::default(), read).await?;
-        Ok(secret.map(|secret| StoredRecord { secret, reading }))
+        Ok(secret.map(|secret| StoredRecord { secret, asked }))
+    }
+
+    /// Waits until a record may be read for an Operation of this namespace.
+    pub(crate) async fn turn_to_read(&self, wanted_in: &str) -> Reading {
+        self.records.begin(wanted_in).await
     }
 
     /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
     /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
     pub(crate) async fn record<T: Send + 'static>(
         &self,
-        stored: StoredRecord,
+        StoredRecord { secret, .. }: StoredRecord,
+        reading: Reading,
         at: &RecordRef<'_>,
         select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
         bytes: impl FnOnce(&T) -> usize + Send + 'static,
     ) -> Result<Result<Held<T>, Unread>> {
-        let StoredRecord { secret, reading } = stored;
         let value = match record_value(secret, at) {
             Ok(value) => value,
             Err(refusal) => return Ok(Err(Unread::Refused(refusal))),

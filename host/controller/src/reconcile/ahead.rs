@@ -119,12 +119,9 @@ impl Ahead {
         Ahead { in_order: true, ..Ahead::default() }
     }
 
-    /// The Secret of that name, if it was asked for: none if there is none of that name. Another that was asked for is given up, and
-    /// with it the right to read a record: nobody may wait for a second one.
+    /// The Secret of that name, if it was asked for: none if there is none of that name.
     pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<StoredRecord>> {
-        let answer = take(&mut self.record, namespace, name);
-        self.record = None;
-        answer
+        take(&mut self.record, namespace, name)
     }
 
     /// Whether there is a Secret of that name, if that was asked.
@@ -155,8 +152,7 @@ impl Context {
         let asked = self.reader.target(Kind::ApplicationInstance, &instance.namespace, &instance.name);
         match self.trails.release_of(instance).filter(|_| !ahead.in_order) {
             Some(release) => {
-                let wanted_in = &instance.namespace;
-                let (object, ()) = futures::join!(asked, self.ask_ahead(wanted_in, &release, ahead));
+                let (object, ()) = futures::join!(asked, self.ask_ahead(&release, ahead));
                 ahead.is_used = true;
                 object
             }
@@ -164,30 +160,28 @@ impl Context {
         }
     }
 
-    /// A HelmRelease, for an Operation in the namespace `wanted_in`. What was asked for after it the last time is asked for now.
+    /// A HelmRelease. What was asked for after it the last time is asked for now.
     pub(super) async fn release_ahead(
         &self,
-        wanted_in: &str,
         release: &ObjectName,
         ahead: &mut Ahead,
     ) -> Result<Option<Value>> {
         if let Some(answer) = take(&mut ahead.release, &release.namespace, &release.name) {
             return answer;
         }
-        self.ask_ahead(wanted_in, release, ahead).await;
+        self.ask_ahead(release, ahead).await;
         take(&mut ahead.release, &release.namespace, &release.name).unwrap_or(Ok(None))
     }
 
-    async fn ask_ahead(&self, wanted_in: &str, release: &ObjectName, ahead: &mut Ahead) {
-        // What was asked for along the trail of another release is given up. With a record goes the right to read one: who waited
-        // for a second one while it is held would wait for itself.
+    async fn ask_ahead(&self, release: &ObjectName, ahead: &mut Ahead) {
+        // What was asked for along the trail of another release is given up.
         (ahead.record, ahead.successor, ahead.references) = (None, None, None);
         let may = |trail: &Trail| {
             !ahead.in_order && self.gated.contains(&trail.storage) && self.gated.contains(&trail.namespace)
         };
         let trail = self.trails.of(release).filter(may);
         let object = self.reader.target(Kind::HelmRelease, &release.namespace, &release.name);
-        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, wanted_in, trail)));
+        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, trail)));
         let (object, found) = futures::join!(object, trail);
         if let Some(found) = found {
             *ahead = found;
@@ -197,7 +191,7 @@ impl Context {
 }
 
 /// Asks for all that is on a trail at once. What cannot be had is left out.
-async fn follow(reader: &Reader, wanted_in: &str, trail: Trail) -> Ahead {
+async fn follow(reader: &Reader, trail: Trail) -> Ahead {
     let Trail { storage, record, successor, namespace, references } = trail;
     // From the API server's memory, which is a moment old and costs it a fraction: nothing is safer for knowing it better,
     // since what is there may be gone before the pod starts.
@@ -214,7 +208,7 @@ async fn follow(reader: &Reader, wanted_in: &str, trail: Trail) -> Ahead {
         Some(((kind, name), (keys, by_key)))
     });
     let (found, is_there, exists) = futures::join!(
-        reader.stored_record(wanted_in, &storage, &record),
+        reader.stored_record(&storage, &record),
         reader.has_record(&storage, &successor),
         join_all(exists)
     );

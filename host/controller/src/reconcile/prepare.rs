@@ -33,7 +33,7 @@ use super::start::awaited as awaited_object;
 use super::{Context, Subject};
 use crate::client;
 use crate::error::Error;
-use crate::read::Unread;
+use crate::read::{StoredRecord, Unread};
 use crate::records::{Held, Kept, Share};
 use crate::watch::{Awaited, Job, Kind};
 
@@ -139,7 +139,6 @@ impl Context {
         let mut wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
         if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
             awaited.clear();
-            // With what came ahead goes the right to read a record, for which it would wait.
             ahead = Ahead::never();
             wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
         }
@@ -337,7 +336,7 @@ impl Context {
         };
         self.check_namespace(&release.namespace)?;
         awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
-        let Some(object) = self.release_ahead(namespace, &release, ahead).await? else {
+        let Some(object) = self.release_ahead(&release, ahead).await? else {
             // For an instance it may not be there yet; a target of its own must be.
             let refusal = if kind == "HelmRelease" {
                 no_target(kind, &release.namespace, &release.name)
@@ -394,20 +393,28 @@ impl Context {
         let at = location.record();
         // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
         let (name, successor) = (at.secret_name(), at.successor_name());
-        // Both or none: who has the one holds the right to read a record, and must not wait for it.
         let known = ahead.record(at.namespace, &name).zip(ahead.successor(at.namespace, &successor));
-        let (stored, is_upgrading) = match known {
-            Some(known) => known,
-            None => futures::try_join!(
-                self.reader.stored_record(&subject.key.namespace, at.namespace, &name),
+        let ask = async || {
+            futures::try_join!(
+                self.reader.stored_record(at.namespace, &name),
                 self.reader.has_record(at.namespace, &successor),
-            )?,
+            )
         };
-        if is_upgrading {
-            return Err(target::successor_exists(&at).into());
+        let read = |(stored, is_upgrading): (Option<StoredRecord>, bool)| {
+            if is_upgrading {
+                return Err(target::successor_exists(&at));
+            }
+            stored.ok_or_else(|| target::no_record(&at))
+        };
+        let mut stored = read(match known {
+            Some(known) => known,
+            None => ask().await?,
+        })?;
+        let reading = self.reader.turn_to_read(&subject.key.namespace).await;
+        if !stored.is_fresh() {
+            stored = read(ask().await?)?;
         }
-        let Some(stored) = stored else { return Err(target::no_record(&at).into()) };
-        match self.reader.record(stored, &at, select, bytes).await? {
+        match self.reader.record(stored, reading, &at, select, bytes).await? {
             Ok(selected) => Ok(selected),
             Err(Unread::Refused(refusal)) => Err(refusal.into()),
             Err(Unread::Tampered(_)) if location.has_moved(self).await? => {
