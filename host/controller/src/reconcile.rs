@@ -38,6 +38,7 @@ mod owner;
 mod prepare;
 mod stage;
 mod start;
+mod step;
 mod subject;
 mod turn;
 mod upgrade;
@@ -458,7 +459,14 @@ impl Context {
             self.waits.forget(&subject.uid);
         }
         self.jobs.await_object(&subject.uid, refusal.object.as_deref());
-        let pause = match refusal.then {
+        let pause = self.pause(subject, &refusal);
+        let written = self.write(subject, &State::Refused(refusal), run).await?;
+        Ok(pause.into_iter().fold(written, Action::or_sooner))
+    }
+
+    /// When an Operation that waits for this is reconciled again, if nothing happens.
+    fn pause(&self, subject: &Subject, refusal: &Refusal) -> Option<Duration> {
+        match refusal.then {
             Then::Fail => None,
             Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
                 Some(Duration::from_secs(seconds.into()).max(HOLD_FLOOR))
@@ -471,9 +479,7 @@ impl Context {
             }
             Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
             Then::Wait => None,
-        };
-        let written = self.write(subject, &State::Refused(refusal), run).await?;
-        Ok(pause.into_iter().fold(written, Action::or_sooner))
+        }
     }
 
     /// How long the Operation may wait for its run, and how much of that is left.

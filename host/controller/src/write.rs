@@ -51,6 +51,13 @@ pub(crate) enum Created<K = DynamicObject> {
     Refused { message: String, why: Why },
 }
 
+/// What is decided otherwise of a Job than when it was created, as a merge patch of its metadata and spec with a claim over that.
+pub(crate) struct Renewed {
+    pub(crate) patch: Value,
+    /// The form of the Job that it was made from, and is for.
+    pub(crate) version: String,
+}
+
 /// Why the API server does not create an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
@@ -197,9 +204,20 @@ impl Writes {
 
     /// Lets a Job start that was made suspended; `opened` says that hookhost has done so. Gives back its new form, none if it is
     /// gone.
-    pub(crate) async fn open_job(&self, job: &Job, opened: String) -> Result<Option<Job>> {
-        let metadata = json!({"uid": job.uid, "annotations": {OPENED: opened}});
-        let patch = json!({"metadata": metadata, "spec": {"suspend": false}});
+    pub(crate) async fn open_job(
+        &self,
+        job: &Job,
+        opened: String,
+        renewed: Option<Renewed>,
+    ) -> Result<Option<Job>> {
+        let mut patch = json!({"metadata": {}, "spec": {}});
+        if let Some(Renewed { patch: changes, version }) = renewed {
+            patch = changes;
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
+        patch["metadata"]["uid"] = json!(job.uid);
+        patch["metadata"]["annotations"][OPENED] = json!(opened);
+        patch["spec"]["suspend"] = json!(false);
         self.patch_job(job, &Patch::Merge(&patch)).await
     }
 

@@ -125,6 +125,15 @@ impl Parameters {
     pub fn whole_event(&self) -> Option<&str> {
         self.event.as_deref().filter(|_| self.hook_name.is_empty() && self.hook_path.is_none())
     }
+
+    /// Where all hooks of an event are run: the seconds that are left of the time that the Operation gives them together, which
+    /// counts from when the first of them `began`. What passes between two of them counts, too. None where it gives none; zero or
+    /// less once that is over.
+    pub fn time_left(&self, began: Option<Timestamp>, now: Timestamp) -> Option<i64> {
+        let whole = self.numbers.active_deadline_seconds.filter(|_| self.whole_event().is_some())?;
+        let passed = began.map_or(0, |began| now.as_second().saturating_sub(began.as_second()));
+        Some(whole.saturating_sub(passed.max(0)))
+    }
 }
 
 /// Whether an Operation, as the API server has it, names a hook, by its name or template. One that does not means all hooks of

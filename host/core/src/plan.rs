@@ -5,6 +5,7 @@
 
 mod base;
 mod explain;
+mod renewal;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use explain::Row;
+pub use renewal::renewal;
 pub use warnings::Warning;
 
 use crate::clone::{self, CloneError, Step};
@@ -128,7 +130,7 @@ pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> R
     let Staging { loans, step, without } = staging;
     hook::check(&request.hook.manifest, &request.release.namespace)
         .map_err(|why: NotRunnable| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
-    let verdict = verdict::solve(&base::base(request)?, answers);
+    let verdict = verdict::solve(&base::base(request, step.is_some())?, answers);
     let (mut job, mut explain) = (None, Vec::new());
     let mut warnings = warnings::of_hook(request, &loans);
     if let Some(solved) = verdict.solved() {

@@ -95,6 +95,10 @@ reasons! {
     TooManyOperations,
     /// The Operation has not come to run within its wait timeout.
     WaitTimeout,
+    /// The time that an Operation gives all hooks of its event is over, and some are left.
+    DeadlineExceeded,
+    /// The release was upgraded while the hooks of an event ran, and some are left.
+    ReleaseChanged,
     /// The Operation needs an approval that it does not have, or whose proof is not valid.
     AwaitingApproval,
     /// The Operation was restored from a backup, so nobody knows whether it has run.

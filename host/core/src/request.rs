@@ -30,7 +30,8 @@ pub struct Request {
     pub release: Release,
     /// The hook that the Operation names.
     pub hook: Hook,
-    /// What the Operation's parameters ask for.
+    /// What the Operation's parameters ask for; of a hook of an event that has begun, as its deadline, what is left of the time for
+    /// all of them.
     pub requested: Numbers,
     /// When the decision is asked for.
     pub now: Timestamp,

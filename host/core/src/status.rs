@@ -56,6 +56,10 @@ pub const LOG_BYTES: usize = MESSAGE_BYTES / 2;
 pub enum State {
     /// It does not run now, or never will.
     Refused(Refusal),
+    /// Hooks of its event have run, and the next does not now: the run is that of the last.
+    StepHeld(Refusal),
+    /// Hooks of its event have run, and the next never will: the run is that of the last.
+    EventStopped(Refusal),
     /// Its Job is made and has no pod yet.
     Pending {
         /// Why none can be made.

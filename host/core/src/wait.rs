@@ -63,9 +63,26 @@ impl Timeout {
         self.after.checked_sub(waited).filter(|rest| !rest.is_zero())
     }
 
+    /// Why an event goes no further whose next hook has waited for too long since the one before it was complete, for `refusal`.
+    pub fn refusal_of_step(&self, refusal: &Refusal) -> Refusal {
+        let message = format!(
+            "the next hook has not started within {} of the end of the one before it, which is all that {} allows. It waited for this: \
+             {}: {}",
+            show(self.after),
+            self.whose(),
+            refusal.reason,
+            refusal.message
+        );
+        Refusal::fail(Reason::WaitTimeout, message)
+    }
+
+    fn whose(&self) -> &'static str {
+        if self.is_its_own { "parameters.waitTimeout" } else { "hookhost's --wait-timeout" }
+    }
+
     /// Why the Operation has failed whose wait is over, from the reason and the words for which it waited last.
     pub fn refusal(&self, waited_for: Option<(&str, &str)>) -> Refusal {
-        let whose = if self.is_its_own { "parameters.waitTimeout" } else { "hookhost's --wait-timeout" };
+        let whose = self.whose();
         let why = match waited_for {
             Some((reason, message)) => format!("{reason}: {message}"),
             None => "no hookhost has come to it".to_owned(),
@@ -134,6 +151,16 @@ mod tests {
             unknown.message.contains("--wait-timeout") && unknown.message.contains("no hookhost"),
             "{unknown}"
         );
+    }
+
+    #[test]
+    fn an_event_tells_how_long_its_next_hook_has_waited_and_for_what() {
+        let held = Refusal::retry_after(60, Reason::PolicyHeld, "opens at 22:00");
+        let refusal = Timeout { after: Duration::from_secs(1800), is_its_own: true }.refusal_of_step(&held);
+        assert_eq!((refusal.reason, refusal.then), (Reason::WaitTimeout, Then::Fail));
+        for part in ["within 30m of the end", "parameters.waitTimeout allows", "PolicyHeld: opens at 22:00"] {
+            assert!(refusal.message.contains(part), "{part}: {refusal}");
+        }
     }
 
     #[test]

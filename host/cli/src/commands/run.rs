@@ -85,6 +85,9 @@ pub(crate) struct Args {
     event: Option<String>,
 
     /// Time that the run may take, as in 30m or 1800 [default: the chart's]
+    ///
+    /// With --event, time for all of its hooks together, from the start of the first, pauses between them included. Each hook has
+    /// what is left when it starts, or the chart's own deadline where that is shorter; once nothing is left no other starts.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "How it runs")]
     deadline: Option<Duration>,
     /// Retries before it counts as failed [default: the chart's]

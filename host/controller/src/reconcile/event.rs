@@ -1,9 +1,10 @@
 //! All hooks of an *event* are run one after the other, as Helm would: each by a Job of its own, a step.
 //!
-//! All Jobs are made before the first may start, suspended, and all that they borrow. So everything has been decided by one
-//! look at the release and its policies, what is left to do is in the API server, and an upgrade meanwhile changes nothing.
-//! Each is let start when the one before it is complete; if one is not, the others are never started. Their Jobs are kept
-//! until the last is over, since they are what is known of the steps that have been.
+//! All Jobs are made before the first may start, suspended, and all that they borrow: nothing is begun of which it is known by then
+//! that it cannot be done, and what is left to do is in the API server. Each is [decided again](super::step), and let start, when the
+//! one before it is complete; if one is not, the others are never started. Nor are they once another revision of the release is
+//! deployed: their hooks are those of the revision that the event began with. Their Jobs are kept until the last is over, since they
+//! are what is known of the steps that have been.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl Context {
             return self.cancel_step(subject, jobs, current).await;
         }
         if job.is_unopened(&keys) && !job.is_deleted() {
-            return self.let_start(job).await;
+            return self.start_step(subject, jobs, current).await;
         }
         self.tell(subject, jobs, current).await
     }
@@ -110,7 +111,7 @@ impl Context {
                 && let Some(next) = jobs.get(current + 1)
             {
                 if next.is_unopened(&*self.keyring.needed()?) && !next.is_deleted() {
-                    return self.let_start(next).await;
+                    return self.start_step(subject, jobs, current + 1).await;
                 }
                 current += 1;
                 continue;
@@ -129,7 +130,7 @@ impl Context {
     }
 
     /// The step's run, with a row for each.
-    fn run(
+    pub(super) fn run(
         &self,
         subject: &Subject,
         jobs: &[Arc<Job>],

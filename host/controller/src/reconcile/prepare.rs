@@ -46,7 +46,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    fn of_step(self, hook: &str, step: Option<Step>) -> Stop {
+    pub(super) fn of_step(self, hook: &str, step: Option<Step>) -> Stop {
         match self {
             Stop::Refused(refusal) => Stop::Refused(refusal.of_step(hook, step)),
             Stop::Failed(_) => self,
@@ -189,8 +189,7 @@ impl Context {
         let (Selection { release, hooks: found, jobs, makers, .. }, share) = selection.into_parts();
         let chosen: Vec<&Hook> = found.iter().map(|selected| &selected.hook).collect();
         self.check_overtaken(subject, &overtaken, &chosen)?;
-        self.check_namespace(&release.namespace)?;
-        self.check_organisation(subject, &release.namespace)?;
+        self.check_place(subject, &release.namespace)?;
         let mut all: Vec<Wanted> = Vec::new();
         for (n, Selected { hook, others }) in found.iter().enumerate() {
             let step = is_event.then_some(Step { number: n + 1, of: found.len() });
@@ -277,9 +276,7 @@ impl Context {
     ) -> Result<Resolved, Stop> {
         let (target, location) = self.target(subject, operation, awaited, ahead).await?;
         let overtaken = self.ask_by_names(subject, operation, location.names())?;
-        // The organisation of a namespace without the gate is not known.
-        self.check_namespace(&location.namespace)?;
-        self.check_organisation(subject, &location.namespace)?;
+        self.check_place(subject, &location.namespace)?;
         let wanted = operation.clone();
         let select =
             move |record: &Record| select(record, &wanted).map_err(|refusal| waiting(&wanted, refusal));
@@ -438,6 +435,13 @@ impl Context {
             quote(&hook.name)
         );
         Err(Refusal::fail(Reason::HookNotVerified, message))
+    }
+
+    /// Whether hookhost acts in this namespace for the Operation.
+    pub(super) fn check_place(&self, subject: &Subject, namespace: &str) -> Result<(), Refusal> {
+        // The organisation of a namespace without the gate is not known.
+        self.check_namespace(namespace)?;
+        self.check_organisation(subject, namespace)
     }
 
     /// Jobs are made, and records are read, in gated namespaces only.

@@ -19,7 +19,7 @@ use super::{Context, Subject};
 use crate::error::Result;
 use crate::looks::Action;
 use crate::watch::Job;
-use crate::write::Created;
+use crate::write::{Created, Renewed};
 
 /// When to look again at what is about to be told by a watch.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl Context {
         }
         match jobs.first() {
             Some((first, _)) => {
-                let started = self.let_start(first).await;
+                let started = self.let_start(first, None).await;
                 // The next may share what it has.
                 self.jobs.await_object(&subject.uid, None);
                 started
@@ -79,10 +79,10 @@ impl Context {
         Ok(None)
     }
 
-    /// Lets a Job start that was held back.
-    pub(super) async fn let_start(&self, job: &Job) -> Result<Action> {
+    /// Lets a Job start that was held back, with what has been decided of it since it was created.
+    pub(super) async fn let_start(&self, job: &Job, renewed: Option<Renewed>) -> Result<Action> {
         let proof = self.keyring.needed()?.opened(&job.namespace, &job.name, &job.uid);
-        let Some(opened) = self.writes.open_job(job, proof).await? else {
+        let Some(opened) = self.writes.open_job(job, proof, renewed).await? else {
             // Somebody deleted it just now.
             self.lender.take_back(job).await?;
             self.jobs.remove(job);

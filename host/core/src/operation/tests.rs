@@ -17,6 +17,24 @@ fn problems(operation: Value) -> Vec<String> {
 }
 
 #[test]
+fn the_time_of_an_event_counts_from_its_first_hooks_start_and_that_of_a_hook_does_not() {
+    let event = Parameters {
+        event: Some("post-upgrade".to_owned()),
+        numbers: Numbers { active_deadline_seconds: Some(300), ..Numbers::default() },
+        ..Parameters::default()
+    };
+    let at = |time: &str| format!("2026-05-28T{time}Z").parse::<Timestamp>().unwrap();
+    assert_eq!(event.time_left(None, at("10:00:00")), Some(300), "nothing has begun");
+    let left = |now: &str| event.time_left(Some(at("10:00:00")), at(now));
+    assert_eq!([left("09:59:00"), left("10:01:40"), left("10:05:00")], [Some(300), Some(200), Some(0)]);
+    assert!(left("11:00:00").is_some_and(|left| left < 0));
+    let hook = Parameters { hook_name: "migrate".to_owned(), ..event.clone() };
+    assert_eq!(hook.time_left(Some(at("10:00:00")), at("10:01:40")), None);
+    let endless = Parameters { numbers: Numbers::default(), ..event };
+    assert_eq!(endless.time_left(Some(at("10:00:00")), at("10:01:40")), None);
+}
+
+#[test]
 fn the_specs_example_is_read() {
     let operation = Operation::from_json(spec_operation()).unwrap();
     assert_eq!(operation.name, "nextcloud-myteam-pre-upgrade-2026-05-28");

@@ -4,7 +4,9 @@ use crate::request::Request;
 use crate::verdict::{Base, Given, Source, TTL_DEFAULT};
 use crate::workload::{BadNumber, Workload};
 
-pub(super) fn base(request: &Request) -> Result<Base, BadNumber> {
+/// `is_step`: the run is one of several, whose whole time the Operation gives. That bounds the chart's own deadline, and does not
+/// replace it: what of the whole time one hook does not need the others may.
+pub(super) fn base(request: &Request, is_step: bool) -> Result<Base, BadNumber> {
     let workload = Workload::of(&request.hook.manifest);
     // From the manifest, not from request.hook.declared: what is kept of the chart must be what the chart says.
     let declared = workload.declared()?;
@@ -13,17 +15,16 @@ pub(super) fn base(request: &Request) -> Result<Base, BadNumber> {
         let requested = requested.map(|value| Given::value(value, Source::Operation));
         requested.or(declared.map(|value| Given::value(value, Source::Chart))).unwrap_or(otherwise)
     };
+    let own = declared.active_deadline_seconds;
+    let requested_deadline =
+        requested.active_deadline_seconds.filter(|whole| !(is_step && own.is_some_and(|own| own <= *whole)));
     // Helm runs a Pod once, so a Job made of it retries nothing, unless the chart wants the kubelet to restart its
     // containers: a Job counts those restarts as retries and would end at the first.
     let runs_once = workload.is_pod() && workload.restart_policy() != Some("OnFailure");
     let backoff =
         if runs_once { Given::value(0, Source::Hookhost) } else { Given::absent(workload.backoff_default()) };
     Ok(Base {
-        active_deadline_seconds: given(
-            requested.active_deadline_seconds,
-            declared.active_deadline_seconds,
-            Given::absent(i64::MAX),
-        ),
+        active_deadline_seconds: given(requested_deadline, own, Given::absent(i64::MAX)),
         backoff_limit: given(
             requested.backoff_limit.map(i64::from),
             declared.backoff_limit.map(i64::from),

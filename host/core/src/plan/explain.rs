@@ -44,12 +44,14 @@ pub(super) fn rows(
         .ttl_seconds_after_finished
         .map(|ttl| format!("the chart's own {ttl} is for Helm's Job and not used"));
     let no_limit = solved.active_deadline_seconds.value.is_none().then(|| "no limit".to_owned());
+    let whole = (step.is_some() && solved.active_deadline_seconds.source == Source::Operation)
+        .then(|| "for all hooks of the event: each has what is left when it starts".to_owned());
     let default = solved.backoff_limit.value.is_none().then(|| match workload.backoff_default() {
         6 => "Kubernetes' default, 6".to_owned(),
         _ => "each index has its own limit".to_owned(),
     });
     let once = (solved.backoff_limit.source == Source::Hookhost).then(|| "Helm runs a Pod once".to_owned());
-    rows.push(number("spec.activeDeadlineSeconds", &solved.active_deadline_seconds, no_limit));
+    rows.push(number("spec.activeDeadlineSeconds", &solved.active_deadline_seconds, no_limit.or(whole)));
     rows.push(number("spec.backoffLimit", &solved.backoff_limit, default.or(once)));
     rows.push(number("spec.ttlSecondsAfterFinished", &solved.ttl_seconds_after_finished, own_ttl));
 

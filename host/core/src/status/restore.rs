@@ -32,8 +32,8 @@ pub fn restore(status: &Value, now: Timestamp) -> Option<Value> {
     let was_accepted = match reason.as_str() {
         JOB_SUCCEEDED | JOB_FAILED | EXTERNAL_DELETION => Some(true),
         CANCELLED_BY_USER => Some(job_ref(status).is_some()),
-        // A refusal.
-        _ if of_type == FAILED => Some(false),
+        // A refusal: of the Operation, or of the next hook of an event that had begun.
+        _ if of_type == FAILED => Some(status.pointer("/outputs/step").is_some()),
         _ => None,
     };
     let missed = Reason::HookNotFound.as_str();

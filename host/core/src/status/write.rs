@@ -1,5 +1,7 @@
 //! Writing a status.
 
+mod steps;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -43,6 +45,8 @@ pub fn next(
         State::Refused(refusal) if runs && !is_about_proof(refusal.reason) => return None,
         State::Pending { .. } if runs && !draft.is_other_job(run) => return None,
         State::Refused(refusal) => draft.blocked(refusal, run),
+        State::StepHeld(refusal) => draft.step_held(refusal, run),
+        State::EventStopped(refusal) => draft.event_stopped(refusal, run),
         State::Pending { why } => draft.pending(run, why.as_deref()),
         State::Suspended { why } => draft.suspended(run, why),
         State::Running { pod, waiting } => draft.running(run, pod.as_ref(), waiting.as_deref()),
@@ -185,7 +189,6 @@ impl Draft {
     }
 
     fn blocked(&mut self, refusal: &Refusal, run: Option<&Run>) {
-        let (reason, message) = (refusal.reason.as_str(), &refusal.message);
         if let Some(run) = run {
             // Its Job may be there. Once it is named, none is made in its place.
             self.refer("engineRef", "Job", &run.job_namespace, &run.job_name);
@@ -193,6 +196,12 @@ impl Draft {
         if !self.conditions.is_true(RUNNING) {
             self.phase(PENDING);
         }
+        self.block(refusal);
+    }
+
+    /// Blocked=True, with its event where that is new.
+    fn block(&mut self, refusal: &Refusal) {
+        let (reason, message) = (refusal.reason.as_str(), &refusal.message);
         let is_told = self.conditions.says(BLOCKED, true, reason);
         if is_told && message::counts_down(self.conditions.message(BLOCKED), message) {
             return;
@@ -237,6 +246,22 @@ impl Draft {
 
     /// What holds from the moment that the Job is made.
     fn accept(&mut self, run: Option<&Run>) {
+        self.accept_run(run);
+        self.unblock();
+    }
+
+    /// Accepted=True, whatever blocks it.
+    fn accept_run(&mut self, run: Option<&Run>) {
+        let is_new = self.refer_to(run);
+        let message = message::accepted(&self.status);
+        if is_new {
+            self.event(EventKind::Normal, OPERATION_ACCEPTED, &message);
+        }
+        self.set(ACCEPTED, true, TEMPLATE_VALIDATED, &message);
+    }
+
+    /// Makes the status refer to the run; whether it did not before.
+    fn refer_to(&mut self, run: Option<&Run>) -> bool {
         if self.is_other_job(run) {
             self.remove_logs();
         }
@@ -267,12 +292,7 @@ impl Draft {
                 self.output("decision", run.decision.clone());
             }
         }
-        let message = message::accepted(&self.status);
-        if is_new {
-            self.event(EventKind::Normal, OPERATION_ACCEPTED, &message);
-        }
-        self.set(ACCEPTED, true, TEMPLATE_VALIDATED, &message);
-        self.unblock();
+        is_new
     }
 
     fn pending(&mut self, run: Option<&Run>, why: Option<&str>) {

@@ -27,7 +27,7 @@ fn host() -> &'static Host {
 }
 
 /// Makes a HookPolicy of a stock policy for hooks of a namespace, and waits until it is ready; gives back its name.
-fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
+pub(crate) fn policy(namespace: &str, stock: &str, mut spec: Value) -> String {
     let world = world();
     let name = format!("{stock}-{}", world.number());
     spec["module"] = module(&name, stock);

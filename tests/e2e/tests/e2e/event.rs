@@ -4,6 +4,8 @@ use e2e::{GATE, Host, Release, WAITS, World, hookhost, message, world};
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
+use crate::closure::policy;
+
 /// A release whose rollback has four hooks, in this order: "a", which waits, "b", "c" and "d"; of which `fails` fails.
 fn release(prefix: &str, gate: &str, fails: &str) -> Release {
     let world = world();
@@ -251,4 +253,141 @@ fn an_event_goes_on_to_its_end_though_labels_are_taken_off_its_jobs() {
         world.until_object(namespace, job, "let go", |job| job["metadata"]["finalizers"].is_null());
     }
     world.until_gone(namespace, "rolebinding/shop-c");
+}
+
+/// The number that a Job runs by, and the one that its decision tells.
+fn deadlines(job: &Value) -> (i64, i64) {
+    let decision = job["metadata"]["annotations"]["ops.vworkspace.io/decision"].as_str().unwrap();
+    let decision: Value = serde_json::from_str(decision).unwrap();
+    let value = |value: &Value| value.as_i64().unwrap_or(i64::MAX);
+    (
+        value(&job["spec"]["activeDeadlineSeconds"]),
+        value(&decision["values"]["activeDeadlineSeconds"]["value"]),
+    )
+}
+
+/// The event's Jobs in their order.
+fn jobs(world: &World, namespace: &str, operation: &Value) -> Vec<Value> {
+    let mut jobs = world.of_operation(namespace, "jobs", operation);
+    jobs.sort_by_key(|job| job["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+    jobs
+}
+
+#[test]
+fn a_deadline_is_the_whole_events_and_each_hook_has_what_is_left_of_it() {
+    let world = world();
+    let gate = "e2e=event-deadline";
+    let _host = lending(gate);
+    let release = release("event-deadline", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true, "activeDeadlineSeconds": 300}));
+    let pod = world.started(namespace, &name);
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    let jobs = jobs(world, namespace, &operation);
+    let all: Vec<(i64, i64)> = jobs.iter().map(deadlines).collect();
+    assert!(all.iter().all(|(runs, told)| runs == told), "{all:?}");
+    // A pod takes more than a second from its Job's start to its end.
+    assert!(all[0].0 == 300 && all.windows(2).all(|two| two[1].0 < two[0].0), "{all:?}");
+    assert!(all[3].0 > 0, "{all:?}");
+}
+
+#[test]
+fn an_event_ends_at_the_hook_that_a_policy_denies_by_then_and_what_has_run_stays() {
+    let world = world();
+    let gate = "e2e=event-denies";
+    let _host = lending(gate);
+    let release = release("event-denies", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    // Hooks of a rollback are denied by it.
+    let policy = policy(namespace, "hook-allowlist", json!({}));
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(rows(&operation), told(["Succeeded", "Skipped", "Skipped", "Skipped"]), "{operation:#}");
+    assert_eq!(e2e::says(&operation, "Failed"), "True/PolicyDenied", "{operation:#}");
+    assert_eq!(e2e::says(&operation, "Accepted"), "True/TemplateValidated", "{operation:#}");
+    let why = message(&operation, "Failed");
+    assert!(why.starts_with("the hook \"shop-b\" (step 2/4): ") && why.contains(&policy), "{why}");
+    world.until_gone(namespace, "rolebinding/shop-c");
+    let is_gone = || (world.of_operation(namespace, "jobs", &operation).len() == 1).then_some(());
+    e2e::ok(world.cluster.eventually("the Jobs of the others go", e2e::PATIENCE, is_gone));
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 1);
+}
+
+/// The time of the day in so many seconds, in UTC.
+fn clock(in_seconds: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let minutes = (now + in_seconds) / 60 % 1440;
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+#[test]
+fn a_hook_of_an_event_waits_for_its_window_and_ends_with_it() {
+    let world = world();
+    let gate = "e2e=event-window";
+    let _host = lending(gate);
+    let release = release("event-window", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    let never = json!({"windows": [{"start": "00:00", "hours": 1}], "blackouts": [{"from": "2020-01-01", "to": "2099-12-31"}]});
+    let closed = policy(namespace, "maintenance-window", json!({"settings": never}));
+    world.go(namespace, &pod);
+    let operation = world.blocked(namespace, &name, "PolicyHeld");
+    assert_eq!(rows(&operation), told(["Succeeded", "Pending", "Pending", "Pending"]), "{operation:#}");
+    let why = message(&operation, "Blocked");
+    assert!(why.starts_with("the hook \"shop-b\" (step 2/4): ") && why.contains(&closed), "{why}");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 1);
+
+    let window = json!({"start": clock(0), "end": clock(1200)});
+    let open = json!({"windows": [window], "endWithWindow": true});
+    policy(namespace, "maintenance-window", json!({"settings": open}));
+    world.delete("", &format!("hookpolicy/{closed}"), None);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    let all: Vec<(i64, i64)> = jobs(world, namespace, &operation).iter().map(deadlines).collect();
+    assert_eq!(all[0].0, i64::MAX, "it was decided before there was a window: {all:?}");
+    assert!(all[1..].iter().all(|(runs, told)| runs == told && (1..=1200).contains(runs)), "{all:?}");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 4);
+}
+
+#[test]
+fn an_event_that_is_held_for_longer_than_its_deadline_ends() {
+    let world = world();
+    let gate = "e2e=event-late";
+    let _host = lending(gate);
+    let release = release("event-late", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true, "activeDeadlineSeconds": 30}));
+    let pod = world.started(namespace, &name);
+    let never = json!({"windows": [{"start": "00:00", "hours": 1}], "blackouts": [{"from": "2020-01-01", "to": "2099-12-31"}]});
+    policy(namespace, "maintenance-window", json!({"settings": never}));
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(e2e::says(&operation, "Failed"), "True/DeadlineExceeded", "{operation:#}");
+    assert_eq!(rows(&operation), told(["Succeeded", "Skipped", "Skipped", "Skipped"]), "{operation:#}");
+}
+
+#[test]
+fn an_event_ends_where_its_release_was_upgraded_meanwhile() {
+    let world = world();
+    let gate = "e2e=event-upgraded";
+    let _host = lending(gate);
+    let release = release("event-upgraded", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    // The first is no hook of an upgrade any more, so Helm does not wait for it.
+    let values = json!({"spec": {"values": {"hooks": {"a": {"events": "post-rollback"}}}}});
+    world.patch(namespace, "helmrelease/shop", &values);
+    world.until_object(namespace, "helmrelease/shop", "upgraded", |it| {
+        it["status"]["history"][0]["version"] == 2 && it["status"]["history"][0]["status"] == "deployed"
+    });
+    world.ready(&release);
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(e2e::says(&operation, "Failed"), "True/ReleaseChanged", "{operation:#}");
+    assert_eq!(rows(&operation), told(["Succeeded", "Skipped", "Skipped", "Skipped"]), "{operation:#}");
 }

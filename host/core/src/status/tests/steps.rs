@@ -57,6 +57,74 @@ fn each_step_is_accepted_and_has_its_row_and_the_last_ends_the_operation() {
     assert_eq!(update.status["outputs"]["hooks"][1]["exitCode"], 0);
 }
 
+/// A status of an event whose first hook runs, and the run of that once it has succeeded and the other has not begun.
+fn between_two_steps() -> (Value, Run) {
+    let waits = Outcome::NotStarted { why: None };
+    let runs = Outcome::Running { pod: pod("run-1-a"), waiting: None };
+    let done = Outcome::Succeeded { completed: Some(at("10:00:05")), pod: pod("run-1-a") };
+    let first = step(1, "run-1", [&runs, &waits]);
+    let update = next(&json!({}), &State::of(runs, String::new()), Some(&first), 1, at("10:00:00")).unwrap();
+    (update.status, step(1, "run-1", [&done, &waits]))
+}
+
+#[test]
+fn a_hook_of_an_event_that_is_held_waits_and_what_has_run_stays() {
+    let (running, first) = between_two_steps();
+    let held = |message: &str| State::StepHeld(Refusal::retry_after(60, Reason::PolicyHeld, message));
+    let update = next(&running, &held("opens in 5 minutes"), Some(&first), 1, at("10:00:06")).unwrap();
+    let status = update.status;
+    assert_eq!((phase(&status), reason(&status)), (Some("Pending"), Some("PolicyHeld")));
+    assert_eq!(says(&status, "Accepted"), "True/TemplateValidated");
+    assert_eq!(says(&status, "Running"), "False/Pending");
+    assert_eq!(status["outputs"]["hooks"][0]["phase"], "Succeeded");
+    assert_eq!(status["startedAt"], running["startedAt"]);
+    assert_eq!(reasons(&update.events), ["OperationBlocked"]);
+    let later = next(&status, &held("opens in 4 minutes"), Some(&first), 1, at("10:01:06"));
+    assert_eq!(later, None, "it only counts down");
+
+    let runs = Outcome::Running { pod: pod("run-2-a"), waiting: None };
+    let done = Outcome::Succeeded { completed: Some(at("10:00:05")), pod: pod("run-1-a") };
+    let second = step(2, "run-2", [&done, &runs]);
+    let update = next(&status, &State::of(runs, String::new()), Some(&second), 1, at("10:05:00")).unwrap();
+    assert_eq!(
+        (phase(&update.status), says(&update.status, "Blocked")),
+        (Some("Running"), "False/Unblocked".into())
+    );
+}
+
+#[test]
+fn a_hook_of_an_event_that_is_held_before_anything_was_told_is_one_of_an_accepted_operation() {
+    let (_, first) = between_two_steps();
+    let held = State::StepHeld(Refusal::wait(Reason::ReleaseBusy, "Helm is at work"));
+    let update = next(&json!({}), &held, Some(&first), 1, at("10:00:06")).unwrap();
+    assert_eq!(reasons(&update.events), ["OperationAccepted", "OperationBlocked"]);
+    assert_eq!(says(&update.status, "Blocked"), "True/ReleaseBusy");
+    assert_eq!(next(&update.status, &held, Some(&first), 1, at("10:09:06")), None);
+}
+
+#[test]
+fn an_event_ends_at_a_hook_that_is_denied_and_what_has_run_stays_whoever_overwrites_it() {
+    let (running, first) = between_two_steps();
+    let mut first = first;
+    if let Some(steps) = &mut first.steps {
+        steps.rows[1].phase = "Skipped";
+    }
+    let denied = State::EventStopped(Refusal::fail(Reason::PolicyDenied, "denied by a policy"));
+    let update = next(&running, &denied, Some(&first), 1, at("10:00:06")).unwrap();
+    let status = update.status;
+    assert_eq!((phase(&status), says(&status, "Failed")), (Some("Failed"), "True/PolicyDenied".into()));
+    assert_eq!(says(&status, "Accepted"), "True/TemplateValidated");
+    assert!(is_finished(&status));
+    let phases: Vec<&Value> =
+        status["outputs"]["hooks"].as_array().unwrap().iter().map(|row| &row["phase"]).collect();
+    assert_eq!(phases, ["Succeeded", "Skipped"]);
+    assert_eq!(reasons(&update.events), ["OperationFailed"]);
+    assert_eq!(restore(&status, at("11:00:00")), None);
+    let restored = restore(&overwritten(&status), at("11:00:00")).unwrap();
+    assert_eq!(says(&restored, "Accepted"), "True/TemplateValidated");
+    assert_eq!(says(&restored, "Failed"), "True/PolicyDenied");
+}
+
 #[test]
 fn what_a_job_borrows_is_told() {
     let object = |kind: &str| json!({"kind": kind, "namespace": "shop", "name": "migrate"});
