@@ -41,10 +41,10 @@ struct Inner {
 
 #[derive(Default)]
 struct Known {
-    /// The bindings of each namespace that have hookhost's finalizer, and what each is for.
-    held: HashMap<String, BTreeMap<String, For>>,
+    /// The bindings of each namespace that have hookhost's finalizer, by name.
+    held: HashMap<String, BTreeMap<String, Binding>>,
     /// Those of them that are being deleted, or whose namespace is: hookhost's finalizer keeps them.
-    leaving: HashMap<String, BTreeMap<String, For>>,
+    leaving: HashMap<String, BTreeMap<String, Binding>>,
     /// By namespace and name: since when hookhost has kept one only for Jobs that it cannot prove to be its own.
     waiting: HashMap<(String, String), Instant>,
     /// How many Jobs hookhost is creating in each namespace.
@@ -55,7 +55,33 @@ impl Known {
     /// The deleted RoleBinding of a namespace by which runs have their rights.
     fn leaving(&self, namespace: &str) -> Option<&String> {
         let mut leaving = self.leaving.get(namespace)?.iter();
-        leaving.find(|(_, what)| **what == For::Runs).map(|(name, _)| name)
+        leaving.find(|(_, binding)| binding.what == For::Runs).map(|(name, _)| name)
+    }
+}
+
+/// A RoleBinding, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// What it is for.
+    what: For,
+    /// metadata.uid: another one of the same name keeps its finalizer.
+    uid: String,
+}
+
+impl Known {
+    /// A binding is not one any more that is being deleted.
+    fn leave(&mut self, namespace: &str, name: &str) {
+        self.waiting.remove(&(namespace.to_owned(), name.to_owned()));
+        remove(&mut self.leaving, namespace, name);
+    }
+}
+
+fn remove(bindings: &mut HashMap<String, BTreeMap<String, Binding>>, namespace: &str, name: &str) {
+    if let Some(names) = bindings.get_mut(namespace) {
+        names.remove(name);
+        if names.is_empty() {
+            bindings.remove(namespace);
+        }
     }
 }
 
@@ -113,27 +139,24 @@ impl Bindings {
             self.forget(&namespace, &name);
             return false;
         }
+        let noted = Binding { what, uid: binding.uid().unwrap_or_default() };
         let mut known = self.known();
-        known.held.entry(namespace.clone()).or_default().insert(name.clone(), what);
+        let before = known.held.entry(namespace.clone()).or_default().insert(name.clone(), noted.clone());
+        if before.is_some_and(|before| before != noted) {
+            // Another one of that name, which nobody has deleted yet: the end of the first was missed.
+            known.leave(&namespace, &name);
+        }
         if binding.metadata.deletion_timestamp.is_none() && !is_terminating {
             return false;
         }
         self.0.changed.notify_one();
-        known.leaving.entry(namespace).or_default().insert(name, what).is_none()
+        known.leaving.entry(namespace).or_default().insert(name, noted).is_none()
     }
 
     fn forget(&self, namespace: &str, name: &str) {
         let mut known = self.known();
-        let Known { held, leaving, waiting, .. } = &mut *known;
-        waiting.remove(&(namespace.to_owned(), name.to_owned()));
-        for bindings in [held, leaving] {
-            if let Some(names) = bindings.get_mut(namespace) {
-                names.remove(name);
-                if names.is_empty() {
-                    bindings.remove(namespace);
-                }
-            }
-        }
+        known.leave(namespace, name);
+        remove(&mut known.held, namespace, name);
     }
 
     /// Whether so much time has passed since this was first asked of a deleted binding.
@@ -142,11 +165,13 @@ impl Bindings {
         self.known().waiting.entry(place).or_insert_with(Instant::now).elapsed() >= long
     }
 
-    /// Namespace, name and purpose of the deleted bindings in whose namespaces no Job is being created.
-    fn ready(&self) -> Vec<(String, String, For)> {
+    /// The deleted bindings in whose namespaces no Job is being created, by namespace and name.
+    fn ready(&self) -> Vec<((String, String), Binding)> {
         let known = self.known();
         let quiet = known.leaving.iter().filter(|(namespace, _)| !known.creating.contains_key(*namespace));
-        let of = |namespace: &String, (name, what): (&String, &For)| (namespace.clone(), name.clone(), *what);
+        let of = |namespace: &String, (name, binding): (&String, &Binding)| {
+            ((namespace.clone(), name.clone()), binding.clone())
+        };
         quiet.flat_map(|(namespace, all)| all.iter().map(move |one| of(namespace, one))).collect()
     }
 
@@ -185,7 +210,7 @@ mod tests {
     }
 
     fn ready(bindings: &Bindings) -> Vec<String> {
-        bindings.ready().into_iter().map(|(_, name, _)| name).collect()
+        bindings.ready().into_iter().map(|((_, name), _)| name).collect()
     }
 
     #[test]
@@ -202,6 +227,21 @@ mod tests {
         assert_eq!(ready(&bindings), ["hookhost"]);
         bindings.note(&binding("hookhost", true, &["a/b"]), For::Runs, false);
         assert_eq!((ready(&bindings), bindings.leaving("org")), (vec![], None));
+    }
+
+    #[test]
+    fn a_binding_that_was_created_again_is_not_the_one_that_was_deleted() {
+        let bindings = Bindings::default();
+        let with_uid = |uid: &str, deleted: bool| {
+            let mut object = binding("hookhost", deleted, &[RIGHTS]);
+            object.metadata.uid = Some(uid.to_owned());
+            object
+        };
+        bindings.note(&with_uid("first", true), For::Runs, false);
+        assert_eq!(bindings.ready()[0].1.uid, "first");
+        // Somebody took the finalizer off by hand while the watch was broken.
+        bindings.note(&with_uid("second", false), For::Runs, false);
+        assert!(ready(&bindings).is_empty() && bindings.begin("org").is_some());
     }
 
     #[test]

@@ -253,8 +253,9 @@ impl Releaser {
                 Err(error) => return Err(error),
             };
             bindings.retain(|binding| !left.namespaces.contains(&binding.namespace));
-            let writes = bindings.into_iter().map(|Listed { namespace, name, .. }| async move {
-                let write = async || only_api(self.lender.writes.release_binding(&namespace, &name).await);
+            let writes = bindings.into_iter().map(|Listed { namespace, name, uid, .. }| async move {
+                let write =
+                    async || only_api(self.lender.writes.release_binding(&namespace, &name, &uid).await);
                 let written = tried(write).await;
                 (namespace, name, written)
             });

@@ -121,11 +121,13 @@ pub(crate) fn place_and_finalizers(text: &str) -> Option<DynamicObject> {
     struct Metadata {
         name: Option<String>,
         namespace: Option<String>,
+        uid: Option<String>,
         finalizers: Option<Vec<String>>,
         deletion_timestamp: Option<Time>,
     }
     let Object { metadata } = serde_json::from_str(text).ok()?;
-    let Metadata { name, namespace, finalizers, deletion_timestamp } = metadata;
-    let metadata = ObjectMeta { name, namespace, finalizers, deletion_timestamp, ..ObjectMeta::default() };
+    let Metadata { name, namespace, uid, finalizers, deletion_timestamp } = metadata;
+    let metadata =
+        ObjectMeta { name, namespace, uid, finalizers, deletion_timestamp, ..ObjectMeta::default() };
     Some(DynamicObject { types: None, metadata, data: Value::Null })
 }

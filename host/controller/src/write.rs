@@ -163,12 +163,12 @@ impl Writes {
         self.writer.send(call, deleted).await.map(drop)
     }
 
-    /// Takes hookhost's finalizer off a RoleBinding.
-    pub(crate) async fn release_binding(&self, namespace: &str, name: &str) -> Result<()> {
+    /// Takes hookhost's finalizer off a RoleBinding. If it is another one of that name by now, that is a conflict.
+    pub(crate) async fn release_binding(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
         let resource = binding_resource();
         let call = Call::of_resource(Verb::Patch, &resource, Some(namespace), name);
         // The one entry of the list, whatever else is in it. An empty patch of what has none of it changes nothing.
-        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS]}});
+        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS], "uid": uid}});
         let (bindings, params) = (self.api(&resource, Some(namespace)), params());
         match self.writer.send(&call, bindings.patch_metadata(name, &params, &Patch::Strategic(&patch))).await
         {

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Bindings, For};
+use super::{Binding, Bindings, For};
 use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
 use crate::client;
@@ -23,7 +23,7 @@ use crate::lists::{Listed, Lists};
 use crate::orphan::Orphans;
 use crate::read::Reader;
 use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, place_and_finalizers};
-use crate::write::Writes;
+use crate::write::{Writes, is_conflict};
 
 /// Bindings that are looked at at once. Each costs some requests.
 const AT_ONCE: usize = 8;
@@ -130,13 +130,11 @@ impl Keeper {
         let mut courses: HashMap<Place, Course> = HashMap::new();
         let mut looks: FuturesUnordered<BoxFuture<'_, (Place, Result<Next>)>> = FuturesUnordered::new();
         loop {
-            let ready = self.bindings.ready().into_iter();
-            let ready: HashMap<Place, For> =
-                ready.map(|(namespace, name, what)| ((namespace, name), what)).collect();
+            let ready: HashMap<Place, Binding> = self.bindings.ready().into_iter().collect();
             courses
                 .retain(|place, course| matches!(course, Course::InHand { .. }) || ready.contains_key(place));
             let now = Instant::now();
-            for (place, what) in ready {
+            for (place, binding) in ready {
                 let is_due = match courses.get(&place) {
                     None => true,
                     Some(Course::Until(at)) => *at <= now,
@@ -144,7 +142,7 @@ impl Keeper {
                 };
                 if is_due && looks.len() < AT_ONCE {
                     courses.insert(place.clone(), Course::InHand { is_stale: false });
-                    looks.push(self.look_at(place, what).boxed());
+                    looks.push(self.look_at(place, binding).boxed());
                 }
             }
             let next = courses.values().filter_map(|course| match course {
@@ -211,12 +209,12 @@ impl Keeper {
         Some(Course::Until(Instant::now() + pause))
     }
 
-    async fn look_at(&self, place: Place, what: For) -> (Place, Result<Next>) {
-        let result = self.look(&place.0, &place.1, what).await;
+    async fn look_at(&self, place: Place, binding: Binding) -> (Place, Result<Next>) {
+        let result = self.look(&place.0, &place.1, binding).await;
         (place, result)
     }
 
-    async fn look(&self, namespace: &str, name: &str, what: For) -> Result<Next> {
+    async fn look(&self, namespace: &str, name: &str, binding: Binding) -> Result<Next> {
         if !self.writes.is_allowed() {
             // Whoever leads does it. Looked at again when this process does.
             return Ok(Next::Nothing);
@@ -226,12 +224,17 @@ impl Keeper {
             self.namespaces.note_terminating(namespace);
             self.jobs.wake(namespace);
         }
-        match self.need(namespace, what).await? {
+        match self.need(namespace, binding.what).await? {
             Need::Runs => return Ok(Next::Wait),
             Need::Others if !self.bindings.has_waited(namespace, name, FOR_OTHERS) => return Ok(Next::Again),
             Need::Others | Need::Nothing => {}
         }
-        self.writes.release_binding(namespace, name).await?;
+        match self.writes.release_binding(namespace, name, &binding.uid).await {
+            Ok(()) => {}
+            // Another one of that name by now, or it changes all the time: its watch tells.
+            Err(error) if is_conflict(&error) => return Ok(Next::Again),
+            Err(error) => return Err(error),
+        }
         self.bindings.forget(namespace, name);
         tracing::info!(namespace, binding = name, "took hookhost's finalizer off a deleted RoleBinding");
         Ok(Next::Nothing)

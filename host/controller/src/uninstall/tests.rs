@@ -231,13 +231,13 @@ async fn its_finalizer_is_taken_off_the_role_bindings_after_the_last_job() {
     let server = server(&[("a", "one", &[FINALIZER])]);
     let binding = |namespace: &str, finalizers: &[&str]| {
         json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-            "metadata": {"namespace": namespace, "name": "hookhost", "finalizers": finalizers}})
+            "metadata": {"namespace": namespace, "name": "hookhost", "uid": "b-uid", "finalizers": finalizers}})
     };
     server.lock().unwrap().bindings = vec![binding("a", &["x/y", RIGHTS]), binding("b", &["x/y"])];
     let report = uninstall_from(&server).await.unwrap();
     assert_eq!(report.bindings, pairs(&[("a", "hookhost")]));
     let unbound = server.lock().unwrap().unbound.clone();
-    let only_ours = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS]}});
+    let only_ours = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [RIGHTS], "uid": "b-uid"}});
     assert_eq!(unbound, [("a".to_owned(), only_ours, 0)]);
 }
 
