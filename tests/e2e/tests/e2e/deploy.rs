@@ -388,8 +388,12 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
         assert!(job["metadata"]["finalizers"].is_null(), "{job:#}");
         assert_eq!(job["status"]["active"], 1, "it runs on: {job:#}");
     }
-    let left = left_of(world, name);
-    assert!(left.is_empty(), "Helm leaves {left:?}");
+    let job = format!("job.batch/{name}-uninstall");
+    assert_eq!(left_of(world, name), [job.as_str()], "Helm leaves nothing else");
+    let log = ok(world.cluster.kubectl(&["logs", "--namespace", &installed.at, &job]));
+    assert!(log.contains("released a Job"), "what it did can be read afterwards: {log}");
+    let kept_for = &world.get(&installed.at, &job).unwrap()["spec"]["ttlSecondsAfterFinished"];
+    assert_eq!(kept_for, 3600);
     ok(world.cluster.kubectl(&["delete", "namespace", namespaces[1], "--timeout=60s"]));
 
     // Installed again, it tells the result of the run that ended meanwhile: its key was kept.
@@ -434,6 +438,8 @@ fn crds_of_somebody_else_and_values_that_cannot_be_are_refused_with_what_to_do()
         let hint = refused.lines().find_map(|line| line.trim().strip_prefix("--set ")).unwrap().to_owned();
         let notes = dry(helm, &hint).unwrap();
         assert!(notes.contains("kubectl label namespace"), "{notes}");
+        // Of two pods the one that works.
+        assert!(notes.contains("$(kubectl get lease other-hookhost "), "{notes}");
         for (wrong, word) in [
             ("replica=2", "replica"),
             ("logLines=many", "logLines"),

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use e2e::{GATE, hookhost, ok, world};
+use e2e::{GATE, chart, hookhost, ok, world};
 use serde_json::{Value, json};
 
 /// Runs hookhost as a person with the cluster's kubeconfig does, by the variable.
@@ -106,4 +106,58 @@ fn a_release_by_its_name_whose_newest_revision_failed_is_shown_with_a_warning() 
     // Who names a revision knows what it is.
     let named = hooks(&["--revision", "1"]);
     assert!(!String::from_utf8_lossy(&named.stderr).contains("warning"), "{named:?}");
+}
+
+#[test]
+fn the_roles_of_the_charts_readme_are_enough_to_run_a_hook_see_its_log_and_cancel_it() {
+    let world = world();
+    let namespace = world.namespace("role-of-readme", &[GATE]);
+    let hooks = json!({"hooks": {
+        "says": {"script": "echo hello from the hook", "events": "pre-upgrade"},
+        "stays": {"script": "sleep 600", "events": "pre-upgrade"},
+    }});
+    let release = world.release("shop", &namespace, &hooks);
+    let kubectl = |args: &[&str]| ok(world.cluster.kubectl(args));
+
+    // As the README has them.
+    let readme = std::fs::read_to_string(chart().join("README.md")).unwrap().replace("\\\n", " ");
+    let commands: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("kubectl create role ")).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    kubectl(&["create", "serviceaccount", "person", "--namespace", &namespace]);
+    for command in commands {
+        let words = command.split_whitespace();
+        let words: Vec<&str> =
+            words.map(|word| if word == "org-myteam" { namespace.as_str() } else { word }).collect();
+        kubectl(&[&["create", "role"], &words[..]].concat());
+        let (role, account) =
+            (format!("--role={}", words[0]), format!("--serviceaccount={namespace}:person"));
+        kubectl(&["create", "rolebinding", words[0], "--namespace", &namespace, &role, &account]);
+    }
+    let token = kubectl(&["create", "token", "person", "--namespace", &namespace]);
+    let kubeconfig = ok(world.cluster.kubeconfig_of(token.trim(), None)).display().to_string();
+    let person = |args: &[&str]| {
+        let all = [args, &["--namespace", &namespace, "--kubeconfig", &kubeconfig]].concat();
+        Command::new(hookhost()).args(all).output().unwrap()
+    };
+    let own = format!("--kubeconfig={kubeconfig}");
+
+    let ran = person(&["run", "shop-says", "--target", &release.instance, "--name", "says-1"]);
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(0), "{out}\n{err}");
+    assert!(out.contains("hello from the hook") && !err.contains("not shown"), "{out}\n{err}");
+    let log = kubectl(&["logs", "job/says-1", "--namespace", &namespace, &own]);
+    assert!(log.contains("hello from the hook"), "{log}");
+
+    for (name, cancel) in [
+        ("stays-1", &["annotate", "operation", "stays-1", "ops.vworkspace.io/cancel=true"][..]),
+        ("stays-2", &["delete", "operation", "stays-2", "--wait=false"]),
+    ] {
+        let made =
+            person(&["run", "shop-stays", "--target", &release.instance, "--name", name, "--no-follow"]);
+        assert_eq!(made.status.code(), Some(0), "{made:?}");
+        world.started(&namespace, name);
+        kubectl(&[cancel, &["--namespace", &namespace, &own]].concat());
+        world.until_gone(&namespace, &format!("job/{name}"));
+    }
 }
