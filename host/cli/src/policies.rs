@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hookhost_controller::policy::stock;
 use hookhost_core::{Reason, Request, yaml};
 use hookhost_sandbox::{
     Cache, Compiler, Description, Level, Limits, LogLine, Policy, Sandbox, SettingsError,
@@ -54,8 +55,26 @@ pub(crate) fn sandbox() -> Result<Sandbox> {
     ))
 }
 
-/// Opens a policy's file; gives back its bytes too.
+/// The file of a policy: the one that was typed, or else, by its name, that of a stock policy.
+fn find(typed: &Path) -> Result<PathBuf> {
+    let Some(name) = typed.to_str().filter(|name| stock::is_name(name)) else { return Ok(typed.to_owned()) };
+    if typed.is_file() {
+        return Ok(typed.to_owned());
+    }
+    let chosen = std::env::var_os(stock::ENV).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let dir = chosen.or_else(stock::beside_program);
+    let file = dir.as_ref().map(|dir| dir.join(stock::file(name))).filter(|file| file.is_file());
+    Ok(file.ok_or_else(|| {
+        let message =
+            format!("{name} is neither a file here nor a stock policy: {}", stock::known(dir.as_deref()));
+        Problem::new(Reason::PolicyModuleMissing, message)
+            .with_advice("Give the path of a policy's file (NAME.wasm), or the name of a stock policy.")
+    })?)
+}
+
+/// Opens a policy's file, or a stock policy by its name; gives back its bytes too.
 pub(crate) fn load(sandbox: &Sandbox, path: &Path) -> Result<(Policy, Vec<u8>)> {
+    let path = &find(path)?;
     let wasm = file::read(path, "policy", POLICY_BYTES)?;
     let name = path.display();
     let policy = sandbox

@@ -33,6 +33,8 @@ pub struct Config {
     pub require_policy: bool,
     /// Below this directory HookPolicies may name files.
     pub policy_dir: Option<PathBuf>,
+    /// The folder of the stock policies; none for the one beside the program.
+    pub stock_policies: Option<PathBuf>,
     /// Where compiled policies are kept.
     pub policy_cache: Option<PathBuf>,
     /// Whether HelmReleases may be targets by themselves, besides ApplicationInstances.
@@ -94,6 +96,7 @@ impl Default for Config {
             concurrency: DEFAULT_CONCURRENCY,
             require_policy: false,
             policy_dir: None,
+            stock_policies: None,
             policy_cache: None,
             helm_release_targets: true,
             helm_releases: false,

@@ -38,6 +38,7 @@ mod problem;
 mod run;
 mod set;
 mod status;
+pub mod stock;
 mod wanted;
 
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ use crate::metrics::Metrics;
 pub struct Options {
     /// Below this directory HookPolicies may name files; none: they may not.
     pub policy_dir: Option<PathBuf>,
+    /// The folder of the stock policies; none: the one beside the program.
+    pub stock_policies: Option<PathBuf>,
     /// Whether an Operation about which no policy has answered is refused.
     pub require_policy: bool,
 }

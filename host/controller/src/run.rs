@@ -126,8 +126,11 @@ pub async fn run(
         Some(dir) => sandbox.with_cache(Cache::open(dir)?),
         None => sandbox,
     };
-    let options =
-        policy::Options { policy_dir: config.policy_dir.clone(), require_policy: config.require_policy };
+    let options = policy::Options {
+        policy_dir: config.policy_dir.clone(),
+        stock_policies: config.stock_policies.clone(),
+        require_policy: config.require_policy,
+    };
     let policies = Arc::new(Policies::new(Arc::new(sandbox), options));
     let (events, event_task) = Events::new(reads.clone(), writer.clone(), metrics.clone());
 

@@ -32,6 +32,12 @@ pub fn hookhost() -> PathBuf {
     built
 }
 
+/// The folder of the stock policies, beside that of this build. Every host takes them from there, as its image has them.
+pub fn stock_policies() -> PathBuf {
+    let built = hookhost();
+    built.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join("policies")
+}
+
 /// The binary that hosts run: that beside the test, or the one of `$HOOKHOST_BIN`, to measure another version by the
 /// same tests. `$HOOKHOST_CHART` is its chart.
 pub(crate) fn program() -> PathBuf {
@@ -153,7 +159,7 @@ impl Host {
         let log = cluster.logs().join(format!("hookhost-{}.log", number()));
         let output = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         // Nothing of this user's.
-        command.args(args).env("HOME", cluster.logs());
+        command.args(args).env("HOME", cluster.logs()).env("HOOKHOST_STOCK_POLICIES", stock_policies());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program().display()));
         Host { process, log, name, cgroup }

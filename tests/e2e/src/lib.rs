@@ -29,7 +29,7 @@ mod proxy;
 mod waits;
 mod world;
 
-pub use host::{Host, Setup, admin_answer, hookhost};
+pub use host::{Host, Setup, admin_answer, hookhost, stock_policies};
 pub use installation::{MODULES, NAMESPACE, chart};
 pub use proxy::{Fault, Proxy};
 pub use waits::WAITS;

@@ -69,9 +69,13 @@ pub(crate) fn programs_for(options: Options) -> Result<Programs> {
     }
 }
 
-/// Makes the image of a built `hookhost`.
+/// Makes the image of a built `hookhost` and the built stock policies.
 pub(crate) fn image(hookhost: &Path) -> Result<Image> {
-    let image = Image::new(IMAGE).program(hookhost, "/hookhost")?;
+    let mut image = Image::new(IMAGE).program(hookhost, "/hookhost")?;
+    for name in policies::names()? {
+        let file = format!("{name}.wasm");
+        image = image.file(&policies::dir().join(&file), &format!("/stock-policies/{file}"))?;
+    }
     Ok(image.entrypoint(&["/hookhost"]).user("65532:65532"))
 }
 
@@ -110,7 +114,7 @@ fn up() -> Result<()> {
     }
     programs_for(whole())?;
     if has_pods() {
-        policies::hookhost(Profile::Dev)?;
+        policies::build(Profile::Dev)?;
     }
     fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
     let start = Instant::now();

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use hookhost_controller::client::Connection;
 use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
 use hookhost_controller::lease::LeaseParams;
+use hookhost_controller::policy::stock;
 use hookhost_controller::{ClaimSecret, DEFAULT_SECRET, RunError, telemetry};
 use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::loan::ClusterObject;
@@ -124,6 +125,9 @@ pub(crate) struct Args {
     /// Folder below which HookPolicies may name files [default: none may]
     #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_DIR", help_heading = "Policies")]
     policy_dir: Option<PathBuf>,
+    /// Folder of the stock policies, which HookPolicies name by spec.module.stock [default: stock-policies beside this program]
+    #[arg(long, value_name = "DIR", env = stock::ENV, help_heading = "Policies")]
+    stock_policies: Option<PathBuf>,
     /// Folder where compiled policies are kept [default: compiled anew at each start]
     #[arg(long, value_name = "DIR", env = "HOOKHOST_POLICY_CACHE", help_heading = "Policies")]
     policy_cache: Option<PathBuf>,
@@ -197,6 +201,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         organisation_label,
         require_policy,
         policy_dir,
+        stock_policies,
         policy_cache,
         wait_timeout,
         concurrency,
@@ -231,6 +236,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         concurrency,
         require_policy,
         policy_dir: given(policy_dir),
+        stock_policies: given(stock_policies),
         policy_cache: given(policy_cache),
         helm_release_targets: !no_helm_release_targets,
         helm_releases,

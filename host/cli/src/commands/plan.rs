@@ -41,6 +41,7 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
 Examples:
   hookhost plan -f operation.yaml --release shop.yaml
   hookhost plan -f op.yaml --release shop.yaml --policy cap.wasm=cap.yaml -o explain
+  hookhost plan -f op.yaml --release shop.yaml --policy deadline-cap
   hookhost plan -f op.yaml -o explain
   hookhost plan -f op.yaml --release shop -n acme --revision 3
   kubectl get secret sh.helm.release.v1.shop.v3 -o yaml \\
@@ -56,8 +57,8 @@ pub(crate) struct Args {
     /// Revision of the release that --release names in the cluster [default: the newest that is deployed]
     #[arg(long, value_name = "N", requires = "release")]
     revision: Option<u32>,
-    /// Policy to ask, with its settings; can be given more than once, in any order
-    #[arg(long = "policy", value_name = "FILE.wasm[=SETTINGS.yaml]")]
+    /// Policy to ask, a file or the name of a stock policy, with its settings; can be given more than once, in any order
+    #[arg(long = "policy", value_name = "FILE.wasm|NAME[=SETTINGS.yaml]")]
     policies: Vec<PolicyArgument>,
     /// File with what the Operation's targetRef names, for its labels and annotations [default: as in the cluster, where
     /// that is asked]

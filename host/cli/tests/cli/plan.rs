@@ -51,6 +51,31 @@ fn a_policy_brings_a_number_to_its_bound_and_the_explanation_names_it() {
 }
 
 #[test]
+fn a_stock_policy_is_named_without_a_file_and_a_file_of_that_name_counts_first() {
+    let dir = Dir::with_release();
+    dir.write("stock/deadline-cap.wasm", policy(&Does::Cap));
+    dir.write("empty.yaml", "{}");
+    let planned = |argument: &str| {
+        let mut command = dir.command(&[&PLAN[..], &["--policy", argument]].concat());
+        let output = command.env("HOOKHOST_STOCK_POLICIES", dir.path("stock")).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for argument in ["deadline-cap", "deadline-cap=empty.yaml"] {
+        let (code, stdout, stderr) = planned(argument);
+        assert!(code == Some(0) && stdout.contains("activeDeadlineSeconds: 600\n"), "{stdout}{stderr}");
+    }
+    let (code, _, stderr) = planned("deadline-caps");
+    assert_eq!(code, Some(1));
+    for words in ["deadline-caps is neither a file here nor a stock policy", "are deadline-cap", "NAME.wasm"] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    dir.write("deadline-cap", "no policy");
+    let (code, _, stderr) = planned("deadline-cap");
+    assert!(code == Some(1) && stderr.contains("cannot load the policy deadline-cap"), "{stderr}");
+}
+
+#[test]
 fn json_has_the_job_the_verdict_and_every_source() {
     let dir = Dir::with_release();
     dir.write("cap.wasm", policy(&Does::Cap));

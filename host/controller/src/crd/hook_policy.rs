@@ -38,7 +38,7 @@ use super::schema;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct HookPolicySpec {
-    /// Where the policy's WebAssembly component is: exactly one of configMap and file.
+    /// Where the policy's WebAssembly component is: exactly one of stock, configMap and file.
     pub module: Module,
     /// What the policy is to go by. `hookhost policy inspect` shows what it may be. At most 64 KiB of JSON.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -74,8 +74,14 @@ pub struct HookPolicySpec {
 /// Where a policy's component is.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.configMap) != has(self.file)").message("give exactly one of configMap and file"))]
+#[x_kube(validation = Rule::new("[has(self.stock), has(self.configMap), has(self.file)].exists_one(given, given)")
+    .message("give exactly one of stock, configMap and file"))]
 pub struct Module {
+    /// The name of a policy that comes with hookhost: deadline-cap, hook-allowlist, image-provenance, maintenance-window or
+    /// org-labels. A new version of hookhost brings its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub stock: Option<String>,
     /// A key of a ConfigMap's binaryData. hookhost reads it when this HookPolicy changes, in spec or annotations, and
     /// while the module is missing or is not what sha256 says.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! A *module* is the file that a policy's component comes in: a key of a ConfigMap, or a file of this machine.
+//! A *module* is the file that a policy's component comes in: a stock policy, a key of a ConfigMap, or a file of this machine.
 //!
 //! A ConfigMap is read by its name, never listed or watched: that is the right that hookhost needs least. A file must be
 //! below the directory that whoever runs hookhost has chosen; links may lead to other places below it (as in mounted
@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use super::problem::Problem;
+use super::{Options, stock};
 use crate::client::{self, Call, Verb};
 use crate::crd::{ConfigMapKey, Module};
 
@@ -29,6 +30,8 @@ pub(super) enum Source {
     ConfigMap(ConfigMapKey),
     /// A path below the directory for policies.
     File(PathBuf),
+    /// The name of a stock policy.
+    Stock(String),
 }
 
 /// Why a module could not be had.
@@ -43,9 +46,14 @@ impl Source {
     /// Where a HookPolicy says that its module is.
     pub(super) fn new(module: Module) -> Result<Source, Problem> {
         let invalid = |message: String| Problem::new(Reason::ValidationFailed, message);
-        match (module.config_map, module.file) {
-            (Some(key), None) => Ok(Source::ConfigMap(key)),
-            (None, Some(file)) => {
+        match (module.config_map, module.file, module.stock) {
+            (Some(key), None, None) => Ok(Source::ConfigMap(key)),
+            (None, None, Some(name)) if stock::is_name(&name) => Ok(Source::Stock(name)),
+            (None, None, Some(name)) => Err(invalid(format!(
+                "spec.module.stock: found {}, expected the name of a stock policy, for example deadline-cap",
+                quote(&name)
+            ))),
+            (None, Some(file), None) => {
                 let path = PathBuf::from(&file);
                 let is_below =
                     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -57,23 +65,34 @@ impl Source {
                 }
                 Ok(Source::File(path))
             }
-            _ => Err(invalid("spec.module: give exactly one of configMap and file".into())),
+            _ => Err(invalid("spec.module: give exactly one of stock, configMap and file".into())),
         }
     }
 
     /// Reads the module's bytes.
-    pub(super) async fn read(&self, client: &kube::Client, dir: Option<&Path>) -> Result<Vec<u8>, NotRead> {
+    pub(super) async fn read(&self, client: &kube::Client, options: &Options) -> Result<Vec<u8>, NotRead> {
         match self {
             Source::ConfigMap(key) => read_config_map(client, key).await,
             Source::File(path) => {
-                let Some(dir) = dir else {
+                let Some(dir) = options.policy_dir.clone() else {
                     return Err(missing(format!(
                         "{self} is not read: hookhost was started without --policy-dir"
                     )));
                 };
-                let (dir, path) = (dir.to_owned(), path.clone());
-                let read = tokio::task::spawn_blocking(move || read_file(&dir, &path)).await;
-                read.unwrap_or_else(|error| Err(error.into())).map_err(|error| self.explain(&error))
+                read_below(dir, path.clone()).await.map_err(|error| self.explain(&error))
+            }
+            Source::Stock(name) => {
+                let dir = options.stock_policies.clone().or_else(stock::beside_program);
+                let read = match dir.clone() {
+                    Some(dir) => read_below(dir, stock::file(name)).await,
+                    None => Err(ErrorKind::NotFound.into()),
+                };
+                read.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        missing(format!("there is no {self}: {}", stock::known(dir.as_deref())))
+                    }
+                    _ => self.explain(&error),
+                })
             }
         }
     }
@@ -94,6 +113,7 @@ impl fmt::Display for Source {
                 write!(f, "the key {} of the ConfigMap {namespace}/{name}", quote(key))
             }
             Source::File(path) => write!(f, "the file {} below --policy-dir", quote(&path.to_string_lossy())),
+            Source::Stock(name) => write!(f, "stock policy {}", quote(name)),
         }
     }
 }
@@ -140,6 +160,13 @@ async fn read_config_map(client: &kube::Client, wanted: &ConfigMapKey) -> Result
     Err(missing(format!("the ConfigMap {namespace}/{name} has no key {} in binaryData: {hint}", quote(key))))
 }
 
+/// Reads a file below a directory, where nobody waits for the disk.
+async fn read_below(dir: PathBuf, path: PathBuf) -> io::Result<Vec<u8>> {
+    tokio::task::spawn_blocking(move || read_file(&dir, &path))
+        .await
+        .unwrap_or_else(|error| Err(error.into()))
+}
+
 /// Reads a file below a directory. The directory is its owner's, so what is checked here does not change before it is
 /// opened.
 fn read_file(dir: &Path, path: &Path) -> io::Result<Vec<u8>> {
@@ -178,9 +205,24 @@ mod tests {
 
     #[test]
     fn a_module_is_in_one_place() {
-        let both = Module { file: Some("a".into()), config_map: Some(ConfigMapKey::default()), sha256: None };
-        for module in [both, Module::default()] {
+        let (file, stock) = (|| Some("a".to_owned()), || Some("a".to_owned()));
+        let config_map = || Some(ConfigMapKey::default());
+        for module in [
+            Module { file: file(), config_map: config_map(), ..Module::default() },
+            Module { file: file(), stock: stock(), ..Module::default() },
+            Module { stock: stock(), config_map: config_map(), ..Module::default() },
+            Module::default(),
+        ] {
             assert_eq!(Source::new(module).unwrap_err().reason, Reason::ValidationFailed);
+        }
+    }
+
+    #[test]
+    fn a_stock_policy_is_named_without_path_or_extension() {
+        let stock = |name: &str| Source::new(Module { stock: Some(name.into()), ..Module::default() });
+        assert_eq!(stock("deadline-cap").unwrap(), Source::Stock("deadline-cap".into()));
+        for bad in ["", "../a", "a/b", "deadline-cap.wasm", "a\0"] {
+            assert!(stock(bad).unwrap_err().message.contains("for example deadline-cap"), "{bad}");
         }
     }
 

@@ -443,8 +443,7 @@ async fn load(
 ) -> Result<Arc<Loaded>, NotLoaded> {
     // Never closed, so there is no error to meet.
     let _turn = turns.acquire().await;
-    let dir = policies.options.policy_dir.as_deref();
-    let wasm = component.source.read(&client, dir).await.map_err(|not_read| NotLoaded {
+    let wasm = component.source.read(&client, &policies.options).await.map_err(|not_read| NotLoaded {
         problem: not_read.problem,
         is_transient: not_read.is_transient,
         digest: None,

@@ -257,6 +257,21 @@ async fn files_are_read_below_the_directory_that_was_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stock_policy_is_found_by_its_name_and_an_unknown_one_is_told_which_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("all-may.wasm"), allowing()).unwrap();
+    let cluster = Cluster::new([]);
+    cluster.apply("a", json!({"module": {"stock": "all-may"}}));
+    cluster.apply("b", json!({"module": {"stock": "none-may"}, "match": {"hooks": ["other"]}}));
+    let options = Options { stock_policies: Some(dir.path().into()), ..Options::default() };
+    let host = Host::start_with(cluster.clone(), options).await;
+    assert_eq!(host.decide().unwrap().answers.len(), 1);
+    let ready = cluster.condition("b", "Ready", "PolicyModuleMissing").await;
+    let message = ready["message"].as_str().unwrap();
+    assert!(message.contains("\"none-may\": the stock policies are all-may"), "{ready}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_hookhosts_that_find_different_things_do_not_write_over_each_other_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.wasm"), allowing()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use e2e::{chart, hookhost, ok, world};
+use e2e::{chart, hookhost, ok, stock_policies, world};
 use serde_json::Value;
 use testbed::{Helm, Image};
 
@@ -113,10 +113,15 @@ pub(crate) fn pod_of(holder: &str) -> &str {
 }
 
 /// Makes the image as the Dockerfile does, from the binary of this build.
-fn load_image() {
+pub(crate) fn load_image() {
     static LOADED: OnceLock<()> = OnceLock::new();
     LOADED.get_or_init(|| {
-        let image = ok(Image::new(&format!("{}:{}", IMAGE.0, IMAGE.1)).program(&hookhost(), "/hookhost"));
+        let mut image = ok(Image::new(&format!("{}:{}", IMAGE.0, IMAGE.1)).program(&hookhost(), "/hookhost"));
+        for policy in ok(stock_policies().read_dir()) {
+            let file = ok(policy).path();
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            image = ok(image.file(&file, &format!("/stock-policies/{name}")));
+        }
         ok(world().cluster.load(&image.entrypoint(&["/hookhost"]).user("65532:65532")));
     });
 }

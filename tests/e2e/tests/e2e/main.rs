@@ -26,5 +26,6 @@ mod releases;
 mod remains;
 mod rights;
 mod spec;
+mod stock;
 mod suspended;
 mod values;

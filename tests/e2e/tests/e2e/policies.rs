@@ -3,11 +3,11 @@
 //! Each test has hooks of its own in one release, and its policies match those hooks in that namespace only.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use e2e::{Host, MODULES, Release, hookhost, message, ok, says, world};
+use e2e::{Host, MODULES, Release, message, ok, says, stock_policies, world};
 use serde_json::{Map, Value, json};
 
 /// A gate of its own: the host of these tests has a folder of policies, which the shared one has not.
@@ -74,11 +74,9 @@ fn start(gate: &str, require: bool) -> Host {
     world().host(values).mount("/policies", &policies()).start()
 }
 
-/// The folder of the stock policies, beside that of this build.
+/// The folder of the stock policies, all of which are there.
 fn policies() -> PathBuf {
-    let built = hookhost();
-    let target = built.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let dir = target.join("policies");
+    let dir = stock_policies();
     let is_built = ["deadline-cap", "hook-allowlist", "maintenance-window", "org-labels"]
         .iter()
         .all(|name| dir.join(format!("{name}.wasm")).is_file());
@@ -392,9 +390,12 @@ fn the_api_server_refuses_a_hookpolicy_that_cannot_be_and_says_why() {
     let config_map = json!({"namespace": "hookhost", "name": "policies", "key": "a.wasm"});
     let expression = |operator: &str, values: Value| json!({"matchExpressions": [{"key": "tier", "operator": operator, "values": values}]});
     let names = |count: usize| (0..count).map(|n| format!("h{n}")).collect::<Vec<_>>();
-    let invalid: [(&str, Value, &str); 24] = [
-        ("/module/configMap", config_map.clone(), "give exactly one of configMap and file"),
-        ("/module", json!({"sha256": "0".repeat(64)}), "give exactly one of configMap and file"),
+    let one = "give exactly one of stock, configMap and file";
+    let invalid: [(&str, Value, &str); 26] = [
+        ("/module/configMap", config_map.clone(), one),
+        ("/module/stock", json!("deadline-cap"), one),
+        ("/module", json!({"sha256": "0".repeat(64)}), one),
+        ("/module", json!({"stock": "deadline-cap.wasm"}), "should match"),
         ("/module/file", json!("/etc/passwd"), "the file must be below --policy-dir: no leading / and no .."),
         (
             "/module/file",

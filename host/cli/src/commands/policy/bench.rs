@@ -33,8 +33,8 @@ Examples:
   hookhost policy bench target/policies/deadline-cap.wasm
   hookhost policy bench deadline-cap.wasm --request request.yaml --settings settings.yaml -o json")]
 pub(crate) struct Args {
-    /// The policy
-    #[arg(value_name = "FILE.wasm")]
+    /// The policy's file, or the name of a stock policy
+    #[arg(value_name = "FILE.wasm|NAME")]
     policy: PathBuf,
     /// The request as YAML or JSON [default: one of a small chart's migration]
     #[arg(short, long, value_name = "FILE")]

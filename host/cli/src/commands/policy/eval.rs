@@ -21,8 +21,8 @@ Examples:
   hookhost policy eval deadline-cap.wasm --request request.yaml --settings settings.yaml
   hookhost policy eval deadline-cap.wasm --request - -o json < request.json")]
 pub(crate) struct Args {
-    /// The policy
-    #[arg(value_name = "FILE.wasm")]
+    /// The policy's file, or the name of a stock policy
+    #[arg(value_name = "FILE.wasm|NAME")]
     policy: PathBuf,
     /// The request as YAML or JSON, `-` for stdin; every field may be left out
     #[arg(short, long, value_name = "FILE")]

@@ -15,11 +15,12 @@ use crate::{output, policies};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  hookhost policy inspect target/policies/deadline-cap.wasm
+  hookhost policy inspect target/policies/short-runs.wasm
+  hookhost policy inspect deadline-cap                      a stock policy
   hookhost policy inspect deadline-cap.wasm -o json | jq .settingsSchema")]
 pub(crate) struct Args {
-    /// The policy
-    #[arg(value_name = "FILE.wasm")]
+    /// The policy's file, or the name of a stock policy
+    #[arg(value_name = "FILE.wasm|NAME")]
     policy: PathBuf,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
