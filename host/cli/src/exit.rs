@@ -98,7 +98,7 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
 }
 
 /// The reason of an error. Whatever is not a [`Problem`] is a failure of this machine: a file, a pipe, a process.
-fn reason(error: &Error) -> Reason {
+pub(crate) fn reason(error: &Error) -> Reason {
     error.chain().find_map(|e| e.downcast_ref::<Problem>()).map_or(Reason::HostFailed, Problem::reason)
 }
 

@@ -6,7 +6,7 @@
 mod grants;
 mod inputs;
 mod secret;
-mod target;
+pub(super) mod target;
 
 use std::path::PathBuf;
 

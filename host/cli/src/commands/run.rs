@@ -1,5 +1,6 @@
 //! `hookhost run`: makes an Operation and follows it to its end.
 
+mod check;
 mod duration;
 mod follow;
 mod lines;
@@ -7,13 +8,14 @@ mod operation;
 mod screen;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hookhost_controller::client::{Call, Connection, Error, Verb};
-use hookhost_core::operation::OperationType;
+use hookhost_core::operation::{CANCEL, OperationType};
 use hookhost_core::{Reason, status, wait, yaml};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -22,6 +24,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Format;
+use crate::argument;
 use crate::cluster::{self, Place};
 use crate::exit::{ErrorFormat, Outcome};
 use crate::output;
@@ -31,13 +34,12 @@ use operation::{Kind, Wish};
 use screen::Screen;
 use watch::{Incoming, Watches};
 
-/// The annotation that cancels an Operation.
-const CANCEL: &str = "ops.vworkspace.io/cancel";
-
 /// How often the line that shows the time changes.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Run a hook, or all hooks of an event: make an Operation, follow it, show the hook's log, exit by its outcome
+///
+/// Target and hook are looked for first, as far as you may read them, so that a name that is not there makes no Operation.
 ///
 /// The hook's log and the result go to stdout, everything else to stderr. Ctrl-C asks whether to cancel the Operation;
 /// without a terminal it cancels. Whatever becomes of this command, the Operation goes on in the cluster.
@@ -52,6 +54,7 @@ Examples:
   hookhost run shop-reindex --target shop -n acme --type RunCommand --deadline 30m --backoff 0
   hookhost run --event post-upgrade --target shop -n acme
   hookhost run backup --target-kind HelmRelease --target db -n acme --timeout 1h -o json
+  hookhost run shop-migrate --target shop -n acme --annotation example.com/ticket=OPS-7
   hookhost run shop-migrate --target shop -n acme --dry-run | kubectl apply -f -")]
 pub(crate) struct Args {
     /// The hook: its metadata.name in the release, as `hookhost hooks` lists it
@@ -107,6 +110,13 @@ pub(crate) struct Args {
     /// lets it, a week]
     #[arg(long, value_name = "TIME", value_parser = wait::parse_timeout, help_heading = "How it runs")]
     wait_timeout: Option<Duration>,
+    /// Annotation of the Operation, which policies may read; can be given more than once
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = argument::annotation)]
+    #[arg(help_heading = "How it runs")]
+    annotations: Vec<(String, String)>,
+    /// Label of the Operation, which policies may read; can be given more than once
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = argument::label, help_heading = "How it runs")]
+    labels: Vec<(String, String)>,
     /// Name of the Operation [default: made of target, hook and time]
     #[arg(long, value_name = "NAME", help_heading = "How it runs")]
     name: Option<String>,
@@ -163,6 +173,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         wait_for_hook,
         closure,
         wait_timeout,
+        annotations,
+        labels,
         name,
         dry_run,
         no_follow,
@@ -185,6 +197,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         wait_for_hook,
         closure,
         wait_timeout,
+        annotations: entries("--annotation", annotations)?,
+        labels: entries("--label", labels)?,
     };
     cluster::block_on(async move {
         let connection = place.connect().await?;
@@ -194,6 +208,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
             create(&connection, &object, true).await?;
             return print_dry(&object, output);
         }
+        check::check(&connection, &object).await?;
         let until = if no_follow { Until::Word } else { Until::End };
         let mut screen = Screen::new(output);
         // Before the Operation is made, so that no Ctrl-C can leave one behind that nobody was asked about.
@@ -225,6 +240,17 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         }
         Ok(follow.outcome(end))
     })
+}
+
+/// What was given as KEY=VALUE, each key once.
+fn entries(option: &str, given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Problem> {
+    let mut entries = BTreeMap::new();
+    for (key, value) in given {
+        if entries.insert(key.clone(), value).is_some() {
+            return Err(Problem::new(Reason::UsageInvalid, format!("{option} {key} is given twice")));
+        }
+    }
+    Ok(entries)
 }
 
 fn interrupted(namespace: &str, name: &str) -> Problem {

@@ -17,19 +17,19 @@ use crate::cluster;
 use crate::problem::Problem;
 
 /// What an Operation's target turned out to be.
-pub(super) struct Found {
-    pub(super) target: Target,
-    pub(super) record: Record,
+pub(in crate::commands) struct Found {
+    pub(in crate::commands) target: Target,
+    pub(in crate::commands) record: Record,
     /// What to know of a newer revision of the release.
-    pub(super) warning: Option<Warning>,
+    pub(in crate::commands) warning: Option<Warning>,
     /// Whether Flux's digest vouches for the record.
-    pub(super) is_verified: bool,
+    pub(in crate::commands) is_verified: bool,
     /// As which service account Flux applies the release, where the HelmRelease names one.
-    pub(super) applier: Option<Applier>,
+    pub(in crate::commands) applier: Option<Applier>,
 }
 
 /// Finds the target and reads its release's record, with every check that the controller makes on the way.
-pub(super) async fn resolve(
+pub(in crate::commands) async fn resolve(
     connection: &Connection,
     operation: &Operation,
     namespace: &str,

@@ -18,7 +18,7 @@ use crate::exit::Outcome;
 use log::Logs;
 pub(super) use log::Source;
 pub(super) use status::reason;
-use status::{Told, Word, blocked, conclusion, news, of_hookhost, other_result, steps};
+use status::{Told, Word, blocked, cancellation, conclusion, news, of_hookhost, other_result, steps};
 
 /// How long an Operation may lie without a word before something is likely missing: a controller answers within a second
 /// or two, one that takes over from another that was killed within twenty.
@@ -125,6 +125,8 @@ pub(super) struct Follow {
     is_lost: bool,
     is_asking: bool,
     is_cancelling: bool,
+    /// What was told of who cancels it.
+    cancellation: Option<String>,
     has_warned: bool,
     is_overwritten: bool,
     /// hookhost's last word on whether it is blocked.
@@ -143,6 +145,7 @@ impl Follow {
             is_lost: false,
             is_asking: false,
             is_cancelling: false,
+            cancellation: None,
             has_warned: false,
             is_overwritten: false,
             word: Word::default(),
@@ -223,6 +226,11 @@ impl Follow {
                 )));
             }
         }
+        let cancellation = cancellation(operation);
+        if self.finished_at.is_none() && cancellation != self.cancellation {
+            steps.extend(cancellation.clone().map(Step::Tell));
+            self.cancellation = cancellation;
+        }
         steps.extend(news(&self.status, &mut self.told).into_iter().map(Step::Tell));
         if self.options.until == Until::End
             && !self.watches_pods
@@ -296,7 +304,7 @@ impl Follow {
     pub(super) fn progress(&self, now: Duration) -> String {
         let phase = phase(&self.status).unwrap_or("not looked at yet");
         let more = match blocked(&self.status) {
-            _ if self.is_cancelling => ", cancelling".to_owned(),
+            _ if self.is_cancelling || self.cancellation.is_some() => ", cancelling".to_owned(),
             _ if self.is_lost => ", no connection".to_owned(),
             Some((reason, _)) => format!(", blocked: {reason}"),
             None => String::new(),

@@ -1,5 +1,6 @@
 //! The *Operation* that `hookhost run` makes: what was typed, as the object that the API server gets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -53,6 +54,8 @@ pub(super) struct Wish {
     pub(super) wait_for_hook: bool,
     pub(super) closure: bool,
     pub(super) wait_timeout: Option<Duration>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 impl Wish {
@@ -81,10 +84,16 @@ impl Wish {
         ];
         parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let target = self.target_kind.target();
+        let mut metadata = json!({"name": name, "namespace": namespace});
+        for (field, entries) in [("labels", &self.labels), ("annotations", &self.annotations)] {
+            if !entries.is_empty() {
+                metadata[field] = json!(entries);
+            }
+        }
         let object = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": metadata,
             "spec": {
                 "targetRef": {"apiVersion": target.api_version(), "kind": target.kind(), "name": self.target},
                 "type": self.type_of.as_str(),
@@ -148,6 +157,8 @@ mod tests {
             wait_for_hook: false,
             closure: false,
             wait_timeout: None,
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
         }
     }
 
@@ -207,6 +218,17 @@ mod tests {
                 "activeDeadlineSeconds": 1800, "backoffLimit": 0, "ttlSecondsAfterFinished": 60, "waitForHook": true,
                 "closure": true, "waitTimeout": "7200s",
             })
+        );
+    }
+
+    #[test]
+    fn labels_and_annotations_are_the_operations() {
+        let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let wish = Wish { labels: one("team", "a"), annotations: one("example.com/why", "b"), ..wish() };
+        let metadata = wish.object("run-1", "acme").unwrap()["metadata"].clone();
+        assert_eq!(
+            metadata,
+            json!({"name": "run-1", "namespace": "acme", "labels": {"team": "a"}, "annotations": {"example.com/why": "b"}})
         );
     }
 

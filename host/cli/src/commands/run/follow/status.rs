@@ -1,7 +1,9 @@
 //! What an Operation's status says to the person who waits.
 
 use hookhost_core::Reason;
+use hookhost_core::operation::CANCEL;
 use hookhost_core::status::{self, MANAGER, has_started, is_finished, job_ref};
+use hookhost_core::text::quote;
 use serde_json::Value;
 
 use crate::exit::Outcome;
@@ -88,6 +90,20 @@ fn condition<'v>(status: &'v Value, type_of: &str, is: &str) -> Option<(&'v str,
     let all = status.get("conditions").and_then(Value::as_array)?;
     let found = all.iter().find(|condition| text(condition, "type") == type_of)?;
     (text(found, "status") == is).then(|| (text(found, "reason"), text(found, "message")))
+}
+
+/// That the Operation is being cancelled, by whom it may be: it is told before hookhost can say so, which is when the pod has ended.
+pub(super) fn cancellation(operation: &Value) -> Option<String> {
+    let metadata = operation.get("metadata")?;
+    let how = if metadata.get("deletionTimestamp").is_some() {
+        "it was deleted".to_owned()
+    } else {
+        let value = metadata.get("annotations")?.get(CANCEL)?.as_str().filter(|value| *value != "false")?;
+        format!("annotation {CANCEL}={}", quote(value))
+    };
+    Some(format!(
+        "The Operation is being cancelled ({how}): its Job is deleted, and its pod has its grace period to end."
+    ))
 }
 
 /// Why the Operation does not run now.

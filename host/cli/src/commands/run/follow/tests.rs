@@ -406,6 +406,25 @@ fn a_yes_cancels_and_waits_for_the_cancelled_operation() {
 }
 
 #[test]
+fn a_cancellation_from_anywhere_is_told_once_and_at_once() {
+    let mut follow = follow();
+    follow.handle(Seen::Operation(running("p")), at(1));
+    let mut annotated = running("p");
+    annotated["metadata"] = json!({"annotations": {"ops.vworkspace.io/cancel": "false"}});
+    assert_eq!(follow.handle(Seen::Operation(annotated.clone()), at(2)), [], "false is no cancellation");
+    annotated["metadata"]["annotations"]["ops.vworkspace.io/cancel"] = json!("yes");
+    let steps = follow.handle(Seen::Operation(annotated.clone()), at(3));
+    let [told] = told(&steps)[..] else { panic!("{steps:?}") };
+    assert!(told.starts_with("The Operation is being cancelled (annotation ops.vworkspace.io/cancel=\"yes\")"), "{told}");
+    assert!(follow.progress(at(4)).ends_with("Running, cancelling"));
+    assert_eq!(follow.handle(Seen::Operation(annotated.clone()), at(5)), [], "once");
+    let mut deleted = annotated;
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
+    let steps = follow.handle(Seen::Operation(deleted), at(6));
+    assert!(steps.iter().any(|step| matches!(step, Step::Tell(text) if text.contains("(it was deleted)"))), "{steps:?}");
+}
+
+#[test]
 fn without_a_person_the_first_interrupt_cancels() {
     let mut follow = follow();
     follow.handle(Seen::Operation(running("p")), at(1));
