@@ -90,6 +90,8 @@ fn code(result: &Result<Outcome, Error>) -> u8 {
         | Reason::RestoredFromBackup
         | Reason::DependencyMissing
         | Reason::NamespaceNotManaged
+        | Reason::TargetKindDisabled
+        | Reason::HookNotVerified
         | Reason::PolicyUnavailable => 4,
         Reason::HookNotFound | Reason::HookRequiresRelease | Reason::TargetNotFound => 5,
         Reason::PolicyTimedOut | Reason::WaitTimeout => 6,

@@ -32,6 +32,7 @@ mod hidden;
 mod location;
 mod logs;
 mod lookup;
+mod missing;
 mod needs;
 mod overwritten;
 mod owner;
@@ -520,5 +521,8 @@ fn is_unwatched(reason: Reason) -> bool {
             | Reason::RestoredFromBackup
             | Reason::PolicyUnavailable
             | Reason::NamespaceNotManaged
+            // Who changes these settings starts hookhost anew.
+            | Reason::TargetKindDisabled
+            | Reason::HookNotVerified
     )
 }

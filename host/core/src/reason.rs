@@ -85,6 +85,8 @@ reasons! {
     PolicyBuildFailed,
     /// What the Operation's targetRef names does not exist, or is being deleted.
     TargetNotFound,
+    /// hookhost was installed without the right to serve this kind of target, or told not to.
+    TargetKindDisabled,
     /// The target exists, but is not in a state in which a hook may run.
     TargetNotReady,
     /// The target does not say that this engine may run this type of Operation on it.

@@ -297,12 +297,13 @@ impl Context {
         let mut described =
             request::Target { kind: kind.clone(), name: name.clone(), ..request::Target::default() };
         let mut named = None;
-        let release = match TargetKind::of(&operation.target_ref)? {
+        let kind_of = TargetKind::of(&operation.target_ref)?;
+        let release = match kind_of {
             TargetKind::ApplicationInstance => {
                 awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
                 let instance = ObjectName { namespace: namespace.clone(), name: name.clone() };
                 let object = self.instance_ahead(&instance, ahead).await?;
-                let Some(object) = object else { return Err(no_target(kind, namespace, name).into()) };
+                let Some(object) = object else { return Err(self.missing(&instance, kind_of).await) };
                 let instance = Instance::from_json(&object)?;
                 instance.check(operation.type_of)?;
                 self.approved_by(operation)?;
@@ -313,9 +314,7 @@ impl Context {
                 release
             }
             TargetKind::HelmRelease if !self.config.helm_release_targets => {
-                let message = "HelmReleases are no targets here: whoever installed hookhost has switched that off with the Helm \
-                               value helmReleaseTargets. Name the ApplicationInstance that the HelmRelease is of";
-                return Err(Refusal::fail(Reason::ValidationFailed, message).into());
+                return Err(target::disabled(kind_of).into());
             }
             TargetKind::HelmRelease => {
                 self.approved_by(operation)?;
@@ -325,22 +324,16 @@ impl Context {
                 self.approved_by(operation)?;
                 return Ok((described, self.plain_release(namespace, name).await?));
             }
-            TargetKind::Release => {
-                let message = "plain Helm releases are not served here: whoever installed hookhost can allow them with \
-                               the Helm value helmReleases.enabled, which gives hookhost the right to list Secrets";
-                return Err(Refusal::fail(Reason::ValidationFailed, message).into());
-            }
+            TargetKind::Release => return Err(target::disabled(kind_of).into()),
         };
         self.check_namespace(&release.namespace)?;
         awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
         let Some(object) = self.release_ahead(&release, ahead).await? else {
             // For an instance it may not be there yet; a target of its own must be.
-            let refusal = if kind == "HelmRelease" {
-                no_target(kind, &release.namespace, &release.name)
-            } else {
-                target::no_helm_release(&release)
-            };
-            return Err(refusal.into());
+            return Err(match kind_of {
+                TargetKind::HelmRelease => self.missing(&release, kind_of).await,
+                _ => target::no_helm_release(&release).into(),
+            });
         };
         let release = HelmRelease::from_json(&object)?;
         self.check_owner(operation, &release, named.as_ref(), awaited).await?;
@@ -434,7 +427,7 @@ impl Context {
              --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
             quote(&hook.name)
         );
-        Err(Refusal::fail(Reason::HookNotVerified, message))
+        Err(Refusal::wait(Reason::HookNotVerified, message))
     }
 
     /// Whether hookhost acts in this namespace for the Operation.
@@ -517,11 +510,4 @@ impl Context {
 pub(super) fn waiting(operation: &Operation, refusal: Refusal) -> Refusal {
     let waits = operation.parameters.wait_for_hook && refusal.reason == Reason::HookNotFound;
     if waits { refusal.waiting() } else { refusal }
-}
-
-fn no_target(kind: &str, namespace: &str, name: &str) -> Refusal {
-    let message = format!(
-        "there is no {kind} {name} in the namespace {namespace}; a target is in its Operation's namespace"
-    );
-    Refusal::fail(Reason::TargetNotFound, message)
 }

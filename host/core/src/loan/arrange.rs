@@ -154,7 +154,8 @@ fn check(
              that it was installed for (Helm value closure.clusterObjects, as Kind/name)",
             shortlist(barred.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
-        return Err(Refusal::fail(Reason::ClosureRefused, message));
+        // Whoever installed hookhost can change it.
+        return Err(Refusal::wait(Reason::ClosureRefused, message));
     }
     let is_refused = |(loan, member): &&(Loan, Member<'_>)| match terms.uncovered {
         Uncovered::All => false,
@@ -169,7 +170,7 @@ fn check(
              no rights and open no network with --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
             shortlist(uncovered.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
-        return Err(Refusal::fail(Reason::HookNotVerified, message));
+        return Err(Refusal::wait(Reason::HookNotVerified, message));
     }
     Ok(())
 }

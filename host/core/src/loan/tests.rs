@@ -181,7 +181,7 @@ fn with_cluster_binding() -> Vec<Hook> {
 fn what_acts_on_the_whole_cluster_is_made_only_where_it_is_named_and_for_one_run_at_a_time() {
     let hooks = with_cluster_binding();
     let refusal = arranged(&hooks, &TERMS, |_| Found::Missing).unwrap_err();
-    assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
+    assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Wait));
     assert!(refusal.message.contains("ClusterRoleBinding \"migrate\""), "{refusal}");
 
     let allowed = ["ClusterRoleBinding/migrate".parse().unwrap()];

@@ -103,12 +103,32 @@ fn where_helm_releases_are_switched_off_as_targets_only_instances_are_served() {
     let world = world();
     let gate = "e2e=no-helm-release-targets";
     let release = world.release("shop", &world.namespace("switched-off", &[gate]), &json!({}));
-    let _host = world.host(json!({"namespaceGate": gate, "helmReleaseTargets": false})).start();
-    let name = by_helm_release(world, &release, "ok");
-    let told = world.refused(&release.namespace, &name, "ValidationFailed");
+    let host = world.host(json!({"namespaceGate": gate, "helmReleaseTargets": false})).start();
+    let waiting = by_helm_release(world, &release, "ok-2");
+    let told = message(&world.blocked(&release.namespace, &waiting, "TargetKindDisabled"), "Blocked");
     assert!(told.contains("helmReleaseTargets"), "{told}");
     let name = world.operation(&release, "ok", json!({}));
     world.phase(&release.namespace, &name, "Succeeded");
+    // Nothing is lost by a setting that comes a minute later.
+    drop(host);
+    let _host = world.host(json!({"namespaceGate": gate})).start();
+    world.phase(&release.namespace, &waiting, "Succeeded");
+}
+
+#[test]
+fn where_plain_releases_are_not_served_an_operation_waits_until_they_are() {
+    let world = world();
+    let gate = "e2e=plain-later";
+    let namespace = world.namespace("plain-later", &[gate]);
+    let hook = crate::charts::job("later", "true", json!({}));
+    let release = crate::charts::store(&namespace, "later", &[(hook, 0, false)]);
+    let host = world.host(json!({"namespaceGate": gate})).start();
+    let name = crate::charts::operation(world, &release, json!({"hookName": "later"}));
+    let told = message(&world.blocked(&namespace, &name, "TargetKindDisabled"), "Blocked");
+    assert!(told.contains("plain Helm releases are not served here") && told.contains("helmReleases.enabled"), "{told}");
+    drop(host);
+    let _host = world.host(json!({"namespaceGate": gate, "helmReleases": {"enabled": true}})).start();
+    world.phase(&namespace, &name, "Succeeded");
 }
 
 #[test]

@@ -92,7 +92,6 @@ fn a_target_of_another_kind_is_refused() {
             target("helm.toolkit.fluxcd.io/v2beta2", "HelmRelease", "shop"),
             "is served as helm.toolkit.fluxcd.io/v2",
         ),
-        (target("helm.sh/v3", "Release", "shop"), "plain Helm releases are not served"),
         (
             target("apps.vworkspace.io/v1alpha1", "ApplicationInstance", "../../default/shop"),
             "spec.targetRef.name",

@@ -25,6 +25,7 @@ mod queue;
 mod releases;
 mod remains;
 mod rights;
+mod run;
 mod spec;
 mod stock;
 mod suspended;

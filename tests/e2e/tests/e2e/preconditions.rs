@@ -25,6 +25,32 @@ fn a_target_that_does_not_exist_is_not_found() {
 }
 
 #[test]
+fn a_target_of_the_wrong_kind_is_told_with_the_one_that_has_its_name() {
+    let world = world();
+    let namespace = world.namespace("namesake", &[GATE]);
+    // What Flux installed, and nobody made an ApplicationInstance of.
+    let flux = Release { instance: "by-flux".to_owned(), ..Release::new(&namespace, "by-flux") };
+    helm_release(world, &flux, json!({}));
+    let name = world.operation(&flux, "ok", json!({}));
+    let message = world.refused(&namespace, &name, "TargetNotFound");
+    for words in [
+        "there is no ApplicationInstance by-flux",
+        "but a HelmRelease of that name",
+        "kind: HelmRelease, name: by-flux",
+        "--target-kind HelmRelease",
+    ] {
+        assert!(message.contains(words), "{words} in {message}");
+    }
+    // What Helm installed: hookhost may not list Secrets here, and knows it by its first revision.
+    let plain = crate::charts::store(&namespace, "by-helm", &[]);
+    let name = world.operation(&Release { instance: plain.name.clone(), ..plain }, "ok", json!({}));
+    let message = world.refused(&namespace, &name, "TargetNotFound");
+    for words in ["but a plain Helm release", "--target-kind Release", "Helm value helmReleases.enabled"] {
+        assert!(message.contains(words), "{words} in {message}");
+    }
+}
+
+#[test]
 fn an_operation_waits_for_an_instance_that_is_not_ready_and_is_woken_by_it() {
     let world = world();
     let shop = world.apart(world.shop());
@@ -383,8 +409,11 @@ fn a_test_hook_runs_only_where_that_is_allowed() {
     let world = world();
     let shop = world.shop();
     let name = world.operation(&world.apart(shop), "check", json!({}));
-    let message = world.refused(&shop.namespace, &name, "HookNotVerified");
-    assert!(message.contains("--allow-unverified-test-hooks"), "{message}");
+    // It waits, for who installed hookhost may allow it yet.
+    let waiting = world.blocked(&shop.namespace, &name, "HookNotVerified");
+    let told = message(&waiting, "Blocked");
+    assert!(told.contains("--allow-unverified-test-hooks"), "{told}");
+    world.delete(&shop.namespace, &format!("operation/{name}"), None);
 
     let special = special();
     let name = special_operation(world, &world.apart(special), "check", json!({}));

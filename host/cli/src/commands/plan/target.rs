@@ -6,8 +6,10 @@ use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
 use hookhost_core::record::Record;
 use hookhost_core::request::Target;
-use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
-use hookhost_core::{Reason, Refusal};
+use hookhost_core::target::{
+    self, Applier, HelmRelease, Instance, Namesake, ObjectName, RecordRef, TargetKind,
+};
+use hookhost_core::Refusal;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -41,7 +43,7 @@ pub(in crate::commands) async fn resolve(
     let release = match kind {
         TargetKind::ApplicationInstance => {
             let instance = instance(connection, namespace, name).await?;
-            let instance = instance.ok_or_else(|| missing(kind, namespace, name))?;
+            let Some(instance) = instance else { return Err(missing(connection, kind, namespace, name).await) };
             instance.check(operation.type_of).map_err(problem)?;
             described.labels.clone_from(&instance.labels);
             described.annotations.clone_from(&instance.annotations);
@@ -68,10 +70,12 @@ pub(in crate::commands) async fn resolve(
     let resource = resource(TargetKind::HelmRelease, "helmreleases");
     let object =
         read(connection, TargetKind::HelmRelease, &resource, &release.namespace, &release.name).await?;
-    let object = object.ok_or_else(|| match kind {
-        TargetKind::HelmRelease => missing(kind, namespace, name),
-        _ => problem(target::no_helm_release(&release)),
-    })?;
+    let Some(object) = object else {
+        return Err(match kind {
+            TargetKind::HelmRelease => missing(connection, kind, namespace, name).await,
+            _ => problem(target::no_helm_release(&release)).into(),
+        });
+    };
     let release = HelmRelease::from_json(&object).map_err(|error| problem(error.into()))?;
     match (&release.owner, &named) {
         (Some(owner), Some(named)) => owner.check_is(&release, named).map_err(problem)?,
@@ -169,11 +173,33 @@ async fn read(
     }
 }
 
-fn missing(kind: TargetKind, namespace: &str, name: &str) -> Problem {
-    let message = format!("there is no {} {name} in the namespace {namespace}", kind.kind());
-    Problem::new(Reason::TargetNotFound, message).with_advice(
-        "A target is in its Operation's namespace; -n names that one where the Operation does not.",
-    )
+/// Why there is no such target, with what else is there by its name, as far as the person may see that.
+async fn missing(connection: &Connection, kind: TargetKind, namespace: &str, name: &str) -> anyhow::Error {
+    let namesake = namesake(connection, kind, namespace, name).await.map(Namesake::Target);
+    let at = ObjectName { namespace: namespace.to_owned(), name: name.to_owned() };
+    problem(target::missing(kind, &at, namesake))
+        .with_advice("-n names another namespace, where the Operation's file does not.")
+        .into()
+}
+
+async fn namesake(
+    connection: &Connection,
+    missing: TargetKind,
+    namespace: &str,
+    name: &str,
+) -> Option<TargetKind> {
+    for (kind, plural) in
+        [(TargetKind::ApplicationInstance, "applicationinstances"), (TargetKind::HelmRelease, "helmreleases")]
+    {
+        if kind != missing
+            && matches!(read(connection, kind, &resource(kind, plural), namespace, name).await, Ok(Some(_)))
+        {
+            return Some(kind);
+        }
+    }
+    let revisions = cluster::revisions(connection, namespace, name).await;
+    let is_plain = revisions.is_ok_and(|revisions| !revisions.is_empty());
+    (is_plain && check_plain(connection, namespace, name).await.is_ok()).then_some(TargetKind::Release)
 }
 
 /// Why the controller would not run the Operation now.
