@@ -52,7 +52,8 @@ fn entry(text: &str) -> Result<(String, String), String> {
     if !is_label_key(key) {
         return Err(format!("the key {}: expected {LABEL_KEY_RULE}", quote(key)));
     }
-    if let Some(domain) = key.split_once('/').map(|(domain, _)| domain).filter(|it| OWN_DOMAINS.contains(it)) {
+    if let Some(domain) = key.split_once('/').map(|(domain, _)| domain).filter(|it| OWN_DOMAINS.contains(it))
+    {
         return Err(format!("keys of {domain}/ are hookhost's and the vWorkspace operator's own"));
     }
     Ok((key.to_owned(), value.to_owned()))
@@ -95,7 +96,11 @@ mod tests {
 
     #[test]
     fn what_hookhost_acts_by_is_nobodys_to_set() {
-        for key in ["hookhost.vworkspace.io/run-restored", "ops.vworkspace.io/cancel", "app.vworkspace.io/cluster-id"] {
+        for key in [
+            "hookhost.vworkspace.io/run-restored",
+            "ops.vworkspace.io/cancel",
+            "app.vworkspace.io/cluster-id",
+        ] {
             for taken in [label, annotation] {
                 let error = taken(&format!("{key}=true")).unwrap_err();
                 assert!(error.contains("own"), "{error}");

@@ -25,12 +25,14 @@ mod api;
 mod host;
 pub mod hostile;
 mod installation;
+mod operator;
 mod proxy;
 mod waits;
 mod world;
 
 pub use host::{Host, Setup, admin_answer, hookhost, stock_policies};
 pub use installation::{MODULES, NAMESPACE, chart};
+pub use operator::{Operator, Registered};
 pub use proxy::{Fault, Proxy};
 pub use waits::WAITS;
 pub use world::{

@@ -24,6 +24,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Format;
+use super::controller::given;
 use crate::argument;
 use crate::cluster::{self, Place};
 use crate::exit::{ErrorFormat, Outcome};
@@ -117,6 +118,11 @@ pub(crate) struct Args {
     /// Label of the Operation, which policies may read; can be given more than once
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = argument::label, help_heading = "How it runs")]
     labels: Vec<(String, String)>,
+    /// Id of the cluster, for the Operation's label app.vworkspace.io/cluster-id, which the vWorkspace operator's docs require; a
+    /// hookhost of another id leaves the Operation alone [default: that of the target's label]
+    #[arg(long, value_name = "ID", env = "HOOKHOST_CLUSTER_ID", value_parser = argument::label_value)]
+    #[arg(help_heading = "How it runs")]
+    cluster_id: Option<String>,
     /// Name of the Operation [default: made of target, hook and time]
     #[arg(long, value_name = "NAME", help_heading = "How it runs")]
     name: Option<String>,
@@ -175,6 +181,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         wait_timeout,
         annotations,
         labels,
+        cluster_id,
         name,
         dry_run,
         no_follow,
@@ -199,16 +206,18 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         wait_timeout,
         annotations: entries("--annotation", annotations)?,
         labels: entries("--label", labels)?,
+        cluster_id: given(cluster_id),
     };
     cluster::block_on(async move {
         let connection = place.connect().await?;
         let name = wish.operation_name(Timestamp::now());
-        let object = wish.object(&name, &connection.namespace)?;
+        let mut object = wish.object(&name, &connection.namespace)?;
+        let target = check::check(&connection, &object).await?;
+        wish.take_cluster_id(&mut object, target.as_ref());
         if dry_run {
             create(&connection, &object, true).await?;
             return print_dry(&object, output);
         }
-        check::check(&connection, &object).await?;
         let until = if no_follow { Until::Word } else { Until::End };
         let mut screen = Screen::new(output);
         // Before the Operation is made, so that no Ctrl-C can leave one behind that nobody was asked about.

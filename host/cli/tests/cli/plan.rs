@@ -67,7 +67,8 @@ fn a_stock_policy_is_named_without_a_file_and_a_file_of_that_name_counts_first()
     }
     let (code, _, stderr) = planned("deadline-caps");
     assert_eq!(code, Some(1));
-    for words in ["deadline-caps is neither a file here nor a stock policy", "are deadline-cap", "NAME.wasm"] {
+    for words in ["deadline-caps is neither a file here nor a stock policy", "are deadline-cap", "NAME.wasm"]
+    {
         assert!(stderr.contains(words), "{stderr}");
     }
     dir.write("deadline-cap", "no policy");

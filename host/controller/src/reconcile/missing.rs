@@ -24,7 +24,8 @@ impl Context {
     async fn namesake(&self, at: &ObjectName, missing: TargetKind) -> Result<Option<Namesake>> {
         let ObjectName { namespace, name } = at;
         let config = &self.config;
-        let known = |kind, is_served| if is_served { Namesake::Target(kind) } else { Namesake::Disabled(kind) };
+        let known =
+            |kind, is_served| if is_served { Namesake::Target(kind) } else { Namesake::Disabled(kind) };
         for (kind, of, is_served) in [
             (TargetKind::ApplicationInstance, Kind::ApplicationInstance, true),
             (TargetKind::HelmRelease, Kind::HelmRelease, config.helm_release_targets),

@@ -96,7 +96,8 @@ mod tests {
             )
         );
         let plain = said(Some(Namesake::Disabled(TargetKind::Release)));
-        for words in ["but a plain Helm release", "--target-kind Release", "Helm value helmReleases.enabled"] {
+        for words in ["but a plain Helm release", "--target-kind Release", "Helm value helmReleases.enabled"]
+        {
             assert!(plain.contains(words), "{plain}");
         }
     }

@@ -125,7 +125,10 @@ fn where_plain_releases_are_not_served_an_operation_waits_until_they_are() {
     let host = world.host(json!({"namespaceGate": gate})).start();
     let name = crate::charts::operation(world, &release, json!({"hookName": "later"}));
     let told = message(&world.blocked(&namespace, &name, "TargetKindDisabled"), "Blocked");
-    assert!(told.contains("plain Helm releases are not served here") && told.contains("helmReleases.enabled"), "{told}");
+    assert!(
+        told.contains("plain Helm releases are not served here") && told.contains("helmReleases.enabled"),
+        "{told}"
+    );
     drop(host);
     let _host = world.host(json!({"namespaceGate": gate, "helmReleases": {"enabled": true}})).start();
     world.phase(&namespace, &name, "Succeeded");

@@ -4,6 +4,7 @@
 
 mod admission;
 mod away;
+mod beside;
 mod bypasses;
 mod charts;
 mod claims;

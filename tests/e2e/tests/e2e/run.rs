@@ -20,7 +20,10 @@ fn run(world: &World, release: &Release, args: &[&str]) -> (Option<i32>, String)
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout))
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout),
+    )
 }
 
 fn operation(world: &World, release: &Release, name: &str) -> Option<Value> {
@@ -35,9 +38,15 @@ fn a_target_or_hook_that_is_not_there_makes_no_operation() {
     let name = "mistyped";
     for (args, words) in [
         (&["shop-okk", "--target", &release.instance][..], &["no Operation is made", "shop-ok"][..]),
-        (&["--event", "post-rollback", "--target", &release.instance], &["no Operation is made", "post-rollback"]),
+        (
+            &["--event", "post-delete", "--target", &release.instance],
+            &["no Operation is made", "post-delete"],
+        ),
         (&["shop-ok", "--target", "shopp"], &["there is no ApplicationInstance shopp"]),
-        (&["shop-ok", "--target", "shopp", "--target-kind", "HelmRelease"], &["there is no HelmRelease shopp"]),
+        (
+            &["shop-ok", "--target", "shopp", "--target-kind", "HelmRelease"],
+            &["there is no HelmRelease shopp"],
+        ),
     ] {
         let (code, told) = run(world, &release, &[args, &["--name", name]].concat());
         assert_eq!(code, Some(5), "{told}");
@@ -47,13 +56,32 @@ fn a_target_or_hook_that_is_not_there_makes_no_operation() {
         assert!(operation(world, &release, name).is_none(), "{told}");
     }
     // What only has another kind is shown with the flag.
-    ok(world.cluster.kubectl(&["delete", "applicationinstance", &release.instance, "--namespace", &namespace]));
+    ok(world.cluster.kubectl(&[
+        "delete",
+        "applicationinstance",
+        &release.instance,
+        "--namespace",
+        &namespace,
+    ]));
     let (code, told) = run(world, &release, &["shop-ok", "--target", "shop", "--name", name]);
     assert_eq!(code, Some(5), "{told}");
-    assert!(told.contains("but a HelmRelease of that name") && told.contains("--target-kind HelmRelease"), "{told}");
+    assert!(
+        told.contains("but a HelmRelease of that name") && told.contains("--target-kind HelmRelease"),
+        "{told}"
+    );
     assert!(operation(world, &release, name).is_none(), "{told}");
     // One that waits for its hook is made.
-    let args = ["shop-okk", "--target", "shop", "--target-kind", "HelmRelease", "--wait-for-hook", "--no-follow", "--name", name];
+    let args = [
+        "shop-okk",
+        "--target",
+        "shop",
+        "--target-kind",
+        "HelmRelease",
+        "--wait-for-hook",
+        "--no-follow",
+        "--name",
+        name,
+    ];
     let (code, told) = run(world, &release, &args);
     assert_eq!(code, Some(4), "{told}");
     assert!(operation(world, &release, name).is_some());
@@ -65,7 +93,10 @@ fn who_may_only_make_operations_makes_them_without_the_check() {
     let world = world();
     let namespace = world.namespace("unread", &[GATE]);
     let release = world.release("shop", &namespace, &json!({}));
-    world.apply(&namespace, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "person"}}));
+    world.apply(
+        &namespace,
+        &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "person"}}),
+    );
     // As the chart's README gives it.
     ok(world.cluster.kubectl(&[
         "create",
@@ -77,7 +108,15 @@ fn who_may_only_make_operations_makes_them_without_the_check() {
         "--verb=get,list,watch,create,patch,delete",
     ]));
     let account = format!("--serviceaccount={namespace}:person");
-    ok(world.cluster.kubectl(&["create", "rolebinding", "run-hooks", "--namespace", &namespace, "--role=run-hooks", &account]));
+    ok(world.cluster.kubectl(&[
+        "create",
+        "rolebinding",
+        "run-hooks",
+        "--namespace",
+        &namespace,
+        "--role=run-hooks",
+        &account,
+    ]));
     let token = ok(world.cluster.kubectl(&["create", "token", "person", "--namespace", &namespace]));
     let kubeconfig = ok(world.cluster.kubeconfig_of(token.trim(), None));
     let call = |args: &[&str]| said(&command(&release, kubeconfig.clone(), args).output().unwrap());
@@ -94,7 +133,8 @@ fn labels_and_annotations_are_on_the_operation_and_hookhosts_own_are_refused() {
     let namespace = world.namespace("labelled", &[GATE]);
     let release = world.release("shop", &namespace, &json!({}));
     let args = ["shop-ok", "--target", &release.instance, "--name", "labelled"];
-    let more = ["--label", "team=payments", "--annotation", "example.com/ticket=OPS-7: urgent", "--label", "tier="];
+    let more =
+        ["--label", "team=payments", "--annotation", "example.com/ticket=OPS-7: urgent", "--label", "tier="];
     let (code, told) = run(world, &release, &[&args[..], &more].concat());
     assert_eq!(code, Some(0), "{told}");
     let metadata = operation(world, &release, "labelled").unwrap()["metadata"].clone();
@@ -122,13 +162,15 @@ fn a_cancellation_is_seen_before_the_pod_has_ended() {
     let release = world.release("shop", &namespace, &json!({"hooks": {"deaf": hook}}));
     let args = ["shop-deaf", "--target", &release.instance, "--name", "cancelled"];
     let mut command = command(&release, world.cluster.kubeconfig(), &args);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     world.until_object(&namespace, "operation/cancelled", "running", |operation| {
         operation["status"]["phase"] == "Running"
     });
     world.cancel(&namespace, "cancelled");
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let told = lines.find(|line| line.contains("is being cancelled")).expect("it is told that it is cancelled");
+    let told =
+        lines.find(|line| line.contains("is being cancelled")).expect("it is told that it is cancelled");
     assert!(told.contains("ops.vworkspace.io/cancel"), "{told}");
     // Long before it is over.
     let phase = operation(world, &release, "cancelled").unwrap()["status"]["phase"].clone();

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_core::Refusal;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
 use hookhost_core::record::Record;
@@ -9,7 +10,6 @@ use hookhost_core::request::Target;
 use hookhost_core::target::{
     self, Applier, HelmRelease, Instance, Namesake, ObjectName, RecordRef, TargetKind,
 };
-use hookhost_core::Refusal;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -43,7 +43,9 @@ pub(in crate::commands) async fn resolve(
     let release = match kind {
         TargetKind::ApplicationInstance => {
             let instance = instance(connection, namespace, name).await?;
-            let Some(instance) = instance else { return Err(missing(connection, kind, namespace, name).await) };
+            let Some(instance) = instance else {
+                return Err(missing(connection, kind, namespace, name).await);
+            };
             instance.check(operation.type_of).map_err(problem)?;
             described.labels.clone_from(&instance.labels);
             described.annotations.clone_from(&instance.annotations);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use hookhost_controller::client::Connection;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
+use hookhost_core::request::Target;
 use hookhost_core::selection::select;
 use hookhost_core::{Reason, refusal};
 use serde_json::Value;
@@ -19,18 +20,18 @@ use crate::problem::Problem;
 /// loses nothing.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Looks for what the Operation names. Whatever else keeps it from running now, from missing rights to an upgrade, is for the
+/// Looks for what the Operation names; gives back the target, as far as it is known. Whatever else keeps it from running now, from missing rights to an upgrade, is for the
 /// controller to find and to wait for.
 ///
 /// # Errors
 /// The target is not there, or its release does not have the hook, or has one that cannot be run.
-pub(super) async fn check(connection: &Connection, object: &Value) -> Result<()> {
-    let Ok(operation) = Operation::from_json(object.clone()) else { return Ok(()) };
+pub(super) async fn check(connection: &Connection, object: &Value) -> Result<Option<Target>> {
+    let Ok(operation) = Operation::from_json(object.clone()) else { return Ok(None) };
     let found = target::resolve(connection, &operation, &connection.namespace);
     let found = match tokio::time::timeout(WITHIN, found).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) if exit::reason(&error) == Reason::TargetNotFound => return Err(error),
-        Ok(Err(_)) | Err(_) => return Ok(()),
+        Ok(Err(_)) | Err(_) => return Ok(None),
     };
     match select(&found.record, &operation) {
         Err(refusal) if stops(&operation, &refusal) => {
@@ -40,7 +41,7 @@ pub(super) async fn check(connection: &Connection, object: &Value) -> Result<()>
                 .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
                 .into())
         }
-        _ => Ok(()),
+        _ => Ok(Some(found.target)),
     }
 }
 

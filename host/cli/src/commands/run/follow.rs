@@ -273,7 +273,7 @@ impl Follow {
     }
 
     /// What may be wrong, a line each.
-    fn nobody_looks(&self) -> [String; 3] {
+    fn nobody_looks(&self) -> [String; 4] {
         let namespace = &self.options.namespace;
         [
             "nobody has looked at the Operation yet. Check that".to_owned(),
@@ -282,6 +282,9 @@ impl Follow {
                 "- the namespace is one that it serves, by default those labelled so: kubectl label namespace {namespace} \
                  managed-by=vworkspace"
             ),
+            "- it has the cluster id that the Operation's label app.vworkspace.io/cluster-id names, if there is one (Helm value \
+             clusterId)"
+                .to_owned(),
         ]
     }
 

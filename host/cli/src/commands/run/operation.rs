@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hookhost_core::name::DNS_LABEL_BYTES;
+use hookhost_core::clone::{APPLICATION_INSTANCE, CLUSTER_ID, MANAGED_BY};
+use hookhost_core::name::{DNS_LABEL_BYTES, is_label_value};
 use hookhost_core::operation::{API_VERSION, ENGINE, KIND, Operation, OperationType};
+use hookhost_core::request::Target;
 use hookhost_core::target::TargetKind;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -56,7 +58,12 @@ pub(super) struct Wish {
     pub(super) wait_timeout: Option<Duration>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) cluster_id: Option<String>,
 }
+
+/// The value of the label [`MANAGED_BY`] on what the operator's docs call a resource whose intent comes from above: they require it
+/// on each Operation.
+const CONTROL_PLANE: &str = "control-plane";
 
 impl Wish {
     /// The Operation's name: the one that was wished for, or one that says what it runs and when.
@@ -64,6 +71,27 @@ impl Wish {
         let template = self.path.as_ref().map(|path| template_name(path));
         let what = self.hook.as_deref().or(template).or(self.event.as_deref()).unwrap_or_default();
         self.name.clone().unwrap_or_else(|| generated_name(&self.target, what, now))
+    }
+
+    /// The labels that were given, and those that the vWorkspace operator's docs require on Operations or write there.
+    fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.insert(MANAGED_BY.to_owned(), CONTROL_PLANE.to_owned());
+        if let Some(id) = &self.cluster_id {
+            labels.insert(CLUSTER_ID.to_owned(), id.clone());
+        }
+        if self.target_kind == Kind::ApplicationInstance && is_label_value(&self.target) {
+            labels.insert(APPLICATION_INSTANCE.to_owned(), self.target.clone());
+        }
+        labels
+    }
+
+    /// Gives the object the cluster's id of its target, where none was given.
+    pub(super) fn take_cluster_id(&self, object: &mut Value, target: Option<&Target>) {
+        let id = target.and_then(|target| target.labels.get(CLUSTER_ID)).filter(|id| is_label_value(id));
+        if let (None, Some(id)) = (&self.cluster_id, id) {
+            object["metadata"]["labels"][CLUSTER_ID] = json!(id);
+        }
     }
 
     /// The object, checked by the same rules as in the controller.
@@ -85,10 +113,9 @@ impl Wish {
         parameters.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let target = self.target_kind.target();
         let mut metadata = json!({"name": name, "namespace": namespace});
-        for (field, entries) in [("labels", &self.labels), ("annotations", &self.annotations)] {
-            if !entries.is_empty() {
-                metadata[field] = json!(entries);
-            }
+        metadata["labels"] = json!(self.all_labels());
+        if !self.annotations.is_empty() {
+            metadata["annotations"] = json!(self.annotations);
         }
         let object = json!({
             "apiVersion": API_VERSION,
@@ -159,6 +186,7 @@ mod tests {
             wait_timeout: None,
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
+            cluster_id: None,
         }
     }
 
@@ -185,7 +213,9 @@ mod tests {
             json!({
                 "apiVersion": "ops.vworkspace.io/v1alpha1",
                 "kind": "Operation",
-                "metadata": {"name": "run-1", "namespace": "acme"},
+                "metadata": {"name": "run-1", "namespace": "acme", "labels": {
+                    "app.vworkspace.io/managed-by": "control-plane", "app.vworkspace.io/application-instance": "shop",
+                }},
                 "spec": {
                     "targetRef": {
                         "apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "shop"
@@ -227,8 +257,30 @@ mod tests {
         let wish = Wish { labels: one("team", "a"), annotations: one("example.com/why", "b"), ..wish() };
         let metadata = wish.object("run-1", "acme").unwrap()["metadata"].clone();
         assert_eq!(
-            metadata,
-            json!({"name": "run-1", "namespace": "acme", "labels": {"team": "a"}, "annotations": {"example.com/why": "b"}})
+            (&metadata["labels"]["team"], &metadata["annotations"]),
+            (&json!("a"), &json!({"example.com/why": "b"}))
+        );
+    }
+
+    #[test]
+    fn the_clusters_id_is_the_one_that_was_given_or_else_the_targets() {
+        let labels = |id: &str| BTreeMap::from([(CLUSTER_ID.to_owned(), id.to_owned())]);
+        let id = |wish: Wish, labels: Option<BTreeMap<String, String>>| {
+            let mut object = wish.object("run-1", "acme").unwrap();
+            let target = labels.map(|labels| Target { labels, ..Target::default() });
+            wish.take_cluster_id(&mut object, target.as_ref());
+            object["metadata"]["labels"][CLUSTER_ID].as_str().map(str::to_owned)
+        };
+        assert_eq!(id(wish(), None), None);
+        assert_eq!(id(wish(), Some(labels("eu-1"))).as_deref(), Some("eu-1"));
+        assert_eq!(id(wish(), Some(labels("no label"))), None);
+        let given = Wish { cluster_id: Some("eu-2".into()), ..wish() };
+        assert_eq!(id(given, Some(labels("eu-1"))).as_deref(), Some("eu-2"));
+        // Only an ApplicationInstance is one.
+        let release = Wish { target_kind: Kind::HelmRelease, ..wish() };
+        assert_eq!(
+            release.object("run-1", "acme").unwrap()["metadata"]["labels"],
+            json!({MANAGED_BY: "control-plane"})
         );
     }
 

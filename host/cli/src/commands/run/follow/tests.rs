@@ -415,13 +415,19 @@ fn a_cancellation_from_anywhere_is_told_once_and_at_once() {
     annotated["metadata"]["annotations"]["ops.vworkspace.io/cancel"] = json!("yes");
     let steps = follow.handle(Seen::Operation(annotated.clone()), at(3));
     let [told] = told(&steps)[..] else { panic!("{steps:?}") };
-    assert!(told.starts_with("The Operation is being cancelled (annotation ops.vworkspace.io/cancel=\"yes\")"), "{told}");
+    assert!(
+        told.starts_with("The Operation is being cancelled (annotation ops.vworkspace.io/cancel=\"yes\")"),
+        "{told}"
+    );
     assert!(follow.progress(at(4)).ends_with("Running, cancelling"));
     assert_eq!(follow.handle(Seen::Operation(annotated.clone()), at(5)), [], "once");
     let mut deleted = annotated;
     deleted["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
     let steps = follow.handle(Seen::Operation(deleted), at(6));
-    assert!(steps.iter().any(|step| matches!(step, Step::Tell(text) if text.contains("(it was deleted)"))), "{steps:?}");
+    assert!(
+        steps.iter().any(|step| matches!(step, Step::Tell(text) if text.contains("(it was deleted)"))),
+        "{steps:?}"
+    );
 }
 
 #[test]
