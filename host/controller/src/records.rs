@@ -4,7 +4,7 @@
 //! much of the budget as any can need, and once what is wanted of it is known it gives back all but what that takes. What
 //! there is no room for waits its turn, first come, first served. All of the work is done on threads for blocking work, so
 //! that no record holds up the lease, a probe or another Operation. The API server is asked for the record before that: its answer
-//! takes no more than a Secret can hold, and who waits for it keeps nobody from reading.
+//! takes no more than a Secret can hold. One that has waited for long is looked at again: by its metadata, unless it has changed.
 //!
 //! # Between namespaces
 //! For the Operations of one namespace one record is read at a time, and as long as much is kept of one, no other is. So however many

@@ -42,6 +42,10 @@ use crate::workload::at;
 pub use upgrade::{UPGRADE_ENDS_AFTER, Upgrade};
 pub use waiting::{Standing, Waiting};
 
+/// Reasons for which an Operation is blocked until hookhost is installed with other values. Nobody waits for one: people are advised
+/// to make another Operation for the same hook.
+const UNTIL_INSTALLED: [Reason; 2] = [Reason::TargetKindDisabled, Reason::HookNotVerified];
+
 /// Another Operation on the same release, as far as conflicts go. It may be of any engine and need not be valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Other<'a> {
@@ -185,6 +189,13 @@ impl<'a> Other<'a> {
         self.engine == ENGINE
     }
 
+    /// The Upgrade of another engine that it is.
+    pub fn upgrade(&self) -> Option<Upgrade> {
+        let since = self.started.or(self.created)?;
+        (!self.is_ours() && self.type_of == Some(OperationType::Upgrade))
+            .then(|| Upgrade { uid: self.uid.to_owned(), since })
+    }
+
     fn is_exclusive(&self) -> bool {
         self.type_of.is_some_and(is_exclusive)
     }
@@ -223,6 +234,14 @@ impl<'a> Other<'a> {
             Progress::Over => false,
             // Its own host will start it, whatever the order here.
             Progress::Waiting if !self.is_ours() => true,
+            // It waits for hookhost to be installed otherwise.
+            Progress::Waiting
+                if self
+                    .blocked
+                    .is_some_and(|reason| UNTIL_INSTALLED.iter().any(|one| one.as_str() == reason)) =>
+            {
+                false
+            }
             // An Operation that is only planned is younger than all.
             Progress::Waiting => match (this.created, this.uid.as_deref()) {
                 (Some(created), Some(uid)) => (self.created, self.uid) < (Some(created), uid),
@@ -295,8 +314,7 @@ impl Before<'_> {
     /// What the one that waits is told.
     pub fn refusal(&self) -> Refusal {
         let other = &self.other;
-        let blocked = other.blocked.filter(|_| other.progress == Progress::Waiting);
-        let refusal = refuse(other.name, other.type_of, other.engine, self.relation, blocked);
+        let refusal = refuse(other.name, other.type_of, other.engine, self.relation, other.blocked);
         if self.upgrade().is_none() {
             return refusal;
         }
@@ -311,10 +329,7 @@ impl Before<'_> {
 
     /// The Upgrade of another engine that it is.
     pub fn upgrade(&self) -> Option<Upgrade> {
-        let other = &self.other;
-        let since = other.started.or(other.created)?;
-        (!other.is_ours() && other.type_of == Some(OperationType::Upgrade))
-            .then(|| Upgrade { uid: other.uid.to_owned(), since })
+        self.other.upgrade()
     }
 }
 

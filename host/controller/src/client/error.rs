@@ -192,6 +192,8 @@ impl Error {
         match status.code {
             409 if status.is_already_exists() => Error::AlreadyExists { call },
             409 => Error::Conflict { call },
+            // So the API server answers a patch for another object of that name than there is by now.
+            422 if is_of_another(status) => Error::Conflict { call },
             403 => Error::Forbidden { call, message },
             404 if names_nothing(status) => Error::KindMissing { call },
             404 => Error::NotFound { call, message },
@@ -372,6 +374,12 @@ fn is_denied_by_admission(status: &Status) -> bool {
     [Some(message.as_str()), forbidden, failed].into_iter().flatten().any(is_denial)
         || (status.code == 403
             && forbidden.is_some_and(|words| !AUTHORIZERS.iter().any(|start| words.starts_with(start))))
+}
+
+/// Whether an object is invalid for its UID alone, which no update changes.
+fn is_of_another(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes).peekable();
+    causes.peek().is_some() && causes.all(|cause| cause.field == "metadata.uid")
 }
 
 /// A 404 about a path, not about an object: the server does not know the kind. An object's 404 names it.

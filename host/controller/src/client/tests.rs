@@ -157,6 +157,25 @@ fn a_name_that_is_taken_is_not_a_conflict_of_versions() {
 }
 
 #[test]
+fn a_patch_of_another_object_than_there_is_by_now_is_a_conflict() {
+    // As the API server answers where metadata.uid is another: see claims.rs of the end-to-end tests.
+    let invalid = |fields: &[&str]| {
+        let causes: Vec<_> = fields
+            .iter()
+            .map(|field| serde_json::json!({"reason": "FieldValueInvalid", "field": field}))
+            .collect();
+        let details =
+            serde_json::from_value(serde_json::json!({"name": "hookhost", "causes": causes})).unwrap();
+        let status = Status::failure("it is invalid", "Invalid").with_code(422).with_details(details);
+        Error::explain(&create_job(), kube::Error::Api(status.boxed()))
+    };
+    assert!(matches!(invalid(&["metadata.uid"]), Error::Conflict { .. }));
+    for fields in [&[][..], &["spec.template"], &["metadata.uid", "spec.template"]] {
+        assert!(matches!(invalid(fields), Error::Rejected { code: 422, .. }), "{fields:?}");
+    }
+}
+
+#[test]
 fn a_busy_server_says_when_to_ask_again() {
     let details: StatusDetails =
         serde_json::from_value(serde_json::json!({ "retryAfterSeconds": 3 })).unwrap();

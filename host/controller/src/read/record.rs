@@ -33,9 +33,24 @@ const RECORDS_METADATA_BYTES: usize = 16 << 20;
 /// What a release's Secret holds, as far as it is read. Whoever may write Secrets may give one any number of keys and labels.
 #[derive(Deserialize)]
 struct SecretText {
+    metadata: Version,
     #[serde(rename = "type")]
     type_: Option<String>,
     data: Option<SecretData>,
+}
+
+/// The metadata of an object, as far as they tell one of its forms from another.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    uid: String,
+    resource_version: String,
+}
+
+/// An object of which only its metadata are read.
+#[derive(Deserialize)]
+struct Versioned {
+    metadata: Version,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +123,21 @@ impl Reader {
         let read = |text: &str| serde_json::from_str::<SecretText>(text);
         let secret = self.get(&secret_resource(), namespace, name, &GetParams::default(), read).await?;
         Ok(secret.map(|secret| StoredRecord { secret, asked }))
+    }
+
+    /// Whether the Secret of that name is still what was read. Only its metadata are asked for.
+    pub(crate) async fn is_current(
+        &self,
+        stored: &StoredRecord,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool> {
+        let read = |text: &str| serde_json::from_str::<Versioned>(text).ok();
+        let now = self.get_metadata(Kind::Secret, namespace, name, &GetParams::default(), read).await?;
+        let Version { uid, resource_version } = &stored.secret.metadata;
+        let is_it =
+            |now: Versioned| now.metadata.uid == *uid && now.metadata.resource_version == *resource_version;
+        Ok(now.flatten().is_some_and(is_it))
     }
 
     /// Waits until a record may be read for an Operation of this namespace.

@@ -119,9 +119,12 @@ impl Ahead {
         Ahead { in_order: true, ..Ahead::default() }
     }
 
-    /// The Secret of that name, if it was asked for: none if there is none of that name.
+    /// The Secret of that name, if it was asked for: none if there is none of that name. Another that was asked for is dropped: room is
+    /// counted for one.
     pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<StoredRecord>> {
-        take(&mut self.record, namespace, name)
+        let answer = take(&mut self.record, namespace, name);
+        self.record = None;
+        answer
     }
 
     /// Whether there is a Secret of that name, if that was asked.

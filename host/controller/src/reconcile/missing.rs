@@ -23,6 +23,10 @@ impl Context {
     /// revision, as long as Helm keeps that.
     async fn namesake(&self, at: &ObjectName, missing: TargetKind) -> Result<Option<Namesake>> {
         let ObjectName { namespace, name } = at;
+        // Nothing is read, and nobody learns what there is, where hookhost does not act.
+        if !self.gated.contains(namespace) {
+            return Ok(None);
+        }
         let config = &self.config;
         let known =
             |kind, is_served| if is_served { Namesake::Target(kind) } else { Namesake::Disabled(kind) };

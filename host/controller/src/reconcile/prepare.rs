@@ -21,7 +21,7 @@ use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::selection::{Selected, Selection, select};
 use hookhost_core::snapshot;
-use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, TargetKind};
+use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request};
 use jiff::Timestamp;
@@ -401,7 +401,8 @@ impl Context {
             None => ask().await?,
         })?;
         let reading = self.reader.turn_to_read(&subject.key.namespace).await;
-        if !stored.is_fresh() {
+        if !stored.is_fresh() && !self.is_still(&stored, &name, &at).await? {
+            drop(stored);
             stored = read(ask().await?)?;
         }
         match self.reader.record(stored, reading, &at, select, bytes).await? {
@@ -413,6 +414,19 @@ impl Context {
                 Err(Refusal::retry_after(1, Reason::ReleaseBusy, message).into())
             }
             Err(Unread::Tampered(tampered)) => Err(tampered.into()),
+        }
+    }
+
+    /// Whether a record is still what was read of it some time ago, and Helm has not begun to upgrade the release since.
+    async fn is_still(&self, stored: &StoredRecord, name: &str, at: &RecordRef<'_>) -> Result<bool, Stop> {
+        let successor = at.successor_name();
+        let (is_current, is_upgrading) = futures::try_join!(
+            self.reader.is_current(stored, at.namespace, name),
+            self.reader.has_record(at.namespace, &successor),
+        )?;
+        match is_upgrading {
+            true => Err(target::successor_exists(at).into()),
+            false => Ok(is_current),
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! Who waits is reconciled again when the one that it waits for ends or is blocked itself, not when any other does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hookhost_core::Reason;
@@ -12,6 +12,7 @@ use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, 
 use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
+use jiff::Timestamp;
 
 use super::{Context, Subject};
 use crate::wake::{OperationKey, Wakes};
@@ -23,8 +24,9 @@ const UNTIL_FOUND: u32 = 2;
 /// Whose turn it is; one for all.
 pub(crate) struct Turns {
     known: Mutex<Known>,
-    /// UIDs of Upgrades of other engines that are over though they do not say so; never more than there are Operations.
-    past: RwLock<HashSet<String>>,
+    /// Upgrades of other engines that are over though they do not report it, by UID, with when they had begun: one that begins
+    /// after that counts again. Never more than there are Operations.
+    past: RwLock<HashMap<String, Timestamp>>,
     wakes: Wakes,
 }
 
@@ -80,12 +82,14 @@ impl Turns {
 
     /// That Upgrade is over, though it does not say so: nobody waits for it any more.
     pub(super) fn pass(&self, upgrade: &Upgrade) {
-        self.past.write().unwrap_or_else(PoisonError::into_inner).insert(upgrade.uid.clone());
+        let Upgrade { uid, since } = upgrade.clone();
+        self.past.write().unwrap_or_else(PoisonError::into_inner).insert(uid, since);
         self.note(&upgrade.uid, Standing::Over);
     }
 
-    fn is_past(&self, uid: &str) -> bool {
-        self.past.read().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    fn is_past(&self, other: &Other<'_>) -> bool {
+        let past = self.past.read().unwrap_or_else(PoisonError::into_inner);
+        other.upgrade().is_some_and(|upgrade| past.get(&upgrade.uid) == Some(&upgrade.since))
     }
 
     /// How an Operation stands now: whoever waits for it is reconciled if that has changed.
@@ -265,7 +269,11 @@ impl Context {
     /// Whether others may have to wait for it. One of our engine that nobody here serves would block for ever, and so would an
     /// Upgrade that never reports its end.
     fn counts(&self, operation: &Brief) -> bool {
-        if operation.is_of_engine() { self.is_ours(operation) } else { !self.turns.is_past(&operation.uid) }
+        if operation.is_of_engine() {
+            self.is_ours(operation)
+        } else {
+            !self.turns.is_past(&self.other(operation))
+        }
     }
 
     fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {

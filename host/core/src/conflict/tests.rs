@@ -101,6 +101,13 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
             .contains("same release, and is blocked itself (DependencyMissing): this")
     );
     assert!(!blocked("ConflictingOperation").contains("itself"), "each names the one before it");
+    // Until hookhost is installed otherwise, nobody waits for one that is advised to be made again.
+    for reason in ["TargetKindDisabled", "HookNotVerified"] {
+        let mut older = older.clone();
+        older["status"] = json!({"conditions": [{"type": "Blocked", "status": "True", "reason": reason}]});
+        assert_eq!(blocks(other(&older, false), &younger), None, "{reason}");
+        assert!(blocks(other(&older, true), &younger).is_some(), "it has a Job: {reason}");
+    }
     // Kubernetes' times have seconds: then the UID decides.
     let twin = operation(3, 100, "Migration", "migrate");
     assert_eq!(blocks(other(&twin, false), &older), None);

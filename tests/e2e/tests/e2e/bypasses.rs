@@ -104,9 +104,10 @@ fn where_helm_releases_are_switched_off_as_targets_only_instances_are_served() {
     let gate = "e2e=no-helm-release-targets";
     let release = world.release("shop", &world.namespace("switched-off", &[gate]), &json!({}));
     let host = world.host(json!({"namespaceGate": gate, "helmReleaseTargets": false})).start();
-    let waiting = by_helm_release(world, &release, "ok-2");
+    let waiting = by_helm_release(world, &release, "ok");
     let told = message(&world.blocked(&release.namespace, &waiting, "TargetKindDisabled"), "Blocked");
     assert!(told.contains("helmReleaseTargets"), "{told}");
+    // As its message advises: for the same hook, which does not wait for the first.
     let name = world.operation(&release, "ok", json!({}));
     world.phase(&release.namespace, &name, "Succeeded");
     // Nothing is lost by a setting that comes a minute later.

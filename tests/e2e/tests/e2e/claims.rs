@@ -465,3 +465,17 @@ fn without_its_key_nothing_is_run_and_the_operations_say_why() {
     world.phase(&namespace, &name, "Succeeded");
     assert_ne!(own.key(), lost);
 }
+
+/// What tells hookhost that the object of this name is another one by now.
+#[test]
+fn the_api_server_calls_a_patch_of_another_object_invalid_for_its_uid() {
+    let world = world();
+    let namespace = world.namespace("another-uid", &[]);
+    world.apply(&namespace, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}));
+    for kind in ["merge", "strategic"] {
+        let patch = json!({"metadata": {"uid": "4f6a0000-0000-4000-8000-000000000000"}}).to_string();
+        let args = ["patch", "configmap/one", "--namespace", &namespace, "--type", kind, "--patch", &patch];
+        let error = world.cluster.kubectl(&args).unwrap_err().to_string();
+        assert!(error.contains("is invalid: metadata.uid: "), "{error}");
+    }
+}

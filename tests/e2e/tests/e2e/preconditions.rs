@@ -163,6 +163,11 @@ fn an_upgrade_that_never_reports_its_end_holds_hooks_back_until_its_release_was_
         let upgrade = world.get(namespace, &format!("operation/{upgrade}")).unwrap();
         assert_eq!(upgrade["status"]["phase"], "Running", "it says nothing else");
     }
+    // One that begins only now counts again.
+    world.patch_status(namespace, "operation/beside", &json!({"startedAt": "2099-01-01T00:00:00Z"}));
+    let next = world.operation(&release, "later", json!({}));
+    let told = message(&world.blocked(namespace, &next, "ConflictingOperation"), "Blocked");
+    assert!(told.contains("beside"), "{told}");
 }
 
 #[test]
@@ -413,7 +418,6 @@ fn a_test_hook_runs_only_where_that_is_allowed() {
     let waiting = world.blocked(&shop.namespace, &name, "HookNotVerified");
     let told = message(&waiting, "Blocked");
     assert!(told.contains("--allow-unverified-test-hooks"), "{told}");
-    world.delete(&shop.namespace, &format!("operation/{name}"), None);
 
     let special = special();
     let name = special_operation(world, &world.apart(special), "check", json!({}));
