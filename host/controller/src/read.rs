@@ -43,7 +43,7 @@ const PODS_BYTES: usize = 16 << 20;
 
 /// Bytes of the HelmReleases of a namespace that are read to tell whether one of them makes a release: of some ten thousand of the
 /// usual size.
-const HELM_RELEASES_BYTES: usize = 64 << 20;
+pub(crate) const HELM_RELEASES_BYTES: usize = 64 << 20;
 
 /// The keys of a Secret or config map.
 pub(crate) type Keys = BTreeSet<String>;
@@ -133,7 +133,12 @@ impl Reader {
     }
 
     /// Why a release of this name, whose records are in this namespace, is no plain Helm release, by the HelmReleases there.
-    pub(crate) async fn refuse_plain(&self, namespace: &str, release: &str) -> Result<Option<Refusal>> {
+    pub(crate) async fn refuse_plain(
+        &self,
+        namespace: &str,
+        release: &str,
+        bytes: usize,
+    ) -> Result<Option<Refusal>> {
         let resource = Kind::HelmRelease.resource();
         let call = Call::of_resource(Verb::List, &resource, Some(namespace), "");
         let all = Selection::new(self.client.clone(), &resource, Some(namespace));
@@ -144,11 +149,11 @@ impl Reader {
                 refusal = target::refuse_plain(text, namespace, release).err();
             }
         };
-        match client::read(&call, all.list_up_to(HELM_RELEASES_BYTES, read)).await {
+        match client::read(&call, all.list_up_to(bytes, read)).await {
             Ok(true) => Ok(refusal),
             Ok(false) => {
                 let message = format!(
-                    "the HelmReleases of the namespace {namespace} have more than {HELM_RELEASES_BYTES} bytes, so it is not looked \
+                    "the HelmReleases of the namespace {namespace} have more than {bytes} bytes, so it is not looked \
                      for the one that may have made the release: name a HelmRelease or an ApplicationInstance as the target"
                 );
                 Ok(refusal.or_else(|| Some(Refusal::fail(Reason::ValidationFailed, message))))

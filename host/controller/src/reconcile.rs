@@ -493,8 +493,11 @@ impl Context {
     /// Why the Operation does not run any more, if its wait is over.
     fn overdue(&self, subject: &Subject) -> Option<Refusal> {
         let (timeout, rest) = self.wait(subject);
-        let waited_for = status::blocked_reason(&subject.status)
-            .map(|reason| (reason, status::message(&subject.status).unwrap_or_default()));
+        // What another controller has written is not what hookhost waited for.
+        let own = Some(&subject.status).filter(|_| subject.other_writer.is_none());
+        let waited_for = own.and_then(|status| {
+            Some((status::blocked_reason(status)?, status::message(status).unwrap_or_default()))
+        });
         rest.is_none().then(|| timeout.refusal(waited_for))
     }
 

@@ -7,6 +7,9 @@ use super::prepare::Stop;
 use crate::error::{Error, Result};
 use crate::watch::Kind;
 
+/// Bytes of the HelmReleases of a namespace that are read for a hint in a message: of some hundred of the usual size.
+const HINT_BYTES: usize = 1 << 20;
+
 impl Context {
     /// Why the Operation fails whose target is not there. What else has the name is asked for then only, so it costs no run
     /// anything.
@@ -43,7 +46,7 @@ impl Context {
             false => self.reader.has_record(namespace, &record_name(name, 1)).await?,
         };
         // Flux may have made it for a HelmRelease of another name.
-        if !is_plain || self.reader.refuse_plain(namespace, name).await?.is_some() {
+        if !is_plain || self.reader.refuse_plain(namespace, name, HINT_BYTES).await?.is_some() {
             return Ok(None);
         }
         Ok(Some(known(TargetKind::Release, config.helm_releases)))

@@ -6,6 +6,7 @@ use hookhost_core::target::{HelmRelease, Instance};
 use super::Context;
 use super::prepare::Stop;
 use super::start::awaited as awaited_object;
+use crate::read::HELM_RELEASES_BYTES;
 use crate::watch::{Awaited, Kind};
 
 impl Context {
@@ -32,7 +33,7 @@ impl Context {
     /// Whether a release that an Operation names as a plain Helm release is one, and none that a HelmRelease of its namespace makes,
     /// whatever that is called.
     pub(super) async fn check_plain(&self, namespace: &str, name: &str) -> Result<(), Stop> {
-        match self.reader.refuse_plain(namespace, name).await? {
+        match self.reader.refuse_plain(namespace, name, HELM_RELEASES_BYTES).await? {
             Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }

@@ -137,7 +137,7 @@ impl Context {
         let _turn = match self.ask_for_turn(subject, &operation) {
             Asked::Begun(turn) => turn,
             Asked::Later => return Ok(Action::await_change()),
-            Asked::Refused(refusal) => return self.wait_for_turn(subject, &operation, refusal).await,
+            Asked::Refused(refusal) => return self.wait_for_turn(subject, refusal).await,
         };
         if let Some(still) = self.still_waits(subject, &operation).await? {
             return Ok(still);
@@ -171,7 +171,7 @@ impl Context {
                 }
             }
             Err(Stop::Refused(refusal)) if refusal.reason == Reason::ConflictingOperation => {
-                self.wait_for_turn(subject, &operation, refusal).await
+                self.wait_for_turn(subject, refusal).await
             }
             Err(Stop::Refused(refusal)) => {
                 self.await_targets(subject, &refusal, awaited);

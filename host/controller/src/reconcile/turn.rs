@@ -37,6 +37,8 @@ struct Known {
     keys: HashMap<String, OperationKey>,
     /// Of those that wait for an Upgrade of another engine that Upgrade, by their UIDs.
     upgrades: HashMap<String, Upgrade>,
+    /// Of each such Upgrade the UID of the one that looks after it for all that wait for it.
+    watchers: HashMap<String, String>,
     /// UIDs of those that are about to make their Jobs, and who is reconciled again once they have, or have not.
     starting: HashMap<String, Vec<OperationKey>>,
 }
@@ -72,12 +74,17 @@ impl Turns {
 
     /// The Operation waits for no other one any more.
     pub(crate) fn leave(&self, uid: &str) {
-        self.lock().leave(uid);
+        let next = self.lock().leave(uid);
+        self.wakes.wake_all(next);
     }
 
-    /// The Upgrade of another engine that the Operation waits for.
+    /// The Upgrade of another engine that the Operation waits for, if it is the one that looks after it: however many wait for an
+    /// Upgrade, one asks for its HelmRelease.
     pub(super) fn upgrade_before(&self, uid: &str) -> Option<Upgrade> {
-        self.lock().upgrades.get(uid).cloned()
+        let mut known = self.lock();
+        let upgrade = known.upgrades.get(uid).cloned()?;
+        let watcher = known.watchers.entry(upgrade.uid.clone()).or_insert_with(|| uid.to_owned());
+        (watcher == uid).then_some(upgrade)
     }
 
     /// That Upgrade is over, though it does not say so: nobody waits for it any more.
@@ -117,14 +124,30 @@ impl Known {
         standing: Standing,
     ) -> Vec<String> {
         self.keys.insert(subject.uid.clone(), subject.key.clone());
-        self.upgrades.remove(&subject.uid);
         self.waiting.wait(&subject.uid, before, relation, standing)
     }
 
-    fn leave(&mut self, uid: &str) {
+    /// Gives back who is to be reconciled in its place: see [`Known::wait_for_upgrade`].
+    fn leave(&mut self, uid: &str) -> Option<OperationKey> {
         self.waiting.leave(uid);
         self.keys.remove(uid);
-        self.upgrades.remove(uid);
+        self.wait_for_upgrade(uid, None)
+    }
+
+    /// The Operation waits for this Upgrade, or for none. Where it has looked after another one, gives back who is to do so now.
+    fn wait_for_upgrade(&mut self, uid: &str, upgrade: Option<Upgrade>) -> Option<OperationKey> {
+        let before = match upgrade {
+            Some(upgrade) => {
+                self.upgrades.insert(uid.to_owned(), upgrade.clone()).filter(|one| one.uid != upgrade.uid)
+            }
+            None => self.upgrades.remove(uid),
+        }?;
+        if self.watchers.get(&before.uid).is_none_or(|watcher| watcher != uid) {
+            return None;
+        }
+        self.watchers.remove(&before.uid);
+        let (next, _) = self.upgrades.iter().find(|(_, upgrade)| upgrade.uid == before.uid)?;
+        self.keys.get(next).cloned()
     }
 }
 
@@ -142,7 +165,10 @@ impl Context {
             // It is reconciled once they are.
             Ok(Knowledge::Soon) => return Asked::Later,
             Ok(_) => {}
-            Err(refusal) => return Asked::Refused(refusal),
+            Err(refusal) => {
+                self.turns.wakes.wake_all(known.wait_for_upgrade(&subject.uid, None));
+                return Asked::Refused(refusal);
+            }
         }
         let rivals = self.operations.rivals(&subject.brief);
         let others = self.others(&rivals);
@@ -154,7 +180,8 @@ impl Context {
             later.push(subject.key.clone());
             return Asked::Later;
         }
-        known.leave(&subject.uid);
+        let next = known.leave(&subject.uid);
+        self.turns.wakes.wake_all(next);
         known.starting.entry(subject.uid.clone()).or_default();
         Asked::Begun(Begun { turns: &self.turns, uid: subject.uid.clone() })
     }
@@ -217,9 +244,7 @@ impl Context {
                 let standing = before.other.standing();
                 let concerned = known.wait(subject, before.other.uid, before.relation, standing);
                 self.turns.wake(known, &concerned);
-                if let Some(upgrade) = before.upgrade() {
-                    known.upgrades.insert(subject.uid.clone(), upgrade);
-                }
+                self.turns.wakes.wake_all(known.wait_for_upgrade(&subject.uid, before.upgrade()));
                 Err(before.refusal())
             }
             Turn::Go(overtaken) => Ok(overtaken),
@@ -247,6 +272,7 @@ impl Context {
         } else {
             let concerned = known.wait(subject, &before.uid, Relation::SameHook, standing);
             self.turns.wake(&known, &concerned);
+            self.turns.wakes.wake_all(known.wait_for_upgrade(&subject.uid, None));
         }
         Err(before.refusal())
     }
@@ -289,4 +315,35 @@ fn starting(known: &Known, operation: &Operation, others: &[Other<'_>]) -> Optio
             && other.relation(operation).is_some()
     };
     others.iter().find(is_starting).map(|other| other.uid.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_that_wait_for_an_upgrade_one_looks_after_it_and_another_once_that_one_leaves() {
+        let turns = Turns::new(Wakes::default());
+        let upgrade = |uid: &str| Upgrade { uid: uid.to_owned(), since: Timestamp::UNIX_EPOCH };
+        let wait = |uid: &str, before: Option<&str>| {
+            let mut known = turns.lock();
+            known.keys.insert(uid.to_owned(), OperationKey::new("org", uid.to_owned()));
+            known.wait_for_upgrade(uid, before.map(upgrade)).map(|key| key.name)
+        };
+        for uid in ["a", "b", "c"] {
+            assert_eq!(wait(uid, Some("upgrade")), None);
+        }
+        assert!(turns.upgrade_before("a").is_some());
+        assert!(turns.upgrade_before("b").is_none() && turns.upgrade_before("other").is_none());
+        assert_eq!(wait("a", Some("upgrade")), None, "asked once more, it still does");
+        assert!(turns.upgrade_before("a").is_some());
+        // It waits for something else, is refused for another reason, or is gone.
+        let next = wait("a", Some("second")).unwrap();
+        assert!(next == "b" || next == "c");
+        assert!(turns.upgrade_before(&next).is_some() && turns.upgrade_before("a").is_some());
+        let last = if next == "b" { "c" } else { "b" };
+        assert_eq!(turns.lock().leave(&next).map(|key| key.name).as_deref(), Some(last));
+        assert!(turns.upgrade_before(&next).is_none() && turns.upgrade_before(last).is_some());
+        assert_eq!(wait(last, None), None, "nobody is left");
+    }
 }

@@ -1,10 +1,9 @@
-//! An *Upgrade* of another engine may never report its end. Who waits for one also watches the HelmRelease that it upgrades, and waits
-//! no longer than that shows, or [`UPGRADE_ENDS_AFTER`](hookhost_core::conflict::UPGRADE_ENDS_AFTER).
+//! An *Upgrade* of another engine may never report its end. One of those that wait for it also watches the HelmRelease that it
+//! upgrades, and they wait no longer than that shows, or [`UPGRADE_ENDS_AFTER`](hookhost_core::conflict::UPGRADE_ENDS_AFTER).
 
 use std::time::Duration;
 
 use hookhost_core::conflict::Upgrade;
-use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::target::{Instance, ObjectName, TargetKind};
 use jiff::Timestamp;
@@ -18,17 +17,12 @@ use crate::watch::{Awaited, Kind};
 
 impl Context {
     /// Reports for which other Operation this one waits, or reconciles it again at once where that is an Upgrade which is over.
-    pub(super) async fn wait_for_turn(
-        &self,
-        subject: &Subject,
-        operation: &Operation,
-        refusal: Refusal,
-    ) -> Result<Action> {
+    pub(super) async fn wait_for_turn(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
         let Some(upgrade) = self.turns.upgrade_before(&subject.uid) else {
             self.targets.forget(&subject.key);
             return self.refuse(subject, refusal).await;
         };
-        match self.upgrade_rest(subject, operation, &upgrade).await? {
+        match self.upgrade_rest(subject, &upgrade).await? {
             Some(rest) => Ok(self.refuse(subject, refusal).await?.or_sooner(rest)),
             None => Ok(Action::requeue(Duration::ZERO)),
         }
@@ -39,11 +33,10 @@ impl Context {
     pub(super) async fn upgrade_rest(
         &self,
         subject: &Subject,
-        operation: &Operation,
         upgrade: &Upgrade,
     ) -> Result<Option<Duration>> {
         let mut awaited = Vec::new();
-        let release = match self.release_of_target(subject, operation, &mut awaited).await {
+        let release = match self.release_of_upgrade(upgrade, &mut awaited).await {
             // What cannot be read shows nothing.
             Err(Error::Target(_)) => None,
             release => release?,
@@ -61,24 +54,25 @@ impl Context {
         Ok(rest)
     }
 
-    /// The HelmRelease of the Operation's target; none where there is none. `awaited` is filled with what was read for that.
-    async fn release_of_target(
+    /// The HelmRelease of the Upgrade's own target, not of that of the Operation that waits: whoever may make a HelmRelease can say
+    /// that it belongs to the same instance. None where there is none. `awaited` is filled with what was read for that.
+    async fn release_of_upgrade(
         &self,
-        subject: &Subject,
-        operation: &Operation,
+        upgrade: &Upgrade,
         awaited: &mut Vec<Awaited>,
     ) -> Result<Option<Value>> {
-        let namespace = &subject.key.namespace;
-        let name = &operation.target_ref.name;
-        let release = match TargetKind::of(&operation.target_ref) {
-            Ok(TargetKind::ApplicationInstance) => {
-                awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
-                let object = self.reader.target(Kind::ApplicationInstance, namespace, name).await?;
-                let Some(object) = object else { return Ok(None) };
-                Instance::from_json(&object)?.helm_release
-            }
-            Ok(TargetKind::HelmRelease) => ObjectName { namespace: namespace.clone(), name: name.clone() },
-            Ok(TargetKind::Release) | Err(_) => return Ok(None),
+        let brief = self.operations.by_uid(&upgrade.uid).and_then(|key| self.operations.get(&key));
+        let Some(brief) = brief else { return Ok(None) };
+        let [namespace, kind, name] = brief.target.parts();
+        let release = if kind == TargetKind::ApplicationInstance.kind() {
+            awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
+            let object = self.reader.target(Kind::ApplicationInstance, namespace, name).await?;
+            let Some(object) = object else { return Ok(None) };
+            Instance::from_json(&object)?.helm_release
+        } else if kind == TargetKind::HelmRelease.kind() {
+            ObjectName { namespace: namespace.to_owned(), name: name.to_owned() }
+        } else {
+            return Ok(None);
         };
         // What it does not serve it does not read.
         if !self.gated.contains(&release.namespace) {

@@ -72,6 +72,12 @@ impl TargetKey {
     pub(crate) fn namespace(&self) -> &str {
         &self.0[0]
     }
+
+    /// Namespace, kind and name.
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        let [namespace, kind, name] = &*self.0;
+        [namespace, kind, name]
+    }
 }
 
 /// An Operation, as far as it is read.

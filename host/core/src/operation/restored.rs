@@ -4,27 +4,29 @@
 use super::Operation;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
+use crate::text::{printable, quote};
 
 /// Labels that Velero puts on all that it restores.
 const RESTORED: [&str; 2] = ["velero.io/restore-name", "velero.io/backup-name"];
 
-/// Annotation by which a person has a restored Operation run, whatever its value but "false".
+/// Annotation by which a person has a restored Operation run: its value is that of the label which tells of the restore. Backups have
+/// annotations in them, so that one which releases whatever is restored would do so again after the next.
 pub const RUN_RESTORED: &str = "hookhost.vworkspace.io/run-restored";
 
 impl Operation {
     /// Lets it wait if it was restored and no person has released it; none if it may run.
     pub fn refuse_restored(&self) -> Option<Refusal> {
         let (label, value) = RESTORED.iter().find_map(|label| Some((label, self.labels.get(*label)?)))?;
-        if self.annotations.get(RUN_RESTORED).is_some_and(|value| value != "false") {
+        if self.annotations.get(RUN_RESTORED) == Some(value) {
             return None;
         }
         let message = format!(
             "the Operation was restored from a backup (label {label}: {}), without a status: nobody knows whether it has run before. \
-             To run it: kubectl annotate operations.ops.vworkspace.io --namespace {} {} {RUN_RESTORED}=true. Else delete it",
+             To run it: kubectl annotate operations.ops.vworkspace.io --namespace {} {} --overwrite {RUN_RESTORED}={}. Else delete it",
             quote(value),
             self.namespace.as_deref().unwrap_or_default(),
             self.name,
+            printable(value),
         );
         Some(Refusal::wait(Reason::RestoredFromBackup, message))
     }
@@ -48,12 +50,13 @@ mod tests {
         };
         assert_eq!(operation(&["app"], None), None);
         for label in RESTORED {
-            for release in [None, Some("false")] {
+            // Of an earlier restore, too.
+            for release in [None, Some("false"), Some("true"), Some("earlier")] {
                 let refusal = operation(&[label], release).unwrap();
                 assert_eq!((refusal.reason, refusal.then), (Reason::RestoredFromBackup, Then::Wait));
-                assert!(refusal.message.contains("hookhost.vworkspace.io/run-restored=true"), "{refusal}");
+                assert!(refusal.message.contains("hookhost.vworkspace.io/run-restored=nightly"), "{refusal}");
             }
-            assert_eq!(operation(&[label], Some("true")), None);
+            assert_eq!(operation(&[label], Some("nightly")), None);
         }
     }
 }

@@ -558,11 +558,19 @@ fn an_operation_that_was_restored_from_a_backup_runs_only_when_somebody_says_so(
         json!({"velero.io/restore-name": "nightly", "velero.io/backup-name": "nightly"});
     world.apply(&shop.namespace, &operation);
     let told = message(&world.blocked(&shop.namespace, &name, "RestoredFromBackup"), "Blocked");
-    assert!(told.contains("hookhost.vworkspace.io/run-restored=true"), "{told}");
+    assert!(told.contains("hookhost.vworkspace.io/run-restored=nightly"), "{told}");
     // It is in nobody's way.
     let other = world.operation(&shop, &world.spare("ok"), json!({}));
     world.phase(&shop.namespace, &other, "Succeeded");
-    let released = json!({"metadata": {"annotations": {"hookhost.vworkspace.io/run-restored": "true"}}});
-    world.patch(&shop.namespace, &format!("operation/{name}"), &released);
+    let release = |value: &str| {
+        let released = json!({"metadata": {"annotations": {"hookhost.vworkspace.io/run-restored": value}}});
+        world.patch(&shop.namespace, &format!("operation/{name}"), &released);
+    };
+    // Released once before, and in the backup with that.
+    release("weekly");
+    let next = world.operation(&shop, &world.spare("ok"), json!({}));
+    world.phase(&shop.namespace, &next, "Succeeded");
+    world.blocked(&shop.namespace, &name, "RestoredFromBackup");
+    release("nightly");
     world.phase(&shop.namespace, &name, "Succeeded");
 }
