@@ -141,7 +141,9 @@ pub fn clone(
         strip::job_spec(manifest, &mut stripped)?
     };
     let by_policies = solved.annotations.iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
-    let kept = strip::object_keys(manifest, is_same_namespace(request), by_policies, &mut stripped)?;
+    let is_suspended = borrowed.is_some() || step.is_some();
+    let kept =
+        strip::object_keys(manifest, is_same_namespace(request), is_suspended, by_policies, &mut stripped)?;
     if workload.is_pod() && !matches!(workload.restart_policy(), Some("Never" | "OnFailure")) {
         // A bare Pod's default, Always, is not allowed in a Job, and Helm waits for the pod to end.
         template.pod_spec.insert("restartPolicy".to_owned(), json!("Never"));
@@ -166,7 +168,7 @@ pub fn clone(
         };
     }
 
-    if borrowed.is_some() || step.is_some() {
+    if is_suspended {
         spec.insert("suspend".to_owned(), json!(true));
     }
     let decision = annotation::decision(request, solved, policies, without)?;

@@ -34,6 +34,9 @@ pub enum Place {
     /// A label of the chart's object whose key is this, where what is made of it has no owner. A tool that finds its own by the
     /// label passes over what has one.
     TrackingLabel,
+    /// A label of the chart's Job whose key is this, where hookhost creates the run's Job suspended: until its temporary objects are
+    /// there, or until it is the turn of its hook.
+    QueueLabel,
 }
 
 /// One thing that is left out.
@@ -63,7 +66,7 @@ const API_SERVERS: &str = "the API server sets it for each object";
 
 /// All that is not taken over from the chart. The object places are about the chart's Job or Pod, of which the run's Job is made,
 /// and about what is made beside it for the run.
-pub const STRIP: [Strip; 49] = [
+pub const STRIP: [Strip; 50] = [
     strip(Place::Object, "status", "it is of the chart's object, not of this one"),
     strip(Place::Object, "metadata.generateName", "the run's Job is named after the Operation"),
     strip(Place::Object, "metadata.finalizers", "whoever takes them off may not know of this object"),
@@ -103,6 +106,11 @@ pub const STRIP: [Strip; 49] = [
         Place::TrackingLabel,
         "app.kubernetes.io/instance",
         "Argo CD prunes what has it, no owner, and is not in the application's manifests",
+    ),
+    strip(
+        Place::QueueLabel,
+        "kueue.x-k8s.io/queue-name",
+        "hookhost creates this Job suspended and starts it when its turn comes; the queue would start it before that",
     ),
     strip(Place::ObjectKey, "applyset.kubernetes.io", "kubectl apply --prune deletes what is not in its set"),
     strip(Place::ObjectKey, "kapp.k14s.io", "kapp deletes what has it and is not in the application"),
@@ -238,6 +246,7 @@ pub(super) fn pod_template(manifest: &Value, stripped: &mut Vec<Stripped>) -> Re
 pub(super) fn object_keys(
     manifest: &Value,
     has_owner: bool,
+    is_suspended: bool,
     by_policies: usize,
     stripped: &mut Vec<Stripped>,
 ) -> Result<Keys, CloneError> {
@@ -259,6 +268,9 @@ pub(super) fn object_keys(
     let mut keys = Keys { labels, annotations: map(ANNOTATIONS)? };
     let first_key = gone.len();
     keys.strip(has_owner, labels_at, &mut gone);
+    if is_suspended {
+        remove(&mut keys.labels, Place::QueueLabel, labels_at, &mut gone);
+    }
     bound(&mut keys.labels, LABELS_BYTES, labels_at, &mut gone);
     let most = CHART_ANNOTATIONS_BYTES.min(ANNOTATIONS_BYTES.saturating_sub(by_policies));
     bound(&mut keys.annotations, most, ANNOTATIONS, &mut gone);
@@ -358,7 +370,7 @@ fn fits(place: Place, what: &str, key: &str, value: &Value) -> bool {
                 key == of && value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(only))
             }
         },
-        Place::ObjectAnnotation | Place::TrackingLabel => key == what,
+        Place::ObjectAnnotation | Place::TrackingLabel | Place::QueueLabel => key == what,
         Place::PodLabel | Place::PodAnnotation | Place::PodHookLabels | Place::PodHookAnnotations => {
             key == what || domain == Some(what)
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::claim::CLAIM;
 use crate::loan::CLOSURE;
-use crate::plan::{Plan, Row};
+use crate::plan::{Plan, Row, Staging, plan_staged};
 use crate::testing::keys;
 use crate::verdict::{LABELS_BYTES, OWNED_DOMAINS};
 
@@ -98,6 +98,19 @@ fn a_label_by_which_argo_cd_tracks_is_kept_only_where_the_job_has_an_owner() {
     assert_eq!(far["metadata"]["labels"]["team"], json!("payments"));
     let row = row(&plan, "metadata.labels[\"app.kubernetes.io/instance\"]");
     assert!(row.details.contains("no owner"), "{row:?}");
+}
+
+#[test]
+fn the_label_by_which_a_queue_starts_jobs_is_left_out_where_hookhost_starts_this_one() {
+    let label = "kueue.x-k8s.io/queue-name";
+    let request = request(with_metadata(json!({"labels": {label: "batch", "team": "payments"}})));
+    assert_eq!(job(&request)["metadata"]["labels"][label], "batch");
+    let staging = Staging { step: Some(Step { number: 2, of: 3 }), ..Staging::default() };
+    let plan = plan_staged(&request, &[], staging).unwrap();
+    let labels = &plan.job.as_ref().unwrap()["metadata"]["labels"];
+    assert_eq!((labels.get(label), &labels["team"]), (None, &json!("payments")));
+    let row = row(&plan, "metadata.labels[\"kueue.x-k8s.io/queue-name\"]");
+    assert!(row.details.contains("the queue would start it"), "{row:?}");
 }
 
 #[test]
