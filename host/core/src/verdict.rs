@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 pub use conflict::{Conflict, Demand, Party};
 pub use entries::{ANNOTATIONS_BYTES, Entry, LABELS_BYTES, OWNED_DOMAINS, is_host_owned};
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 use crate::decision::Decision;
 use crate::reason::Reason;
-use crate::text;
+use crate::{duration, text};
 
 /// What one policy answered. The decision has passed [`crate::decision::check`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,7 +181,8 @@ impl fmt::Display for Verdict {
             Outcome::Allowed(_) => write!(f, "allowed by {}", text::list(&names(&self.policies))),
             Outcome::Denied(denials) => write!(f, "denied by {}", join(denials)),
             Outcome::Held { retry_after_seconds, holds } => {
-                write!(f, "held for {retry_after_seconds} s by {}", join(holds))
+                let pause = duration::show(Duration::from_secs((*retry_after_seconds).into()));
+                write!(f, "held for {pause} by {}", join(holds))
             }
             Outcome::Contradictory(conflicts) => write!(
                 f,

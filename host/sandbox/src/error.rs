@@ -304,6 +304,10 @@ impl Error {
             Error::Trapped { message: Some(_), .. } => {
                 "The policy panicked; correct it where the message says, with this request as a test case.".into()
             }
+            Error::Trapped { trap, .. } if trap.contains("out of bounds memory") => {
+                "Probably its stack is full (`hookhost policy build` gives it 64 KiB): look for deep recursion and large local arrays."
+                    .into()
+            }
             Error::Trapped { .. } => {
                 "Run this request in `hookhost policy test`. A policy made with the SDK logs its panics.".into()
             }

@@ -72,7 +72,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "KIND", default_value_t = Kind::ApplicationInstance, ignore_case = true)]
     #[arg(help_heading = "What runs")]
     target_kind: Kind,
-    /// What it does, as the target's owner has allowed it by annotation
+    /// What it does. An ApplicationInstance allows hooks by an annotation for each type: `ops.vworkspace.io/migration: helmHookJob` for
+    /// this one. While an Upgrade, a Restore or a Backup runs, nothing else does on the target
     #[arg(long = "type", value_name = "TYPE", default_value = "Migration", ignore_case = true)]
     #[arg(value_parser = operation_type(), help_heading = "What runs")]
     type_of: OperationType,
@@ -282,7 +283,9 @@ async fn create(connection: &Connection, object: &Value, dry_run: bool) -> Resul
     let made = cluster::write(&call, api.create(&params, &object)).await.map_err(|error| match error {
         Error::AlreadyExists { .. } => {
             Problem::new(Reason::ApiRejected, format!("there is an Operation {namespace}/{name} already"))
-                .with_advice("Give another one with --name, or wait a second: names are made of the time.")
+                .with_advice(
+                    "Give another one with --name, or run it again in a second: its name has the time in it.",
+                )
         }
         error @ (Error::Unreachable { .. } | Error::TimedOut { .. }) if !dry_run => {
             let message = format!("it is not known whether the Operation {namespace}/{name} was made");

@@ -125,7 +125,7 @@ fn a_hold_exits_with_4_and_says_for_how_long() {
     plan(&dir, &["--policy", "hold.wasm"])
         .exits(4)
         .prints_nothing()
-        .says(&["held for 90 s by policy \"hold\""]);
+        .says(&["held for 1m 30s by policy \"hold\""]);
     let json = plan(&dir, &["--policy", "hold.wasm", "-o", "json"]).exits(4).json();
     assert_eq!(json["retryAfterSeconds"], 90);
 }

@@ -56,7 +56,7 @@ fn deny_beats_hold_and_hold_beats_allow() {
     assert_eq!(denied.to_string(), "denied by policy \"c\": No: never here; policy \"d\": No: never here");
     let held = verdict_of(json!({"a": {"allow": {}}, "b": hold, "c": longer}));
     assert_eq!(held.reason(), Some(Reason::PolicyHeld));
-    assert_eq!(held.to_string(), "held for 3600 s by policy \"b\": Later; policy \"c\": MuchLater: at night");
+    assert_eq!(held.to_string(), "held for 1h by policy \"b\": Later; policy \"c\": MuchLater: at night");
     let allowed = verdict_of(json!({"a": {"allow": {}}, "b": {"allow": {}}}));
     assert_eq!((allowed.reason(), allowed.to_string()), (None, "allowed by a and b".to_owned()));
     assert_eq!(solve(&base(), &[]).to_string(), "allowed: no policy applies");

@@ -341,7 +341,7 @@ impl Follow {
             },
             End::TimedOut | End::Left => match blocked(&self.status) {
                 Some((reason, message)) => format!(
-                    "Still blocked ({reason}): {message}\n{goes_on}\nUntil it has run, others on its target wait for it. To \
+                    "Still blocked ({reason}): {message}\n{goes_on}\nUntil it has run, others that run its hook wait for it. To \
                      drop it, before you run it otherwise (--closure, say): kubectl delete operation -n {namespace} {name}"
                 ),
                 None if phase(&self.status).is_none() && !self.has_warned => {
