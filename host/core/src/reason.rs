@@ -95,7 +95,7 @@ reasons! {
     ConflictingOperation,
     /// The namespace has more unfinished Operations than hookhost keeps track of, so it cannot know which of them conflict.
     TooManyOperations,
-    /// The Operation has not come to run within its wait timeout.
+    /// The Operation, or the next hook of its event, has not started within its wait timeout.
     WaitTimeout,
     /// The time that an Operation gives all hooks of its event is over, and some are left.
     DeadlineExceeded,

@@ -61,7 +61,7 @@ pub struct OperationSpec {
     /// (its template, where the name changes with each revision) and event (all hooks of it, one after the other); optionally
     /// hookKind, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, closure (have made for the run
     /// what the hook needs and Helm has deleted), and waitTimeout (how long it may wait, such as 30m or 7d, from its creation until
-    /// its Job is made). For an event activeDeadlineSeconds is the time of all its hooks together, from the start of the first: each
+    /// its Job is made, and with an event from the end of each hook until the next starts). For an event activeDeadlineSeconds is the time of all its hooks together, from the start of the first: each
     /// has what is left when it starts, or the chart's own deadline where that is shorter. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::parameters")]
