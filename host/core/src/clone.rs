@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-pub use annotation::{DECISION, DECISION_BYTES};
+pub use annotation::{APPROVED_BY, DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::TOO_LARGE;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use explain::Row;
-pub use renewal::renewal;
+pub use renewal::Renewal;
 pub use warnings::Warning;
 
 use crate::clone::{self, CloneError, Step};

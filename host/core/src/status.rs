@@ -30,8 +30,8 @@ pub use message::NOTICES;
 pub use overwritten::{note_overwritten, writer};
 pub use patch::patch;
 pub use read::{
-    JobRef, blocked_reason, has_started, is_finished, is_suspended, job_ref, lacks_hook, message, phase,
-    reason,
+    JobRef, blocked_reason, has_started, is_finished, is_suspended, job_ref, lacks_hook, message,
+    not_running_since, phase, reason, started_at,
 };
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};

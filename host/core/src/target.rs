@@ -31,7 +31,7 @@ use std::fmt;
 pub use applier::{Applier, ToCreate};
 pub use condition::Condition;
 pub use helm_release::{HelmRelease, MAX_HISTORY};
-pub use instance::{CAPABILITY_DOMAIN, Instance, capability_key};
+pub use instance::{CAPABILITY_DOMAIN, Instance, Readiness, capability_key};
 pub use missing::{Namesake, disabled, missing};
 pub use owner::Owner;
 pub use plain::refuse_plain;

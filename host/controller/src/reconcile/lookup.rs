@@ -17,6 +17,7 @@ use hookhost_core::operation::{Approvals, Operation, OperationType};
 use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::snapshot::Snapshot;
+use hookhost_core::target::Readiness;
 use tokio::sync::Mutex as Turn;
 
 use super::ahead::Ahead;
@@ -272,7 +273,8 @@ impl Context {
         last: Option<&Lookup>,
     ) -> Result<Found, Stop> {
         let mut in_order = Ahead::never();
-        let (_, location) = self.target(subject, operation, awaited, &mut in_order).await?;
+        let (_, location) =
+            self.target(subject, operation, Readiness::Required, awaited, &mut in_order).await?;
         let at = place(&location);
         if let Some(Ok(found)) = last.map(|last| &last.found)
             && found.at.is_some()

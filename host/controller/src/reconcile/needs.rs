@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use hookhost_core::Reason;
 use hookhost_core::clone::Step;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
@@ -17,6 +18,8 @@ use hookhost_core::maker::{self, Maker};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
+use hookhost_core::selection::Selected;
+use hookhost_core::text::{quote, shortlist};
 use hookhost_core::workload::Workload;
 
 use super::ahead::{Ahead, ask};
@@ -30,6 +33,9 @@ use crate::watch::Job;
 
 /// Objects that are asked for at once, of those that a pod refers to, and of a closure: either may have 256.
 const AT_ONCE: usize = 8;
+
+/// Objects that a message names.
+const MAX_NAMED: usize = 8;
 
 /// What a hook needs of hookhost.
 #[derive(Default)]
@@ -154,21 +160,59 @@ impl Context {
             None if object.is_outside(namespace) => Found::Missing,
             None => Found::Kept,
         })?;
+        let created: Vec<ObjectRef> = loans.iter().map(|loan| loan.object.clone()).collect();
         let expected = if self.policies.allows_existing(request, &self.scope(subject, request))? {
             Vec::new()
         } else {
             // Of the whole closure: the pod has what is there of another event, too, and what is optional.
-            expected(&whole, &loans, namespace, *uncovered)
+            expected(&whole, &created, namespace, *uncovered)
         };
-        self.check_content(&expected, &loans).await??;
+        self.check_content(&expected, &created).await??;
         Ok(Needs { loans, expected, without: Vec::new() })
     }
 
-    /// Whether what is there of these objects is what the chart has, for a run that is given `loans`.
+    /// What of the temporary objects that were `created` for an event the next of its hooks uses, and what has to be the chart's when
+    /// that hook starts; if policies still let it have them. They may be other ones than when the event began.
+    pub(super) fn uses(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        Selected { hook, others }: &Selected,
+        request: &Request,
+        created: &[ObjectRef],
+        uncovered: Uncovered,
+    ) -> Result<(Vec<ObjectRef>, Vec<Expected>), Refusal> {
+        let namespace = request.release.namespace.as_str();
+        let whole = closure(Workload::of(&hook.manifest), namespace, others).map_err(BuildError::from)?;
+        let references = dependency::references(&request.hook.manifest);
+        let needed = needed(hook, &whole, &references, operation.parameters.event.as_deref());
+        let used = needed.iter().map(ObjectRef::of).filter(|object| created.contains(object));
+        let used: Vec<ObjectRef> = used.collect();
+        if used.is_empty() {
+            return Ok((used, Vec::new()));
+        }
+        let scope = self.scope(subject, request);
+        if let Some((Closure::Forbid, policy)) = self.policies.closure(request, &scope)? {
+            let message = format!(
+                "hookhost has created for the run what the hook needs ({}), and the HookPolicy {} forbids by now that a run has such \
+                 objects (spec.closure: Forbid)",
+                shortlist(used.iter().map(ObjectRef::to_string), MAX_NAMED),
+                quote(&policy)
+            );
+            return Err(Refusal::fail(Reason::ClosureRefused, message));
+        }
+        let expected = match self.policies.allows_existing(request, &scope)? {
+            true => Vec::new(),
+            false => expected(&whole, &used, namespace, uncovered),
+        };
+        Ok((used, expected))
+    }
+
+    /// Whether what is there of these objects is what the chart has, for a run that is given what hookhost has `created`.
     pub(super) async fn check_content(
         &self,
         expected: &[Expected],
-        loans: &[Loan],
+        created: &[ObjectRef],
     ) -> Result<Result<(), Refusal>, Error> {
         let mut mismatches = Vec::new();
         // One after the other: each may have 1 MiB.
@@ -177,7 +221,7 @@ impl Context {
             let compared = self.reader.whole(*kind, namespace, name, |there| one.mismatch(there)).await?;
             mismatches.extend(compared.flatten());
         }
-        Ok(refuse_mismatches(&mismatches, loans).map_or(Ok(()), Err))
+        Ok(refuse_mismatches(&mismatches, created).map_or(Ok(()), Err))
     }
 
     /// Whether hookhost lends to this run.

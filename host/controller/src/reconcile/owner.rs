@@ -1,7 +1,7 @@
 //! Whose rules hold for a HelmRelease: those of the ApplicationInstance that owns it, however the Operation names it.
 
 use hookhost_core::operation::Operation;
-use hookhost_core::target::{HelmRelease, Instance};
+use hookhost_core::target::{HelmRelease, Instance, Readiness};
 
 use super::Context;
 use super::prepare::Stop;
@@ -17,6 +17,7 @@ impl Context {
         operation: &Operation,
         release: &HelmRelease,
         named: Option<&Instance>,
+        readiness: Readiness,
         awaited: &mut Vec<Awaited>,
     ) -> Result<(), Stop> {
         let Some(owner) = &release.owner else { return Ok(()) };
@@ -27,7 +28,7 @@ impl Context {
         awaited.push(awaited_object(Kind::ApplicationInstance, &release.namespace, &owner.name));
         let object = self.reader.target(Kind::ApplicationInstance, &release.namespace, &owner.name).await?;
         let instance = object.as_ref().map(Instance::from_json).transpose()?;
-        Ok(owner.check(release, instance.as_ref(), operation.type_of)?)
+        Ok(owner.check(release, instance.as_ref(), operation.type_of, readiness)?)
     }
 
     /// Whether a release that an Operation names as a plain Helm release is one, and none that a HelmRelease of its namespace makes,

@@ -21,7 +21,9 @@ use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::selection::{Selected, Selection, select};
 use hookhost_core::snapshot;
-use hookhost_core::target::{self, Applier, HelmRelease, Instance, ObjectName, RecordRef, TargetKind};
+use hookhost_core::target::{
+    self, Applier, HelmRelease, Instance, ObjectName, Readiness, RecordRef, TargetKind,
+};
 use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request};
 use jiff::Timestamp;
@@ -219,11 +221,7 @@ impl Context {
                     request: &request,
                     references: &references,
                     makers: &makers,
-                    uncovered: match location.snapshot {
-                        None => Uncovered::All,
-                        Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
-                        Some(_) => Uncovered::None,
-                    },
+                    uncovered: self.uncovered(&location),
                     applier: location.applier.as_ref().map(|applier| applier.account.name.as_str()),
                     step,
                     made,
@@ -274,7 +272,7 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
     ) -> Result<Resolved, Stop> {
-        let (target, location) = self.target(subject, operation, awaited, ahead).await?;
+        let (target, location) = self.target(subject, operation, Readiness::Required, awaited, ahead).await?;
         let overtaken = self.ask_by_names(subject, operation, location.names())?;
         self.check_place(subject, &location.namespace)?;
         let wanted = operation.clone();
@@ -284,11 +282,12 @@ impl Context {
         Ok(Resolved { target, selection, location, overtaken })
     }
 
-    /// The target, once it is ready, and where its release is.
+    /// The target, once it is as ready as it has to be, and where its release is.
     pub(super) async fn target(
         &self,
         subject: &Subject,
         operation: &Operation,
+        readiness: Readiness,
         awaited: &mut Vec<Awaited>,
         ahead: &mut Ahead,
     ) -> Result<(request::Target, Location), Stop> {
@@ -305,7 +304,7 @@ impl Context {
                 let object = self.instance_ahead(&instance, ahead).await?;
                 let Some(object) = object else { return Err(self.missing(&instance, kind_of).await) };
                 let instance = Instance::from_json(&object)?;
-                instance.check(operation.type_of)?;
+                instance.check(operation.type_of, readiness)?;
                 self.approved_by(operation)?;
                 described.labels.clone_from(&instance.labels);
                 described.annotations.clone_from(&instance.annotations);
@@ -336,7 +335,7 @@ impl Context {
             });
         };
         let release = HelmRelease::from_json(&object)?;
-        self.check_owner(operation, &release, named.as_ref(), awaited).await?;
+        self.check_owner(operation, &release, named.as_ref(), readiness, awaited).await?;
         let record = release.current()?;
         let location = Location {
             namespace: record.namespace.to_owned(),
@@ -430,6 +429,15 @@ impl Context {
         }
     }
 
+    /// Which hooks of the release there may be temporary objects of that no digest covers.
+    pub(super) fn uncovered(&self, location: &Location) -> Uncovered {
+        match location.snapshot {
+            None => Uncovered::All,
+            Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
+            Some(_) => Uncovered::None,
+        }
+    }
+
     /// Flux leaves test hooks out of its digest, so whoever can write Secrets could have made them.
     fn check_covered(&self, hook: &Hook) -> Result<(), Refusal> {
         if self.config.unverified_test_hooks || snapshot::is_covered(hook) {
@@ -452,7 +460,7 @@ impl Context {
     }
 
     /// Jobs are made, and records are read, in gated namespaces only.
-    fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+    pub(super) fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
         if self.gated.is_terminating(namespace) {
             let message = format!("the release is in the namespace {namespace}, which is being deleted");
             return Err(Refusal::wait(Reason::NamespaceNotManaged, message));

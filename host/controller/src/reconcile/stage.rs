@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hookhost_core::Reason;
 use hookhost_core::clone::DECISION;
-use hookhost_core::loan::{Borrowed, Expected, Loan};
+use hookhost_core::loan::{Borrowed, Expected, Loan, ObjectRef};
 use hookhost_core::outcome::entry;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
@@ -41,8 +41,9 @@ impl Context {
                 return self.withdraw_all(subject, &made(), Some(refusal)).await;
             }
         }
-        let loans: Vec<Loan> = jobs.iter().flat_map(|(_, loans)| loans.iter().cloned()).collect();
-        if let Err(refusal) = self.check_content(expected, &loans).await? {
+        let loans = jobs.iter().flat_map(|(_, loans)| loans);
+        let created: Vec<ObjectRef> = loans.map(|loan| loan.object.clone()).collect();
+        if let Err(refusal) = self.check_content(expected, &created).await? {
             return self.withdraw_all(subject, &made(), Some(refusal)).await;
         }
         match jobs.first() {
@@ -223,7 +224,7 @@ impl Context {
 
     /// The Job as it is now; none if it is gone, or its Operation is not to be run any more. This process may have slept while
     /// another ran it to its end.
-    async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
+    pub(super) async fn read_again(&self, subject: &Subject, job: &Job) -> Result<Option<Arc<Job>>> {
         let (now, is_wanted) =
             futures::try_join!(self.reader.job(&job.namespace, &job.name), self.is_still_wanted(subject))?;
         let keys = self.keyring.needed()?;

@@ -15,6 +15,9 @@ pub const DECISION: &str = "ops.vworkspace.io/decision";
 /// that Kubernetes takes for all annotations.
 pub const DECISION_BYTES: usize = 48 * 1024;
 
+/// In it: who approved the Operation, by the claim that was verified when its run began.
+pub const APPROVED_BY: &str = "approvedBy";
+
 /// Network policies that it names: a hook has one or two.
 const MAX_WITHOUT: usize = 8;
 
@@ -45,6 +48,10 @@ pub(super) fn decision(
             "ttlSecondsAfterFinished": number(&solved.ttl_seconds_after_finished),
         },
     });
+    if let Some(approved_by) = &operation.approved_by {
+        // The other hooks of an event go by it, too.
+        decision[APPROVED_BY] = json!(approved_by);
+    }
     for (what, added) in [("labels", &solved.labels), ("annotations", &solved.annotations)] {
         if !added.is_empty() {
             decision[what] = entries(added);

@@ -332,6 +332,12 @@ fn the_decision_on_the_job_names_who_made_each_value_and_one_that_is_too_large_i
         json!([{"name": "a", "digest": "sha256:1"}, {"name": "b", "digest": "sha256:1"}])
     );
     assert_eq!(few["labels"].as_object().unwrap().values().next(), Some(&json!(["a"])));
+    assert_eq!(few.get(APPROVED_BY), None);
+    let mut approved = request.clone();
+    approved.operation.approved_by = Some("admin".to_owned());
+    let job = plan(&approved, &[]).unwrap().job.unwrap();
+    let text = job["metadata"]["annotations"][DECISION].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap()[APPROVED_BY], "admin");
     let long_names: Vec<Answer> = (0..700).map(|n| answer(&format!("{n}{}", "p".repeat(60)), 0)).collect();
     // Never shortened: without hook and release nobody could tell what the Job runs, and it would run beside another.
     let refused = plan(&request, &long_names).unwrap_err();

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{Loan, ObjectRef, Uncovered};
+use super::{ObjectRef, Uncovered};
 use crate::closure::Member;
 use crate::kind::Kind;
 use crate::raw::{Pairs, each_entry, scalar};
@@ -157,8 +157,8 @@ fn decoded(value: &Value) -> Option<Vec<u8>> {
 
 /// Whether a run that is given these gets something by hookhost that whoever may write ConfigMaps and Operations in its namespace
 /// need not have: a role, an account that may have one already, what a Secret holds, a way through the network.
-pub fn grants(loans: &[Loan]) -> bool {
-    loans.iter().any(|loan| is_trusted(loan.object.kind))
+pub fn grants(created: &[ObjectRef]) -> bool {
+    created.iter().any(|object| is_trusted(object.kind))
 }
 
 fn is_trusted(kind: Kind) -> bool {
@@ -175,19 +175,19 @@ pub struct Expected {
 }
 
 /// The ConfigMaps and Secrets of a whole closure, of a release in `namespace`, with the contents that the chart gives them, for a run
-/// that is given `loans`; nothing where it is given nothing that counts.
+/// that is given what hookhost has `created`; nothing where it is given nothing that counts.
 pub fn expected(
     closure: &[Member<'_>],
-    loans: &[Loan],
+    created: &[ObjectRef],
     namespace: &str,
     uncovered: Uncovered,
 ) -> Vec<Expected> {
-    if !grants(loans) {
+    if !grants(created) {
         return Vec::new();
     }
     let is_only_covered = match uncovered {
         Uncovered::None => true,
-        Uncovered::WithoutRights => loans.iter().any(|loan| loan.object.kind.opens()),
+        Uncovered::WithoutRights => created.iter().any(|object| object.kind.opens()),
         Uncovered::All => false,
     };
     let mut all: BTreeMap<ObjectRef, Vec<Content>> = BTreeMap::new();
@@ -254,12 +254,12 @@ impl std::fmt::Display for Mismatch {
 }
 
 /// Refuses a run of which some objects are not what the chart has; nothing where all are.
-pub fn refuse_mismatches(mismatches: &[Mismatch], loans: &[Loan]) -> Option<Refusal> {
+pub fn refuse_mismatches(mismatches: &[Mismatch], created: &[ObjectRef]) -> Option<Refusal> {
     if mismatches.is_empty() {
         return None;
     }
-    let granted = loans.iter().filter(|loan| is_trusted(loan.object.kind));
-    let granted: Vec<String> = granted.take(MAX_NAMED).map(|loan| loan.object.to_string()).collect();
+    let granted = created.iter().filter(|object| is_trusted(object.kind));
+    let granted: Vec<String> = granted.take(MAX_NAMED).map(ObjectRef::to_string).collect();
     let message = format!(
         "hookhost creates for this run what gives its pod more than others in the namespace need have ({}), and gives that to the \
          chart's own content only, but {}. Delete what is not the chart's, so that the chart's is created for the run; or let a \

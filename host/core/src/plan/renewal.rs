@@ -19,60 +19,95 @@ const NUMBERS: [&str; 3] = ["activeDeadlineSeconds", "backoffLimit", "ttlSeconds
 /// without.
 const WITHOUT: &str = "without";
 
-/// What makes of a Job, as the API server has it, the one that is decided now: a merge patch of `metadata` and `spec`. Nothing
-/// where the decision is the same.
-///
-/// # Errors
-/// The decision is longer than a Job may carry.
-pub fn renewal(job: &Value, plan: &Plan) -> Result<Option<Value>, PlanError> {
-    let Some(new) = &plan.job else { return Ok(None) };
-    let decision = |job: &Value| {
-        let text = entry(job, "annotations", DECISION).unwrap_or_default();
-        serde_json::from_str::<Value>(text).unwrap_or_default()
-    };
-    let (old, mut now) = (decision(job), decision(new));
-    if let Some(without) = old.get(WITHOUT) {
-        now[WITHOUT] = without.clone();
-    }
-    if old == now {
-        return Ok(None);
-    }
-    let text = now.to_string();
-    if text.len() > DECISION_BYTES {
-        let policies = plan.verdict.policies.len();
-        return Err(CloneError::DecisionTooLarge { bytes: text.len(), policies }.into());
-    }
-    let (mut annotations, _) = entries(&old, &now, "annotations", new, "/metadata/annotations");
-    annotations.insert(DECISION.to_owned(), json!(text));
-    let (labels, are_any) = entries(&old, &now, "labels", new, "/metadata/labels");
-    let mut spec = Map::new();
-    for number in NUMBERS {
-        // Null takes the field out.
-        spec.insert(
-            number.to_owned(),
-            new.pointer("/spec").and_then(|spec| spec.get(number)).cloned().into(),
-        );
-    }
-    if are_any {
-        let (on_pods, _) = entries(&old, &now, "labels", new, "/spec/template/metadata/labels");
-        spec.insert("template".to_owned(), json!({"metadata": {"labels": on_pods}}));
-    }
-    Ok(Some(json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})))
+/// What of a plan may change a Job that was created before. It is kept while the API server is asked, which may take long; the
+/// plan, with all that is run, is not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewal {
+    decision: String,
+    /// How many policies decided.
+    policies: usize,
+    labels: Map<String, Value>,
+    annotations: Map<String, Value>,
+    pod_labels: Map<String, Value>,
+    /// Those of [`NUMBERS`] that the Job has.
+    numbers: Map<String, Value>,
 }
 
-/// Of what policies add or added, by the old decision and the one of now, the values in the new Job; null where it has none. Whether
-/// there are any.
-fn entries(old: &Value, now: &Value, what: &str, new: &Value, at: &str) -> (Map<String, Value>, bool) {
+impl Renewal {
+    /// Of this plan; none if it has no Job.
+    pub fn of(plan: &Plan) -> Option<Renewal> {
+        let job = plan.job.as_ref()?;
+        let map = |at: &str| job.pointer(at).and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut annotations = map("/metadata/annotations");
+        let decision = annotations.remove(DECISION);
+        let number = |name: &&str| Some(((*name).to_owned(), job.get("spec")?.get(*name)?.clone()));
+        Some(Renewal {
+            decision: decision.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+            policies: plan.verdict.policies.len(),
+            labels: map("/metadata/labels"),
+            annotations,
+            pod_labels: map("/spec/template/metadata/labels"),
+            numbers: NUMBERS.iter().filter_map(number).collect(),
+        })
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let entries = [&self.labels, &self.annotations, &self.pod_labels, &self.numbers];
+        let texts = entries.into_iter().flatten().map(|(key, value)| {
+            // Each in a tree that may be half full.
+            key.len() + value.as_str().map_or(0, str::len) + 2 * size_of::<(String, Value)>()
+        });
+        size_of::<Renewal>() + self.decision.len() + texts.sum::<usize>()
+    }
+
+    /// What makes of a Job, as the API server has it, the one that is decided now: a merge patch of `metadata` and `spec`. Nothing
+    /// where the decision is the same.
+    ///
+    /// # Errors
+    /// The decision is longer than a Job may carry.
+    pub fn patch(&self, job: &Value) -> Result<Option<Value>, PlanError> {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let old = read(entry(job, "annotations", DECISION).unwrap_or_default());
+        let mut now = read(&self.decision);
+        if let Some(without) = old.get(WITHOUT) {
+            now[WITHOUT] = without.clone();
+        }
+        if old == now {
+            return Ok(None);
+        }
+        let text = now.to_string();
+        if text.len() > DECISION_BYTES {
+            let (bytes, policies) = (text.len(), self.policies);
+            return Err(CloneError::DecisionTooLarge { bytes, policies }.into());
+        }
+        let added = |what: &str, new: &Map<String, Value>| entries(&old, &now, what, new);
+        let mut annotations = added("annotations", &self.annotations);
+        annotations.insert(DECISION.to_owned(), json!(text));
+        let (labels, pod_labels) = (added("labels", &self.labels), added("labels", &self.pod_labels));
+        // Null takes a field out.
+        let number = |name: &str| (name.to_owned(), self.numbers.get(name).cloned().unwrap_or_default());
+        let mut spec: Map<String, Value> = NUMBERS.into_iter().map(number).collect();
+        if !pod_labels.is_empty() {
+            spec.insert("template".to_owned(), json!({"metadata": {"labels": pod_labels}}));
+        }
+        Ok(Some(json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})))
+    }
+}
+
+/// Of what policies add or added, by the old decision and the one of now, the values that the new Job has; null where it has none.
+fn entries(old: &Value, now: &Value, what: &str, new: &Map<String, Value>) -> Map<String, Value> {
     let keys = |decision: &Value| -> BTreeSet<String> {
         let added = decision.get(what).and_then(Value::as_object);
         added.into_iter().flat_map(Map::keys).cloned().collect()
     };
     let all: BTreeSet<String> = keys(old).union(&keys(now)).cloned().collect();
-    let value =
-        |key: &String| new.pointer(at).and_then(|entries| entries.get(key)).cloned().unwrap_or_default();
-    let values: Map<String, Value> = all.iter().map(|key| (key.clone(), value(key))).collect();
-    let are_any = !values.is_empty();
-    (values, are_any)
+    all.into_iter()
+        .map(|key| {
+            let value = new.get(&key).cloned().unwrap_or_default();
+            (key, value)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -119,6 +154,10 @@ mod tests {
         plan_staged(&request(deadline), answers, staging).unwrap()
     }
 
+    fn renewal(job: &Value, plan: &Plan) -> Result<Option<Value>, PlanError> {
+        Renewal::of(plan).unwrap().patch(job)
+    }
+
     /// A JSON merge patch.
     fn merge(target: &mut Value, patch: &Value) {
         for (key, value) in patch.as_object().unwrap() {
@@ -153,6 +192,15 @@ mod tests {
     fn of_what_is_decided_alike_nothing_changes() {
         let job = plan(Some(300), &[]).job.unwrap();
         assert_eq!(renewal(&job, &plan(Some(300), &[])).unwrap(), None);
+    }
+
+    #[test]
+    fn of_a_plan_nothing_is_kept_that_is_run() {
+        let mut large = plan(Some(300), &answer(Some(120), &[("shift", "late")]));
+        let small = Renewal::of(&large).unwrap().bytes();
+        let job = large.job.as_mut().unwrap();
+        job["spec"]["template"]["spec"]["containers"][0]["args"] = json!(vec!["x"; 1 << 16]);
+        assert_eq!(Renewal::of(&large).unwrap().bytes(), small);
     }
 
     #[test]

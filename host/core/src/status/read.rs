@@ -1,5 +1,6 @@
 //! Reading a status.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::words::{BLOCKED, CANCELLED, FAILED, JOB_SUSPENDED, PENDING, RUNNING, SUCCEEDED};
@@ -46,6 +47,17 @@ pub fn job_ref(status: &Value) -> Option<JobRef> {
 /// Whether it says of a run that it has begun, or which Job it has.
 pub fn has_started(status: &Value) -> bool {
     text(status, "startedAt").is_some() || phase(status) == Some("Running") || job_ref(status).is_some()
+}
+
+/// When its run began, as it says.
+pub fn started_at(status: &Value) -> Option<Timestamp> {
+    text(status, "startedAt")?.parse().ok()
+}
+
+/// Since when it says that nothing of its run is at work.
+pub fn not_running_since(status: &Value) -> Option<Timestamp> {
+    let running = condition(status, RUNNING).filter(|running| text(running, "status") == Some("False"))?;
+    text(running, "lastTransitionTime")?.parse().ok()
 }
 
 /// Whether it says that somebody has suspended the Job.

@@ -58,6 +58,16 @@ pub fn capability_key(type_of: OperationType) -> String {
     format!("{CAPABILITY_DOMAIN}{}", type_of.as_str().to_ascii_lowercase())
 }
 
+/// Whether an ApplicationInstance has to be ready for what is about to run on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It has to be: nothing of the run has begun.
+    Required,
+    /// Hooks of the event have run, and what they do may make it not ready until the last of them has: a maintenance mode that one
+    /// switches on and another off.
+    Passed,
+}
+
 impl Instance {
     /// Reads an instance as the API server gives it.
     ///
@@ -109,7 +119,7 @@ impl Instance {
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, type_of: OperationType) -> Result<(), Refusal> {
+    pub fn check(&self, type_of: OperationType, readiness: Readiness) -> Result<(), Refusal> {
         if self.deleting {
             return Err(Refusal::fail(Reason::TargetNotFound, format!("{self} is being deleted")));
         }
@@ -119,7 +129,9 @@ impl Instance {
             );
             return Err(Refusal::fail(Reason::HookRequiresRelease, message));
         }
-        self.check_ready()?;
+        if readiness == Readiness::Required {
+            self.check_ready()?;
+        }
         self.check_capability(type_of)
     }
 

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{HelmRelease, Instance, TargetKind, group};
+use super::{HelmRelease, Instance, Readiness, TargetKind, group};
 use crate::operation::OperationType;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
@@ -51,9 +51,10 @@ impl Owner {
         release: &HelmRelease,
         instance: Option<&Instance>,
         type_of: OperationType,
+        readiness: Readiness,
     ) -> Result<(), Refusal> {
         match instance {
-            Some(instance) if instance.uid == self.uid => instance.check(type_of),
+            Some(instance) if instance.uid == self.uid => instance.check(type_of, readiness),
             _ => {
                 let message = format!(
                     "{release} belongs to the ApplicationInstance {} (UID {}), which is gone: Kubernetes deletes the HelmRelease, \
@@ -127,7 +128,9 @@ mod tests {
     fn a_helm_release_follows_the_rules_of_the_instance_that_owns_it() {
         let release = release(json!([reference("a", true)]));
         let owner = release.owner.clone().unwrap();
-        let check = |instance: Option<&Instance>| owner.check(&release, instance, OperationType::Migration);
+        let check = |instance: Option<&Instance>| {
+            owner.check(&release, instance, OperationType::Migration, Readiness::Required)
+        };
         let capable = json!({"ops.vworkspace.io/migration": "helmHookJob"});
         assert_eq!(check(Some(&instance("a", "uid-a", capable.clone()))), Ok(()));
         let refusal = check(Some(&instance("a", "uid-a", json!({})))).unwrap_err();

@@ -52,7 +52,7 @@ fn instance() -> Value {
 }
 
 fn check(instance: &Value) -> Result<(), Refusal> {
-    Instance::from_json(instance).unwrap().check(OperationType::Migration)
+    Instance::from_json(instance).unwrap().check(OperationType::Migration, Readiness::Required)
 }
 
 /// What Flux 1.4 left of a small chart.
@@ -158,7 +158,7 @@ proptest! {
                     let _ = release.current();
                 }
                 if let Ok(instance) = Instance::from_json(object) {
-                    let _ = instance.check(OperationType::Migration);
+                    let _ = instance.check(OperationType::Migration, Readiness::Required);
                 }
             }
         }

@@ -9,6 +9,11 @@ use crate::closure::policy;
 /// A release whose rollback has four hooks, in this order: "a", which waits, "b", "c" and "d"; of which `fails` fails.
 fn release(prefix: &str, gate: &str, fails: &str) -> Release {
     let world = world();
+    world.release("shop", &world.namespace(prefix, &[gate]), &values(fails))
+}
+
+/// The values of such a release.
+pub(crate) fn values(fails: &str) -> Value {
     let script = |name: &str| match name {
         name if name == fails => json!({"script": "echo no; exit 7", "events": "post-rollback"}),
         "a" => json!({"script": WAITS, "events": "pre-upgrade,post-rollback"}),
@@ -21,11 +26,11 @@ fn release(prefix: &str, gate: &str, fails: &str) -> Release {
     for other in ["ok", "ok-2", "fails", "brief", "version", "fails-2", "slow", "slow-2", "slow-3"] {
         hooks.insert(other.to_owned(), json!({"events": "pre-delete", "script": "true"}));
     }
-    world.release("shop", &world.namespace(prefix, &[gate]), &json!({"hooks": hooks}))
+    json!({"hooks": hooks})
 }
 
 /// Makes an Operation for all hooks of the event.
-fn run(world: &World, release: &Release, more: Value) -> String {
+pub(crate) fn run(world: &World, release: &Release, more: Value) -> String {
     let name = format!("rollback-{}", world.number());
     let mut operation = world.operation_named(&name, release, "", more);
     let parameters = &mut operation["spec"]["parameters"];
@@ -38,13 +43,13 @@ fn run(world: &World, release: &Release, more: Value) -> String {
 }
 
 /// Hook and phase of each row.
-fn rows(operation: &Value) -> Vec<(String, String)> {
+pub(crate) fn rows(operation: &Value) -> Vec<(String, String)> {
     let rows = operation["status"]["outputs"]["hooks"].as_array().cloned().unwrap_or_default();
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
     rows.iter().map(|row| (text(row, "hook"), text(row, "phase"))).collect()
 }
 
-fn told(phases: [&str; 4]) -> Vec<(String, String)> {
+pub(crate) fn told(phases: [&str; 4]) -> Vec<(String, String)> {
     let hooks = ["shop-a", "shop-b", "shop-c", "shop-d"];
     hooks.iter().zip(phases).map(|(hook, phase)| ((*hook).to_owned(), phase.to_owned())).collect()
 }
@@ -390,4 +395,66 @@ fn an_event_ends_where_its_release_was_upgraded_meanwhile() {
     let operation = world.phase(namespace, &name, "Failed");
     assert_eq!(e2e::says(&operation, "Failed"), "True/ReleaseChanged", "{operation:#}");
     assert_eq!(rows(&operation), told(["Succeeded", "Skipped", "Skipped", "Skipped"]), "{operation:#}");
+}
+
+#[test]
+fn what_somebody_writes_into_the_charts_content_while_an_event_runs_stops_the_hook_that_would_read_it() {
+    let world = world();
+    let gate = "e2e=event-content";
+    let _host = lending(gate);
+    let release = release("event-content", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    // It was the chart's when the event began, and the third hook's role is there already.
+    let mine = json!({"data": {"CHART_OF_SETTINGS": "my own words"}});
+    world.patch(namespace, "configmap/shop-c", &mine);
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(e2e::says(&operation, "Failed"), "True/ClosureRefused", "{operation:#}");
+    let why = message(&operation, "Failed");
+    assert!(why.starts_with("the hook \"shop-c\" (step 3/4): "), "{why}");
+    assert!(why.contains("ConfigMap \"shop-c\" differs from the chart's in the key"), "{why}");
+    assert_eq!(rows(&operation), told(["Succeeded", "Succeeded", "Skipped", "Skipped"]), "{operation:#}");
+    assert_eq!(world.of_operation(namespace, "pods", &operation).len(), 2);
+    world.until_gone(namespace, "rolebinding/shop-c");
+}
+
+#[test]
+fn an_event_ends_at_the_hook_whose_temporary_objects_a_policy_forbids_by_then() {
+    let world = world();
+    let gate = "e2e=event-forbids";
+    let _host = lending(gate);
+    let release = release("event-forbids", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    let open = json!({"windows": [{"start": clock(0), "end": clock(1200)}]});
+    let policy = policy(namespace, "maintenance-window", json!({"settings": open, "closure": "Forbid"}));
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Failed");
+    assert_eq!(e2e::says(&operation, "Failed"), "True/ClosureRefused", "{operation:#}");
+    let why = message(&operation, "Failed");
+    assert!(why.contains(&policy) && why.contains("spec.closure: Forbid"), "{why}");
+    assert_eq!(rows(&operation), told(["Succeeded", "Succeeded", "Skipped", "Skipped"]), "{operation:#}");
+    world.until_gone(namespace, "rolebinding/shop-c");
+}
+
+#[test]
+fn an_event_goes_on_though_its_first_hook_makes_the_target_not_ready() {
+    let world = world();
+    let gate = "e2e=event-unready";
+    let _host = lending(gate);
+    let release = release("event-unready", gate, "");
+    let namespace = &release.namespace;
+    let name = run(world, &release, json!({"closure": true}));
+    let pod = world.started(namespace, &name);
+    // As a hook does that puts the application into maintenance, which another hook would end.
+    world.instance_status(&release, false);
+    world.go(namespace, &pod);
+    let operation = world.phase(namespace, &name, "Succeeded");
+    assert_eq!(rows(&operation), told(["Succeeded"; 4]), "{operation:#}");
+    // What begins anew waits for it.
+    let next = run(world, &release, json!({"closure": true}));
+    world.blocked(namespace, &next, "TargetNotReady");
 }

@@ -11,6 +11,7 @@ use hookhost_core::clone::FINALIZER;
 use serde_json::{Value, json};
 use testbed::Helm;
 
+use crate::event;
 use crate::installed::Installed;
 
 /// The gate of the namespaces here.
@@ -173,6 +174,41 @@ fn a_run_goes_on_to_its_end_when_its_namespace_is_managed_no_more() {
         world.phase(namespace, &first, "Succeeded");
         world.until_object(namespace, &format!("job/{first}"), "free to go", is_done);
         // The other still runs.
+        assert!(delete_namespace(world, namespace) < soon());
+    }
+}
+
+#[test]
+fn an_event_ends_after_the_hook_that_runs_when_hookhost_loses_its_rights_or_its_namespace() {
+    let world = world();
+    for (is_binding_deleted, reason) in [(true, "AccessForbidden"), (false, "NamespaceNotManaged")] {
+        let namespace = &shared().namespaces.lock().unwrap().pop().expect("a namespace for this test");
+        let mut values = event::values("");
+        // hookhost creates no temporary objects here.
+        values["hooks"]["c"].as_object_mut().unwrap().remove("own");
+        let release = world.release("shop", namespace, &values);
+        let name = event::run(world, &release, json!({}));
+        let pod = world.started(namespace, &name);
+        if is_binding_deleted {
+            world.delete(namespace, &binding(), None);
+            let is_leaving = |it: &Value| it["metadata"]["deletionTimestamp"].is_string();
+            world.until_object(namespace, &binding(), "deleted, but still there", is_leaving);
+        } else {
+            let labels = json!({"metadata": {"labels": {"e2e": null}}});
+            world.patch("", &format!("namespace/{namespace}"), &labels);
+        }
+        world.go(namespace, &pod);
+        // Nothing holds on to what the administrator takes away: neither the hooks that are left, nor the Jobs that wait for their turn.
+        let operation = world.phase(namespace, &name, "Failed");
+        assert_eq!(says(&operation, "Failed"), format!("True/{reason}"), "{operation:#}");
+        let rows = event::told(["Succeeded", "Skipped", "Skipped", "Skipped"]);
+        assert_eq!(event::rows(&operation), rows, "{operation:#}");
+        let is_let_go =
+            || world.of_operation(namespace, "jobs", &operation).iter().all(is_done).then_some(());
+        ok(world.cluster.eventually("its Jobs are free to go", PATIENCE, is_let_go));
+        if is_binding_deleted {
+            world.until_gone(namespace, &binding());
+        }
         assert!(delete_namespace(world, namespace) < soon());
     }
 }

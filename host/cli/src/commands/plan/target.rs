@@ -8,7 +8,7 @@ use hookhost_core::plan::Warning;
 use hookhost_core::record::Record;
 use hookhost_core::request::Target;
 use hookhost_core::target::{
-    self, Applier, HelmRelease, Instance, Namesake, ObjectName, RecordRef, TargetKind,
+    self, Applier, HelmRelease, Instance, Namesake, ObjectName, Readiness, RecordRef, TargetKind,
 };
 use kube::Api;
 use kube::api::ListParams;
@@ -46,7 +46,7 @@ pub(in crate::commands) async fn resolve(
             let Some(instance) = instance else {
                 return Err(missing(connection, kind, namespace, name).await);
             };
-            instance.check(operation.type_of).map_err(problem)?;
+            instance.check(operation.type_of, Readiness::Required).map_err(problem)?;
             described.labels.clone_from(&instance.labels);
             described.annotations.clone_from(&instance.annotations);
             let release = instance.helm_release.clone();
@@ -83,7 +83,9 @@ pub(in crate::commands) async fn resolve(
         (Some(owner), Some(named)) => owner.check_is(&release, named).map_err(problem)?,
         (Some(owner), None) => {
             let instance = instance(connection, &release.namespace, &owner.name).await?;
-            owner.check(&release, instance.as_ref(), operation.type_of).map_err(problem)?;
+            owner
+                .check(&release, instance.as_ref(), operation.type_of, Readiness::Required)
+                .map_err(problem)?;
         }
         (None, _) => {}
     }

@@ -169,3 +169,18 @@ fn what_comes_after_a_step_that_failed_is_skipped() {
         ])
     );
 }
+
+#[test]
+fn since_when_a_hook_waits_for_its_turn_is_told_where_nothing_else_tells_when_the_one_before_it_ended() {
+    let running = |status: &str| {
+        json!({
+            "startedAt": "2026-05-28T10:00:00Z",
+            "conditions": [{"type": "Running", "status": status, "lastTransitionTime": "2026-05-28T11:00:00Z"}],
+        })
+    };
+    let at = |time: &str| time.parse().ok();
+    assert_eq!(crate::status::started_at(&running("True")), at("2026-05-28T10:00:00Z"));
+    assert_eq!(crate::status::started_at(&json!({"startedAt": "then"})), None);
+    assert_eq!(crate::status::not_running_since(&running("True")), None);
+    assert_eq!(crate::status::not_running_since(&running("False")), at("2026-05-28T11:00:00Z"));
+}

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_instance_that_is_ready_and_capable_passes() {
     let read = Instance::from_json(&instance()).unwrap();
-    assert_eq!(read.check(OperationType::Migration), Ok(()));
+    assert_eq!(read.check(OperationType::Migration, Readiness::Required), Ok(()));
     assert_eq!(read.helm_release.to_string(), "org-myteam/nextcloud");
     assert_eq!(read.labels["app.vworkspace.io/cluster-id"], "cluster-prod-1");
     assert_eq!(read.annotations.len(), 2, "without kubectl's copy");
@@ -58,12 +58,27 @@ fn an_instance_that_its_operator_has_not_seen_in_its_latest_form_waits() {
 }
 
 #[test]
+fn between_hooks_of_an_event_an_instance_may_be_not_ready_and_nothing_else() {
+    let mut object = instance();
+    object["status"]["conditions"][0]["status"] = json!("False");
+    let passed = |object: &Value| {
+        Instance::from_json(object).unwrap().check(OperationType::Migration, Readiness::Passed)
+    };
+    assert_eq!(refused(check(&object)).0, Reason::TargetNotReady);
+    assert_eq!(passed(&object), Ok(()));
+    object["metadata"]["annotations"] = json!({});
+    assert_eq!(refused(passed(&object)).0, Reason::CapabilityMissing);
+    object["metadata"]["deletionTimestamp"] = json!("2026-05-28T10:00:00Z");
+    assert_eq!(refused(passed(&object)).0, Reason::TargetNotFound);
+}
+
+#[test]
 fn the_capability_is_asked_for_by_the_operations_type() {
     let read = Instance::from_json(&instance()).unwrap();
-    let (reason, then, message) = refused(read.check(OperationType::RunCommand));
+    let (reason, then, message) = refused(read.check(OperationType::RunCommand, Readiness::Required));
     assert_eq!((reason, then), (Reason::CapabilityMissing, Then::Fail));
     assert!(message.contains("gives RunCommand to the engine \"job\""), "{message}");
-    let (.., message) = refused(read.check(OperationType::Backup));
+    let (.., message) = refused(read.check(OperationType::Backup, Readiness::Required));
     let command = "kubectl annotate applicationinstance -n org-myteam nextcloud-myteam --overwrite ops.vworkspace.io/backup=helmHookJob";
     assert!(message.ends_with(command), "{message}");
     let mut spaced = instance();
