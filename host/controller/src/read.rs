@@ -30,6 +30,9 @@ use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
 
+/// How the kubelet's answer begins, with status 200, where the container's runtime has removed the log.
+const NO_LOG: &str = "unable to retrieve container logs for ";
+
 /// Pods of a Job that are kept of a list: so many that have ended, and so many that have not. A Job with more of them has failed
 /// or succeeded many times, which its own conditions report.
 const MAX_PODS: usize = 200;
@@ -345,6 +348,8 @@ impl Reader {
             ..LogParams::default()
         };
         match client::read(&call, api.logs(pod, &params)).await {
+            // The kubelet's own words in the place of a log that is gone.
+            Ok(log) if log.starts_with(NO_LOG) => None,
             Ok(log) => Some(log),
             Err(error) => {
                 // The result is worth telling without it: a pod may be gone, a node may be down.

@@ -41,7 +41,7 @@ pub(crate) fn test(quick: bool) -> Result<()> {
         if testbed::is_root() {
             step("the testbed", &mut testbed)?;
             // Most of them wait most of their time: for a pod, for Flux. More than this, and the API server starves.
-            let end_to_end = ["test", "--workspace", "--test", "e2e", "--quiet", "--", "--test-threads=8"];
+            let end_to_end = ["test", "--workspace", "--test", "e2e", "--quiet", "--", "--test-threads=6"];
             step("end to end", cargo().args(end_to_end))?;
             // By themselves, since they are about time: how long others wait while one asks for too much.
             let hostile = ["test", "--workspace", "--test", "hostile", "--quiet", "--", "--nocapture"];

@@ -181,6 +181,10 @@ impl Context {
         }
         let log = self.read_log(&source).await;
         match (log, kept) {
+            // It was removed meanwhile: what was read before is all that there is.
+            (Some(log), Some((_, kept))) if log.is_empty() && !kept.is_empty() => {
+                self.logs.keep(&subject.uid, source, kept);
+            }
             (Some(log), _) => self.logs.keep(&subject.uid, source, log),
             // What could not be read is tried once more when the run has ended.
             (None, None) => {
@@ -204,7 +208,7 @@ impl Context {
         let kept = kept.map(|(_, log)| log).unwrap_or_default();
         let Some(container) = container.clone().filter(|_| !is_gone && !is_whole) else { return kept };
         let source = LogSource { pod: pod.clone(), container, previous: *previous, has_ended: true };
-        self.read_log(&source).await.unwrap_or(kept)
+        self.read_log(&source).await.filter(|log| !log.is_empty()).unwrap_or(kept)
     }
 
     async fn read_log(&self, source: &LogSource) -> Option<String> {

@@ -31,14 +31,26 @@ pub(crate) fn namespace(prefix: &str) -> String {
 
 /// Stores the record of a plain release with these hooks of pre-upgrade, each with its weight and whether Helm deletes it.
 pub(crate) fn store(namespace: &str, release: &str, hooks: &[(Value, i32, bool)]) -> Release {
-    let hooks: Vec<Value> = hooks
+    let hooks = hooks
         .iter()
+        .map(|(manifest, weight, is_deleted)| (manifest, manifest.to_string(), *weight, *is_deleted));
+    store_texts(namespace, release, hooks)
+}
+
+/// The same with the text of each manifest.
+fn store_texts<'m>(
+    namespace: &str,
+    release: &str,
+    hooks: impl Iterator<Item = (&'m Value, String, i32, bool)>,
+) -> Release {
+    let hooks: Vec<Value> = hooks
         .enumerate()
-        .map(|(n, (manifest, weight, is_deleted))| {
-            let policies: &[&str] = if *is_deleted { &["before-hook-creation", "hook-succeeded"] } else { &[] };
+        .map(|(n, (manifest, text, weight, is_deleted))| {
+            let policies: &[&str] =
+                if is_deleted { &["before-hook-creation", "hook-succeeded"] } else { &[] };
             let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
             json!({"name": name, "kind": manifest["kind"], "path": format!("shop/templates/{n}.yaml"),
-                "manifest": manifest.to_string(), "events": ["pre-upgrade"], "weight": weight, "delete_policies": policies})
+                "manifest": text, "events": ["pre-upgrade"], "weight": weight, "delete_policies": policies})
         })
         .collect();
     let time = "2026-05-28T14:00:00Z";
@@ -243,4 +255,56 @@ fn a_secret_that_another_hooks_controller_makes_is_waited_for_by_the_name_of_tha
     }
     world.apply(&namespace, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "es-db"}}));
     world.phase(&namespace, &name, "Succeeded");
+}
+
+#[test]
+fn the_last_statement_of_a_manifest_that_ends_in_a_block_of_text_is_run() {
+    let world = world();
+    let namespace = namespace("last-line");
+    // As Helm stores it: without the end of its last line.
+    let text = r#"
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: sql-migrate
+  annotations: {"helm.sh/hook": pre-upgrade}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: main
+          image: localhost/busybox:1
+          command: [sh, -c, 'printf %s "$0" | while read -r line; do echo "got: $line"; done']
+          args:
+            - |
+              select 1;
+              select 2;"#;
+    let of = json!({"kind": "Job", "metadata": {"name": "sql-migrate"}});
+    let release = store_texts(&namespace, "sql", [(&of, text.trim_start().to_owned(), 0, false)].into_iter());
+    let name = operation(world, &release, json!({"hookName": "sql-migrate"}));
+    let done = world.phase(&namespace, &name, "Succeeded");
+    let log = world.pod_log(&namespace, done["status"]["logsRef"]["name"].as_str().unwrap());
+    assert_eq!(log, "got: select 1;\ngot: select 2;\n");
+}
+
+#[test]
+fn of_pods_that_run_in_parallel_none_is_called_anothers_successor() {
+    let world = world();
+    let namespace = namespace("parallel");
+    for (name, more) in [
+        ("beside", json!({"completions": 2, "parallelism": 2})),
+        ("indexed", json!({"completions": 2, "completionMode": "Indexed"})),
+    ] {
+        let mut manifest = job(name, "echo shard", json!({}));
+        for (field, value) in more.as_object().unwrap() {
+            manifest["spec"][field] = value.clone();
+        }
+        let release = store(&namespace, name, &[(manifest, 0, false)]);
+        let operation = operation(world, &release, json!({"hookName": name}));
+        let done = world.phase(&namespace, &operation, "Succeeded");
+        let told = message(&done, "Running");
+        assert!(!told.contains("came after"), "{told}");
+        assert_eq!(world.list(&namespace, "pods", &format!("job-name={operation}")).len(), 2);
+    }
 }

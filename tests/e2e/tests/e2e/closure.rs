@@ -544,7 +544,7 @@ fn what_the_api_server_does_not_let_be_made_leaves_nothing_and_is_not_tried_in_a
     let is_counted = |it: &Value| it["status"]["used"]["count/configmaps"].is_string();
     world.until_object(namespace, "resourcequota/full", "counted", is_counted);
     let name = world.operation(&release, "quick", borrows());
-    let operation = world.blocked(namespace, &name, "AccessForbidden");
+    let operation = world.blocked(namespace, &name, "AdmissionDenied");
     let told = message(&operation, "Blocked");
     assert!(told.contains("ConfigMap \"shop-quick\"") && told.contains("exceeded quota"), "{told}");
     assert_eq!(there(namespace, "quick"), [""; 0]);
