@@ -77,9 +77,9 @@ pub struct Row {
     pub limit: u64,
     /// See `limit`.
     pub peak: u64,
-    /// The most memory of the process alone, before the load and in the end.
+    /// The memory of the process before the load, without the pages of its program: those of a debug build are many.
     pub idle: u64,
-    /// See `idle`.
+    /// The most memory of the process alone, with these, in the end.
     pub high_water: u64,
     /// The slowest answer to a probe.
     pub slowest_probe: Duration,
@@ -287,7 +287,7 @@ impl<'w> Stage<'w> {
         stage.starts.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut watched = stage.host();
         watched.note_memory();
-        watched.idle = watched.high_water;
+        watched.idle = watched.host.own_memory().unwrap_or(u64::MAX);
         drop(watched);
         stage
     }
