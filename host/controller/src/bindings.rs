@@ -57,6 +57,12 @@ impl Known {
         let mut leaving = self.leaving.get(namespace)?.iter();
         leaving.find(|(_, binding)| binding.what == For::Runs).map(|(name, _)| name)
     }
+
+    /// A binding is not one any more that is being deleted.
+    fn leave(&mut self, namespace: &str, name: &str) {
+        self.waiting.remove(&(namespace.to_owned(), name.to_owned()));
+        remove(&mut self.leaving, namespace, name);
+    }
 }
 
 /// A RoleBinding, as far as it is known.
@@ -66,14 +72,6 @@ pub(crate) struct Binding {
     what: For,
     /// metadata.uid: another one of the same name keeps its finalizer.
     uid: String,
-}
-
-impl Known {
-    /// A binding is not one any more that is being deleted.
-    fn leave(&mut self, namespace: &str, name: &str) {
-        self.waiting.remove(&(namespace.to_owned(), name.to_owned()));
-        remove(&mut self.leaving, namespace, name);
-    }
 }
 
 fn remove(bindings: &mut HashMap<String, BTreeMap<String, Binding>>, namespace: &str, name: &str) {

@@ -58,7 +58,7 @@ pub(crate) struct Renewed {
     pub(crate) version: String,
 }
 
-/// Why the API server does not create an object.
+/// Why the API server does not create an object, or change it so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// The object is wrong: it will always be refused.
@@ -67,6 +67,21 @@ pub(crate) enum Why {
     Admission,
     /// A right is missing, or something that the object refers to; it may be added.
     Forbidden,
+}
+
+impl Why {
+    /// Of an answer that is about the object, with the API server's words.
+    pub(crate) fn of(error: &client::Error) -> Option<(Why, &str)> {
+        match error {
+            client::Error::Rejected { message, .. } => Some((Why::Invalid, message)),
+            client::Error::Denied { message, .. } => Some((Why::Admission, message)),
+            // A missing RBAC rule may be added, and so may the role of a binding, which is not found.
+            client::Error::Forbidden { message, .. } | client::Error::NotFound { message, .. } => {
+                Some((Why::Forbidden, message))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Writes {
@@ -108,17 +123,10 @@ impl Writes {
         match self.writer.send(&call, created).await {
             Ok(created) => Ok(Created::New(Box::new(created))),
             Err(client::Error::AlreadyExists { .. }) => Ok(Created::Taken),
-            Err(client::Error::Rejected { message, .. }) => {
-                Ok(Created::Refused { message, why: Why::Invalid })
-            }
-            Err(client::Error::Denied { message, .. }) => {
-                Ok(Created::Refused { message, why: Why::Admission })
-            }
-            // A missing RBAC rule may be added, and so may the role of a binding, which is not found.
-            Err(client::Error::Forbidden { message, .. } | client::Error::NotFound { message, .. }) => {
-                Ok(Created::Refused { message, why: Why::Forbidden })
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => match Why::of(&error) {
+                Some((why, message)) => Ok(Created::Refused { message: message.to_owned(), why }),
+                None => Err(error.into()),
+            },
         }
     }
 

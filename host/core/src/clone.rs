@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+pub(crate) use annotation::WITHOUT;
 pub use annotation::{APPROVED_BY, DECISION, DECISION_BYTES};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};

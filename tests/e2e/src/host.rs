@@ -203,21 +203,11 @@ impl Host {
         self.cgroup.as_ref().map_or(0, |cgroup| ok(cgroup.out_of_memory()))
     }
 
-    /// The most memory that its process ever had, in bytes; none once it has ended.
-    #[must_use]
-    pub fn high_water(&self) -> Option<u64> {
-        self.memory("VmHWM:")
-    }
-
     /// The memory that its process has now, in bytes, without the pages of its program; none once it has ended.
     #[must_use]
     pub fn own_memory(&self) -> Option<u64> {
-        self.memory("RssAnon:")
-    }
-
-    fn memory(&self, what: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
     }
 

@@ -79,8 +79,6 @@ pub struct Row {
     pub peak: u64,
     /// The memory of the process before the load, without the pages of its program: those of a debug build are many.
     pub idle: u64,
-    /// The most memory of the process alone, with these, in the end.
-    pub high_water: u64,
     /// The slowest answer to a probe.
     pub slowest_probe: Duration,
     /// How often hookhost was started again.
@@ -242,7 +240,6 @@ struct Watched {
     limit: u64,
     peak: u64,
     idle: u64,
-    high_water: u64,
     slowest_probe: Duration,
     restarts: usize,
 }
@@ -253,12 +250,11 @@ impl Watched {
         let limit = setup.memory_limit();
         let host = setup.start();
         let slowest_probe = Duration::ZERO;
-        Watched { host, limit, peak: 0, idle: 0, high_water: 0, slowest_probe, restarts: 0 }
+        Watched { host, limit, peak: 0, idle: 0, slowest_probe, restarts: 0 }
     }
 
     fn note_memory(&mut self) {
         self.peak = self.peak.max(self.host.peak().unwrap_or_default());
-        self.high_water = self.high_water.max(self.host.high_water().unwrap_or_default());
     }
 }
 
@@ -319,7 +315,6 @@ impl<'w> Stage<'w> {
             limit: watched.limit,
             peak: watched.peak,
             idle: watched.idle,
-            high_water: watched.high_water,
             slowest_probe: watched.slowest_probe,
             restarts: watched.restarts,
             leases_lost: lease["spec"]["leaseTransitions"].as_u64().unwrap_or_default(),

@@ -40,7 +40,7 @@ struct SecretText {
 }
 
 /// The metadata of an object, as far as they tell one of its forms from another.
-#[derive(Deserialize)]
+#[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
     uid: String,
@@ -134,10 +134,7 @@ impl Reader {
     ) -> Result<bool> {
         let read = |text: &str| serde_json::from_str::<Versioned>(text).ok();
         let now = self.get_metadata(Kind::Secret, namespace, name, &GetParams::default(), read).await?;
-        let Version { uid, resource_version } = &stored.secret.metadata;
-        let is_it =
-            |now: Versioned| now.metadata.uid == *uid && now.metadata.resource_version == *resource_version;
-        Ok(now.flatten().is_some_and(is_it))
+        Ok(now.flatten().is_some_and(|now| now.metadata == stored.secret.metadata))
     }
 
     /// Waits until a record may be read for an Operation of this namespace.

@@ -30,7 +30,6 @@ use super::prepare::Stop;
 use super::stage::AGAIN;
 use super::start::rejected;
 use super::{Context, Subject};
-use crate::client;
 use crate::error::{Error, Result};
 use crate::looks::Action;
 use crate::records::Kept;
@@ -277,11 +276,7 @@ impl Context {
 /// Why the API server does not let a step's Job start, where admission denies it or what it would be is wrong.
 fn not_let_start(job: &Job, error: &Error) -> Option<Refusal> {
     let Error::Api(error) = error else { return None };
-    let (message, why) = match error {
-        client::Error::Denied { message, .. } => (message, Why::Admission),
-        client::Error::Rejected { message, .. } => (message, Why::Invalid),
-        _ => return None,
-    };
+    let (why, message) = Why::of(error).filter(|(why, _)| *why != Why::Forbidden)?;
     Some(rejected(&job.namespace, &job.name, message, why))
 }
 
@@ -315,7 +310,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::{Call, Verb};
+    use crate::client::{self, Call, Verb};
     use crate::watch::job_resource;
 
     #[test]

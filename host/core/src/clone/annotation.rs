@@ -18,6 +18,9 @@ pub const DECISION_BYTES: usize = 48 * 1024;
 /// In it: who approved the Operation, by the claim that was verified when its run began.
 pub const APPROVED_BY: &str = "approvedBy";
 
+/// Key in the decision of the network policies that the run is without.
+pub(crate) const WITHOUT: &str = "without";
+
 /// Network policies that it names: a hook has one or two.
 const MAX_WITHOUT: usize = 8;
 
@@ -59,7 +62,7 @@ pub(super) fn decision(
     }
     if !without.is_empty() {
         let named = without.iter().take(MAX_WITHOUT).map(ObjectRef::kind_and_name);
-        decision["without"] = named.collect();
+        decision[WITHOUT] = named.collect();
     }
     let text = decision.to_string();
     if text.len() > DECISION_BYTES {

@@ -9,15 +9,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Plan, PlanError};
-use crate::clone::{CloneError, DECISION, DECISION_BYTES};
+use crate::clone::{CloneError, DECISION, DECISION_BYTES, WITHOUT};
 use crate::outcome::entry;
 
 /// The numbers that hookhost owns.
 const NUMBERS: [&str; 3] = ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
-
-/// What of a decision only the preparation of the whole event finds out, so that it stays: the network policies that the run is
-/// without.
-const WITHOUT: &str = "without";
 
 /// What of a plan may change a Job that was created before. It is kept while the API server is asked, which may take long; the
 /// plan, with all that is run, is not.
@@ -70,6 +66,7 @@ impl Renewal {
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
         let old = read(entry(job, "annotations", DECISION).unwrap_or_default());
         let mut now = read(&self.decision);
+        // Only the preparation of the whole event finds it out, so it stays.
         if let Some(without) = old.get(WITHOUT) {
             now[WITHOUT] = without.clone();
         }

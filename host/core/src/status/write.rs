@@ -286,7 +286,8 @@ impl Draft {
                 self.output("step", json!(step.to_string()));
                 self.output("hooks", json!(rows));
             }
-            // The decision of a Job changes only before it is named here, when a step of an event starts. Written once, it does not matter how the API server keeps its nulls.
+            // The decision of a Job changes only before it is named here, when a step of an event starts. Written once, it does not
+            // matter how the API server keeps its nulls.
             let is_there = !is_new && self.status.pointer("/outputs/decision").is_some_and(Value::is_object);
             if run.decision.is_object() && !is_there {
                 self.output("decision", run.decision.clone());
