@@ -20,9 +20,11 @@
 
 mod update;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use hookhost_core::text::quote;
 use hookhost_core::{Decision, Reason, Request};
 use hookhost_sandbox::{LogLine, Policy, PreparedRequest};
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,12 @@ impl File {
         let place = format!("the test file {}", path.display());
         let written: Written = policies::typed(policies::parse(&text, path, "test file")?, &place)?;
         let Written { settings, request, cases } = written;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = cases.iter().find(|case| !names.insert(case.name.as_str())) {
+            let what = format!("{place} has two cases of the name {}", quote(&twice.name));
+            let advice = "Give each case a name of its own: a failure is reported by it.";
+            return Err(Problem::new(Reason::ValidationFailed, what).with_advice(advice).into());
+        }
         let cases = cases.into_iter().enumerate().map(|(index, case)| {
             let place = format!("{place} at cases[{index}] ({})", case.name);
             Ok(case.merged(&settings, &request, &place)?)

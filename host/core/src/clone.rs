@@ -20,8 +20,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-pub(crate) use annotation::WITHOUT;
-pub use annotation::{APPROVED_BY, DECISION, DECISION_BYTES};
+pub(crate) use annotation::NOT_CREATED;
+pub use annotation::{APPROVED_BY, DECISION, DECISION_BYTES, NotCreated};
 use serde_json::{Map, Value, json};
 pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::TOO_LARGE;
@@ -29,7 +29,7 @@ pub use strip::{CHART_ANNOTATIONS_BYTES, Keys, OWN_DOMAIN, Place, STRIP, Strip};
 pub use taken::{NameTaken, check_name};
 
 use crate::hook::{self, NotRunnable};
-use crate::loan::{Borrowed, CLOSURE, ObjectRef};
+use crate::loan::{Borrowed, CLOSURE};
 use crate::name;
 use crate::operation;
 use crate::reason::Reason;
@@ -122,14 +122,14 @@ impl CloneError {
 }
 
 /// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there,
-/// and one that is a step until it is its turn. It tells which network policies it runs `without`.
+/// and one that is a step until it is its turn. Its decision names what is `not_created`.
 pub fn clone(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
     borrowed: Option<&Borrowed>,
     step: Option<Step>,
-    without: &[ObjectRef],
+    not_created: &NotCreated,
 ) -> Result<Cloned, CloneError> {
     let manifest = &request.hook.manifest;
     hook::check(manifest, &request.release.namespace)
@@ -172,7 +172,7 @@ pub fn clone(
     if is_suspended {
         spec.insert("suspend".to_owned(), json!(true));
     }
-    let decision = annotation::decision(request, solved, policies, without)?;
+    let decision = annotation::decision(request, solved, policies, not_created)?;
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",

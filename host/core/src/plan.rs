@@ -19,9 +19,9 @@ pub use explain::Row;
 pub use renewal::Renewal;
 pub use warnings::Warning;
 
-use crate::clone::{self, CloneError, Step};
+use crate::clone::{self, CloneError, NotCreated, Step};
 use crate::hook::{self, NotRunnable};
-use crate::loan::{Borrowed, Loan, ObjectRef};
+use crate::loan::{Borrowed, Loan};
 use crate::reason::Reason;
 use crate::request::Request;
 use crate::verdict::{self, Answer, Outcome, Verdict};
@@ -105,8 +105,8 @@ pub struct Staging {
     pub loans: Vec<Loan>,
     /// Which step of the event's it is; none where it is the only one.
     pub step: Option<Step>,
-    /// Network policies that select the run's pods, that Helm has deleted, and that are not created for the run.
-    pub without: Vec<ObjectRef>,
+    /// What Helm has deleted and hookhost does not create.
+    pub not_created: NotCreated,
 }
 
 impl Staging {
@@ -121,13 +121,13 @@ impl Staging {
             earlier.clone().flat_map(|staging| &staging.loans).any(|lent| lent.object == loan.object)
         };
         loans.retain(|loan| loan.object.kind.is_namespaced() || !is_lent(loan));
-        Staging { loans, step, without: Vec::new() }
+        Staging { loans, step, not_created: NotCreated::default() }
     }
 }
 
 /// The same for a run whose Job waits for something.
 pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> Result<Plan, PlanError> {
-    let Staging { loans, step, without } = staging;
+    let Staging { loans, step, not_created } = staging;
     hook::check(&request.hook.manifest, &request.release.namespace)
         .map_err(|why: NotRunnable| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
     let verdict = verdict::solve(&base::base(request, step.is_some())?, answers);
@@ -135,7 +135,7 @@ pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> R
     let mut warnings = warnings::of_hook(request, &loans);
     if let Some(solved) = verdict.solved() {
         let borrowed = Borrowed::of(&loans);
-        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref(), step, &without)?;
+        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref(), step, &not_created)?;
         explain = explain::rows(request, solved, &cloned, &loans, step);
         warnings.extend(warnings::of_run(request, solved, &cloned));
         job = Some(cloned.job);

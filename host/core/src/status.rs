@@ -97,6 +97,8 @@ pub enum State {
         /// The last lines of the culprit's log; [`crate::outcome::tail`] makes them. May be empty.
         log: String,
     },
+    /// It was cancelled, and its Job and pods are being deleted.
+    Cancelling(CancelledBy),
     /// It was cancelled, and nothing of it runs any more.
     Cancelled(CancelledBy),
     /// Something that an administrator must repair keeps hookhost from following its run, or from finishing what is left to do

@@ -70,8 +70,8 @@ pub(crate) fn programs_for(options: Options) -> Result<Programs> {
 }
 
 /// Makes the image of a built `hookhost` and the built stock policies.
-pub(crate) fn image(hookhost: &Path) -> Result<Image> {
-    let mut image = Image::new(IMAGE).program(hookhost, "/hookhost")?;
+pub(crate) fn image(hookhost: &Path, name: &str) -> Result<Image> {
+    let mut image = Image::new(name).program(hookhost, "/hookhost")?;
     for name in policies::names()? {
         let file = format!("{name}.wasm");
         image = image.file(&policies::dir().join(&file), &format!("/stock-policies/{file}"))?;
@@ -157,7 +157,7 @@ fn serve() -> Result<()> {
     testbed::isolate()?;
     let cluster = whole().start(&programs, &dir())?;
     if has_pods() {
-        cluster.load(&image(&target().join("debug/hookhost"))?)?;
+        cluster.load(&image(&target().join("debug/hookhost"), IMAGE)?)?;
     }
     writeln!(io::stdout(), "{READY}")?;
     loop {

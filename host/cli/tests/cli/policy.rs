@@ -158,6 +158,8 @@ fn a_misspelt_field_of_a_case_is_named_with_its_place() {
     test(&dir, &[]).exits(1).says(&["tests/cases.yaml", "cases[0] (x)", "hook.evnts", "unknown field"]);
     dir.write("tests/cases.yaml", "cases: [{name: x, expct: 1}]\n");
     test(&dir, &[]).exits(1).says(&["cases[0].expct", "unknown field"]);
+    dir.write("tests/cases.yaml", "cases: [{name: x}, {name: x}]\n");
+    test(&dir, &[]).exits(1).says(&["two cases of the name \"x\""]);
 }
 
 #[test]

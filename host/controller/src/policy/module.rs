@@ -144,7 +144,15 @@ async fn read_config_map(client: &kube::Client, wanted: &ConfigMapKey) -> Result
             )));
         }
         Err(error) => {
-            let problem = Problem::new(error.reason(), format!("{}. {}", chain(&error), error.advice()));
+            let advice = match error {
+                client::Error::Forbidden { .. } => {
+                    "hookhost's Helm chart lets it read ConfigMaps of one namespace: its own, or the one of the value \
+                     policies.namespace. Put the ConfigMap there."
+                        .to_owned()
+                }
+                _ => error.advice(),
+            };
+            let problem = Problem::new(error.reason(), format!("{}. {advice}", chain(&error)));
             return Err(NotRead { problem, is_transient: error.is_transient() });
         }
     };

@@ -113,7 +113,8 @@ impl Context {
                 );
             }
             // The watches tell when the Job is on its way and its pods have ended; should they not, this does.
-            return Ok(Action::requeue(UNTIL_PODS_END));
+            let written = self.write(subject, &State::Cancelling(subject.cancelled_by()), run).await?;
+            return Ok(written.or_sooner(UNTIL_PODS_END));
         }
         self.write(subject, &State::Cancelled(subject.cancelled_by()), run).await?;
         self.let_go(job).await?;

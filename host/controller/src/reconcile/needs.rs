@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::Step;
+use hookhost_core::clone::{NotCreated, Step};
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::hook::Hook;
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::{
-    Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, needed, refuse_mismatches,
+    Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
+    refuse_mismatches,
 };
 use hookhost_core::maker::{self, Maker};
 use hookhost_core::operation::Operation;
@@ -44,8 +45,8 @@ pub(super) struct Needs {
     pub(super) loans: Vec<Loan>,
     /// What has to be the chart's when the run begins, where it is there.
     pub(super) expected: Vec<Expected>,
-    /// Network policies of the chart that are not there, and not created either: the pod can start without them.
-    pub(super) without: Vec<ObjectRef>,
+    /// What Helm has deleted and is not created for the run.
+    pub(super) not_created: NotCreated,
 }
 
 /// A hook, and what is known of it when its needs are looked at.
@@ -105,6 +106,12 @@ impl Context {
         ) {
             return Err(refusal.into());
         }
+        let is_unseen = |member: &&Member<'_>| {
+            let object = ObjectRef::of(member);
+            is_deleted_by_helm(member.hook) && object.is_outside(namespace) && !found.contains_key(&object)
+        };
+        let unseen: BTreeSet<ObjectRef> = closure.iter().filter(is_unseen).map(ObjectRef::of).collect();
+        let unseen: Vec<ObjectRef> = unseen.into_iter().collect();
         // What another run borrows is as good as gone.
         let absent: Vec<ObjectRef> = found
             .iter()
@@ -144,7 +151,8 @@ impl Context {
         }
         if lending != Lending::On {
             let without = absent.into_iter().filter(can_do_without).collect();
-            return Ok(Needs { without, ..Needs::default() });
+            let not_created = NotCreated { without, unseen };
+            return Ok(Needs { not_created, ..Needs::default() });
         }
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
         let terms = Terms {
@@ -157,7 +165,6 @@ impl Context {
         };
         let loans = arrange(hook, &closure, &terms, |object| match found.get(object) {
             Some(found) => found.clone(),
-            None if object.is_outside(namespace) => Found::Missing,
             None => Found::Kept,
         })?;
         let created: Vec<ObjectRef> = loans.iter().map(|loan| loan.object.clone()).collect();
@@ -168,7 +175,8 @@ impl Context {
             expected(&whole, &created, namespace, *uncovered)
         };
         self.check_content(&expected, &created).await??;
-        Ok(Needs { loans, expected, without: Vec::new() })
+        let not_created = NotCreated { unseen, without: Vec::new() };
+        Ok(Needs { loans, expected, not_created })
     }
 
     /// What of the temporary objects that were `created` for an event the next of its hooks uses, and what has to be the chart's when

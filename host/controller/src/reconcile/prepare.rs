@@ -226,10 +226,10 @@ impl Context {
                     step,
                     made,
                 };
-                let Needs { loans, expected, without } = self.needs(&needing, ahead).await?;
+                let Needs { loans, expected, not_created } = self.needs(&needing, ahead).await?;
                 self.remember(subject, operation, &location, &release.namespace, &references);
                 let mut staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
-                staging.without = without;
+                staging.not_created = not_created;
                 Ok(Wanted { request, staging, expected, applier: location.applier.clone() })
             };
             let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;

@@ -18,11 +18,20 @@ pub const DECISION_BYTES: usize = 48 * 1024;
 /// In it: who approved the Operation, by the claim that was verified when its run began.
 pub const APPROVED_BY: &str = "approvedBy";
 
-/// Key in the decision of the network policies that the run is without.
-pub(crate) const WITHOUT: &str = "without";
+/// Keys in the decision of what hookhost has not created for the run: [`NotCreated::without`] and [`NotCreated::unseen`].
+pub(crate) const NOT_CREATED: [&str; 2] = ["without", "unseen"];
 
-/// Network policies that it names: a hook has one or two.
-const MAX_WITHOUT: usize = 8;
+/// Objects that each of them names: a hook has one or two.
+const MAX_NOT_CREATED: usize = 8;
+
+/// Objects that the hook needs, that Helm has deleted, and that hookhost does not create for the run, which starts all the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NotCreated {
+    /// Network policies that select the run's pods: a pod starts without them.
+    pub without: Vec<ObjectRef>,
+    /// Objects in namespaces where hookhost may not look: they may exist.
+    pub unseen: Vec<ObjectRef>,
+}
 
 /// The annotation's value.
 ///
@@ -32,7 +41,7 @@ pub(super) fn decision(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
-    without: &[ObjectRef],
+    not_created: &NotCreated,
 ) -> Result<String, CloneError> {
     let hook = &request.hook;
     let release = &request.release;
@@ -60,9 +69,14 @@ pub(super) fn decision(
             decision[what] = entries(added);
         }
     }
-    if !without.is_empty() {
-        let named = without.iter().take(MAX_WITHOUT).map(ObjectRef::kind_and_name);
-        decision[WITHOUT] = named.collect();
+    let NotCreated { without, unseen } = not_created;
+    let without: Vec<String> = without.iter().map(ObjectRef::kind_and_name).collect();
+    let far = |object: &ObjectRef| format!("{}/{}", object.namespace, object.kind_and_name());
+    let unseen: Vec<String> = unseen.iter().map(far).collect();
+    for (key, named) in NOT_CREATED.into_iter().zip([without, unseen]) {
+        if !named.is_empty() {
+            decision[key] = named.into_iter().take(MAX_NOT_CREATED).collect();
+        }
     }
     let text = decision.to_string();
     if text.len() > DECISION_BYTES {

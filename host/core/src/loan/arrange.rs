@@ -59,27 +59,15 @@ pub fn arrange<'a>(
     terms: &Terms<'_>,
     found: impl Fn(&ObjectRef) -> Found,
 ) -> Result<Vec<Loan>, Refusal> {
-    let (members, far): (Vec<_>, Vec<_>) = one_of_each(hook, closure, terms)
-        .into_iter()
-        .partition(|one| !ObjectRef::of(one).is_outside(terms.namespace));
-    // What Helm leaves there is taken to be there, as it is where nothing is lent.
-    let is_gone =
-        |one: &&Member<'_>| is_deleted_by_helm(one.hook) && found(&ObjectRef::of(one)) == Found::Missing;
-    let gone: Vec<_> = far.iter().filter(is_gone).collect();
-    if !gone.is_empty() {
-        let far = gone.iter().map(|one| format!("{} in {}", ObjectRef::of(one), quote(one.namespace)));
-        let far = shortlist(far, MAX_NAMED);
-        let message = format!(
-            "the hook needs what Helm has deleted in other namespaces than the release's: {far}. hookhost creates nothing there, and \
-             cannot see whether it exists: that it asks only in namespaces that it manages for the release's organisation. Make these \
-             objects part of the release proper, or run the hook where nothing has to be made for it"
-        );
-        return Err(Refusal::fail(Reason::ClosureRefused, message));
-    }
     let mut loans = Vec::new();
     let mut kept = Vec::new();
-    for member in members {
+    for member in one_of_each(hook, closure, terms) {
         let object = ObjectRef::of(&member);
+        // hookhost creates nothing in other namespaces. Whether it exists there is another check's, which does not depend on
+        // whether anything is created.
+        if object.is_outside(terms.namespace) {
+            continue;
+        }
         match found(&object) {
             Found::Kept | Found::TakenOver { .. } => kept.push(object),
             Found::Leaving => {
@@ -205,7 +193,7 @@ pub fn needed<'a>(
 }
 
 /// Whether Helm itself deletes the hook when its event is over.
-fn is_deleted_by_helm(hook: &Hook) -> bool {
+pub fn is_deleted_by_helm(hook: &Hook) -> bool {
     hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Plan, PlanError};
-use crate::clone::{CloneError, DECISION, DECISION_BYTES, WITHOUT};
+use crate::clone::{CloneError, DECISION, DECISION_BYTES, NOT_CREATED};
 use crate::outcome::entry;
 
 /// The numbers that hookhost owns.
@@ -67,8 +67,10 @@ impl Renewal {
         let old = read(entry(job, "annotations", DECISION).unwrap_or_default());
         let mut now = read(&self.decision);
         // Only the preparation of the whole event finds it out, so it stays.
-        if let Some(without) = old.get(WITHOUT) {
-            now[WITHOUT] = without.clone();
+        for key in NOT_CREATED {
+            if let Some(named) = old.get(key) {
+                now[key] = named.clone();
+            }
         }
         if old == now {
             return Ok(None);
@@ -205,12 +207,12 @@ mod tests {
         let mut job = plan(Some(300), &[]).job.unwrap();
         let mut decision: Value =
             serde_json::from_str(job["metadata"]["annotations"][DECISION].as_str().unwrap()).unwrap();
-        decision[WITHOUT] = json!(["NetworkPolicy/migrate"]);
+        NOT_CREATED.iter().for_each(|key| decision[key] = json!([format!("{key}/migrate")]));
         job["metadata"]["annotations"][DECISION] = json!(decision.to_string());
         let patch = renewal(&job, &plan(Some(7), &[])).unwrap().unwrap();
         let text = patch["metadata"]["annotations"][DECISION].as_str().unwrap();
         let renewed: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(renewed[WITHOUT], decision[WITHOUT]);
+        assert!(NOT_CREATED.iter().all(|key| renewed[key] == decision[key]), "{renewed:#}");
         assert_eq!(renewed["values"]["activeDeadlineSeconds"]["value"], 7);
     }
 

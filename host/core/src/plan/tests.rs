@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::decision::{Bounds, Decision, Overrides};
 use crate::hook::Hook;
+use crate::loan::ObjectRef;
 use crate::operation::Operation;
 use crate::record::{Chart, Record, Status};
 use crate::request::{Inputs, Target};
@@ -432,10 +433,17 @@ fn what_a_run_is_without_is_kept_on_its_job() {
         namespace: "org-myteam".to_owned(),
         name: "migrate".to_owned(),
     };
-    let staging = Staging { without: vec![object], ..Staging::default() };
+    let far = ObjectRef {
+        namespace: "kube-system".to_owned(),
+        kind: crate::kind::Kind::RoleBinding,
+        ..object.clone()
+    };
+    let not_created = clone::NotCreated { without: vec![object], unseen: vec![far] };
+    let staging = Staging { not_created, ..Staging::default() };
     let job = plan_staged(&request, &[], staging).unwrap().job.unwrap();
     let decision: Value =
         serde_json::from_str(job["metadata"]["annotations"][clone::DECISION].as_str().unwrap()).unwrap();
     assert_eq!(decision["without"], json!(["NetworkPolicy/migrate"]));
+    assert_eq!(decision["unseen"], json!(["kube-system/RoleBinding/migrate"]));
     assert_eq!(job["spec"].get("suspend"), None, "it waits for nothing");
 }

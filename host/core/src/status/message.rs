@@ -159,8 +159,19 @@ pub(super) fn accepted(status: &Value) -> String {
     let without: Vec<String> = without.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
     if !without.is_empty() {
         message.push_str(&format!(
-            " It runs without {}, which the chart has as a hook for its pods and Helm has deleted: where another policy isolates              pods, it may not reach what it needs. hookhost creates it for the run if the Operation asks for that              (parameters.closure: true) and hookhost's installation allows it (Helm value closure.enabled).",
+            " It runs without {}, which the chart has as a hook for its pods and Helm has deleted: where another policy isolates pods, it may \
+             not reach what it needs. hookhost creates it for the run if the Operation asks for that (parameters.closure: true) and hookhost's installation allows it (Helm value closure.enabled).",
             shortlist(without, MAX_NAMED)
+        ));
+    }
+    let unseen = outputs.pointer("/decision/unseen").and_then(Value::as_array).into_iter().flatten();
+    let unseen: Vec<String> = unseen.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
+    if !unseen.is_empty() {
+        message.push_str(&format!(
+            " The chart has as hooks, which Helm deletes after their event, objects that the run needs in namespaces where hookhost may \
+             not look: {}. If they do not exist, the run fails for want of them: create them there, or make them part of the release \
+             proper.",
+            shortlist(unseen, MAX_NAMED)
         ));
     }
     message
@@ -200,12 +211,26 @@ pub(super) fn succeeded(status: &Value, completed: Timestamp) -> String {
     format!("{} was complete at {}.", job(status), time(completed))
 }
 
-/// What Cancelled says.
-pub(super) fn cancelled(status: &Value, by: CancelledBy) -> String {
-    let how = match by {
+/// What Running says while the pods of a cancelled run are ending.
+pub(super) fn cancelling(status: &Value, by: CancelledBy) -> String {
+    format!(
+        "{}: {} and its pods are being deleted. A process that ignores the signal to end has its pod's \
+         terminationGracePeriodSeconds, after that it is killed.",
+        how_cancelled(by),
+        job(status)
+    )
+}
+
+fn how_cancelled(by: CancelledBy) -> &'static str {
+    match by {
         CancelledBy::Annotation => "The Operation was cancelled by its annotation",
         CancelledBy::Deletion => "The Operation was deleted before it ended",
-    };
+    }
+}
+
+/// What Cancelled says.
+pub(super) fn cancelled(status: &Value, by: CancelledBy) -> String {
+    let how = how_cancelled(by);
     match job_ref(status) {
         Some(_) => format!("{how}; {} and its pods were deleted.", job(status)),
         None => format!("{how}; no Job had been made."),

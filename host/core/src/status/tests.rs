@@ -301,6 +301,20 @@ fn a_running_operation_is_neither_blocked_nor_pending_again() {
 }
 
 #[test]
+fn a_run_that_is_being_cancelled_shows_it_before_its_pods_have_ended() {
+    let cancelling = State::Cancelling(CancelledBy::Annotation);
+    let status = after(&[running("migrate-now-a"), cancelling.clone()]);
+    assert_eq!((phase(&status), says(&status, "Running")), (Some("Running"), "True/CancelledByUser".into()));
+    assert!(
+        message(&status, "Running").contains("Job shop/migrate-now and its pods are being deleted"),
+        "{status:#}"
+    );
+    assert_eq!(next(&status, &cancelling, Some(&run()), 1, at("10:01:00")), None, "once");
+    let status = after(&[State::Pending { why: None }, cancelling]);
+    assert_eq!((phase(&status), says(&status, "Running")), (Some("Pending"), "False/CancelledByUser".into()));
+}
+
+#[test]
 fn a_cancelled_operation_says_by_what() {
     let status = after(&[running("migrate-now-a"), State::Cancelled(CancelledBy::Annotation)]);
     assert_eq!(

@@ -57,6 +57,7 @@ pub fn next(
             let lost = Lost { what, reason: JOB_FAILED, culprit, pod, finished: *finished, log, has_end };
             draft.failed(run, &lost);
         }
+        State::Cancelling(by) => draft.cancelling(run, *by),
         State::Cancelled(by) => draft.cancelled(run, *by),
         State::Obstructed { reason, message } => draft.obstructed(*reason, message),
         State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log } => {
@@ -396,6 +397,14 @@ impl Draft {
             self.logs(pod);
         }
         self.event(EventKind::Warning, OPERATION_FAILED, &failure.told(NOTE_BYTES));
+    }
+
+    /// Its pods may take their whole grace period to end: until then the phase stays.
+    fn cancelling(&mut self, run: Option<&Run>, by: CancelledBy) {
+        self.accept(run);
+        let is_running = self.conditions.is_true(RUNNING);
+        let message = message::cancelling(&self.status, by);
+        self.set(RUNNING, is_running, CANCELLED_BY_USER, &message);
     }
 
     fn cancelled(&mut self, run: Option<&Run>, by: CancelledBy) {

@@ -56,14 +56,15 @@ impl Applier {
         let message = format!(
             "Flux applies the release as the service account {} ({}), which may not create {}: hookhost creates nothing that \
              this account could not create itself. Whoever administers the namespace can allow it with a Role: kubectl create \
-             role hooks --namespace {} --verb=create --resource={}, bound to that account. Then make this Operation again",
+             role hooks --namespace {} --verb=create --resource={}, bound to that account",
             quote(&self.account.to_string()),
             self.from,
             crate::text::list(&all),
             first.namespace,
             resources.join(","),
         );
-        Some(Refusal::fail(Reason::ApplierForbidden, message))
+        // Whoever administers the namespace can change it.
+        Some(Refusal::wait(Reason::ApplierForbidden, message))
     }
 }
 
@@ -128,10 +129,7 @@ mod tests {
         };
         let refusal = applier.refuse(&[one("batch", "jobs"), one("", "secrets")]).unwrap();
         assert_eq!(refusal.reason, Reason::ApplierForbidden);
-        assert!(
-            refusal.is_final(),
-            "an account that gets more rights later must not start what is long forgotten"
-        );
+        assert!(!refusal.is_final(), "whoever administers the namespace can give the account these rights");
         for word in [
             "\"acme/tenant\" (spec.serviceAccountName",
             "may not create jobs.batch in the namespace acme and secrets in the namespace acme",

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use e2e::{GATE, Release, World, hookhost, ok, world};
+use e2e::{GATE, Release, World, hookhost, ok, says, world};
 use serde_json::{Value, json};
 
 /// The command, with these arguments and a kubeconfig.
@@ -172,9 +172,13 @@ fn a_cancellation_is_seen_before_the_pod_has_ended() {
     let told =
         lines.find(|line| line.contains("is being cancelled")).expect("it is told that it is cancelled");
     assert!(told.contains("ops.vworkspace.io/cancel"), "{told}");
-    // Long before it is over.
-    let phase = operation(world, &release, "cancelled").unwrap()["status"]["phase"].clone();
-    assert_eq!(phase, "Running", "{told}");
+    // Long before it is over, for everybody who reads the Operation.
+    let ending = world.until_object(&namespace, "operation/cancelled", "said to be ending", |operation| {
+        says(operation, "Running") == "True/CancelledByUser"
+    });
+    assert_eq!(ending["status"]["phase"], "Running", "{told}");
+    let pod = world.of_operation(&namespace, "pods", &ending);
+    assert_eq!(pod.len(), 1, "its pod is there: {pod:#?}");
     // What is left is read, so that the command does not wait for the one who reads.
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");

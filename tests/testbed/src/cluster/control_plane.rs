@@ -67,6 +67,9 @@ impl Cluster {
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
+            // Still off by default: with it a test changes objects at their creation, as a webhook does.
+            "--feature-gates=MutatingAdmissionPolicy=true".to_owned(),
+            "--runtime-config=admissionregistration.k8s.io/v1beta1=true".to_owned(),
             "--allow-privileged=true".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             // There is one API server, and it is reached at the service's own address.

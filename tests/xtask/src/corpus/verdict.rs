@@ -120,23 +120,23 @@ fn borrowed(
     };
     let found = |object: &ObjectRef| if is_there(object) { Found::Kept } else { Found::Missing };
     let needed = needed(hook, members, &references(&hook.manifest), terms.event);
-    let refusal = match arrange(hook, &needed, terms, found) {
-        Ok(loans) => return Ok(loans.into_iter().map(|loan| loan.object).collect()),
-        Err(refusal) => refusal,
-    };
     let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
+    let is_far = |object: &ObjectRef| object.is_outside(terms.namespace) && !is_there(object);
     let is_barred = |object: &ObjectRef| {
         let is_allowed = || terms.cluster_objects.iter().any(|one| one.allows(object, terms.namespace));
         !object.kind.is_namespaced() && !is_there(object) && !is_allowed()
     };
-    let is_far = |object: &ObjectRef| object.kind.is_namespaced() && object.namespace != terms.namespace;
-    Err(if objects.iter().any(is_barred) {
-        "closure has cluster-scoped objects"
-    } else if objects.iter().any(is_far) {
-        "closure has objects in another namespace"
-    } else {
-        refusal.reason().as_str()
-    })
+    let arranged = arrange(hook, &needed, terms, found);
+    if arranged.is_err() && objects.iter().any(is_barred) {
+        return Err("closure has cluster-scoped objects");
+    }
+    if needed.iter().map(ObjectRef::of).any(|object| is_far(&object)) {
+        return Err("closure has objects in another namespace");
+    }
+    match arranged {
+        Ok(loans) => Ok(loans.into_iter().map(|loan| loan.object).collect()),
+        Err(refusal) => Err(refusal.reason().as_str()),
+    }
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ fn any_state() -> impl Strategy<Value = State> {
         3 => unfinished(),
         3 => last(),
         1 => any_text().prop_map(|why| State::Suspended { why }),
+        1 => select(vec![CancelledBy::Annotation, CancelledBy::Deletion]).prop_map(State::Cancelling),
         1 => any_text().prop_map(|why| State::StepHeld(Refusal::wait(Reason::ReleaseBusy, why))),
         1 => any_text().prop_map(|why| State::EventStopped(Refusal::fail(Reason::PolicyDenied, why))),
         1 => (1_u32..9).prop_map(|revision| State::HookAvailable { revision }),
