@@ -24,8 +24,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use hookhost_core::text::quote;
 use hookhost_core::{Decision, Reason, Request};
+use hookhost_helm::text::quote;
 use hookhost_sandbox::{LogLine, Policy, PreparedRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

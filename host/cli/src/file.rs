@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use hookhost_core::{Reason, encoding};
+use hookhost_core::Reason;
+use hookhost_helm::encoding;
 
 use crate::problem::Problem;
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // One of the YAML parser is an error of the text, and printed as such.
-        if !hookhost_core::yaml::is_parsing() {
+        if !hookhost_helm::yaml::is_parsing() {
             default(panic);
         }
     }));

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
-use hookhost_core::text::{is_unprintable, terminal_safe_json};
+use hookhost_helm::text::{is_unprintable, terminal_safe_json};
 
 /// Prints a result on stdout. Colours in it reach terminals only.
 pub(crate) fn result(text: &str) -> Result<()> {

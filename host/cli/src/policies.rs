@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hookhost_controller::policy::stock;
-use hookhost_core::{Reason, Request, yaml};
+use hookhost_core::{Reason, Request};
+use hookhost_helm::yaml;
 use hookhost_sandbox::{
     Cache, Compiler, Description, Level, Limits, LogLine, Policy, Sandbox, SettingsError,
 };

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf, is_separator};
 
 use anyhow::{Context, Result};
+use hookhost_core::HasReason as _;
 use hookhost_core::Reason;
-use hookhost_core::name::is_dns_subdomain;
 use hookhost_core::plan::Warning;
-use hookhost_core::record::{Record, Status};
-use hookhost_core::text::printable;
+use hookhost_helm::name::is_dns_subdomain;
+use hookhost_helm::record::{Record, Status};
+use hookhost_helm::text::printable;
 
 use crate::cluster::{self, Newest, Place};
 use crate::file;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hookhost_core::claim::{KEY_BYTES, Key, Keys};
 use hookhost_core::status::MANAGER;
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;

@@ -80,7 +80,7 @@ impl Crd {
         format!(
             "# Printed by `hookhost crds {}`, which makes it from the types in host/controller/src/crd.\n{}",
             self.as_str(),
-            hookhost_core::yaml::write(&self.definition())
+            hookhost_helm::yaml::write(&self.definition())
         )
     }
 }

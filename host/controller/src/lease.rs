@@ -26,7 +26,7 @@ mod tests;
 
 use std::time::Duration;
 
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};

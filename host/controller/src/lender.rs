@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use hookhost_core::Reason;
 use hookhost_core::claim::CLAIM;
 use hookhost_core::kind::Kind;
 pub(crate) use hookhost_core::loan::UNATTENDED;
 use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef, binds};
 use hookhost_core::refusal::Refusal;
-use hookhost_core::{Reason, text};
+use hookhost_helm::text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! The *memory* that hookhost can need at worst, as a sum: the chart's limit is exactly this, so that nothing that input can
 //! cause ends it. Each part is bounded by the constant that it names.
 
-use hookhost_core::record::limits::MAX_STORED_BYTES;
 use hookhost_core::stored::COMPARED_BYTES;
+use hookhost_helm::record::limits::MAX_STORED_BYTES;
 use hookhost_sandbox::COMPILER_BYTES;
 
 use crate::config::DEFAULT_CONCURRENCY;

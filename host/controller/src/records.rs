@@ -19,8 +19,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hookhost_core::Reason;
-use hookhost_core::record::limits::READ_BYTES;
 use hookhost_core::refusal::Refusal;
+use hookhost_helm::record::limits::READ_BYTES;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Result;

@@ -28,7 +28,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hookhost_core::yaml::is_parsing;
+use hookhost_helm::yaml::is_parsing;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::Span;
@@ -55,7 +55,7 @@ pub enum Error {
     /// The filter is none.
     #[error(
         "{} is no filter: give a level (error, warn, info, debug, trace), or modules with levels, as in info,hookhost_controller=debug",
-        hookhost_core::text::quote(filter)
+        hookhost_helm::text::quote(filter)
     )]
     Filter {
         /// What was given.

@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_core::clone::FINALIZER;
 use hookhost_core::loan::ObjectRef;
-use hookhost_core::text::{printable, shortlist};
+use hookhost_helm::text::{printable, shortlist};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::{Patch, PatchParams};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hookhost_controller::memory;
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::Value;
 
 fn root() -> PathBuf {

@@ -17,8 +17,8 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hookhost_core::closure::closure;
-use hookhost_core::workload::Workload;
-use hookhost_core::{Record, yaml};
+use hookhost_helm::workload::Workload;
+use hookhost_helm::{Record, yaml};
 use serde_json::{Value, json};
 
 /// Rounds when no number is given: enough for a steady median in a second.

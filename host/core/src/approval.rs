@@ -21,7 +21,7 @@ use sha2::Sha256;
 use crate::operation::Approvals;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::{digest_of_hex, quote};
+use hookhost_helm::text::{digest_of_hex, quote};
 
 /// Bytes of a claim. The control plane's have some 250.
 pub const MAX_CLAIM_BYTES: usize = 4096;

@@ -29,11 +29,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clone::{DECISION, STEP};
-use crate::hook::JOB_CONTROLLER;
 use crate::loan::{CLOSURE, ObjectRef};
 use crate::outcome::{entry, source_hook};
-use crate::text::{digest_of_hex, hex};
-use crate::workload::at;
+use hookhost_helm::hook::JOB_CONTROLLER;
+use hookhost_helm::text::{digest_of_hex, hex};
+use hookhost_helm::workload::at;
 
 /// Annotation: the claim.
 pub const CLAIM: &str = "hookhost.vworkspace.io/claim";

@@ -28,14 +28,14 @@ pub(crate) use strip::TOO_LARGE;
 pub use strip::{CHART_ANNOTATIONS_BYTES, Keys, OWN_DOMAIN, Place, STRIP, Strip};
 pub use taken::{NameTaken, check_name};
 
-use crate::hook::{self, NotRunnable};
 use crate::loan::{Borrowed, CLOSURE};
-use crate::name;
 use crate::operation;
-use crate::reason::Reason;
+use crate::reason::{HasReason, Reason};
 use crate::request::Request;
 use crate::verdict::{PolicyUse, Solved};
-use crate::workload::Workload;
+use hookhost_helm::hook::{self, NotRunnable};
+use hookhost_helm::name;
+use hookhost_helm::workload::Workload;
 
 /// Label: who manages the Job. Its value is [`MANAGER`].
 pub const MANAGED_BY: &str = "app.vworkspace.io/managed-by";

@@ -15,11 +15,11 @@ pub use object::MAX_ITEMS;
 use serde_json::Value;
 
 use crate::dependency;
-use crate::hook::{Hook, NotRunnable};
 use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::request::ClosureObject;
-use crate::workload::{Workload, at, entries};
+use hookhost_helm::hook::{Hook, NotRunnable};
+use hookhost_helm::workload::{Workload, at, entries};
 
 /// Objects of one closure. The largest charts have some ten hooks beside their Jobs; more than this is no longer
 /// something a policy could judge.

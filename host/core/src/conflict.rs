@@ -31,13 +31,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::duration::show;
-use crate::hook::{Hook, canonical_event};
 use crate::operation::{ENGINE, Operation, OperationType};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::status::blocked_reason;
-use crate::text::{printable, quote};
-use crate::workload::at;
+use hookhost_helm::hook::{Hook, canonical_event};
+use hookhost_helm::text::{printable, quote};
+use hookhost_helm::workload::at;
 
 pub use upgrade::{UPGRADE_ENDS_AFTER, Upgrade};
 pub use waiting::{Standing, Waiting};

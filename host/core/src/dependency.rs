@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 use crate::clone::Step;
 use crate::kind::Kind;
 use crate::loan::ObjectRef;
-use crate::name;
 use crate::raw::{Pairs, each_entry};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::{quote, shortlist};
-use crate::workload::{Workload, at};
+use hookhost_helm::name;
+use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::workload::{Workload, at};
 
 /// References of one pod that are looked at. A chart's pod has some ten; each costs a request to the API server.
 pub const MAX_REFERENCES: usize = 256;

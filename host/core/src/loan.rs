@@ -32,10 +32,10 @@ use crate::claim::{CLAIM, Keys};
 use crate::clone;
 use crate::closure::Member;
 use crate::kind::Kind;
-use crate::name::is_object_name;
 use crate::outcome::entry;
-use crate::text::hex;
-use crate::workload::{at, entries};
+use hookhost_helm::name::is_object_name;
+use hookhost_helm::text::hex;
+use hookhost_helm::workload::{at, entries};
 
 /// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
 pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
@@ -92,7 +92,7 @@ impl ObjectRef {
 /// `Role "migrate"`
 impl std::fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kind, crate::text::quote(&self.name))
+        write!(f, "{} {}", self.kind, hookhost_helm::text::quote(&self.name))
     }
 }
 

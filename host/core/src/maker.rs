@@ -5,11 +5,11 @@
 use serde_json::Value;
 
 use crate::dependency::Reference;
-use crate::hook::{Hook, cut};
 use crate::refusal::Refusal;
-use crate::text::{quote, shortlist};
-use crate::workload::at;
-use crate::yaml::Keep;
+use hookhost_helm::hook::{Hook, cut};
+use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::workload::at;
+use hookhost_helm::yaml::Keep;
 
 /// Makers of one release that are known. A chart has some three; their names only make a message better.
 pub const MAX_MAKERS: usize = 64;

@@ -18,11 +18,11 @@ pub use restored::RUN_RESTORED;
 use serde_json::{Map, Value};
 pub use stored::{Stored, TooLarge};
 
-use crate::hook::{self, Hook};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::request::Numbers;
-use crate::workload::at;
+use hookhost_helm::hook::{self, Hook};
+use hookhost_helm::workload::at;
 
 /// The API version of the Operations this host reads.
 pub const API_VERSION: &str = "ops.vworkspace.io/v1alpha1";
@@ -216,8 +216,8 @@ impl Operation {
     }
 
     /// How the hook that it names is found.
-    pub fn selector(&self) -> crate::hook::Selector<'_> {
-        crate::hook::Selector {
+    pub fn selector(&self) -> hookhost_helm::hook::Selector<'_> {
+        hookhost_helm::hook::Selector {
             name: &self.parameters.hook_name,
             kind: self.parameters.hook_kind.as_deref(),
             path: self.parameters.hook_path.as_deref(),

@@ -33,7 +33,7 @@ pub use pod::{CONTROLLER_UID, is_gone, mark_gone};
 use pod::{Pod, Pods};
 use serde_json::Value;
 
-use crate::text::printable;
+use hookhost_helm::text::printable;
 
 /// Bytes of one text that Kubernetes gives: a condition's or an event's message, a container's reason. The longest of them that
 /// a person needs, a scheduler's list of what each kind of node lacks, is a few hundred.

@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 
 pub use explain::Row;
 pub use renewal::Renewal;
-pub use warnings::Warning;
+pub use warnings::{Warning, of_record as warnings_of_record};
 
 use crate::clone::{self, CloneError, NotCreated, Step};
-use crate::hook::{self, NotRunnable};
 use crate::loan::{Borrowed, Loan};
-use crate::reason::Reason;
+use crate::reason::{HasReason, Reason};
 use crate::request::Request;
 use crate::verdict::{self, Answer, Outcome, Verdict};
-use crate::workload::BadNumber;
+use hookhost_helm::hook::{self, NotRunnable};
+use hookhost_helm::workload::BadNumber;
 
 /// What would happen if the Operation of a request were run.
 #[derive(Clone, Debug, PartialEq)]

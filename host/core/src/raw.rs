@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::outcome::cut;
-pub(crate) use crate::snapshot::{Pairs, Text};
+pub(crate) use hookhost_helm::snapshot::{Pairs, Text};
 
 /// The entries of a mapping; none if it is none.
 pub(crate) fn pairs(json: &RawValue) -> Option<Pairs<'_>> {

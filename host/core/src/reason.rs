@@ -4,6 +4,10 @@
 
 use std::fmt;
 
+use hookhost_helm::hook::{EventError, FindError, NotRunnable};
+use hookhost_helm::record::RecordError;
+use hookhost_helm::workload::BadNumber;
+
 /// The reasons: the name of each is its word.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $word:ident,)+) => {
@@ -160,5 +164,56 @@ reasons! {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// The reason of an error of the crate hookhost-helm, which knows nothing of Operations.
+pub trait HasReason {
+    /// The reason, for conditions, events, metrics and JSON.
+    fn reason(&self) -> Reason;
+}
+
+impl HasReason for RecordError {
+    fn reason(&self) -> Reason {
+        match self {
+            RecordError::TooLarge { .. } => Reason::ReleaseRecordTooLarge,
+            _ => Reason::ReleaseRecordInvalid,
+        }
+    }
+}
+
+impl HasReason for FindError {
+    fn reason(&self) -> Reason {
+        match self {
+            FindError::NotFound { .. } => Reason::HookNotFound,
+            FindError::Ambiguous { .. } => Reason::HookAmbiguous,
+            FindError::NotRunnable { why, .. } => why.reason(),
+        }
+    }
+}
+
+impl HasReason for EventError {
+    fn reason(&self) -> Reason {
+        match self {
+            EventError::NoHooks { .. } => Reason::HookNotFound,
+            EventError::NotRunnable { why, .. } => why.reason(),
+            EventError::TooMany { .. } => Reason::HookNotRunnable,
+        }
+    }
+}
+
+impl HasReason for NotRunnable {
+    fn reason(&self) -> Reason {
+        match self {
+            NotRunnable::Unreadable(error) if error.problem.is_bound() => Reason::HookManifestTooLarge,
+            NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. } => Reason::HookManifestInvalid,
+            _ => Reason::HookNotRunnable,
+        }
+    }
+}
+
+impl HasReason for BadNumber {
+    fn reason(&self) -> Reason {
+        Reason::HookManifestInvalid
     }
 }

@@ -9,15 +9,15 @@ use std::fmt;
 
 use crate::clone::{NameTaken, Step};
 use crate::closure::ClosureError;
-use crate::hook::{EventError, FindError};
 use crate::loan::ObjectRef;
 use crate::operation::OperationError;
 use crate::plan::PlanError;
-use crate::reason::Reason;
-use crate::record::RecordError;
+use crate::reason::{HasReason, Reason};
 use crate::request::BuildError;
-use crate::text::{printable, quote};
 use crate::verdict::{Outcome, Verdict};
+use hookhost_helm::hook::{EventError, FindError};
+use hookhost_helm::record::RecordError;
+use hookhost_helm::text::{printable, quote};
 
 /// Bytes of a refusal's message. Kubernetes takes 32,768 characters in a condition; a quarter of that is more than a person
 /// reads, and leaves room for what a status puts around it.
@@ -186,9 +186,9 @@ mod tests {
 
     use super::*;
     use crate::decision::{Decision, Denial, Overrides, Postponement};
-    use crate::hook::NotRunnable;
     use crate::operation::Operation;
     use crate::verdict::{Answer, Base, Given, solve};
+    use hookhost_helm::hook::NotRunnable;
 
     fn verdict(decision: Decision) -> Verdict {
         let base = Base {

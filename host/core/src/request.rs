@@ -6,6 +6,7 @@
 
 mod build;
 
+pub use hookhost_helm::workload::{Container, Numbers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -128,18 +129,6 @@ pub struct Hook {
     pub manifest: Arc<Value>,
 }
 
-/// One container of the hook's pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Container {
-    /// Its name.
-    pub name: String,
-    /// Its image, as the chart wrote it.
-    pub image: String,
-    /// Whether it is an init container.
-    pub init: bool,
-}
-
 /// An object that the hook needs and that is itself a hook of the release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -203,21 +192,6 @@ pub struct RbacRule {
     /// Paths that are not resources.
     #[serde(rename = "nonResourceURLs")]
     pub non_resource_urls: Vec<String>,
-}
-
-/// The numbers of a Job that the host owns, where they are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Numbers {
-    /// Seconds the run may take.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active_deadline_seconds: Option<i64>,
-    /// Retries before the Job counts as failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_limit: Option<i32>,
-    /// Seconds a finished Job is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl_seconds_after_finished: Option<i32>,
 }
 
 /// Bytes of `value` as compact JSON, counted no further than just beyond `most`.

@@ -11,17 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clone::Step;
 use crate::closure::{self, ClosureError};
-use crate::hook::{EventError, FindError, Hook, Listing, NotRunnable};
 use crate::kind::Kind;
 use crate::maker::{MAKER, MAX_MAKERS, Maker};
 use crate::operation::Operation;
-use crate::record::Record;
-use crate::record::limits::{MAX_MANIFEST_BYTES, MAX_NODES, MAX_RUN_BYTES, selected_bytes};
 use crate::refusal::Refusal;
 use crate::request::Release;
-use crate::text::quote;
-use crate::workload::Workload;
-use crate::yaml::{Budget, Keep, cost};
+use hookhost_helm::hook::{EventError, FindError, Hook, Listing, NotRunnable};
+use hookhost_helm::record::Record;
+use hookhost_helm::record::limits::{MAX_MANIFEST_BYTES, MAX_NODES, MAX_RUN_BYTES, selected_bytes};
+use hookhost_helm::text::quote;
+use hookhost_helm::workload::Workload;
+use hookhost_helm::yaml::{Budget, Keep, cost};
 
 /// What of a record an Operation is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -303,7 +303,11 @@ fn unreadable(hook: &Hook) -> ClosureError {
 }
 
 fn unreadable_because(hook: &Hook, why: NotRunnable) -> ClosureError {
-    let document =
-        format!("{} {} ({})", crate::hook::cut(&hook.kind), quote(&hook.name), crate::hook::cut(&hook.path));
+    let document = format!(
+        "{} {} ({})",
+        hookhost_helm::hook::cut(&hook.kind),
+        quote(&hook.name),
+        hookhost_helm::hook::cut(&hook.path)
+    );
     ClosureError::Unreadable { document, why: Box::new(why) }
 }

@@ -42,12 +42,12 @@ pub use release::{
 };
 pub use stored::stored;
 
-use crate::name;
 use crate::operation::TargetRef;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-pub use crate::snapshot::Snapshot;
-use crate::text::quote;
+use hookhost_helm::name;
+pub use hookhost_helm::snapshot::Snapshot;
+use hookhost_helm::text::quote;
 
 /// What kind of thing a targetRef names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -21,12 +21,13 @@ use std::time::Duration;
 
 pub use conflict::{Conflict, Demand, Party};
 pub use entries::{ANNOTATIONS_BYTES, Entry, LABELS_BYTES, OWNED_DOMAINS, is_host_owned};
-pub use numbers::{BACKOFF_DEFAULT, Effective, Given, HOST_TTL_FLOOR, TTL_DEFAULT};
+pub use numbers::{Effective, Given, HOST_TTL_FLOOR, TTL_DEFAULT};
 use serde::Serialize;
 
 use crate::decision::Decision;
+use crate::duration;
 use crate::reason::Reason;
-use crate::{duration, text};
+use hookhost_helm::text;
 
 /// What one policy answered. The decision has passed [`crate::decision::check`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

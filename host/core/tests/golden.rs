@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{Plan, plan};
-use hookhost_core::record::Record;
 use hookhost_core::request::{Inputs, Release, Request, Target};
-use hookhost_core::yaml;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::yaml;
 use serde_json::{Value, json};
 
 fn fixtures() -> PathBuf {

@@ -8,10 +8,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hookhost_core::hook::{Hook, LastRun, StoredHook};
 use hookhost_core::operation::Operation;
-use hookhost_core::record::{Chart, Record, Status};
 use hookhost_core::request::{Inputs, Release, Request, Target};
+use hookhost_helm::hook::{Hook, LastRun, StoredHook};
+use hookhost_helm::record::{Chart, Record, Status};
 use hookhost_sandbox::{Cache, Compiler, Limits, Policy, PreparedRequest, Reused, Sandbox};
 use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookhost_core::decision::{check, limits::MESSAGE_CHARS};
-use hookhost_core::text::{printable, quote};
 use hookhost_core::{Bounds, Decision, Denial, Overrides, Postponement};
+use hookhost_helm::text::{printable, quote};
 use serde_json::Value;
 
 use crate::limits::{NAME_CHARS, SCHEMA_BYTES, SETTINGS_ERRORS};

@@ -1,6 +1,6 @@
 //! Text that a guest wrote, made safe for a terminal, a log and a condition.
 
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 
 /// `text` without what steers a terminal, cut to `max_chars` characters with "…" at the end.
 pub(crate) fn clean(text: &str, max_chars: usize) -> String {

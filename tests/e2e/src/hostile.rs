@@ -209,7 +209,7 @@ pub fn run_that_can_be_changed(name: &str) -> (&'static World, Host, String) {
 /// `crds.operation` is false, and what was stored before the rules came stays.
 fn install_crds(world: &World) {
     let crds = ok(std::process::Command::new(crate::hookhost()).arg("crds").output());
-    let crds = ok(hookhost_core::yaml::read(&String::from_utf8_lossy(&crds.stdout)));
+    let crds = ok(hookhost_helm::yaml::read(&String::from_utf8_lossy(&crds.stdout)));
     for mut crd in crds.into_iter().filter(|crd| !crd.is_null()) {
         if crd["spec"]["names"]["kind"] == "Operation" {
             for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::{Value, json};
 use testbed::{Cluster, Helm};
 

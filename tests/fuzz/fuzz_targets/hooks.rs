@@ -5,9 +5,10 @@
 use std::sync::LazyLock;
 
 use hookhost_core::operation::Operation;
-use hookhost_core::record::Record;
+use hookhost_helm::record::Record;
 use hookhost_core::request::{Inputs, Release, Request, Target};
-use hookhost_core::{plan, yaml};
+use hookhost_helm::yaml;
+use hookhost_core::plan;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use hookhost_core::operation::Operation;
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,7 +1,7 @@
 //! Any text is read as YAML or refused; what was read is written so that it reads back the same.
 #![no_main]
 
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

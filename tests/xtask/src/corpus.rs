@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
-use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
+use hookhost_helm::record::Record;
 
 pub(crate) use boxed::play as play_in_a_box;
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::Value;
 use testbed::Programs;
 

@@ -7,7 +7,8 @@
 use std::io::{Chain, Read};
 
 use anyhow::Result;
-use hookhost_core::{Reason, yaml};
+use hookhost_core::Reason;
+use hookhost_helm::yaml;
 use libyaml_safer::{Encoding, Event, EventData, Parser, ScalarStyle};
 use serde_json::Value;
 

@@ -3,9 +3,10 @@
 
 use anyhow::Result;
 use hookhost_controller::client::{self, Call, Connection, Error, Verb};
-use hookhost_core::record::{Record, Status};
-use hookhost_core::text::list;
+use hookhost_core::HasReason as _;
 use hookhost_core::{Reason, target};
+use hookhost_helm::record::{Record, Status};
+use hookhost_helm::text::list;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;

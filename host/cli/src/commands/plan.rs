@@ -12,10 +12,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use hookhost_core::Request;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{self, Plan};
 use hookhost_core::verdict::{Answer, Outcome as VerdictOutcome};
-use hookhost_core::{Request, yaml};
+use hookhost_helm::yaml;
 use hookhost_sandbox::PreparedRequest;
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -51,7 +51,7 @@ fn no_output_steers_a_terminal_and_json_and_yaml_lose_nothing() {
     };
     let container = "/spec/template/spec/containers/0/args/0";
     assert_eq!(plan("json").json()["job"].pointer(container), Some(&json!(HOSTILE)));
-    let planned = hookhost_core::yaml::read_one(&plan("yaml").stdout).unwrap();
+    let planned = hookhost_helm::yaml::read_one(&plan("yaml").stdout).unwrap();
     assert_eq!(planned.pointer(container), Some(&json!(HOSTILE)));
     plan("explain");
     for format in ["table", "wide"] {

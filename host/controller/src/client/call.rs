@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hookhost_core::name::is_path_segment;
-use hookhost_core::text::printable;
+use hookhost_helm::name::is_path_segment;
+use hookhost_helm::text::printable;
 use kube::Resource;
 use kube::core::ApiResource;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 use kube::client::AuthError;
 use kube::config::InClusterError;
 use kube::core::Status;
@@ -34,7 +34,7 @@ pub enum Error {
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     /// A kubeconfig has no context of the name asked for.
-    #[error("the kubeconfig {} has no context {}", printable(file), hookhost_core::text::quote(context))]
+    #[error("the kubeconfig {} has no context {}", printable(file), hookhost_helm::text::quote(context))]
     NoContext {
         /// Which kubeconfig.
         file: String,
@@ -250,7 +250,7 @@ impl Error {
             Error::Kubeconfig { source, .. } => source.advice(),
             Error::Proxy(error) => error.advice(),
             Error::NoContext { known, .. } if known.is_empty() => "It has no contexts at all; name another file.".into(),
-            Error::NoContext { known, .. } => format!("It has {}.", printable(&hookhost_core::text::list(known))),
+            Error::NoContext { known, .. } => format!("It has {}.", printable(&hookhost_helm::text::list(known))),
             Error::NoCluster { .. } => {
                 "Name a kubeconfig (--kubeconfig FILE, or the variable KUBECONFIG), or run hookhost as a pod."
                     .into()

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use hookhost_core::encoding::{self, EncodingError};
-use hookhost_core::text::{list, printable, quote};
-use hookhost_core::yaml::{self, YamlError};
+use hookhost_helm::encoding::{self, EncodingError};
+use hookhost_helm::text::{list, printable, quote};
+use hookhost_helm::yaml::{self, YamlError};
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, ExecAuthCluster, Kubeconfig, KubeconfigError};

@@ -154,7 +154,7 @@ fn parse(url: &str, from: NamedBy) -> Result<Proxy, ProxyError> {
     };
     let scheme = scheme.to_ascii_lowercase();
     let Some((_, port)) = SCHEMES.iter().find(|(known, _)| *known == scheme) else {
-        let scheme = hookhost_core::text::quote(&scheme);
+        let scheme = hookhost_helm::text::quote(&scheme);
         return Err(wrong(format!("its scheme is {scheme}, and http, https and socks5 are known")));
     };
     // Whatever is behind the address says nothing to a proxy.

@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use hookhost_core::{operation, yaml};
+use hookhost_core::operation;
+use hookhost_helm::yaml;
 use hookhost_sandbox::limits;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use hookhost_core::text::quote;
 use hookhost_core::verdict::Answer;
 use hookhost_core::{Decision, Reason, Refusal, Request};
+use hookhost_helm::text::quote;
 use hookhost_sandbox::{Error, Evaluation, Level, LogLine, PreparedRequest};
 use serde::{Serialize, Serializer};
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hookhost_core::Reason;
-use hookhost_core::text::quote;
+use hookhost_helm::text::quote;
 use hookhost_sandbox::{Description, Limits, Policy, Sandbox, limits};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_core::text::quote;
+use hookhost_helm::text::quote;
 use hookhost_sandbox::Limits;
 
 use super::problem::Problem;

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use hookhost_core::Reason;
 use hookhost_core::refusal::chain;
-use hookhost_core::text::quote;
+use hookhost_helm::text::quote;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
@@ -126,8 +126,8 @@ async fn read_config_map(client: &kube::Client, wanted: &ConfigMapKey) -> Result
     let ConfigMapKey { namespace, name, key } = wanted;
     // These become parts of a URL.
     for (text, is_name) in [
-        (namespace, hookhost_core::name::is_dns_label(namespace)),
-        (name, hookhost_core::name::is_dns_subdomain(name)),
+        (namespace, hookhost_helm::name::is_dns_label(namespace)),
+        (name, hookhost_helm::name::is_dns_subdomain(name)),
     ] {
         if !is_name {
             return Err(missing(format!("spec.module.configMap: {} is no name of Kubernetes", quote(text))));

@@ -3,7 +3,7 @@
 
 use hookhost_core::Reason;
 use hookhost_core::refusal::chain;
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 
 /// Bytes of a problem's message: several policies' problems fit one condition of an Operation.
 const MESSAGE_BYTES: usize = 2048;

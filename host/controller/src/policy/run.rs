@@ -12,7 +12,7 @@ use futures::StreamExt;
 use hookhost_core::Reason;
 use hookhost_core::refusal::chain;
 use hookhost_core::status::MANAGER;
-use hookhost_core::text::quote;
+use hookhost_helm::text::quote;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};

@@ -7,8 +7,8 @@
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use hookhost_core::name::is_dns_label;
-use hookhost_core::text::list;
+use hookhost_helm::name::is_dns_label;
+use hookhost_helm::text::list;
 
 /// The environment variable that names the folder of the stock policies.
 pub const ENV: &str = "HOOKHOST_STOCK_POLICIES";

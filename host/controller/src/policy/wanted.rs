@@ -97,7 +97,7 @@ fn pin(text: &str) -> Result<String, Problem> {
     }
     let message = format!(
         "spec.module.sha256: found {}, expected 64 digits of lowercase hexadecimal",
-        hookhost_core::text::quote(text)
+        hookhost_helm::text::quote(text)
     );
     Err(Problem::new(Reason::ValidationFailed, message))
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
 use hookhost_core::kind::Kind;
-use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::target::{self, RecordRef};
-use hookhost_core::text::quote;
+use hookhost_helm::record::Record;
+use hookhost_helm::text::quote;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;

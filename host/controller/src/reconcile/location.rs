@@ -1,7 +1,7 @@
 //! A *location* is where a release's record is, and what said so.
 
-use hookhost_core::snapshot::Snapshot;
 use hookhost_core::target::{Applier, ObjectName, RecordRef, TargetKind};
+use hookhost_helm::snapshot::Snapshot;
 use serde_json::Value;
 
 use super::Context;

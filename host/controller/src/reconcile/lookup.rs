@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
-use hookhost_core::hook::{Hook, Index, Meant};
+use hookhost_core::hook_index::{Index, Meant};
 use hookhost_core::operation::{Approvals, Operation, OperationType};
-use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
-use hookhost_core::snapshot::Snapshot;
 use hookhost_core::target::Readiness;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::snapshot::Snapshot;
 use tokio::sync::Mutex as Turn;
 
 use super::ahead::Ahead;

@@ -9,7 +9,6 @@ use hookhost_core::Reason;
 use hookhost_core::clone::{NotCreated, Step};
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
-use hookhost_core::hook::Hook;
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::{
     Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
@@ -20,8 +19,9 @@ use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
 use hookhost_core::selection::Selected;
-use hookhost_core::text::{quote, shortlist};
-use hookhost_core::workload::Workload;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::workload::Workload;
 
 use super::ahead::{Ahead, ask};
 use super::prepare::Stop;

@@ -13,19 +13,19 @@ use hookhost_core::conflict::Overtaken;
 use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
-use hookhost_core::hook::Hook;
 use hookhost_core::loan::{Expected, Loan, Manifest, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
-use hookhost_core::record::Record;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::selection::{Selected, Selection, select};
-use hookhost_core::snapshot;
 use hookhost_core::target::{
     self, Applier, HelmRelease, Instance, ObjectName, Readiness, RecordRef, TargetKind,
 };
-use hookhost_core::text::quote;
 use hookhost_core::{Reason, Request, approval, request};
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::snapshot;
+use hookhost_helm::text::quote;
 use jiff::Timestamp;
 
 use super::ahead::{Ahead, Trail};

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hookhost_core::Reason;
 use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Upgrade, Waiting};
-use hookhost_core::hook::Hook;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
+use hookhost_helm::hook::Hook;
 use jiff::Timestamp;
 
 use super::{Context, Subject};

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use hookhost_core::text::{is_unprintable, terminal_safe_json};
+use hookhost_helm::text::{is_unprintable, terminal_safe_json};
 use k8s_openapi::jiff::Timestamp;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;

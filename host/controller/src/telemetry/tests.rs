@@ -96,10 +96,10 @@ fn hostile_text_forges_no_line_and_steers_no_terminal() {
     let lines = logged(Format::Json, "info", work);
     assert_eq!(lines.len(), 1);
     assert_eq!(serde_json::from_str::<Value>(&lines[0]).unwrap()["reason"], hostile);
-    assert!(!lines[0].chars().any(hookhost_core::text::is_unprintable), "{:?}", lines[0]);
+    assert!(!lines[0].chars().any(hookhost_helm::text::is_unprintable), "{:?}", lines[0]);
     let lines = logged(Format::Text, "info", work);
     assert_eq!(lines.len(), 1);
-    assert!(!lines[0].chars().any(hookhost_core::text::is_unprintable), "{:?}", lines[0]);
+    assert!(!lines[0].chars().any(hookhost_helm::text::is_unprintable), "{:?}", lines[0]);
 }
 
 #[test]

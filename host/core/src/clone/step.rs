@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::hook::MAX_OF_EVENT;
 use crate::outcome::entry;
+use hookhost_helm::hook::MAX_OF_EVENT;
 
 /// Annotation: which step of how many a Job is, as "2/3".
 pub const STEP: &str = "hookhost.vworkspace.io/step";

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{CloneError, OPERATION, Stripped};
 use crate::verdict::{ANNOTATIONS_BYTES, LABELS_BYTES};
-use crate::workload::{Workload, at};
+use hookhost_helm::workload::{Workload, at};
 
 /// Where in the manifest something is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::{Step, job_name};
-use crate::hook::{Hook, NotRunnable};
 use crate::reason::Reason;
 use crate::request::Request;
-use crate::text::quote;
+use hookhost_helm::hook::{Hook, NotRunnable};
+use hookhost_helm::text::quote;
 
 /// A run's Job would have the name of a hook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,7 @@ mod tests {
         let cut = job_name(&request(&long), None);
         let taken = check_name(&request(&long), None, &[job(&long), job(&cut)]).unwrap_err();
         assert_eq!(taken.name, cut);
-        assert!(crate::name::is_dns_label(&taken.suggestion), "{}", taken.suggestion);
+        assert!(hookhost_helm::name::is_dns_label(&taken.suggestion), "{}", taken.suggestion);
         let step = Step { number: 2, of: 3 };
         let of_step = job_name(&request("migrate"), Some(step));
         assert_eq!(check_name(&request("migrate"), Some(step), &[job("migrate")]), Ok(()));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::text;
 use crate::clone::{Place, STRIP};
-use crate::workload::{Workload, at, entries};
+use hookhost_helm::workload::{Workload, at, entries};
 
 /// Labels of the run's pods. Those that the Job controller sets have values that no chart can know: they are there, and equal
 /// nothing.

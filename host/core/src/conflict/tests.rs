@@ -46,7 +46,7 @@ fn blocks(other: Other<'_>, this: &Value) -> Option<String> {
 }
 
 /// A hook of the release.
-fn hook_of(name: &str, event: &str) -> crate::hook::Hook {
+fn hook_of(name: &str, event: &str) -> hookhost_helm::hook::Hook {
     let manifest = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name,
         "annotations": {"helm.sh/hook": event}}});
     let mut hook = crate::testing::hook(manifest, "org");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::workload::at;
+use hookhost_helm::workload::at;
 
 /// How long after it has begun an Upgrade of another engine is waited for at most. Flux gives an upgrade five minutes unless it is
 /// told otherwise, and tries it again a few times; and as long as Helm is at work on the release, the release's own record keeps

@@ -1,7 +1,7 @@
 use super::{Bounds, Decision, limits};
-use crate::name;
 use crate::reason::Reason;
-use crate::text::quote;
+use hookhost_helm::name;
+use hookhost_helm::text::quote;
 
 /// An answer that breaks the contract.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
 use crate::closure::Member;
 use crate::dependency::Reference;
-use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::snapshot;
-use crate::text::{quote, shortlist};
-use crate::workload::at;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::snapshot;
+use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::workload::at;
 
 /// Objects that a message names.
 const MAX_NAMED: usize = 8;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::ObjectRef;
 use crate::kind::Kind;
-use crate::name::{is_dns_label, is_object_name};
+use hookhost_helm::name::{is_dns_label, is_object_name};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,8 +21,8 @@ use crate::kind::Kind;
 use crate::raw::{Pairs, each_entry, scalar};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::snapshot;
-use crate::text::{list, quote, shortlist};
+use hookhost_helm::snapshot;
+use hookhost_helm::text::{list, quote, shortlist};
 
 /// Keys, and objects, that a message names.
 const MAX_NAMED: usize = 8;

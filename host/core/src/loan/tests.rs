@@ -6,12 +6,12 @@ use crate::claim::Key;
 use crate::clone::Step;
 use crate::closure::closure;
 use crate::dependency::references;
-use crate::hook::Hook;
 use crate::plan::Staging;
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
 use crate::testing::{self, keys};
-use crate::workload::Workload;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::workload::Workload;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 

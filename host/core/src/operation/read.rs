@@ -10,11 +10,11 @@ use super::{
     API_VERSION, Approvals, ENGINE, KIND, Operation, OperationError, OperationType, Parameters, Problem,
     TargetRef, limits,
 };
-use crate::hook::canonical_event;
-use crate::name;
 use crate::request::{self, Numbers};
-use crate::text::quote;
 use crate::wait;
+use hookhost_helm::hook::canonical_event;
+use hookhost_helm::name;
+use hookhost_helm::text::quote;
 
 /// kubectl's copy of the whole object: it would only make every request twice as large.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

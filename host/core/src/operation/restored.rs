@@ -4,7 +4,7 @@
 use super::Operation;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::{printable, quote};
+use hookhost_helm::text::{printable, quote};
 
 /// Labels that Velero puts on all that it restores.
 const RESTORED: [&str; 2] = ["velero.io/restore-name", "velero.io/backup-name"];

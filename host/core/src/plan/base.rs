@@ -2,7 +2,7 @@
 
 use crate::request::Request;
 use crate::verdict::{Base, Given, Source, TTL_DEFAULT};
-use crate::workload::{BadNumber, Workload};
+use hookhost_helm::workload::{BadNumber, Workload};
 
 /// `is_step`: the run is one of several, whose whole time the Operation gives. That bounds the chart's own deadline, and does not
 /// replace it: what of the whole time one hook does not need the others may.

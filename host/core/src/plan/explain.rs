@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::clone::{self, Cloned, DECISION, Keys, STEP, Step};
 use crate::loan::{CLOSURE, Loan};
-use crate::name;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, Party, Solved, Source};
-use crate::workload::Workload;
+use hookhost_helm::name;
+use hookhost_helm::workload::Workload;
 
 /// One field of the Job, or one that is left out of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::{Bounds, Decision, Overrides};
-use crate::hook::Hook;
 use crate::loan::ObjectRef;
 use crate::operation::Operation;
-use crate::record::{Chart, Record, Status};
 use crate::request::{Inputs, Target};
 use crate::testing;
 use crate::verdict::Source;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::{Chart, Record, Status};
 
 const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";
 

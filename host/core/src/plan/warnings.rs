@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use crate::clone::{Cloned, TOO_LARGE};
 use crate::loan::Loan;
 use crate::operation::Operation;
-use crate::record::Record;
 use crate::request::Request;
-use crate::text;
 use crate::verdict::Solved;
-use crate::workload::Workload;
+use hookhost_helm::record::Record;
+use hookhost_helm::text;
+use hookhost_helm::workload::Workload;
 
 /// Something that is allowed, but may not be what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,20 +59,18 @@ impl Operation {
     }
 }
 
-impl Record {
-    /// What is odd about the record as the one that a plan is made from.
-    pub fn warnings(&self) -> Vec<Warning> {
-        if self.status.is_deployed() {
-            return Vec::new();
-        }
-        let Record { namespace, name, revision, status, .. } = self;
-        let message = format!(
-            "the release {}/{}, revision {revision}, is {status}; in a cluster the deployed revision would be used",
-            text::printable(namespace),
-            text::printable(name)
-        );
-        vec![warning("ReleaseNotDeployed", message)]
+/// What is odd about the record as the one that a plan is made from.
+pub fn of_record(record: &Record) -> Vec<Warning> {
+    if record.status.is_deployed() {
+        return Vec::new();
     }
+    let Record { namespace, name, revision, status, .. } = record;
+    let message = format!(
+        "the release {}/{}, revision {revision}, is {status}; in a cluster the deployed revision would be used",
+        text::printable(namespace),
+        text::printable(name)
+    );
+    vec![warning("ReleaseNotDeployed", message)]
 }
 
 /// What is odd about running this hook now, whatever the policies say.

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::{Hook, Operation, Release, Request, Target};
 use crate::closure::{self, ClosureError, closure};
-use crate::hook;
 use crate::operation;
-use crate::reason::Reason;
-use crate::record::Record;
-use crate::workload::{BadNumber, Workload, entries};
+use crate::reason::{HasReason, Reason};
+use hookhost_helm::hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::workload::{BadNumber, Workload, entries};
 
 /// What a request is built from.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::hook::StoredHook;
 use crate::reason::Reason;
-use crate::record::limits::MAX_DOCUMENTS;
 use crate::testing::{self, record, stored_hook as stored};
+use hookhost_helm::hook::StoredHook;
+use hookhost_helm::record::limits::MAX_DOCUMENTS;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
@@ -95,8 +95,11 @@ fn a_list_of_a_million_values_beside_a_hook_costs_the_hook_nothing() {
 
 #[test]
 fn a_hook_that_is_larger_than_is_read_is_refused_with_the_bound() {
-    let huge =
-        format!("{}{}", large(), crate::yaml::write(&serde_json::from_str(&job("huge").manifest).unwrap()));
+    let huge = format!(
+        "{}{}",
+        large(),
+        hookhost_helm::yaml::write(&serde_json::from_str(&job("huge").manifest).unwrap())
+    );
     let refusal = selected(vec![stored("huge", "Job", huge)], "huge").unwrap_err();
     assert_eq!(refusal.reason, Reason::HookManifestTooLarge);
     assert!(refusal.message.contains("more than the 8388608 bytes of memory allowed"), "{refusal}");
@@ -152,7 +155,8 @@ fn a_binding_that_is_too_large_refuses_all_hooks_since_nobody_knows_whom_it_bind
 #[test]
 fn objects_that_are_not_listed_refuse_the_run_if_they_may_give_rights() {
     let list = |kind: &str| {
-        let items = format!("- {{kind: {kind}, metadata: {{name: s}}}}\n").repeat(crate::record::MAX_HOOKS);
+        let items =
+            format!("- {{kind: {kind}, metadata: {{name: s}}}}\n").repeat(hookhost_helm::record::MAX_HOOKS);
         stored("list", "List", format!("apiVersion: v1\nkind: List\nitems:\n{items}"))
     };
     assert!(selected(vec![job("a-job"), list("ConfigMap")], "a-job").is_ok());
@@ -176,11 +180,12 @@ fn millions_of_documents_take_as_many_parsers_as_are_allowed() {
 fn copies_of_a_lists_own_texts_are_bounded() {
     let items = "- {kind: ConfigMap, metadata: {name: s}}\n".repeat(4000);
     let mut list = stored("list", "List", format!("apiVersion: v1\nkind: List\nitems:\n{items}"));
-    list.events = vec!["x".repeat(crate::record::MAX_HOOK_TEXT_BYTES); crate::record::MAX_HOOK_WORDS];
+    list.events =
+        vec!["x".repeat(hookhost_helm::record::MAX_HOOK_TEXT_BYTES); hookhost_helm::record::MAX_HOOK_WORDS];
     let record = record(vec![list]);
     let listing = record.listing();
     let taken: usize = listing.heads().iter().map(Hook::text_bytes).sum();
-    assert!(taken <= crate::record::limits::MAX_LISTED_BYTES + 128 * 1024, "{taken} bytes");
+    assert!(taken <= hookhost_helm::record::limits::MAX_LISTED_BYTES + 128 * 1024, "{taken} bytes");
     assert_eq!(listing.heads().last().map(|head| head.runnable.clone()), Some(Err(NotRunnable::TooMany)));
 }
 

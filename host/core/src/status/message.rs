@@ -7,7 +7,7 @@ use super::conditions::time;
 use super::read::{job_ref, text};
 use super::{CancelledBy, LOG_BYTES};
 use crate::outcome::{Culprit, clean, tail};
-use crate::text::shortlist;
+use hookhost_helm::text::shortlist;
 
 /// How often, while a Job runs, its status tells of a newer pod or of a pod that cannot start. Each is one write to the API
 /// server, so that a run of many retries costs no more than a bounded number; the result tells of the last pod anyway.

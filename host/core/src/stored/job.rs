@@ -9,7 +9,7 @@ use crate::claim::{CLAIM, CLAIM_BYTES, Claim};
 use crate::clone::{DECISION, DECISION_BYTES, FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
 use crate::loan::{CLOSURE, MAX_LOANS, UNATTENDED};
 use crate::operation::KIND;
-use crate::record::limits::MAX_RUN_BYTES;
+use hookhost_helm::record::limits::MAX_RUN_BYTES;
 
 /// Bytes of what a Job says to borrow: as many objects as there may be, each with the longest names.
 pub const CLOSURE_BYTES: usize = MAX_LOANS * 512;

@@ -8,7 +8,7 @@ use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::text::is_unprintable;
+use hookhost_helm::text::is_unprintable;
 
 /// Bytes of a number's text that is read: those of the longest integer are 20.
 const NUMBER_BYTES: usize = 32;
@@ -105,10 +105,10 @@ pub(super) fn plain(json: &RawValue) -> Option<Value> {
     is_plain.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
-/// What a text takes once it is parsed, counted as [`yaml`](crate::yaml) does: [`NODE_BYTES`](crate::yaml::NODE_BYTES) for each key
-/// and value, [`MAP_BYTES`](crate::yaml::MAP_BYTES) for each mapping that has any, and its texts.
+/// What a text takes once it is parsed, counted as [`yaml`](hookhost_helm::yaml) does: [`NODE_BYTES`](hookhost_helm::yaml::NODE_BYTES) for each key
+/// and value, [`MAP_BYTES`](hookhost_helm::yaml::MAP_BYTES) for each mapping that has any, and its texts.
 pub(super) fn cost(json: &str) -> usize {
-    use crate::yaml::{MAP_BYTES, NODE_BYTES};
+    use hookhost_helm::yaml::{MAP_BYTES, NODE_BYTES};
     let (mut nodes, mut maps, mut texts) = (1, 0, 0);
     let (mut is_text, mut is_escaped, mut is_new_map) = (false, false, false);
     for byte in json.bytes() {

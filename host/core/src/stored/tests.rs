@@ -203,11 +203,11 @@ proptest! {
     #[test]
     fn what_a_text_takes_once_it_is_parsed_is_never_undercounted(object in any_json(".{0,6}", ".{1,8}")) {
         fn count(value: &Value) -> usize {
-            crate::yaml::NODE_BYTES + match value {
+            hookhost_helm::yaml::NODE_BYTES + match value {
                 Value::Array(list) => list.iter().map(count).sum(),
                 Value::Object(map) if map.is_empty() => 0,
                 Value::Object(map) => {
-                    crate::yaml::MAP_BYTES + map.iter().map(|(key, value)| crate::yaml::NODE_BYTES + key.len() + count(value)).sum::<usize>()
+                    hookhost_helm::yaml::MAP_BYTES + map.iter().map(|(key, value)| hookhost_helm::yaml::NODE_BYTES + key.len() + count(value)).sum::<usize>()
                 }
                 Value::String(text) => text.len(),
                 _ => 0,

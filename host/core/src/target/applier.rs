@@ -8,7 +8,7 @@
 use super::ObjectName;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
+use hookhost_helm::text::quote;
 
 /// What Kubernetes calls a service account as a user.
 const USER: &str = "system:serviceaccount:";
@@ -59,7 +59,7 @@ impl Applier {
              role hooks --namespace {} --verb=create --resource={}, bound to that account",
             quote(&self.account.to_string()),
             self.from,
-            crate::text::list(&all),
+            hookhost_helm::text::list(&all),
             first.namespace,
             resources.join(","),
         );

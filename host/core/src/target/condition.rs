@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::text::printable;
+use hookhost_helm::text::printable;
 
 /// One condition of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

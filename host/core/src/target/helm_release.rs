@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::read::{Fields, annotations, metadata};
 use super::{Applier, Condition, ObjectName, Owner, RecordRef, TargetError};
 use crate::reason::Reason;
-use crate::record::Status;
 use crate::refusal::Refusal;
-use crate::snapshot::Snapshot;
-use crate::text::printable;
-use crate::workload::entries;
+use hookhost_helm::record::Status;
+use hookhost_helm::snapshot::Snapshot;
+use hookhost_helm::text::printable;
+use hookhost_helm::workload::entries;
 
 /// Entries of a history that are read. Flux keeps at most five more than the last that worked.
 pub const MAX_HISTORY: usize = 100;

@@ -10,8 +10,8 @@ use super::{Condition, ObjectName, TargetError};
 use crate::operation::{ENGINE, OperationType};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
-use crate::workload::entries;
+use hookhost_helm::text::quote;
+use hookhost_helm::workload::entries;
 
 /// Where the capability annotations' keys begin.
 pub const CAPABILITY_DOMAIN: &str = "ops.vworkspace.io/";

@@ -9,7 +9,7 @@ use super::{HelmRelease, Instance, Readiness, TargetKind, group};
 use crate::operation::OperationType;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
+use hookhost_helm::text::quote;
 
 /// Owner references that are read. Kubernetes has no bound of its own; a HelmRelease of the operator has one.
 pub(super) const MAX_OWNERS: usize = 64;

@@ -12,7 +12,7 @@ use super::TargetKind;
 use crate::raw::each_item;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::{hex, quote};
+use hookhost_helm::text::{hex, quote};
 
 /// Bytes of a release's name at most; Helm's own bound.
 const MAX_RELEASE_NAME: usize = 53;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
-use crate::workload::{at, entries};
+use hookhost_helm::name;
+use hookhost_helm::text::quote;
+use hookhost_helm::workload::{at, entries};
 
 /// A field of a target that is not what its API allows there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

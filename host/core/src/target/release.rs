@@ -2,10 +2,10 @@
 
 use super::ObjectName;
 use crate::reason::Reason;
-use crate::record::{Record, Status};
 use crate::refusal::Refusal;
-use crate::snapshot::{Snapshot, Verification};
-use crate::text::quote;
+use hookhost_helm::record::{Record, Status};
+use hookhost_helm::snapshot::{Snapshot, Verification};
+use hookhost_helm::text::quote;
 
 /// Seconds after which a plain Helm release that Helm is at work on is looked at again. Nothing tells of its end, unlike
 /// with a HelmRelease; this is vWorkspace's own interval for Operations that wait.

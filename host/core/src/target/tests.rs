@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::operation::OperationType;
-use crate::record::Record;
 use crate::refusal::Then;
+use hookhost_helm::record::Record;
 
 fn target_ref(api_version: &str, kind: &str, name: &str) -> TargetRef {
     TargetRef { api_version: api_version.into(), kind: kind.into(), name: name.into() }

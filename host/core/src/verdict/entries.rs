@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Conflict, Demand, Party};
 use crate::clone::OWN_DOMAIN;
 use crate::decision::Overrides;
-use crate::text::quote;
+use hookhost_helm::text::quote;
 
 /// Domains of label and annotation keys that no policy may use, with the reason.
 pub const OWNED_DOMAINS: [(&str, &str); 9] = [

@@ -8,8 +8,6 @@ pub const TTL_DEFAULT: i64 = 86_400;
 /// Seconds a finished Job must be kept at least. Its pods vanish with the ttl, even though the Job itself is held by a
 /// finalizer, and the exit code and the last log lines are read from them first.
 pub const HOST_TTL_FLOOR: i64 = 60;
-/// Retries that Kubernetes allows a Job that does not say.
-pub const BACKOFF_DEFAULT: i64 = 6;
 
 /// A number as it is before any policy is heard.
 #[derive(Clone, Debug, PartialEq, Eq)]

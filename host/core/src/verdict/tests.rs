@@ -1,3 +1,4 @@
+use hookhost_helm::workload::BACKOFF_DEFAULT;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

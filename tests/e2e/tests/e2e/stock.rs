@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use e2e::{PATIENCE, Release, chart, message, ok, says, world};
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::{Value, json};
 use testbed::Helm;
 

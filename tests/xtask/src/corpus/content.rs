@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use hookhost_core::encoding::without_mark;
-use hookhost_core::record::MAX_INFLATED_BYTES;
-use hookhost_core::yaml;
+use hookhost_helm::encoding::without_mark;
+use hookhost_helm::record::MAX_INFLATED_BYTES;
+use hookhost_helm::yaml;
 use serde_json::Value;
 
 /// Where an object has the record's text.
@@ -20,7 +20,7 @@ const PLACES: [&str; 2] = ["/stringData/release", "/data/release"];
 /// Layers of base64: Helm's own and the API's.
 const MAX_LAYERS: usize = 2;
 
-/// Reads it, from bytes in which [`hookhost_core::Record::read`] has found one record.
+/// Reads it, from bytes in which [`hookhost_helm::Record::read`] has found one record.
 pub(super) fn read(bytes: &[u8]) -> Result<Value> {
     let bytes = &*without_mark(bytes)?;
     let documents = match serde_json::from_slice(bytes) {

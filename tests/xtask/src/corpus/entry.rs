@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::hook::Hook;
 use hookhost_core::loan::ObjectRef;
-use hookhost_core::record::Record;
-use hookhost_core::text::printable;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::text::printable;
 use serde_json::{Value, json};
 
 use super::end::{End, Way};

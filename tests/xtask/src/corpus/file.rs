@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hookhost_core::record::MAX_INFLATED_BYTES;
-use hookhost_core::text::printable;
+use hookhost_helm::record::MAX_INFLATED_BYTES;
+use hookhost_helm::text::printable;
 
 /// Bytes of a file that are read: a record may lie there inflated.
 const MAX_BYTES: u64 = MAX_INFLATED_BYTES as u64;

@@ -1,8 +1,8 @@
 //! An *operation* is the wish to run one hook of a corpus, as hookhost would be asked by anyone.
 
-use hookhost_core::hook::{self, Hook, Selector};
 use hookhost_core::operation::{API_VERSION, ENGINE, KIND};
-use hookhost_core::record::Record;
+use hookhost_helm::hook::{self, Hook, Selector};
+use hookhost_helm::record::Record;
 use serde_json::{Map, Value, json};
 
 /// What an Operation has to say to mean this hook and no other of the release, in as few words as it takes; none where

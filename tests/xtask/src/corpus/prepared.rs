@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::slice;
 
 use anyhow::{Result, anyhow};
-use hookhost_core::hook::{self, Hook, StoredHook};
 use hookhost_core::operation::Operation;
-use hookhost_core::record::Record;
 use hookhost_core::refusal::chain;
-use hookhost_core::yaml;
+use hookhost_helm::hook::{self, Hook, StoredHook};
+use hookhost_helm::record::Record;
+use hookhost_helm::yaml;
 use serde_json::{Value, json};
 
 use super::content;
@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(outline(&after), outline(&before), "{}", file.name);
             assert!(after.status.is_deployed(), "{}", file.name);
             for hook in after.hooks().iter().filter(|hook| hook.runnable.is_ok()) {
-                let containers = hookhost_core::workload::Workload::of(&hook.manifest).containers();
+                let containers = hookhost_helm::workload::Workload::of(&hook.manifest).containers();
                 assert!(containers.iter().all(|container| container.image == "stand-in:1"), "{}", file.name);
             }
             records += 1;

@@ -1,7 +1,7 @@
 //! A *stand-in* is a hook's Job or Pod with another program in each of its containers: one that looks for what the chart's
 //! own was to have, and ends. What only the chart's own program or its cluster's nodes would need is left out.
 
-use hookhost_core::hook::Hook;
+use hookhost_helm::hook::Hook;
 use serde_json::{Map, Value, json};
 
 use super::script::Wanted;
@@ -141,7 +141,7 @@ mod tests {
         let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
             "chart": {"metadata": {"name": "shop", "version": "1.0.0"}},
             "hooks": [{"name": "check", "kind": "Pod", "events": ["test"], "manifest": all.join("\n---\n")}]});
-        let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
+        let hooks = hookhost_helm::Record::read(record.to_string().as_bytes()).unwrap().hooks();
         stand_in(&hooks[0], "stand-in:1", &Surroundings::of("", &hooks, "acme", 1))["spec"].take()
     }
 

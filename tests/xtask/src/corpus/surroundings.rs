@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::hook::{self, Hook, StoredHook};
 use hookhost_core::kind::Kind;
-use hookhost_core::workload::at;
+use hookhost_helm::hook::{self, Hook, StoredHook};
+use hookhost_helm::workload::at;
 use serde_json::{Map, Value, json};
 
 /// The delete policy that leaves nothing in the cluster.
@@ -185,7 +185,7 @@ mod tests {
         let hooks = [("left", "before-hook-creation"), ("deleted", DELETED)].map(hook);
         let record = json!({"name": "shop", "namespace": "acme", "version": 1, "info": {"status": "deployed"},
             "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": hooks});
-        let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
+        let hooks = hookhost_helm::Record::read(record.to_string().as_bytes()).unwrap().hooks();
         let surroundings = Surroundings::of(&role("own").to_string(), &hooks, "acme", 2);
         let made: Vec<&Value> = surroundings.objects().collect();
         let expected = json!({
@@ -222,7 +222,7 @@ mod tests {
         ] {
             let record = json!({"name": "shop", "namespace": "acme", "version": revision, "info": {"status": "deployed"},
                 "chart": {"metadata": {"name": "shop", "version": "1.0.0"}}, "hooks": [hook(events, phase)]});
-            let hooks = hookhost_core::Record::read(record.to_string().as_bytes()).unwrap().hooks();
+            let hooks = hookhost_helm::Record::read(record.to_string().as_bytes()).unwrap().hooks();
             let surroundings = Surroundings::of("", &hooks, "acme", revision);
             assert_eq!(surroundings.objects().count(), usize::from(is_made), "{events:?} {phase} {revision}");
         }

@@ -1,6 +1,6 @@
 //! A *table* is rows of cells in columns, for people.
 
-use hookhost_core::text::printable;
+use hookhost_helm::text::printable;
 
 /// Characters of a cell: more than nearly all names. What is longer is whole in the JSON.
 const MAX_CELL_CHARS: usize = 120;

@@ -1,13 +1,14 @@
 //! A *verdict* says of a hook, by its release record alone, whether it can be run on demand.
 
+use hookhost_core::HasReason as _;
 use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::dependency::references;
-use hookhost_core::hook::{Hook, NotRunnable};
 use hookhost_core::loan::{ClusterObject, Found, ObjectRef, Terms, Uncovered, arrange, needed};
-use hookhost_core::name::is_object_name;
 use hookhost_core::operation::Operation;
-use hookhost_core::record::Record;
-use hookhost_core::workload::Workload;
+use hookhost_helm::hook::{Hook, NotRunnable};
+use hookhost_helm::name::is_object_name;
+use hookhost_helm::record::Record;
+use hookhost_helm::workload::Workload;
 
 use super::operation;
 use super::surroundings::is_left;

@@ -1,7 +1,7 @@
 //! The *texts* of a differential run: YAML of the fixtures, changed by chance.
 
 use anyhow::{Context, Result, ensure};
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::Value;
 
 use crate::run::root;

@@ -1,7 +1,7 @@
 //! What an object that a hook needs *grants*, in the words in which people read RBAC: `get, list pods and deployments.apps`.
 
 use hookhost_core::request::{ClosureObject, RbacRule, RoleRef};
-use hookhost_core::text::{list, quote};
+use hookhost_helm::text::{list, quote};
 
 /// Rules of one role that are shown; `-o json` has them all.
 const SHOWN_RULES: usize = 20;

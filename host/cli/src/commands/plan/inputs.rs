@@ -12,13 +12,14 @@ use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::references;
 use hookhost_core::loan::{self, ClusterObject, Loan, ObjectRef, Terms, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
-use hookhost_core::plan::{Staging, Warning};
-use hookhost_core::record::{Record, Status};
+use hookhost_core::plan::{Staging, Warning, warnings_of_record};
 use hookhost_core::request::{self, Target};
 use hookhost_core::selection::{Selected, select};
-use hookhost_core::text::{quote, shortlist};
-use hookhost_core::workload::Workload;
-use hookhost_core::{Reason, Request, hook, snapshot};
+use hookhost_core::{Reason, Request};
+use hookhost_helm::record::{Record, Status};
+use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::workload::Workload;
+use hookhost_helm::{hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -108,7 +109,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             .with_source(refusal)
             .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
     })?;
-    let mut warnings = record.warnings();
+    let mut warnings = warnings_of_record(&record);
     warnings.extend(warning);
     warnings.extend(operation.warnings());
     if let Some(refusal) = operation.refuse_restored() {

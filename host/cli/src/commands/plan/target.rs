@@ -2,14 +2,15 @@
 
 use anyhow::Result;
 use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_core::HasReason as _;
 use hookhost_core::Refusal;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
-use hookhost_core::record::Record;
 use hookhost_core::request::Target;
 use hookhost_core::target::{
     self, Applier, HelmRelease, Instance, Namesake, ObjectName, Readiness, RecordRef, TargetKind,
 };
+use hookhost_helm::record::Record;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};

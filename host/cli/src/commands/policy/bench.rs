@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use hookhost_core::{Request, yaml};
+use hookhost_core::Request;
+use hookhost_helm::yaml;
 use hookhost_sandbox::{Compiler, PreparedRequest, Sandbox};
 use serde::Serialize;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use hookhost_core::clone::{APPLICATION_INSTANCE, CLUSTER_ID, MANAGED_BY};
-use hookhost_core::name::{DNS_LABEL_BYTES, is_label_value};
 use hookhost_core::operation::{API_VERSION, ENGINE, KIND, Operation, OperationType};
 use hookhost_core::request::Target;
 use hookhost_core::target::TargetKind;
+use hookhost_helm::name::{DNS_LABEL_BYTES, is_label_value};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -163,7 +163,7 @@ pub(super) fn generated_name(target: &str, hook: &str, now: Timestamp) -> String
 
 #[cfg(test)]
 mod tests {
-    use hookhost_core::name::is_dns_label;
+    use hookhost_helm::name::is_dns_label;
     use proptest::prelude::*;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hook::Hook;
+use hookhost_helm::hook::Hook;
 
 /// What an Operation of a law runs: one of the hooks, or all of one of the events.
 const PARAMETERS: [&str; 4] = ["a", "c", "post-upgrade", "pre-upgrade"];

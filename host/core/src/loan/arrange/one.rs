@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Terms, binds, events_of, is_deleted_by_helm, is_of_event};
 use crate::closure::Member;
-use crate::hook::Hook;
 use crate::kind::Kind;
 use crate::loan::{Loan, ObjectRef};
-use crate::name::is_object_name;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::text::quote;
+use hookhost_helm::hook::Hook;
+use hookhost_helm::name::is_object_name;
+use hookhost_helm::text::quote;
 
 /// Types of Secrets that are more than data: Kubernetes fills the first with an account's token, and lets in who has the
 /// second; the third is a release's record.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{UID, observe};
 use crate::outcome::{LINE_BYTES, Warnings, has_finalizer, is_finished, log_at_risk, mark_gone, tail};
-use crate::text::is_unprintable;
+use hookhost_helm::text::is_unprintable;
 
 fn any_word() -> impl Strategy<Value = String> {
     prop_oneof![

@@ -3,7 +3,7 @@
 use hookhost_core::Reason;
 use hookhost_core::operation::CANCEL;
 use hookhost_core::status::{self, MANAGER, has_started, is_finished, job_ref};
-use hookhost_core::text::quote;
+use hookhost_helm::text::quote;
 use serde_json::Value;
 
 use crate::exit::Outcome;

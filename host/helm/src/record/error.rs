@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use super::MAX_INFLATED_BYTES;
-use crate::Reason;
 use crate::encoding::EncodingError;
 use crate::yaml::YamlError;
 
@@ -103,14 +102,6 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// The one word for programs.
-    pub fn reason(&self) -> Reason {
-        match self {
-            RecordError::TooLarge { .. } => Reason::ReleaseRecordTooLarge,
-            _ => Reason::ReleaseRecordInvalid,
-        }
-    }
-
     /// So many bytes once inflated; or at least, where it was not inflated to its end.
     pub(super) fn too_many_bytes(found: impl Display) -> RecordError {
         let what = "bytes once inflated".to_owned();

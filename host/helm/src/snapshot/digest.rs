@@ -206,10 +206,10 @@ fn shape(path: &'static str, what: &'static str) -> DigestError {
 
 /// A text of the JSON, borrowed where it has no escapes.
 #[derive(Deserialize)]
-pub(crate) struct Text<'j>(#[serde(borrow)] pub(crate) Cow<'j, str>);
+pub struct Text<'j>(#[serde(borrow)] pub Cow<'j, str>);
 
 /// The keys and values of a JSON object, in their order.
-pub(crate) struct Pairs<'j>(pub(crate) Vec<(Cow<'j, str>, &'j RawValue)>);
+pub struct Pairs<'j>(pub Vec<(Cow<'j, str>, &'j RawValue)>);
 
 impl<'j> Deserialize<'j> for Pairs<'j> {
     fn deserialize<D: Deserializer<'j>>(from: D) -> Result<Pairs<'j>, D::Error> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use hookhost_core::yaml;
+use hookhost_helm::yaml;
 use serde_json::Value;
 
 /// Documents that Helm reads and hookhost refuses: such a hook is listed as unreadable, never misread.

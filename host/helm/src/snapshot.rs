@@ -19,7 +19,7 @@ mod tests;
 
 use digest::Unset;
 pub use digest::{DigestError, digest};
-pub(crate) use digest::{Pairs, Text};
+pub use digest::{Pairs, Text};
 
 use crate::hook::Hook;
 use crate::record::Status;

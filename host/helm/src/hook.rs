@@ -14,17 +14,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 mod find;
-mod index;
 mod list;
 mod runnable;
 #[cfg(test)]
 mod tests;
 
+pub use find::canonical_event;
+pub use find::cut;
 pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
-pub(crate) use find::{canonical_event, cut};
-pub use index::{Index, Meant};
 pub use list::{Listing, StoredHook, list};
-pub(crate) use runnable::JOB_CONTROLLER;
+pub use runnable::JOB_CONTROLLER;
 pub use runnable::{NotRunnable, check};
 
 /// One object of a release's hooks.
@@ -67,7 +66,7 @@ pub struct LastRun {
 
 impl Hook {
     /// A hook of which only this is known.
-    pub(crate) fn sketch(name: String, kind: String, api_version: String, manifest: Value) -> Hook {
+    pub fn sketch(name: String, kind: String, api_version: String, manifest: Value) -> Hook {
         Hook {
             name,
             kind,
@@ -83,7 +82,7 @@ impl Hook {
     }
 
     /// What it takes besides its manifest, about: its texts, those twice that may be in the reason too.
-    pub(crate) fn text_bytes(&self) -> usize {
+    pub fn text_bytes(&self) -> usize {
         let words = self.events.iter().chain(&self.delete_policies);
         let words = words.map(|word| size_of::<String>() + word.len()).sum::<usize>();
         let doubled = self.name.len() + self.kind.len() + self.api_version.len();

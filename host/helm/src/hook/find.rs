@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Hook, NotRunnable};
-use crate::Reason;
 use crate::text::{list, printable, quote};
 
 /// What tells one hook of a release from the others.
@@ -38,7 +37,7 @@ fn ends_with_path(path: &str, end: &str) -> bool {
 }
 
 /// Helm records the event "test-success" as "test".
-pub(crate) fn canonical_event(event: &str) -> &str {
+pub fn canonical_event(event: &str) -> &str {
     if event == "test-success" { "test" } else { event }
 }
 
@@ -80,7 +79,7 @@ const SHOWN_EVENTS: usize = 9;
 const SHOWN_CHARS: usize = 100;
 
 /// The end of a text from the record, fit to be shown.
-pub(crate) fn cut(text: &str) -> String {
+pub fn cut(text: &str) -> String {
     match text.char_indices().rev().nth(SHOWN_CHARS) {
         Some((start, _)) => format!("…{}", printable(&text[start..])),
         None => printable(text),
@@ -135,17 +134,8 @@ pub enum FindError {
 pub const MAX_NAMED: usize = 8;
 
 impl FindError {
-    pub(crate) fn not_runnable(hook: &Hook, why: &NotRunnable) -> FindError {
+    pub fn not_runnable(hook: &Hook, why: &NotRunnable) -> FindError {
         FindError::NotRunnable { name: hook.name.clone(), kind: hook.kind.clone(), why: why.clone() }
-    }
-
-    /// The one word for programs.
-    pub fn reason(&self) -> Reason {
-        match self {
-            FindError::NotFound { .. } => Reason::HookNotFound,
-            FindError::Ambiguous { .. } => Reason::HookAmbiguous,
-            FindError::NotRunnable { why, .. } => why.reason(),
-        }
     }
 }
 
@@ -248,21 +238,12 @@ pub enum EventError {
 }
 
 impl EventError {
-    pub(crate) fn not_runnable(event: &str, hook: &Hook, why: &NotRunnable) -> EventError {
+    pub fn not_runnable(event: &str, hook: &Hook, why: &NotRunnable) -> EventError {
         EventError::NotRunnable {
             event: event.to_owned(),
             name: hook.name.clone(),
             path: hook.path.clone(),
             why: Box::new(why.clone()),
-        }
-    }
-
-    /// The one word for programs.
-    pub fn reason(&self) -> Reason {
-        match self {
-            EventError::NoHooks { .. } => Reason::HookNotFound,
-            EventError::NotRunnable { why, .. } => why.reason(),
-            EventError::TooMany { .. } => Reason::HookNotRunnable,
         }
     }
 }

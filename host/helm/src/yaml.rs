@@ -26,7 +26,7 @@ mod write;
 pub use events::is_parsing;
 
 pub(crate) use documents::{Document, documents};
-pub(crate) use head::{Head, Keep};
+pub use head::{Head, Keep};
 
 /// Bytes of text: several release Secrets of 1.4 MB each fit, and an etcd object (1.5 MiB) fits many times.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
@@ -217,29 +217,29 @@ pub fn read(text: &str) -> Result<Vec<Value>, YamlError> {
 
 /// What may still be built, and how much that was at first: see [`MAX_EXPANDED_BYTES`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     left: usize,
     allowed: usize,
 }
 
 impl Budget {
     /// So many bytes.
-    pub(crate) fn of(allowed: usize) -> Budget {
+    pub fn of(allowed: usize) -> Budget {
         Budget { left: allowed, allowed }
     }
 
     /// The same, but at most so many bytes.
-    pub(crate) fn at_most(&self, bytes: usize) -> Budget {
+    pub fn at_most(&self, bytes: usize) -> Budget {
         if bytes < self.left { Budget::of(bytes) } else { *self }
     }
 
     /// What may still be built.
-    pub(crate) fn left(&self) -> usize {
+    pub fn left(&self) -> usize {
         self.left
     }
 
     /// Takes so many bytes off.
-    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), YamlProblem> {
+    pub fn charge(&mut self, bytes: usize) -> Result<(), YamlProblem> {
         self.left = self.left.checked_sub(bytes).ok_or(YamlProblem::TooLarge { allowed: self.allowed })?;
         Ok(())
     }
@@ -252,7 +252,7 @@ impl Default for Budget {
 }
 
 /// What a value counts for, as one that was read does.
-pub(crate) fn cost(value: &Value) -> usize {
+pub fn cost(value: &Value) -> usize {
     NODE_BYTES
         + match value {
             Value::String(text) => text.len(),

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::name;
-use crate::reason::Reason;
-use crate::request::{Container, Numbers};
 use crate::text::quote;
+
+/// Retries of a Job that says nothing of them: Kubernetes' default.
+pub const BACKOFF_DEFAULT: i64 = 6;
 
 /// A Job or Pod of a hook.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +35,31 @@ pub struct BadNumber {
     pub expected: &'static str,
 }
 
-impl BadNumber {
-    /// Always [`Reason::HookManifestInvalid`].
-    pub fn reason(&self) -> Reason {
-        Reason::HookManifestInvalid
-    }
+/// One container of the hook's pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its image, as the chart wrote it.
+    pub image: String,
+    /// Whether it is an init container.
+    pub init: bool,
+}
+
+/// The numbers of a Job that the host owns, where they are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Numbers {
+    /// Seconds the run may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<i64>,
+    /// Retries before the Job counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_limit: Option<i32>,
+    /// Seconds a finished Job is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i32>,
 }
 
 impl<'m> Workload<'m> {
@@ -119,11 +141,7 @@ impl<'m> Workload<'m> {
     /// index has its own limit.
     pub fn backoff_default(self) -> i64 {
         let per_index = self.job_spec().and_then(|spec| spec.get("backoffLimitPerIndex"));
-        if per_index.is_some_and(|limit| !limit.is_null()) {
-            i64::from(i32::MAX)
-        } else {
-            crate::verdict::BACKOFF_DEFAULT
-        }
+        if per_index.is_some_and(|limit| !limit.is_null()) { i64::from(i32::MAX) } else { BACKOFF_DEFAULT }
     }
 
     /// The pod's restart policy, if the chart gives one.
@@ -242,10 +260,7 @@ mod tests {
             let mut job = json!({"kind": "Job", "spec": {}});
             job["spec"][field] = value;
             let error = Workload::of(&job).declared().unwrap_err();
-            assert_eq!(
-                (error.reason(), error.field),
-                (Reason::HookManifestInvalid, &*format!("spec.{field}"))
-            );
+            assert_eq!(error.field, format!("spec.{field}"));
         }
         let nulls = json!({"kind": "Job", "spec": {"backoffLimit": null, "activeDeadlineSeconds": null}});
         assert_eq!(Workload::of(&nulls).declared(), Ok(Numbers::default()));

@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hookhost_core::Record;
-use hookhost_core::hook::{self, NotRunnable};
-use hookhost_core::record::Status;
+use hookhost_helm::Record;
+use hookhost_helm::hook::{self, NotRunnable};
+use hookhost_helm::record::Status;
 use serde_json::{Value, json};
 
 /// Every record, with what Helm's packages read in it.

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::find::cut;
-use crate::reason::Reason;
 use crate::record::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES};
 use crate::text::quote;
 use crate::workload::at;
@@ -84,15 +83,6 @@ pub enum NotRunnable {
 }
 
 impl NotRunnable {
-    /// The one word for programs.
-    pub fn reason(&self) -> Reason {
-        match self {
-            NotRunnable::Unreadable(error) if error.problem.is_bound() => Reason::HookManifestTooLarge,
-            NotRunnable::Unreadable(_) | NotRunnable::NotAnObject { .. } => Reason::HookManifestInvalid,
-            _ => Reason::HookNotRunnable,
-        }
-    }
-
     /// The same in a few words, for tables; [`Display`](std::fmt::Display) says what to do about it.
     pub fn summary(&self) -> &'static str {
         match self {
@@ -116,7 +106,7 @@ pub(super) fn is_job_or_pod(api_version: &str, kind: &str) -> bool {
 }
 
 /// The manager that means Kubernetes' own Job controller (KEP-4368); the same as none.
-pub(crate) const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
+pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// Whether this object, a hook of a release in `release_namespace`, can be run as a Job.
 pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnable> {

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::Reason;
 use crate::record::MAX_HOOKS;
 use crate::testing;
 
@@ -161,7 +160,7 @@ fn a_hook_that_has_only_a_generate_name_can_be_run_by_its_template() {
     assert_eq!(found("templates/b.yaml").unwrap().weight, 1);
     let by_name = find(&hooks, &Selector { name: "shop-migrate-", ..Selector::default() }).unwrap_err();
     assert!(
-        by_name.reason() == Reason::HookAmbiguous && by_name.to_string().contains("hookPath"),
+        matches!(by_name, FindError::Ambiguous { .. }) && by_name.to_string().contains("hookPath"),
         "{by_name}"
     );
     assert!(
@@ -216,7 +215,7 @@ fn a_job_is_found_beside_a_service_account_of_its_name() {
 fn hooks_of_one_name_are_told_apart_by_event_or_path() {
     let hooks = shop();
     let error = select(&hooks, "migrate", |_| ()).unwrap_err();
-    assert_eq!(error.reason(), Reason::HookAmbiguous);
+    assert!(matches!(error, FindError::Ambiguous { .. }));
     assert_eq!(
         error.to_string(),
         "more than one hook is named \"migrate\": Job \"migrate\" (pre-upgrade, shop/templates/migrate.yaml); Job \"migrate\" \
@@ -242,7 +241,7 @@ fn a_name_that_is_not_there_gives_the_nearest_that_can_be_run() {
         "no hook is named \"reindx\"; there is \"reindex\", \"migrate\". Choose by one of these names (parameters.hookName), by the \
          template (parameters.hookPath), or all hooks of an event (parameters.event); `hookhost hooks -o wide` lists all three"
     );
-    assert_eq!(error.reason(), Reason::HookNotFound);
+    assert!(matches!(error, FindError::NotFound { .. }));
     let none = select(&[], "x", |_| ()).unwrap_err().to_string();
     assert_eq!(
         none,
@@ -288,10 +287,13 @@ fn a_name_that_is_there_under_another_event_is_shown() {
 #[test]
 fn what_is_found_and_cannot_be_run_says_why() {
     let hooks = shop();
-    let reason = |name| select(&hooks, name, |_| ()).unwrap_err().reason();
-    assert_eq!(reason("elsewhere"), Reason::HookNotRunnable);
-    assert_eq!(reason("robot"), Reason::HookNotRunnable);
-    assert_eq!(reason("broken"), Reason::HookManifestInvalid);
+    let why = |name| match select(&hooks, name, |_| ()) {
+        Err(FindError::NotRunnable { why, .. }) => why,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert!(matches!(why("elsewhere"), NotRunnable::ForeignNamespace { .. }));
+    assert!(matches!(why("robot"), NotRunnable::Kind { .. }));
+    assert!(matches!(why("broken"), NotRunnable::Unreadable(_)));
 }
 
 #[test]
@@ -314,7 +316,7 @@ fn objects_beyond_what_is_listed_are_told_of() {
     assert!(select(&hooks, "b1", |_| ()).is_ok());
     for name in ["b", "c"] {
         let error = select(&hooks, name, |_| ()).unwrap_err();
-        assert_eq!(error.reason(), Reason::HookNotRunnable);
+        assert!(matches!(error, FindError::NotRunnable { .. }));
         let why = hooks.iter().find(|hook| hook.name == name).map(|hook| hook.runnable.clone());
         assert_eq!(why, Some(Err(NotRunnable::TooMany)));
     }
@@ -423,7 +425,7 @@ fn the_hooks_of_an_event_come_in_the_order_in_which_helm_runs_them() {
     assert_eq!(names("post-upgrade"), ["first", "a", "b"]);
     assert_eq!(names("test-success"), ["check"], "Helm 2's word for it");
     let error = of_event(&hooks, "pre-delete").unwrap_err();
-    assert_eq!(error.reason(), crate::Reason::HookNotFound);
+    assert!(matches!(error, EventError::NoHooks { .. }));
     assert!(
         error.to_string().contains("its hooks are of post-install, post-upgrade, pre-upgrade and test"),
         "{error}"
@@ -435,7 +437,7 @@ fn one_hook_of_an_event_that_cannot_be_run_refuses_them_all() {
     let mut broken = of("broken", "Job", &["post-upgrade"], 0);
     broken.runnable = Err(NotRunnable::ParallelismZero);
     let error = of_event(&[of("fine", "Job", &["post-upgrade"], -1), broken], "post-upgrade").unwrap_err();
-    assert_eq!(error.reason(), crate::Reason::HookNotRunnable);
+    assert!(matches!(error, EventError::NotRunnable { .. }));
     assert!(error.to_string().contains("because \"broken\""), "{error}");
     let many: Vec<Hook> =
         (0..=MAX_OF_EVENT).map(|n| of(&format!("h{n}"), "Job", &["post-upgrade"], 0)).collect();

@@ -12,7 +12,7 @@ use super::{Budget, MAP_BYTES, MAX_DEPTH, NODE_BYTES, YamlError, YamlProblem};
 
 /// What is kept of a value.
 #[derive(Debug)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// All of it.
     Whole,
     /// The value, where it is no collection; of a collection only which of both it is.
@@ -27,7 +27,7 @@ pub(crate) enum Keep {
 
 impl Keep {
     /// What is kept of a value that was read whole, without mappings in which nothing is; null if nothing is kept at all.
-    pub(crate) fn prune(&self, value: Value) -> Value {
+    pub fn prune(&self, value: Value) -> Value {
         let (entries, map) = match (self, value) {
             (Keep::Entries(entries), Value::Object(map)) => (entries, map),
             (_, value) => return value,
@@ -44,7 +44,7 @@ impl Keep {
 
 /// What came of looking for a head.
 #[derive(Debug)]
-pub(crate) enum Head {
+pub enum Head {
     /// The first document with nothing but what is kept; null if there is none.
     Found(Value),
     /// Aliases, merged mappings, or a list where there is [`Keep::Objects`]: the document has to be read whole.

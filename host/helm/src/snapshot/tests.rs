@@ -3,7 +3,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::record::Record;
-use crate::target::HelmRelease;
 
 const HELM_RELEASE: &str = include_str!("../../../../tests/fixtures/flux/helmrelease.json");
 const SECRET: &str = include_str!("../../../../tests/fixtures/flux/release-secret.json");
@@ -11,7 +10,19 @@ const SECRET: &str = include_str!("../../../../tests/fixtures/flux/release-secre
 /// What helm-controller 1.4.0 wrote of the record.
 fn snapshot() -> Snapshot {
     let list: Value = serde_json::from_str(HELM_RELEASE).unwrap();
-    HelmRelease::from_json(&list["items"][0]).unwrap().history.remove(0)
+    let written = &list["items"][0]["status"]["history"][0];
+    let text = |field: &str| written[field].as_str().map(str::to_owned);
+    Snapshot {
+        api_version: text("apiVersion"),
+        digest: text("digest").unwrap(),
+        name: text("name").unwrap(),
+        namespace: text("namespace").unwrap(),
+        revision: u32::try_from(written["version"].as_u64().unwrap()).unwrap(),
+        status: Status::from_word(&text("status").unwrap()),
+        chart_name: text("chartName").unwrap(),
+        chart_version: text("chartVersion").unwrap(),
+        oci_digest: text("ociDigest"),
+    }
 }
 
 /// The record as Helm stored it: without the API's base64.

@@ -1,12 +1,12 @@
-//! An *index* of a release's hooks tells which of them an Operation means, as [`find`](super::find) and
-//! [`of_event`](super::of_event) do, but not by their texts: whatever is in a release, it takes some hundred bytes for each
+//! An *index* of a release's hooks tells which of them an Operation means, as [`find`](hookhost_helm::hook::find) and
+//! [`of_event`](hookhost_helm::hook::of_event) do, but not by their texts: whatever is in a release, it takes some hundred bytes for each
 //! hook. So one can be shared by all Operations that wait for a hook of the release.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
-use super::{Hook, MAX_OF_EVENT, NotRunnable, canonical_event};
 use crate::operation::Operation;
+use hookhost_helm::hook::{Hook, MAX_OF_EVENT, NotRunnable, canonical_event};
 
 /// Parts of a template's path by which a hook is found here. Helm's own have three: chart, "templates", file; a sub-chart's two
 /// more.
@@ -235,8 +235,8 @@ mod tests {
             "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}});
         let mut hook = crate::testing::hook(manifest, "shop");
         hook.path = "a/".repeat(2000);
-        hook.events = vec!["y".repeat(4096); crate::record::MAX_HOOK_WORDS];
-        let hooks = vec![hook; crate::record::MAX_HOOKS];
+        hook.events = vec!["y".repeat(4096); hookhost_helm::record::MAX_HOOK_WORDS];
+        let hooks = vec![hook; hookhost_helm::record::MAX_HOOKS];
         assert!(Index::of(&hooks, RandomState::new()).bytes() < 1 << 20);
     }
 }

@@ -139,7 +139,7 @@ impl<'r> Listing<'r> {
 
     /// Hands over the manifests of the objects at these positions, in rising order, one after the other: each document is
     /// read once, and forgotten with the last of its objects. What could not be listed is passed over.
-    pub(crate) fn read_each(
+    pub fn read_each(
         &self,
         positions: impl IntoIterator<Item = usize>,
         mut take: impl FnMut(usize, Result<Value, YamlError>),
@@ -166,7 +166,7 @@ impl<'r> Listing<'r> {
 
     /// Hands over what `keep` says of the objects at these positions, as [`read_each`](Self::read_each) does the whole. Each
     /// value that is looked at counts against `nodes`.
-    pub(crate) fn sketch_each(
+    pub fn sketch_each(
         &self,
         positions: impl IntoIterator<Item = (usize, &'static Keep)>,
         nodes: &mut Budget,
@@ -187,7 +187,7 @@ impl<'r> Listing<'r> {
     }
 
     /// The object at a position with its manifest, or with why it cannot be read.
-    pub(crate) fn with_manifest(&self, position: usize, manifest: Result<Value, YamlError>) -> Hook {
+    pub fn with_manifest(&self, position: usize, manifest: Result<Value, YamlError>) -> Hook {
         let head = self.heads[position].clone();
         match manifest {
             Ok(manifest) => Hook {
@@ -200,18 +200,18 @@ impl<'r> Listing<'r> {
     }
 
     /// Bytes of the document that the object at a position is in.
-    pub(crate) fn text_bytes(&self, position: usize) -> usize {
+    pub fn text_bytes(&self, position: usize) -> usize {
         self.places.get(position).copied().flatten().map_or(0, |place| place.document.text().len())
     }
 
     /// Why the object at a position is beyond a bound.
-    pub(crate) fn wrong(&self, position: usize, problem: yaml::YamlProblem) -> YamlError {
+    pub fn wrong(&self, position: usize, problem: yaml::YamlProblem) -> YamlError {
         let place = self.places.get(position).copied().flatten();
         YamlError { line: 1 + place.map_or(0, |place| place.document.lines_before()), column: 1, problem }
     }
 
     /// The texts that could not be read, or not all of whose objects are listed, each with its position.
-    pub(crate) fn unread(&self) -> impl Iterator<Item = (usize, &'r str)> {
+    pub fn unread(&self) -> impl Iterator<Item = (usize, &'r str)> {
         self.unread.iter().copied()
     }
 
