@@ -3,7 +3,7 @@
 //!
 //! Where an option may be left away, an empty text is the same: that is how a Helm chart and an environment have it.
 
-use hookhost_core::clone::OWN_DOMAIN;
+use hookhost_core::keys::OWN_DOMAIN;
 use hookhost_helm::name::{
     DNS_LABEL_RULE, DNS_SUBDOMAIN_RULE, LABEL_KEY_RULE, LABEL_SELECTOR_RULE, LABEL_VALUE_RULE, is_dns_label,
     is_dns_subdomain, is_label_key, is_label_selector, is_label_value,

@@ -7,7 +7,8 @@ use hookhost_core::HasReason as _;
 use hookhost_core::Reason;
 use hookhost_core::plan::Warning;
 use hookhost_helm::name::is_dns_subdomain;
-use hookhost_helm::record::{Record, Status};
+use hookhost_helm::record::Record;
+use hookhost_helm::status::Status;
 use hookhost_helm::text::printable;
 
 use crate::cluster::{self, Newest, Place};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::claim::{KEY_BYTES, Key, Keys};
-use hookhost_core::status::MANAGER;
+use hookhost_core::keys::FIELD_MANAGER;
 use hookhost_helm::text::printable;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -230,7 +230,7 @@ impl Keyring {
 
     /// Puts a key into the Secret, which has none, if nobody has changed it since it was read; makes it where there is none.
     async fn write(&self, secret: Option<Secret>, key: Vec<u8>) -> Result<(), client::Error> {
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run: false };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run: false };
         let (api, name, is_there) = (&self.0.api, &self.0.secret.name, secret.is_some());
         let mut secret = secret.unwrap_or_default();
         secret.metadata.name = Some(name.clone());

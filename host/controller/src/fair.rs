@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 
 /// Operations that wait for their turn, each once.
 #[derive(Debug, Default)]

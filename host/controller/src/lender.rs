@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::claim::CLAIM;
+use hookhost_core::keys::CLAIM;
+use hookhost_core::keys::{CONTENT, HOLDER};
 use hookhost_core::kind::Kind;
-pub(crate) use hookhost_core::loan::UNATTENDED;
-use hookhost_core::loan::{CONTENT, ClusterObject, Found, HOLDER, JobId, Loan, ObjectRef, binds};
+use hookhost_core::loan::{ClusterObject, Found, JobId, Loan, binds};
+use hookhost_core::object::ObjectRef;
 use hookhost_core::refusal::Refusal;
 use hookhost_helm::text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

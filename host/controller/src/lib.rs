@@ -22,6 +22,7 @@ pub mod error;
 pub mod event;
 mod fair;
 mod in_flight;
+mod key;
 pub mod lease;
 mod lender;
 mod lists;

@@ -9,8 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use hookhost_core::claim::{Claim, Keys};
-use hookhost_core::clone::{FINALIZER, OPERATION, SOURCE_HOOK, STEP};
-use hookhost_core::loan::CLOSURE;
+use hookhost_core::keys::CLOSURE;
+use hookhost_core::keys::{FINALIZER, OPERATION, SOURCE_HOOK, STEP};
 use hookhost_core::stored::StoredJob;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::bindings::RIGHTS;
 use crate::client::{self, Call, Error, Verb};
-use crate::lender::UNATTENDED;
 use crate::watch::{Selection, binding_resource, first_generation, job_resource, resource};
+use hookhost_core::keys::UNATTENDED;
 
 /// Namespaces that are asked about at once, and objects of one that are written at once: a polite guest of the API server.
 pub(crate) const AT_ONCE: usize = 8;
@@ -296,7 +296,8 @@ impl Lists {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use hookhost_core::claim::{CLAIM, KEY_BYTES, Key};
+    use hookhost_core::claim::{KEY_BYTES, Key};
+    use hookhost_core::keys::CLAIM;
     use http::{Request, Response};
     use kube::client::Body;
     use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //! cause ends it. Each part is bounded by the constant that it names.
 
 use hookhost_core::stored::COMPARED_BYTES;
-use hookhost_helm::record::limits::MAX_STORED_BYTES;
+use hookhost_helm::limits::MAX_STORED_BYTES;
 use hookhost_sandbox::COMPILER_BYTES;
 
 use crate::config::DEFAULT_CONCURRENCY;

@@ -2,7 +2,7 @@
 
 use hookhost_core::clone;
 
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 use crate::watch::Namespaces;
 
 /// The organisations of the managed namespaces; clones share them.

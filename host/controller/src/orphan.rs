@@ -25,11 +25,12 @@ use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
 use crate::error::{Result, chain};
 use crate::fair::FairQueue;
+use crate::key::OperationKey;
 use crate::lender::Lender;
 use crate::organisation::Organisations;
 use crate::read::Reader;
 use crate::stop::{Orphaned, Stopper};
-use crate::wake::{OperationKey, Wakes};
+use crate::wake::Wakes;
 use crate::watch::{Job, Jobs, Namespaces, Operations};
 use crate::write::{Writes, is_conflict};
 

@@ -6,11 +6,12 @@ mod record;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hookhost_core::keys;
 use hookhost_core::kind as needed;
 use hookhost_core::outcome::{LogSource, PodRef};
 use hookhost_core::stored::{StoredJob, stored_pod};
 use hookhost_core::target::{self, ToCreate};
-use hookhost_core::{Reason, clone, dependency, loan, outcome, refusal::Refusal};
+use hookhost_core::{Reason, dependency, loan, outcome, refusal::Refusal};
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
@@ -301,8 +302,8 @@ impl Reader {
     pub(crate) async fn pods(&self, namespace: &str, of: PodsOf<'_>, which: Which) -> Result<Pods> {
         let call = Call::new::<Pod>(Verb::List, Some(namespace), "");
         let selector = match of {
-            PodsOf::Job(uid) => format!("{}={uid}", outcome::CONTROLLER_UID),
-            PodsOf::Operation(uid) => format!("{}={uid}", clone::OPERATION),
+            PodsOf::Job(uid) => format!("{}={uid}", keys::CONTROLLER_UID),
+            PodsOf::Operation(uid) => format!("{}={uid}", keys::OPERATION),
         };
         let mut selection =
             Selection::new(self.client.clone(), &pod_resource(), Some(namespace)).labels(&selector);

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hookhost_core::Reason;
 use hookhost_core::refusal::Refusal;
-use hookhost_helm::record::limits::READ_BYTES;
+use hookhost_helm::limits::READ_BYTES;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Result;

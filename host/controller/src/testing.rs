@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
-use hookhost_core::clone::{DECISION, FINALIZER, OPERATION, SOURCE_HOOK};
+use hookhost_core::claim::{KEY_BYTES, Key, Keys};
+use hookhost_core::keys::CLAIM;
+use hookhost_core::keys::{DECISION, FINALIZER, OPERATION, SOURCE_HOOK};
 use hookhost_core::wait::DEFAULT_TIMEOUT;
 use http::{Method, Request, Response};
 use kube::client::Body;

@@ -8,19 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::fair::FairQueue;
-
-/// Where an Operation is: its namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct OperationKey {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl OperationKey {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> OperationKey {
-        OperationKey { namespace: namespace.into(), name: name.into() }
-    }
-}
+use crate::key::OperationKey;
 
 /// Wakes that have not been served yet; clones share them.
 #[derive(Clone, Debug, Default)]

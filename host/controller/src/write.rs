@@ -2,10 +2,11 @@
 //! Operation's status; pods that a cancelled run has left; its finalizer on the RoleBindings. Nothing else of it writes, and
 //! nothing of the chart's or of Helm's is ever written.
 
-use hookhost_core::claim::CLAIM;
-use hookhost_core::clone::{FINALIZER, OPENED};
-use hookhost_core::loan::ObjectRef;
-use hookhost_core::status::{self, MANAGER};
+use hookhost_core::keys::CLAIM;
+use hookhost_core::keys::FIELD_MANAGER;
+use hookhost_core::keys::{FINALIZER, OPENED};
+use hookhost_core::object::ObjectRef;
+use hookhost_core::status;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{ApiResource, DynamicObject};
@@ -16,10 +17,10 @@ use serde_json::{Value, json};
 use crate::bindings::RIGHTS;
 use crate::client::{self, Call, Verb, Writer};
 use crate::error::{Error, Result};
-use crate::lender::UNATTENDED;
 use crate::watch::{
     self, Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
 };
+use hookhost_core::keys::UNATTENDED;
 
 /// Writes what the reconciler decides.
 #[derive(Clone)]
@@ -117,7 +118,7 @@ impl Writes {
         dry_run: bool,
     ) -> Result<Created<K>> {
         let call = Call::of_resource(Verb::Create, resource, namespace, &name);
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), dry_run };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run };
         let request = Request::new(DynamicObject::url_path(resource, namespace)).create(&params, json);
         let created = async { self.client.request(request.map_err(kube::Error::BuildRequest)?).await };
         match self.writer.send(&call, created).await {
@@ -329,7 +330,7 @@ fn namespace_of(object: &ObjectRef) -> Option<&str> {
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Whether the object was changed by somebody since it was read.

@@ -28,15 +28,14 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::clone::{DECISION, STEP};
-use crate::loan::{CLOSURE, ObjectRef};
-use crate::outcome::{entry, source_hook};
+use crate::json::entry;
+use crate::keys::CLOSURE;
+use crate::keys::{CLAIM, DECISION, STEP};
+use crate::object::ObjectRef;
+use crate::outcome::source_hook;
 use hookhost_helm::hook::JOB_CONTROLLER;
 use hookhost_helm::text::{digest_of_hex, hex};
 use hookhost_helm::workload::at;
-
-/// Annotation: the claim.
-pub const CLAIM: &str = "hookhost.vworkspace.io/claim";
 
 /// Bytes of a key: as many as SHA-256 gives, more do not make a MAC stronger.
 pub const KEY_BYTES: usize = 32;
@@ -182,7 +181,7 @@ impl Claim {
         subject(created) == subject(now)
     }
 
-    /// What a Job of this place and UID has in [`OPENED`](crate::clone::OPENED).
+    /// What a Job of this place and UID has in [`OPENED`](crate::keys::OPENED).
     pub fn of_start(value: &str, namespace: &str, name: &str, uid: &str) -> Option<Claim> {
         Claim::parse(value, |operation| operation.is_none().then(|| Subject::of_start(namespace, name, uid)))
     }

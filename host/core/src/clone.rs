@@ -12,7 +12,6 @@
 //! hookhost can run it, the API server says so, and a chart is not repaired silently.
 
 mod annotation;
-mod step;
 mod strip;
 mod taken;
 #[cfg(test)]
@@ -20,38 +19,25 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-pub(crate) use annotation::NOT_CREATED;
-pub use annotation::{APPROVED_BY, DECISION, DECISION_BYTES, NotCreated};
+pub use annotation::NotCreated;
 use serde_json::{Map, Value, json};
-pub use step::{OPENED, STEP, Step};
 pub(crate) use strip::TOO_LARGE;
-pub use strip::{CHART_ANNOTATIONS_BYTES, Keys, OWN_DOMAIN, Place, STRIP, Strip};
+pub use strip::{CHART_ANNOTATIONS_BYTES, Keys};
 pub use taken::{NameTaken, check_name};
 
-use crate::loan::{Borrowed, CLOSURE};
+use crate::keys::{
+    APPLICATION_INSTANCE, CLOSURE, CLUSTER_ID, DECISION, DECISION_BYTES, FINALIZER, MANAGED_BY, MANAGER,
+    OPERATION, SOURCE_HOOK, STEP,
+};
+use crate::loan::Borrowed;
 use crate::operation;
 use crate::reason::{HasReason, Reason};
 use crate::request::Request;
+use crate::step::Step;
 use crate::verdict::{PolicyUse, Solved};
 use hookhost_helm::hook::{self, NotRunnable};
 use hookhost_helm::name;
 use hookhost_helm::workload::Workload;
-
-/// Label: who manages the Job. Its value is [`MANAGER`].
-pub const MANAGED_BY: &str = "app.vworkspace.io/managed-by";
-/// The value of [`MANAGED_BY`] on every workload.
-pub const MANAGER: &str = "vworkspace-operator";
-/// Label: the id of the cluster.
-pub const CLUSTER_ID: &str = "app.vworkspace.io/cluster-id";
-/// Label: the ApplicationInstance that is the Operation's target.
-pub const APPLICATION_INSTANCE: &str = "app.vworkspace.io/application-instance";
-/// Label on the Job and its pods: the Operation's UID.
-pub const OPERATION: &str = "ops.vworkspace.io/operation";
-/// Finalizer: keeps the Job, whoever deletes it, until its result is on the Operation. Only a Job for an Operation that
-/// exists has it: nobody else would take it off.
-pub const FINALIZER: &str = "hookhost.vworkspace.io/result";
-/// Label: the hook's name in the chart.
-pub const SOURCE_HOOK: &str = "ops.vworkspace.io/source-hook";
 
 /// A Job made from a hook.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 //! Helm commonly deletes such objects when the event is over, so a run outside of that event may not find them, and a
 //! policy may want to know what they allow. Objects of the release proper are not listed: they are in the cluster.
 
+mod described;
 mod network;
 mod object;
 #[cfg(test)]
@@ -11,13 +12,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use described::{ClosureObject, RbacRule, RoleRef, Subject};
 pub use object::MAX_ITEMS;
 use serde_json::Value;
 
 use crate::dependency;
 use crate::kind::Kind;
+use crate::object::ObjectRef;
 use crate::reason::Reason;
-use crate::request::ClosureObject;
+use crate::refusal::Refusal;
 use hookhost_helm::hook::{Hook, NotRunnable};
 use hookhost_helm::workload::{Workload, at, entries};
 
@@ -140,6 +143,17 @@ pub struct Member<'a> {
     pub namespace: &'a str,
     /// The hook that it is.
     pub hook: &'a Hook,
+}
+
+impl ObjectRef {
+    /// A member of a closure.
+    pub fn of(member: &Member<'_>) -> ObjectRef {
+        ObjectRef {
+            kind: member.kind,
+            namespace: member.namespace.to_owned(),
+            name: member.hook.name.clone(),
+        }
+    }
 }
 
 impl<'a> Member<'a> {
@@ -333,4 +347,10 @@ fn text<'v>(value: &'v Value, path: &str) -> Option<&'v str> {
 fn names_in<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v str> {
     let list = value.get(field).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|reference| text(reference, "name"))
+}
+
+impl From<ClosureError> for Refusal {
+    fn from(error: ClosureError) -> Refusal {
+        Refusal::of_error(error.reason(), &error)
+    }
 }

@@ -12,12 +12,12 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::clone::Step;
+use crate::json::{Pairs, each_entry};
 use crate::kind::Kind;
-use crate::loan::ObjectRef;
-use crate::raw::{Pairs, each_entry};
+use crate::object::ObjectRef;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
+use crate::step::Step;
 use hookhost_helm::name;
 use hookhost_helm::text::{quote, shortlist};
 use hookhost_helm::workload::{Workload, at};

@@ -235,8 +235,8 @@ mod tests {
             "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}});
         let mut hook = crate::testing::hook(manifest, "shop");
         hook.path = "a/".repeat(2000);
-        hook.events = vec!["y".repeat(4096); hookhost_helm::record::MAX_HOOK_WORDS];
-        let hooks = vec![hook; hookhost_helm::record::MAX_HOOKS];
+        hook.events = vec!["y".repeat(4096); hookhost_helm::limits::MAX_HOOK_WORDS];
+        let hooks = vec![hook; hookhost_helm::limits::MAX_HOOKS];
         assert!(Index::of(&hooks, RandomState::new()).bytes() < 1 << 20);
     }
 }

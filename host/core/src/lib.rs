@@ -8,6 +8,7 @@
 //! client, clock, file or network. Both the controller and `hookhost plan` call the same functions, so the plan that
 //! a person sees is the Job that will run.
 
+mod api;
 pub mod approval;
 pub mod claim;
 pub mod clone;
@@ -17,19 +18,23 @@ pub mod decision;
 pub mod dependency;
 pub mod duration;
 pub mod hook_index;
+pub mod json;
+pub mod keys;
 pub mod kind;
 pub mod loan;
 pub mod maker;
+pub mod object;
 pub mod operation;
 pub mod outcome;
 pub mod plan;
-mod raw;
 pub mod reason;
 pub mod refusal;
 pub mod request;
 pub mod selection;
 pub mod status;
+pub mod step;
 pub mod stored;
+pub mod strip;
 pub mod target;
 #[cfg(test)]
 mod testing;

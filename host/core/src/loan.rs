@@ -28,24 +28,17 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 pub use stored::stored;
 
-use crate::claim::{CLAIM, Keys};
+use crate::claim::Keys;
 use crate::clone;
 use crate::closure::Member;
+use crate::json::entry;
+use crate::keys;
+use crate::keys::{CLAIM, CLOSURE, CONTENT, HOLDER};
 use crate::kind::Kind;
-use crate::outcome::entry;
+use crate::object::ObjectRef;
 use hookhost_helm::name::is_object_name;
 use hookhost_helm::text::hex;
 use hookhost_helm::workload::{at, entries};
-
-/// Annotation on a Job: what it borrows, as JSON. See [`Borrowed`].
-pub const CLOSURE: &str = "hookhost.vworkspace.io/closure";
-/// Annotation on a loan: the digest of what it was made from.
-pub const CONTENT: &str = "hookhost.vworkspace.io/content";
-/// Annotation on a loan without a namespace: namespace, name and UID of the Job that it is for.
-pub const HOLDER: &str = "hookhost.vworkspace.io/holder";
-/// Annotation on a Job that was running when hookhost was uninstalled: a hookhost that is installed again takes back what it
-/// borrows.
-pub const UNATTENDED: &str = "hookhost.vworkspace.io/unattended";
 
 /// Annotations by which a tool says that an object is its own. No loan has any of them, so whoever writes one onto a loan has
 /// taken it over: Helm where a new revision of the release has the object proper, kubectl where a person applies it.
@@ -55,46 +48,6 @@ const TAKEN_OVER: [&str; 2] =
 /// Loans of one run. The largest closures of public charts have some ten objects; each loan costs two writes, and their names
 /// must fit into an annotation beside all others.
 pub const MAX_LOANS: usize = 64;
-
-/// An object by what it is called.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ObjectRef {
-    /// What it is.
-    pub kind: Kind,
-    /// "" for kinds that have none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    /// metadata.name.
-    pub name: String,
-}
-
-impl ObjectRef {
-    /// A member of a closure.
-    pub fn of(member: &Member<'_>) -> ObjectRef {
-        ObjectRef {
-            kind: member.kind,
-            namespace: member.namespace.to_owned(),
-            name: member.hook.name.clone(),
-        }
-    }
-
-    /// Whether it is in another namespace than this, the release's: hookhost creates nothing there.
-    pub fn is_outside(&self, namespace: &str) -> bool {
-        self.kind.is_namespaced() && self.namespace != namespace
-    }
-
-    /// `Role/migrate`: as kubectl takes it, without the namespace.
-    pub fn kind_and_name(&self) -> String {
-        format!("{}/{}", self.kind, self.name)
-    }
-}
-
-/// `Role "migrate"`
-impl std::fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kind, hookhost_helm::text::quote(&self.name))
-    }
-}
 
 /// An object that is made for a run.
 #[derive(Clone, PartialEq)]
@@ -131,7 +84,7 @@ impl Loan {
         if !object.namespace.is_empty() {
             metadata.insert("namespace".to_owned(), json!(object.namespace));
         }
-        labels.insert(clone::MANAGED_BY.to_owned(), json!(clone::MANAGER));
+        labels.insert(keys::MANAGED_BY.to_owned(), json!(keys::MANAGER));
         metadata.insert("labels".to_owned(), Value::Object(labels));
         metadata.insert("annotations".to_owned(), Value::Object(annotations));
         manifest.insert("metadata".to_owned(), Value::Object(metadata));

@@ -20,8 +20,8 @@ pub use stored::{Stored, TooLarge};
 
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::request::Numbers;
 use hookhost_helm::hook::{self, Hook};
+use hookhost_helm::workload::Numbers;
 use hookhost_helm::workload::at;
 
 /// The API version of the Operations this host reads.
@@ -268,4 +268,10 @@ fn list(problems: &[Problem], more: usize) -> String {
         text.push_str(&format!("; and {more} more"));
     }
     text
+}
+
+impl From<OperationError> for Refusal {
+    fn from(error: OperationError) -> Refusal {
+        Refusal::of_error(error.reason(), &error)
+    }
 }

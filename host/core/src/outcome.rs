@@ -25,15 +25,14 @@ mod tests;
 
 pub use culprit::{Culprit, LogSource, log_at_risk};
 use jiff::Timestamp;
-pub use job::{entry, has_finalizer, is_deleting, is_finished};
+pub use job::{has_finalizer, is_deleting, is_finished};
 pub(crate) use job::{is_parallel, source_hook};
 pub use log::{LINE_BYTES, tail};
-pub(crate) use pod::INDEX;
-pub use pod::{CONTROLLER_UID, is_gone, mark_gone};
 use pod::{Pod, Pods};
+pub use pod::{is_gone, mark_gone};
 use serde_json::Value;
 
-use hookhost_helm::text::printable;
+use hookhost_helm::text::clean;
 
 /// Bytes of one text that Kubernetes gives: a condition's or an event's message, a container's reason. The longest of them that
 /// a person needs, a scheduler's list of what each kind of node lacks, is a few hundred.
@@ -218,25 +217,6 @@ pub fn is_controlled(pod: &Value) -> bool {
 /// The UID of a pod's controller; where it has none, of the Job that its label names.
 pub fn job_uid_of_pod(pod: &Value) -> Option<&str> {
     Pod(pod).job_uid()
-}
-
-/// `text` on one line, without what steers a terminal, at most `max` bytes.
-pub(crate) fn clean(text: &str, max: usize) -> String {
-    // Far more than `max` needs no cleaning first.
-    let text = &text[..text.floor_char_boundary(max.saturating_mul(4))];
-    cut(printable(text).trim(), max)
-}
-
-/// `text`, or as much of its start as fits in `max` bytes with a "…" behind.
-pub(crate) fn cut(text: &str, max: usize) -> String {
-    const CUT: &str = "…";
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    match max.checked_sub(CUT.len()) {
-        Some(room) => format!("{}{CUT}", &text[..text.floor_char_boundary(room)]),
-        None => String::new(),
-    }
 }
 
 /// A text of Kubernetes' that says something.

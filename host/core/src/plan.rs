@@ -19,10 +19,12 @@ pub use explain::Row;
 pub use renewal::Renewal;
 pub use warnings::{Warning, of_record as warnings_of_record};
 
-use crate::clone::{self, CloneError, NotCreated, Step};
+use crate::clone::{self, CloneError, NotCreated};
 use crate::loan::{Borrowed, Loan};
 use crate::reason::{HasReason, Reason};
+use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::step::Step;
 use crate::verdict::{self, Answer, Outcome, Verdict};
 use hookhost_helm::hook::{self, NotRunnable};
 use hookhost_helm::workload::BadNumber;
@@ -207,5 +209,11 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.verdict.fmt(f)
+    }
+}
+
+impl From<PlanError> for Refusal {
+    fn from(error: PlanError) -> Refusal {
+        Refusal::of_error(error.reason(), &error)
     }
 }

@@ -7,14 +7,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::clone::{NameTaken, Step};
-use crate::closure::ClosureError;
-use crate::loan::ObjectRef;
-use crate::operation::OperationError;
-use crate::plan::PlanError;
+use crate::object::ObjectRef;
 use crate::reason::{HasReason, Reason};
-use crate::request::BuildError;
-use crate::verdict::{Outcome, Verdict};
+use crate::step::Step;
 use hookhost_helm::hook::{EventError, FindError};
 use hookhost_helm::record::RecordError;
 use hookhost_helm::text::{printable, quote};
@@ -69,20 +64,6 @@ impl Refusal {
         Refusal { object: Some(object.clone().into()), ..self }
     }
 
-    /// What the verdict refuses; none where it allows the run. A denial and a contradiction are final, since the same
-    /// request always gets the same decision; a hold is asked about again when its policies say.
-    pub fn of_verdict(verdict: &Verdict) -> Option<Refusal> {
-        let message = || verdict.to_string();
-        match verdict.outcome {
-            Outcome::Allowed(_) => None,
-            Outcome::Denied(_) => Some(Refusal::fail(Reason::PolicyDenied, message())),
-            Outcome::Contradictory(_) => Some(Refusal::fail(Reason::PolicyConflict, message())),
-            Outcome::Held { retry_after_seconds, .. } => {
-                Some(Refusal::retry_after(retry_after_seconds, Reason::PolicyHeld, message()))
-            }
-        }
-    }
-
     /// The same refusal, but where it would fail the Operation it lets it wait: for `parameters.waitForHook`.
     pub fn waiting(self) -> Refusal {
         match self.then {
@@ -129,7 +110,7 @@ impl Refusal {
     }
 
     /// An error that the same Operation, record and hook would always give again.
-    fn of_error(reason: Reason, error: &dyn Error) -> Refusal {
+    pub(crate) fn of_error(reason: Reason, error: &dyn Error) -> Refusal {
         Refusal::fail(reason, chain(error))
     }
 }
@@ -169,55 +150,15 @@ macro_rules! refusal_from {
         })+
     };
 }
-refusal_from!(
-    FindError,
-    EventError,
-    ClosureError,
-    PlanError,
-    BuildError,
-    NameTaken,
-    OperationError,
-    RecordError
-);
+refusal_from!(FindError, EventError, RecordError);
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decision::{Decision, Denial, Overrides, Postponement};
     use crate::operation::Operation;
-    use crate::verdict::{Answer, Base, Given, solve};
     use hookhost_helm::hook::NotRunnable;
-
-    fn verdict(decision: Decision) -> Verdict {
-        let base = Base {
-            active_deadline_seconds: Given::absent(0),
-            backoff_limit: Given::absent(6),
-            ttl_seconds_after_finished: Given::absent(0),
-            chart_labels: Default::default(),
-        };
-        solve(&base, &[Answer { policy: "office-hours".into(), digest: "sha256:0".into(), decision }])
-    }
-
-    #[test]
-    fn a_denial_fails_and_a_hold_is_asked_about_again() {
-        let denied =
-            verdict(Decision::Deny(Denial { reason: "NotAllowed".into(), message: "ask the owner".into() }));
-        let refusal = Refusal::of_verdict(&denied).unwrap();
-        assert_eq!((refusal.reason, refusal.then), (Reason::PolicyDenied, Then::Fail));
-        assert!(refusal.message.contains("office-hours") && refusal.message.contains("ask the owner"));
-
-        let held = verdict(Decision::Hold(Postponement {
-            reason: "Closed".into(),
-            message: "opens at 22:00".into(),
-            retry_after_seconds: 600,
-        }));
-        let refusal = Refusal::of_verdict(&held).unwrap();
-        assert_eq!((refusal.reason, refusal.then), (Reason::PolicyHeld, Then::RetryAfter(600)));
-
-        assert_eq!(Refusal::of_verdict(&verdict(Decision::Allow(Overrides::default()))), None);
-    }
 
     #[test]
     fn an_errors_causes_are_told_on_one_line() {

@@ -9,16 +9,16 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clone::Step;
 use crate::closure::{self, ClosureError};
 use crate::kind::Kind;
 use crate::maker::{MAKER, MAX_MAKERS, Maker};
 use crate::operation::Operation;
 use crate::refusal::Refusal;
 use crate::request::Release;
+use crate::step::Step;
 use hookhost_helm::hook::{EventError, FindError, Hook, Listing, NotRunnable};
+use hookhost_helm::limits::{MAX_MANIFEST_BYTES, MAX_NODES, MAX_RUN_BYTES, selected_bytes};
 use hookhost_helm::record::Record;
-use hookhost_helm::record::limits::{MAX_MANIFEST_BYTES, MAX_NODES, MAX_RUN_BYTES, selected_bytes};
 use hookhost_helm::text::quote;
 use hookhost_helm::workload::Workload;
 use hookhost_helm::yaml::{Budget, Keep, cost};

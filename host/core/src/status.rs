@@ -42,8 +42,6 @@ use crate::outcome::{Culprit, Outcome, PodRef};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 
-/// The field manager of all that hookhost writes, by which the API server tells who has written what.
-pub const MANAGER: &str = "hookhost";
 /// Bytes of a condition's message. Kubernetes takes so many characters.
 pub const MESSAGE_BYTES: usize = 32 * 1024;
 /// Bytes of an event's note: Kubernetes' limit.
@@ -197,54 +195,4 @@ impl EventKind {
             EventKind::Warning => "Warning",
         }
     }
-}
-
-/// The API's words: condition types, their reasons, phases, events.
-pub(crate) mod words {
-    /// Makes constants, and the list of them, which the operators' reference has to have.
-    macro_rules! words {
-        ($($list:ident { $($name:ident = $word:literal;)+ })+) => {
-            $(
-                $(pub(crate) const $name: &str = $word;)+
-                #[cfg(test)]
-                pub(crate) const $list: &[&str] = &[$($name),+];
-            )+
-        };
-    }
-
-    words! {
-        CONDITIONS {
-            ACCEPTED = "Accepted";
-            BLOCKED = "Blocked";
-            RUNNING = "Running";
-            SUCCEEDED = "Succeeded";
-            FAILED = "Failed";
-            CANCELLED = "Cancelled";
-            OVERWRITTEN = "StatusOverwritten";
-        }
-        REASONS {
-            PENDING = "Pending";
-            ANOTHER_CONTROLLER = "AnotherController";
-            TEMPLATE_VALIDATED = "TemplateValidated";
-            UNBLOCKED = "Unblocked";
-            HOOK_AVAILABLE = "HookAvailable";
-            JOB_ACTIVE = "HelmHookJobActive";
-            JOB_SUSPENDED = "HelmHookJobSuspended";
-            JOB_SUCCEEDED = "HelmHookJobSucceeded";
-            JOB_FAILED = "HelmHookJobFailed";
-            CANCELLED_BY_USER = "CancelledByUser";
-            EXTERNAL_DELETION = "ExternalDeletion";
-        }
-        EVENTS {
-            OPERATION_ACCEPTED = "OperationAccepted";
-            OPERATION_BLOCKED = "OperationBlocked";
-            OPERATION_RUNNING = "OperationRunning";
-            OPERATION_SUCCEEDED = "OperationSucceeded";
-            OPERATION_FAILED = "OperationFailed";
-            OPERATION_CANCELLED = "OperationCancelled";
-        }
-    }
-
-    /// The phase of a step that is not run any more.
-    pub(crate) const SKIPPED: &str = "Skipped";
 }

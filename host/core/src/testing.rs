@@ -1,7 +1,8 @@
 //! What the tests of several modules build on.
 
-use hookhost_helm::hook::StoredHook;
-use hookhost_helm::record::{Chart, Record, Status};
+use hookhost_helm::record::StoredHook;
+use hookhost_helm::record::{Chart, Record};
+use hookhost_helm::status::Status;
 use serde_json::{Value, json};
 
 use crate::claim::{KEY_BYTES, Key, Keys};

@@ -12,6 +12,7 @@
 mod conflict;
 mod entries;
 mod numbers;
+
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use serde::Serialize;
 use crate::decision::Decision;
 use crate::duration;
 use crate::reason::Reason;
+use crate::refusal;
 use hookhost_helm::text;
 
 /// What one policy answered. The decision has passed [`crate::decision::check`].
@@ -152,6 +154,20 @@ pub struct Solved {
 }
 
 impl Verdict {
+    /// What the verdict refuses; none where it allows the run. A denial and a contradiction are final, since the same
+    /// request always gets the same decision; a hold is asked about again when its policies say.
+    pub fn refusal(&self) -> Option<refusal::Refusal> {
+        let message = || self.to_string();
+        match self.outcome {
+            Outcome::Allowed(_) => None,
+            Outcome::Denied(_) => Some(refusal::Refusal::fail(Reason::PolicyDenied, message())),
+            Outcome::Contradictory(_) => Some(refusal::Refusal::fail(Reason::PolicyConflict, message())),
+            Outcome::Held { retry_after_seconds, .. } => {
+                Some(refusal::Refusal::retry_after(retry_after_seconds, Reason::PolicyHeld, message()))
+            }
+        }
+    }
+
     /// Why the hook may not run now; none if it may.
     pub fn reason(&self) -> Option<Reason> {
         match &self.outcome {

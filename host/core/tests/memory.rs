@@ -8,12 +8,12 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use hookhost_core::claim::CLAIM;
+use hookhost_core::keys::CLAIM;
 use hookhost_core::operation::Operation;
 use hookhost_core::selection::select;
 use hookhost_core::stored::{COMPARED_BYTES, SPEC_BYTES, StoredJob};
 use hookhost_core::target::refuse_plain;
-use hookhost_helm::record::limits::{MAX_INFLATED_BYTES, MAX_MANIFEST_BYTES, READ_BYTES};
+use hookhost_helm::limits::{MAX_INFLATED_BYTES, MAX_MANIFEST_BYTES, READ_BYTES};
 use hookhost_helm::{Record, yaml};
 use serde_json::json;
 

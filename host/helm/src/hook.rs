@@ -7,10 +7,11 @@
 //! A hook's name is not unique: charts commonly give one name to a Job, its service account and its role. See
 //! [`find`].
 
+use crate::record::{LastRun, Record};
+use crate::snapshot;
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 mod find;
@@ -22,7 +23,7 @@ mod tests;
 pub use find::canonical_event;
 pub use find::cut;
 pub use find::{Candidate, EventError, FindError, MAX_NAMED, MAX_OF_EVENT, Selector, find, of_event};
-pub use list::{Listing, StoredHook, list};
+pub use list::{Listing, list};
 pub use runnable::JOB_CONTROLLER;
 pub use runnable::{NotRunnable, check};
 
@@ -53,17 +54,6 @@ pub struct Hook {
     pub runnable: Result<(), NotRunnable>,
 }
 
-/// When and how Helm itself last ran a hook in one revision of a release.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastRun {
-    /// When Helm created it.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub completed_at: Option<Timestamp>,
-    /// "Unknown", "Running", "Succeeded" or "Failed"; empty if Helm never ran it in this revision.
-    pub phase: String,
-}
-
 impl Hook {
     /// A hook of which only this is known.
     pub fn sketch(name: String, kind: String, api_version: String, manifest: Value) -> Hook {
@@ -89,9 +79,27 @@ impl Hook {
         size_of::<Hook>() + 2 * doubled + self.path.len() + words
     }
 
+    /// Whether Flux's digest of a verified record covers it. One of the event `test` it does not: anybody who can write the record
+    /// can have written it.
+    pub fn is_covered(&self) -> bool {
+        !self.events.iter().any(|event| event == snapshot::TEST)
+    }
+
     /// Whether it is of a kind that can be run: a Job or a Pod.
     pub fn is_job_or_pod(&self) -> bool {
         runnable::is_job_or_pod(&self.api_version, &self.kind)
+    }
+}
+
+impl Record {
+    /// The objects of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
+    pub fn listing(&self) -> Listing<'_> {
+        Listing::of(&self.stored_hooks, &self.namespace)
+    }
+
+    /// The same, each with its manifest: see [`Listing::read_all`].
+    pub fn hooks(&self) -> Vec<Hook> {
+        self.listing().read_all()
     }
 }
 

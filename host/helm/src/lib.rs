@@ -13,9 +13,11 @@ extern crate self as hookhost_helm;
 
 pub mod encoding;
 pub mod hook;
+pub mod limits;
 pub mod name;
 pub mod record;
 pub mod snapshot;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod text;

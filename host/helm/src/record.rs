@@ -9,7 +9,7 @@
 //! Only what hookhost needs is built; the chart's templates, values and files, most of a record, are skipped.
 //!
 //! # Bounds
-//! A record may come from anyone who can write Secrets. [`limits`] bounds what reading one takes, whatever the record says of
+//! A record may come from anyone who can write Secrets. [`limits`](crate::limits) bounds what reading one takes, whatever the record says of
 //! itself.
 //!
 //! # Secrets
@@ -19,19 +19,19 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::hook::{Hook, Listing, StoredHook};
 use crate::snapshot::{self, Snapshot, Verification};
+use crate::status::Status;
 
 mod decode;
 mod error;
 mod json;
-pub mod limits;
 mod object;
+mod stored_hook;
 #[cfg(test)]
 mod tests;
 
 pub use error::RecordError;
-pub use limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_INFLATED_BYTES};
+pub use stored_hook::{LastRun, StoredHook};
 
 /// One revision of a release, as Helm 3 or Helm 4 stored it.
 #[derive(Clone, PartialEq)]
@@ -67,83 +67,6 @@ pub struct Chart {
     pub app_version: Option<String>,
 }
 
-/// What Helm made of a revision so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// Not known, or a word that this version of hookhost does not know.
-    #[default]
-    Unknown,
-    /// The current revision.
-    Deployed,
-    /// Uninstalled, with its history kept.
-    Uninstalled,
-    /// Replaced by a later revision.
-    Superseded,
-    /// Its install, upgrade or rollback failed.
-    Failed,
-    /// Being uninstalled.
-    Uninstalling,
-    /// Being installed.
-    PendingInstall,
-    /// Being upgraded to.
-    PendingUpgrade,
-    /// Being rolled back to.
-    PendingRollback,
-}
-
-impl Status {
-    const ALL: [Status; 9] = [
-        Status::Unknown,
-        Status::Deployed,
-        Status::Uninstalled,
-        Status::Superseded,
-        Status::Failed,
-        Status::Uninstalling,
-        Status::PendingInstall,
-        Status::PendingUpgrade,
-        Status::PendingRollback,
-    ];
-
-    /// Helm's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Unknown => "unknown",
-            Status::Deployed => "deployed",
-            Status::Uninstalled => "uninstalled",
-            Status::Superseded => "superseded",
-            Status::Failed => "failed",
-            Status::Uninstalling => "uninstalling",
-            Status::PendingInstall => "pending-install",
-            Status::PendingUpgrade => "pending-upgrade",
-            Status::PendingRollback => "pending-rollback",
-        }
-    }
-
-    /// The state of Helm's word for it.
-    pub fn from_word(word: &str) -> Status {
-        Status::ALL.into_iter().find(|status| status.as_str() == word).unwrap_or_default()
-    }
-
-    /// Whether this is the release's current revision.
-    pub fn is_deployed(self) -> bool {
-        self == Status::Deployed
-    }
-
-    /// Whether Helm is working on it right now: installing, upgrading, rolling back or uninstalling.
-    pub fn is_pending(self) -> bool {
-        matches!(
-            self,
-            Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback | Status::Uninstalling
-        )
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl Record {
     /// Reads a record in any shape in which a person may hold it: the Secret or ConfigMap as YAML or JSON, with its value
     /// in `data` or `stringData`; a List with one of them; or the value alone: base64 text of one or two layers, gzip, or
@@ -171,16 +94,6 @@ impl Record {
     pub fn read_verified(value: &[u8], snapshot: &Snapshot) -> Result<(Record, Verification), RecordError> {
         let json = decode::inflated(value)?;
         Ok((json::read(&json, None)?, snapshot::verify(&json, snapshot)))
-    }
-
-    /// The objects of the hooks, in the order in which Helm runs those of one event: by weight, then by name.
-    pub fn listing(&self) -> Listing<'_> {
-        Listing::of(&self.stored_hooks, &self.namespace)
-    }
-
-    /// The same, each with its manifest: see [`Listing::read_all`].
-    pub fn hooks(&self) -> Vec<Hook> {
-        self.listing().read_all()
     }
 }
 

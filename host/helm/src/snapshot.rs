@@ -6,7 +6,7 @@
 //!
 //! # What is not covered
 //! Flux leaves hooks of the event `test` out of its digest, so that `helm test` may record its runs. Whatever such a hook
-//! says is unproven: see [`is_covered`]. All else that hookhost takes from a record is covered.
+//! says is unproven: see [`Hook::is_covered`](crate::Hook::is_covered). All else that hookhost takes from a record is covered.
 //!
 //! # How it is computed
 //! Flux encodes the release with Go's JSON encoder, less the chart's files, and takes the SHA-256. Helm stored the record
@@ -17,12 +17,12 @@ mod digest;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use digest::TEST;
 use digest::Unset;
 pub use digest::{DigestError, digest};
 pub use digest::{Pairs, Text};
 
-use crate::hook::Hook;
-use crate::record::Status;
+use crate::status::Status;
 
 /// The version of snapshots whose digest Flux itself checks: since helm-controller 1.5.
 const API_VERSION: &str = "v2";
@@ -106,10 +106,4 @@ pub fn verify(json: &[u8], snapshot: &Snapshot) -> Verification {
         ));
     }
     Verification::Mismatch { expected: snapshot.digest.clone(), found }
-}
-
-/// Whether a verified record's digest covers the hook. One of the event `test` it does not: anybody who can write the
-/// record can have written it.
-pub fn is_covered(hook: &Hook) -> bool {
-    !hook.events.iter().any(|event| event == digest::TEST)
 }

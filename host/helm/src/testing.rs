@@ -1,6 +1,7 @@
 //! What the tests of several modules build on; those of the crate hookhost-core include this file.
 
-use hookhost_helm::hook::{Hook, LastRun, StoredHook, check};
+use hookhost_helm::hook::{Hook, check};
+use hookhost_helm::record::{LastRun, StoredHook};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 

@@ -108,6 +108,25 @@ pub fn digest_of_hex(hex: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// `text` on one line, without what steers a terminal, at most `max` bytes.
+pub fn clean(text: &str, max: usize) -> String {
+    // Far more than `max` needs no cleaning first.
+    let text = &text[..text.floor_char_boundary(max.saturating_mul(4))];
+    cut(printable(text).trim(), max)
+}
+
+/// `text`, or as much of its start as fits in `max` bytes with a "…" behind.
+pub fn cut(text: &str, max: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    match max.checked_sub(CUT.len()) {
+        Some(room) => format!("{}{CUT}", &text[..text.floor_char_boundary(room)]),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

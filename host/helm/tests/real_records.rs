@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hookhost_helm::Record;
 use hookhost_helm::hook::{self, NotRunnable};
-use hookhost_helm::record::Status;
+use hookhost_helm::status::Status;
 use serde_json::{Value, json};
 
 /// Every record, with what Helm's packages read in it.

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use hookhost_core::operation::Operation;
 use hookhost_core::request::{Inputs, Release, Request, Target};
-use hookhost_helm::hook::{Hook, LastRun, StoredHook};
-use hookhost_helm::record::{Chart, Record, Status};
+use hookhost_helm::hook::Hook;
+use hookhost_helm::record::{Chart, Record};
+use hookhost_helm::record::{LastRun, StoredHook};
+use hookhost_helm::status::Status;
 use hookhost_sandbox::{Cache, Compiler, Limits, Policy, PreparedRequest, Reused, Sandbox};
 use serde_json::json;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hookhost_core::Reason;
 
-use crate::LogLine;
-use crate::contract;
+use crate::interface;
+use crate::log::LogLine;
 
 /// Where an error came from, when it was not ours.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -187,7 +187,7 @@ pub enum Error {
     },
 }
 
-use crate::limits::{LOG_LINE_CHARS, LOG_LINES, MAX_MEMORY};
+use crate::bounds::{LOG_LINE_CHARS, LOG_LINES, MAX_MEMORY};
 
 /// What there is too much of where a policy's memory does not fit into its limit.
 pub(crate) const MEMORY_AT_START: &str = "bytes of memory at its start";
@@ -264,7 +264,7 @@ impl Error {
             }
             Error::Incompatible { .. } => format!(
                 "Build the policy again with version {} of the SDK, or use a hookhost made for its contract.",
-                contract::MINOR
+                interface::MINOR
             ),
             Error::ForbiddenImport { name } if name.starts_with("wasi:") => {
                 "Build it for wasm32-unknown-unknown, as `hookhost policy build` does, not for a WASI target: a \
@@ -274,7 +274,7 @@ impl Error {
             Error::ForbiddenImport { .. } => format!(
                 "Remove that import; all a policy may import is {}. What it decides by must be in the request or \
                  in its settings.",
-                contract::LOGGING
+                interface::LOGGING
             ),
             Error::MissingExport { .. } => {
                 "Write `hook_policy::export!(YourPolicy);` in src/lib.rs: this macro of the SDK makes a policy of the crate. Without the \

@@ -34,6 +34,7 @@
 //! answer that with [`compile_child_main`] before it does anything else.
 
 mod answer;
+mod bounds;
 mod cache;
 mod clock;
 mod code;
@@ -42,7 +43,9 @@ mod contract;
 mod engine;
 mod error;
 mod guest;
+mod interface;
 pub mod limits;
+mod log;
 mod policy;
 mod reused;
 mod sandbox;
@@ -58,7 +61,8 @@ pub use compile::{COMPILER_BYTES, Compiler, SUBCOMMAND, compile_child_main};
 pub use error::{Error, Source};
 pub use guest::Cost;
 pub use limits::Limits;
-pub use policy::{Evaluation, Level, LogLine, Policy};
+pub use log::{Level, LogLine};
+pub use policy::{Evaluation, Policy};
 #[doc(hidden)]
 pub use reused::Reused;
 pub use sandbox::Sandbox;

@@ -7,39 +7,19 @@ use hookhost_core::Decision;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
+use crate::Error;
 use crate::answer::{self, Description, SettingsError};
 use crate::clock::Clock;
 use crate::code::WasmDigest;
 use crate::engine::Metering;
 use crate::error::MEMORY_AT_START;
 use crate::guest::{self, Cost, Guest};
+use crate::interface;
 use crate::limits::Limits;
+use crate::log::LogLine;
 use crate::text::clean;
 use crate::wire::{PreparedRequest, check_settings};
 use crate::wit::{HookPolicy, HookPolicyPre};
-use crate::{Error, contract};
-
-/// How serious a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For the policy's author.
-    Debug,
-    /// Worth knowing.
-    Info,
-    /// Worth looking at.
-    Warn,
-    /// The policy cannot go on, or should not have.
-    Error,
-}
-
-/// A line that a policy logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    /// How serious it is.
-    pub level: Level,
-    /// One line; control characters are replaced.
-    pub message: String,
-}
 
 /// One policy's answer to one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +64,7 @@ impl Policy {
         digest: WasmDigest,
     ) -> Result<Policy, Error> {
         let mismatch = |e: wasmtime::Error| Error::Mismatch {
-            expected: contract::POLICY.into(),
+            expected: interface::POLICY.into(),
             problem: clean(&format!("{e:#}"), 300),
         };
         // In pages of 64 KiB: other page sizes are switched off.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use hookhost_core::closure::{ClosureObject, RbacRule, RoleRef, Subject};
 use hookhost_core::decision::limits::{REQUEST_BYTES, SETTINGS_BYTES};
-use hookhost_core::request::{
-    ClosureObject, Container, Hook, Numbers, Operation, RbacRule, Release, Request, RoleRef, Subject, Target,
-};
+use hookhost_core::request::{Container, Hook, Numbers, Operation, Release, Request, Target};
 
 use crate::Error;
 use crate::wit::types as wit;

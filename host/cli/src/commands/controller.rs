@@ -11,7 +11,7 @@ use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES
 use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::policy::stock;
 use hookhost_controller::{ClaimSecret, DEFAULT_SECRET, RunError, telemetry};
-use hookhost_core::clone::CLUSTER_ID;
+use hookhost_core::keys::CLUSTER_ID;
 use hookhost_core::loan::ClusterObject;
 use hookhost_core::{Reason, wait};
 use tokio_util::sync::CancellationToken;

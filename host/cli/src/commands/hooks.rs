@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use hookhost_core::closure::ClosureObject;
 use hookhost_core::closure::{ClosureError, closure, describe};
-use hookhost_core::request::{ClosureObject, json_bytes};
+use hookhost_core::json::json_bytes;
 use hookhost_core::selection::Reader;
 use hookhost_helm::hook::{self, Hook, NotRunnable};
 use hookhost_helm::record::Record;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use hookhost_controller::DEFAULT_SECRET;
 use hookhost_controller::uninstall::{self, Params, Report, UninstallError};
-use hookhost_core::loan::ObjectRef;
+use hookhost_core::object::ObjectRef;
 use hookhost_helm::text::shortlist;
 
 use super::controller::{given, host};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use hookhost_core::Reason;
+use hookhost_core::keys::FIELD_MANAGER;
 use hookhost_core::refusal::chain;
-use hookhost_core::status::MANAGER;
 use hookhost_helm::text::quote;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -481,7 +481,7 @@ async fn write(
     let api: Api<DynamicObject> = Api::all_with(client, &resource());
     // With the UID: a HookPolicy that was made anew is another one.
     let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let written = writer.send(&call, api.patch_status(name, &params, &patch)).await?;
     Ok(written.data["status"].clone())
 }

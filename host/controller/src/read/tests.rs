@@ -1,5 +1,6 @@
 //! What is asked of the API server.
 
+use hookhost_core::keys;
 use http::Response;
 use kube::client::Body;
 use serde_json::json;
@@ -11,7 +12,7 @@ fn reader(ended: usize, message: &'static str) -> Reader {
     let service = tower::service_fn(move |request: http::Request<Body>| {
         let is_second = request.uri().query().unwrap_or_default().contains("continue=more");
         let pod = |name: String, phase: &str| {
-            let labels = json!({outcome::CONTROLLER_UID: "job"});
+            let labels = json!({keys::CONTROLLER_UID: "job"});
             let metadata = json!({"name": name, "labels": labels, "annotations": {"a": message}});
             json!({"metadata": metadata, "status": {"phase": phase}})
         };

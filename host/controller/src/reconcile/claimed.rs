@@ -90,7 +90,8 @@ fn holds(job: &Value, keys: &Keys) -> bool {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use hookhost_core::claim::{CLAIM, KEY_BYTES, Key};
+    use hookhost_core::claim::{KEY_BYTES, Key};
+    use hookhost_core::keys::CLAIM;
     use http::{Method, Request, Response};
     use http_body_util::BodyExt;
     use kube::client::Body;

@@ -28,7 +28,7 @@ impl Context {
         let (result, records) = match decided {
             Ok(decided) => {
                 let plan = plan::plan_staged(request, &decided.answers, staging).map_err(Refusal::from);
-                let plan = plan.and_then(|plan| Refusal::of_verdict(&plan.verdict).map_or(Ok(plan), Err));
+                let plan = plan.and_then(|plan| plan.verdict.refusal().map_or(Ok(plan), Err));
                 (plan, decided.records)
             }
             Err(undecided) => (Err(undecided.refusal), undecided.records),

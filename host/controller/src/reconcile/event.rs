@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hookhost_core::clone::Step;
 use hookhost_core::loan::MAX_LOANS;
 use hookhost_core::outcome::{self, Outcome, Warnings};
 use hookhost_core::status::{self, Run, State, StepRow, Steps};
+use hookhost_core::step::Step;
 use serde_json::Value;
 
 use super::start::{Own, nothing_left};

@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
-use hookhost_core::clone::{NotCreated, Step};
+use hookhost_core::clone::NotCreated;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::{
-    Expected, Found, JobId, Loan, ObjectRef, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
+    Expected, Found, JobId, Loan, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
     refuse_mismatches,
 };
 use hookhost_core::maker::{self, Maker};
+use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{BuildError, Request};
 use hookhost_core::selection::Selected;
+use hookhost_core::step::Step;
 use hookhost_helm::hook::Hook;
 use hookhost_helm::text::{quote, shortlist};
 use hookhost_helm::workload::Workload;

@@ -8,8 +8,9 @@
 //! comes before all of this. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
-use hookhost_core::clone::{self, Step};
+use hookhost_core::clone;
 use hookhost_core::conflict::Overtaken;
+use hookhost_core::step::Step;
 use std::sync::Arc;
 
 use hookhost_core::dependency::{self, Reference};
@@ -24,7 +25,6 @@ use hookhost_core::target::{
 use hookhost_core::{Reason, Request, approval, request};
 use hookhost_helm::hook::Hook;
 use hookhost_helm::record::Record;
-use hookhost_helm::snapshot;
 use hookhost_helm::text::quote;
 use jiff::Timestamp;
 
@@ -440,7 +440,7 @@ impl Context {
 
     /// Flux leaves test hooks out of its digest, so whoever can write Secrets could have made them.
     fn check_covered(&self, hook: &Hook) -> Result<(), Refusal> {
-        if self.config.unverified_test_hooks || snapshot::is_covered(hook) {
+        if self.config.unverified_test_hooks || hook.is_covered() {
             return Ok(());
         }
         let message = format!(

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_core::clone::DECISION;
-use hookhost_core::loan::{Borrowed, Expected, Loan, ObjectRef};
-use hookhost_core::outcome::entry;
+use hookhost_core::json::entry;
+use hookhost_core::keys::DECISION;
+use hookhost_core::loan::{Borrowed, Expected, Loan};
+use hookhost_core::object::ObjectRef;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::State;
 

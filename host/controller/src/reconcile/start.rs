@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
-use hookhost_core::claim::CLAIM;
+use hookhost_core::keys::CLAIM;
 use hookhost_core::loan::Manifest;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;

@@ -8,9 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookhost_core::claim::{CLAIM, Claim};
-use hookhost_core::clone::{APPROVED_BY, Step};
-use hookhost_core::loan::{Expected, ObjectRef};
+use hookhost_core::claim::Claim;
+use hookhost_core::keys::APPROVED_BY;
+use hookhost_core::keys::CLAIM;
+use hookhost_core::loan::Expected;
+use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::{Approvals, Operation};
 use hookhost_core::outcome::Outcome;
 use hookhost_core::plan::{self, Staging};
@@ -18,6 +20,7 @@ use hookhost_core::refusal::{Refusal, Then};
 use hookhost_core::request::{self, Request};
 use hookhost_core::selection::{Selection, select};
 use hookhost_core::status::{self, Run, State};
+use hookhost_core::step::Step;
 use hookhost_core::target::Readiness;
 use hookhost_core::{Reason, approval, wait};
 use hookhost_helm::record::Record;

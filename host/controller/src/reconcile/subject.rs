@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 use crate::watch::{Brief, Whole, to_json};
 
 /// The Operation that is looked at.

@@ -15,7 +15,8 @@ use hookhost_helm::hook::Hook;
 use jiff::Timestamp;
 
 use super::{Context, Subject};
-use crate::wake::{OperationKey, Wakes};
+use crate::key::OperationKey;
+use crate::wake::Wakes;
 use crate::watch::{Brief, Knowledge, TargetKey, too_many};
 
 /// How long to wait for the Operation of a Job to be asked for, in seconds: whoever looks after Jobs without Operations does.

@@ -10,10 +10,11 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
-use hookhost_core::clone::{OPERATION, STEP};
+use hookhost_core::claim::{KEY_BYTES, Key, Keys};
+use hookhost_core::keys::CLAIM;
+use hookhost_core::keys::{CLOSURE, CONTENT};
+use hookhost_core::keys::{OPERATION, STEP};
 use hookhost_core::kind::Kind;
-use hookhost_core::loan::{CLOSURE, CONTENT};
 
 use super::*;
 use crate::bindings::RIGHTS;

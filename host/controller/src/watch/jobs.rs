@@ -8,9 +8,10 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use hookhost_core::Reason;
 use hookhost_core::claim::Keys;
-use hookhost_core::loan::ObjectRef;
-use hookhost_core::{Reason, clone};
+use hookhost_core::keys;
+use hookhost_core::object::ObjectRef;
 pub(crate) use job::{BRIEF_BYTES, Job, first_generation};
 pub(crate) use known::{HookOfRelease, JOBS_BYTES, UNPROVEN_EVERYWHERE};
 use known::{Known, Told};
@@ -132,7 +133,7 @@ impl Jobs {
             jobs.write().followed.insert(namespace.clone(), watch);
             // Two labels: Jobs of other engines have the first one too.
             let selection = Selection::new(jobs.0.client.clone(), &job_resource(), Some(&namespace))
-                .labels(&format!("{},{}", clone::OPERATION, clone::SOURCE_HOOK));
+                .labels(&format!("{},{}", keys::OPERATION, keys::SOURCE_HOOK));
             let read = |text: &str| Job::read(text).filter(Job::is_for_operation);
             async move {
                 follow(selection, "jobs", &namespace, read, |seen| jobs.handle(&namespace, watch, seen))

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookhost_core::clone::CLUSTER_ID;
 use hookhost_core::conflict::{self, Other, Progress, Runs};
+use hookhost_core::keys::CLUSTER_ID;
 use hookhost_core::operation::{ENGINE, OperationType, Stored, TooLarge};
 use hookhost_core::{Reason, status, wait};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 
 /// Bytes of a name that are kept; Kubernetes' names are no longer. What is cut off can only be wrong, and equals no name.
 const NAME_BYTES: usize = 254;

@@ -38,7 +38,7 @@ pub(crate) use self::known::Terms;
 use super::operation::{Brief, TargetKey, Whole};
 use super::texts::Text;
 use super::{Namespaces, Selection, operation_resource};
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 
 /// What is known of all Operations; clones share it.
 #[derive(Clone)]

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hookhost_core::{clone, outcome};
+use hookhost_core::keys;
+use hookhost_core::outcome;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +89,7 @@ impl Pods {
         let watch = self.0.watches.fetch_add(1, Ordering::Relaxed);
         here.watch = watch;
         let all = |resource| Selection::new(self.0.client.clone(), &resource, Some(namespace));
-        let labelled = all(pod_resource()).labels(clone::OPERATION);
+        let labelled = all(pod_resource()).labels(keys::OPERATION);
         let (pods, of) = (self.clone(), namespace.to_owned());
         self.0.tasks.stop(&(namespace.to_owned(), What::Pods));
         self.0.tasks.start((namespace.to_owned(), What::Pods), move || async move {

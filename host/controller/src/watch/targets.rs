@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::Tasks;
 use super::{Selection, resource};
-use crate::wake::{OperationKey, Wakes};
+use crate::key::OperationKey;
+use crate::wake::Wakes;
 
 /// A kind of object that an Operation can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

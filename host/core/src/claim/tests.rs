@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::clone::SOURCE_HOOK;
+use crate::keys::SOURCE_HOOK;
 use crate::kind::Kind;
 use crate::testing::keys;
 

@@ -5,21 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::CloneError;
-use crate::loan::ObjectRef;
+use crate::keys::{APPROVED_BY, DECISION_BYTES, NOT_CREATED};
+use crate::object::ObjectRef;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, PolicyUse, Solved};
-
-/// Annotation: the decision as compact JSON.
-pub const DECISION: &str = "ops.vworkspace.io/decision";
-/// Bytes of its value at most: with the policies' annotations (192 KiB) and the full names (1 KiB) it stays within the 256 KiB
-/// that Kubernetes takes for all annotations.
-pub const DECISION_BYTES: usize = 48 * 1024;
-
-/// In it: who approved the Operation, by the claim that was verified when its run began.
-pub const APPROVED_BY: &str = "approvedBy";
-
-/// Keys in the decision of what hookhost has not created for the run: [`NotCreated::without`] and [`NotCreated::unseen`].
-pub(crate) const NOT_CREATED: [&str; 2] = ["without", "unseen"];
 
 /// Objects that each of them names: a hook has one or two.
 const MAX_NOT_CREATED: usize = 8;

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Step, job_name};
+use super::job_name;
 use crate::reason::Reason;
+use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::step::Step;
 use hookhost_helm::hook::{Hook, NotRunnable};
 use hookhost_helm::text::quote;
 
@@ -68,6 +70,12 @@ fn another(name: &str, taken: &BTreeSet<&str>) -> String {
     let numbered = (2..).map(|number| format!("{kept}-run-{number}"));
     let mut names = std::iter::once(format!("{kept}-run")).chain(numbered);
     names.find(|name| !taken.contains(name.as_str())).unwrap_or_default()
+}
+
+impl From<NameTaken> for Refusal {
+    fn from(error: NameTaken) -> Refusal {
+        Refusal::of_error(error.reason(), &error)
+    }
 }
 
 #[cfg(test)]

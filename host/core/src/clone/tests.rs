@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::{Bounds, Decision, Overrides};
+use crate::keys::APPROVED_BY;
 use crate::plan::plan;
+use crate::strip::{Place, STRIP, Strip};
 use crate::verdict::Answer;
 
 const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";

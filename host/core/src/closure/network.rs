@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::text;
-use crate::clone::{Place, STRIP};
+use crate::strip::{Place, STRIP};
 use hookhost_helm::workload::{Workload, at, entries};
 
 /// Labels of the run's pods. Those that the Job controller sets have values that no chart can know: they are there, and equal
@@ -17,7 +17,7 @@ pub(super) fn labels(workload: Workload<'_>) -> Labels {
     let of_chart = workload.pod_labels().into_iter().map(|(key, value)| (key, Some(value)));
     let mut labels: BTreeMap<String, Option<String>> = of_chart.collect();
     let set_anew =
-        STRIP.iter().filter(|strip| strip.place == Place::PodLabel && strip.what != crate::clone::OWN_DOMAIN);
+        STRIP.iter().filter(|strip| strip.place == Place::PodLabel && strip.what != crate::keys::OWN_DOMAIN);
     labels.extend(set_anew.map(|strip| (strip.what.to_owned(), None)));
     Labels(labels)
 }

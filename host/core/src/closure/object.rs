@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{ClosureError, Member, text};
+use super::{ClosureObject, RbacRule, RoleRef, Subject};
 use crate::decision::limits::REQUEST_BYTES;
 use crate::kind::Kind;
-use crate::request::{ClosureObject, RbacRule, RoleRef, Subject};
 
 /// Rules, words of rules and subjects of one closure. Large operators' roles have some two thousand; more than this is
 /// no longer something a policy could judge.

@@ -4,14 +4,14 @@ mod one;
 
 use serde_json::Value;
 
-use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS, ObjectRef};
+use super::{ClusterObject, Found, JobId, Loan, MAX_LOANS};
 use crate::closure::Member;
 use crate::dependency::Reference;
 use crate::kind::Kind;
+use crate::object::ObjectRef;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use hookhost_helm::hook::Hook;
-use hookhost_helm::snapshot;
 use hookhost_helm::text::{quote, shortlist};
 use hookhost_helm::workload::at;
 
@@ -147,8 +147,8 @@ fn check(
     }
     let is_refused = |(loan, member): &&(Loan, Member<'_>)| match terms.uncovered {
         Uncovered::All => false,
-        Uncovered::WithoutRights => loan.object.kind.opens() && !snapshot::is_covered(member.hook),
-        Uncovered::None => !snapshot::is_covered(member.hook),
+        Uncovered::WithoutRights => loan.object.kind.opens() && !member.hook.is_covered(),
+        Uncovered::None => !member.hook.is_covered(),
     };
     let uncovered: Vec<_> = loans.iter().filter(is_refused).collect();
     if !uncovered.is_empty() {
@@ -224,7 +224,7 @@ fn one_of_each<'a>(hook: &Hook, closure: &[Member<'a>], terms: &Terms<'_>) -> Ve
 /// How well an object fits the run, of several with its name. What the digest covers goes before what it does not: that could
 /// have been made to take its place.
 fn rank(hook: &Hook, member: &Member<'_>, terms: &Terms<'_>) -> (bool, bool) {
-    (is_of_event(hook, member, terms.event), snapshot::is_covered(member.hook))
+    (is_of_event(hook, member, terms.event), member.hook.is_covered())
 }
 
 /// Whether the chart has each loan once, or the same each time: of two that differ, hookhost does not guess.

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ObjectRef;
 use crate::kind::Kind;
+use crate::object::ObjectRef;
 use hookhost_helm::name::{is_dns_label, is_object_name};
 
 /// See the module.

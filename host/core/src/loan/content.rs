@@ -15,13 +15,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{ObjectRef, Uncovered};
+use super::Uncovered;
 use crate::closure::Member;
+use crate::json::{Pairs, each_entry, scalar};
 use crate::kind::Kind;
-use crate::raw::{Pairs, each_entry, scalar};
+use crate::object::ObjectRef;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use hookhost_helm::snapshot;
 use hookhost_helm::text::{list, quote, shortlist};
 
 /// Keys, and objects, that a message names.
@@ -194,7 +194,7 @@ pub fn expected(
     let has_content = |one: &&Member<'_>| matches!(one.kind, Kind::ConfigMap | Kind::Secret);
     for member in closure.iter().filter(has_content).filter(|one| one.namespace == namespace) {
         let versions = all.entry(ObjectRef::of(member)).or_default();
-        if !is_only_covered || snapshot::is_covered(member.hook) {
+        if !is_only_covered || member.hook.is_covered() {
             versions.push(Content::of(member.kind, &member.hook.manifest));
         }
     }

@@ -9,9 +9,8 @@
 //! Who goes over to the queue of another object leaves its place without a word to the next: of N that need two objects, all
 //! would go over each time that one of both is removed. They are found by their timers.
 
+use crate::object::ObjectRef;
 use std::collections::{BTreeMap, HashMap};
-
-use super::ObjectRef;
 
 /// Which Operation waits for which object, by their UIDs: each for one.
 #[derive(Debug, Default)]

@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{CONTENT, HOLDER, TAKEN_OVER};
-use crate::claim::CLAIM;
+use super::TAKEN_OVER;
+use crate::json::{Pairs, bytes, each_entry, each_item, pairs, scalar};
+use crate::keys::{CLAIM, CONTENT, HOLDER};
 use crate::operation::limits::TEXT_BYTES;
-use crate::raw::{Pairs, bytes, each_entry, each_item, pairs, scalar};
 
 /// Jobs that own an object and are read. Each is a run that shares it; whoever writes more of them onto it may as well delete it.
 const MAX_OWNERS: usize = 64;
@@ -65,7 +65,8 @@ mod tests {
 
     use super::*;
     use crate::kind::Kind;
-    use crate::loan::{Found, JobId, Loan, Manifest, ObjectRef};
+    use crate::loan::{Found, JobId, Loan, Manifest};
+    use crate::object::ObjectRef;
     use crate::testing::keys;
 
     fn owner(kind: &str, name: &str) -> Value {

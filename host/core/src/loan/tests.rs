@@ -3,12 +3,13 @@ mod refused;
 
 use super::*;
 use crate::claim::Key;
-use crate::clone::Step;
 use crate::closure::closure;
 use crate::dependency::references;
+use crate::keys;
 use crate::plan::Staging;
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
+use crate::step::Step;
 use crate::testing::{self, keys};
 use hookhost_helm::hook::Hook;
 use hookhost_helm::workload::Workload;
@@ -315,7 +316,7 @@ fn labels_are_lent_as_kubernetes_reads_them_but_give_nobody_else_a_roles_rights(
     assert_eq!((&labels["tier"], &labels["weight"]), (&json!(""), &json!("3")));
     assert_eq!(metadata(Kind::ClusterRole)["annotations"]["owner"], "");
     // Another role could collect it by any label.
-    assert_eq!(metadata(Kind::ClusterRole)["labels"], json!({clone::MANAGED_BY: clone::MANAGER}));
+    assert_eq!(metadata(Kind::ClusterRole)["labels"], json!({keys::MANAGED_BY: keys::MANAGER}));
     let refusal = role(json!({}), json!({"clusterRoleSelectors": []})).unwrap_err();
     assert_eq!((refusal.reason, refusal.then), (Reason::ClosureRefused, Then::Fail));
     assert!(refusal.message.contains("collects the rules of other roles"), "{refusal}");

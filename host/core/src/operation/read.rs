@@ -10,11 +10,12 @@ use super::{
     API_VERSION, Approvals, ENGINE, KIND, Operation, OperationError, OperationType, Parameters, Problem,
     TargetRef, limits,
 };
-use crate::request::{self, Numbers};
+use crate::json;
 use crate::wait;
 use hookhost_helm::hook::canonical_event;
 use hookhost_helm::name;
 use hookhost_helm::text::quote;
+use hookhost_helm::workload::Numbers;
 
 /// kubectl's copy of the whole object: it would only make every request twice as large.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -389,7 +390,7 @@ impl Reader {
 
     fn parameters(&mut self, map: &Map<String, Value>) -> Parameters {
         const BASE: &str = "spec.parameters";
-        let bytes = request::json_bytes(map, usize::MAX - 1);
+        let bytes = json::json_bytes(map, usize::MAX - 1);
         if bytes > limits::PARAMETERS_BYTES {
             self.too_large(BASE, bytes, limits::PARAMETERS_BYTES);
             return Parameters::default();

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::read::{LAST_APPLIED, METADATA};
 use super::{API_VERSION, CANCEL, KIND, limits};
-use crate::clone::CLUSTER_ID;
-use crate::outcome::clean;
-use crate::raw::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar, scalars};
+use crate::api::{ACCEPTED, BLOCKED, CANCELLED, FAILED, OVERWRITTEN, RUNNING, SUCCEEDED};
+use crate::json::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar, scalars};
+use crate::keys::CLUSTER_ID;
+use crate::keys::FIELD_MANAGER;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::status::MANAGER;
-use crate::status::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, OVERWRITTEN, RUNNING, SUCCEEDED};
+use hookhost_helm::text::clean;
 
 /// Fields of spec that are not known, at most: a plan names them.
 const UNKNOWN_FIELDS: usize = limits::PROBLEMS;
@@ -168,7 +168,7 @@ fn other_writer(managed: &RawValue) -> Option<String> {
     let mut newest: Option<Managed<'_>> = None;
     each_item(managed, |one| {
         let Ok(one) = serde_json::from_str::<Managed<'_>>(one.get()) else { return };
-        let is_others = one.manager.as_deref().is_some_and(|manager| manager != MANAGER);
+        let is_others = one.manager.as_deref().is_some_and(|manager| manager != FIELD_MANAGER);
         // Times are in whole seconds, in UTC.
         let is_newer = newest.as_ref().is_none_or(|newest| one.time >= newest.time);
         if one.subresource.as_deref() == Some("status") && is_others && is_newer {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::job::{self, text};
 use super::pod::{Container, Pod, Pods, is_gone};
-use super::{PodRef, WORDS_BYTES, clean};
+use super::{PodRef, WORDS_BYTES};
+use hookhost_helm::text::clean;
 
 /// Bytes of a container's termination message: the kubelet's own limit.
 const MESSAGE_BYTES: usize = 4096;

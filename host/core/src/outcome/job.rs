@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{WORDS_BYTES, clean};
-use crate::clone::{DECISION, DECISION_BYTES, SOURCE_HOOK};
+use super::WORDS_BYTES;
+use crate::json::entry;
+use crate::keys::{DECISION, DECISION_BYTES, SOURCE_HOOK};
+use hookhost_helm::text::clean;
 
 /// Whether the Job has ended for good: Complete or Failed is True.
 pub fn is_finished(job: &Value) -> bool {
@@ -145,10 +147,4 @@ pub(super) fn time(of: &Value, pointer: &str) -> Option<Timestamp> {
 /// A list; an absent one is empty.
 pub(super) fn list<'v>(of: &'v Value, pointer: &str) -> &'v [Value] {
     of.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// The value of a label or annotation, if it is not empty.
-pub fn entry<'v>(object: &'v Value, entries: &str, key: &str) -> Option<&'v str> {
-    let value = object.get("metadata")?.get(entries)?.get(key)?.as_str()?;
-    Some(value).filter(|value| !value.is_empty())
 }

@@ -1,6 +1,6 @@
 //! The end of a container's log, made fit for a condition.
 
-use super::cut;
+use hookhost_helm::text::cut;
 use hookhost_helm::text::is_unprintable;
 
 /// Bytes of one line: a stack trace's longest lines fit, and a program that writes one endless line leaves room for others.

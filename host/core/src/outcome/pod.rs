@@ -1,5 +1,8 @@
 //! A Job's pods and their containers.
 
+use crate::json::entry;
+use crate::keys::{CONTROLLER_UID, INDEX};
+use hookhost_helm::text::clean;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,11 +10,6 @@ use serde_json::Value;
 
 use super::job::{self, list, number, text, time, words};
 use super::{Culprit, PodRef, shown};
-
-/// Label and annotation of an Indexed Job's pod: its index.
-pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-/// Label of a Job's pod: the Job's UID. It stays where a deletion that orphans the pods has taken the owner away.
-pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// A Job's backoffLimit where it has none.
 const DEFAULT_BACKOFF_LIMIT: i64 = 6;
@@ -207,7 +205,7 @@ impl<'a> Pod<'a> {
 
     /// Its index in an Indexed Job.
     pub(super) fn index(self) -> Option<&'a str> {
-        job::entry(self.0, "annotations", INDEX).or_else(|| job::entry(self.0, "labels", INDEX))
+        entry(self.0, "annotations", INDEX).or_else(|| entry(self.0, "labels", INDEX))
     }
 
     /// Whether the Job, or something else, controls it.
@@ -236,7 +234,7 @@ impl<'a> Pod<'a> {
     pub(super) fn job_uid(self) -> Option<&'a str> {
         match job::controller(self.0) {
             Some(owner) => text(owner, "/uid"),
-            None => job::entry(self.0, "labels", CONTROLLER_UID),
+            None => entry(self.0, "labels", CONTROLLER_UID),
         }
     }
 
@@ -393,7 +391,7 @@ impl<'a> Container<'a> {
     /// "init container" or "container", with its name.
     pub(super) fn called(self) -> String {
         let kind = if self.init { "init container" } else { "container" };
-        format!("{kind} {}", super::clean(self.name, 253))
+        format!("{kind} {}", clean(self.name, 253))
     }
 
     fn cannot_start(self) -> Option<String> {

@@ -3,9 +3,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::clone::{self, Cloned, DECISION, Keys, STEP, Step};
-use crate::loan::{CLOSURE, Loan};
+use crate::clone::{self, Cloned, Keys};
+use crate::keys;
+use crate::keys::CLOSURE;
+use crate::keys::{DECISION, STEP};
+use crate::loan::Loan;
 use crate::request::Request;
+use crate::step::Step;
 use crate::verdict::{Effective, Entry, Party, Solved, Source};
 use hookhost_helm::name;
 use hookhost_helm::workload::Workload;
@@ -122,7 +126,7 @@ fn metadata(
         }
     }
     if request.operation.uid.is_empty() {
-        let field = format!("metadata.labels[\"{}\"]", clone::OPERATION);
+        let field = format!("metadata.labels[\"{}\"]", keys::OPERATION);
         rows.push(row(field, Value::Null, Source::Operation, "its UID, once it has been created"));
     }
     for (what, kept, added, details) in [
@@ -152,7 +156,7 @@ fn metadata(
         rows.push(row(format!("metadata.annotations[\"{CLOSURE}\"]"), Value::Null, Source::Hookhost, what));
     }
     let (value, details) = match request.operation.uid.is_empty() {
-        false => (json!([clone::FINALIZER]), "keeps the Job until its result is on the Operation"),
+        false => (json!([keys::FINALIZER]), "keeps the Job until its result is on the Operation"),
         true => (Value::Null, "one, once the Operation has been created"),
     };
     rows.push(row("metadata.finalizers", value, Source::Hookhost, details));
@@ -188,7 +192,7 @@ fn template(request: &Request, solved: &Solved, workload: Workload<'_>, rows: &m
     rows.push(row("spec.template", json!(request.hook.name), Source::Chart, rendered));
     const LABELS: &str = "spec.template.metadata.labels";
     if !request.operation.uid.is_empty() {
-        let field = format!("{LABELS}[\"{}\"]", clone::OPERATION);
+        let field = format!("{LABELS}[\"{}\"]", keys::OPERATION);
         rows.push(row(
             field,
             name::label_value(&request.operation.uid),

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Plan, PlanError};
-use crate::clone::{CloneError, DECISION, DECISION_BYTES, NOT_CREATED};
-use crate::outcome::entry;
+use crate::clone::CloneError;
+use crate::json::entry;
+use crate::keys::{DECISION, DECISION_BYTES, NOT_CREATED};
 
 /// The numbers that hookhost owns.
 const NUMBERS: [&str; 3] = ["activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
@@ -112,10 +113,10 @@ fn entries(old: &Value, now: &Value, what: &str, new: &Map<String, Value>) -> Ma
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clone::Step;
     use crate::decision::{Bounds, Decision, Overrides};
     use crate::plan::{Staging, plan_staged};
     use crate::request::{Hook, Numbers, Request};
+    use crate::step::Step;
     use crate::verdict::Answer;
 
     fn request(deadline: Option<i64>) -> Request {

@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::{Bounds, Decision, Overrides};
-use crate::loan::ObjectRef;
+use crate::keys;
+use crate::object::ObjectRef;
 use crate::operation::Operation;
 use crate::request::{Inputs, Target};
 use crate::testing;
 use crate::verdict::Source;
 use hookhost_helm::hook::Hook;
-use hookhost_helm::record::{Chart, Record, Status};
+use hookhost_helm::record::{Chart, Record};
+use hookhost_helm::status::Status;
 
 const UID: &str = "4f6a2c1e-7d5b-4a7e-9b0c-1c2d3e4f5a6b";
 
@@ -111,8 +113,8 @@ fn the_specs_worked_example_comes_out_as_the_spec_prints_it() {
     let annotations = job["metadata"].as_object_mut().unwrap().remove("annotations").unwrap();
     assert_eq!(annotations.as_object().unwrap().len(), 1, "the decision, which the spec does not print");
     let finalizers = job["metadata"].as_object_mut().unwrap().remove("finalizers").unwrap();
-    assert_eq!(finalizers, json!([clone::FINALIZER]), "which the spec does not print");
-    let instance = job["metadata"]["labels"].as_object_mut().unwrap().remove(clone::APPLICATION_INSTANCE);
+    assert_eq!(finalizers, json!([keys::FINALIZER]), "which the spec does not print");
+    let instance = job["metadata"]["labels"].as_object_mut().unwrap().remove(keys::APPLICATION_INSTANCE);
     assert_eq!(
         instance,
         Some(json!("nextcloud-myteam")),
@@ -442,7 +444,7 @@ fn what_a_run_is_without_is_kept_on_its_job() {
     let staging = Staging { not_created, ..Staging::default() };
     let job = plan_staged(&request, &[], staging).unwrap().job.unwrap();
     let decision: Value =
-        serde_json::from_str(job["metadata"]["annotations"][clone::DECISION].as_str().unwrap()).unwrap();
+        serde_json::from_str(job["metadata"]["annotations"][keys::DECISION].as_str().unwrap()).unwrap();
     assert_eq!(decision["without"], json!(["NetworkPolicy/migrate"]));
     assert_eq!(decision["unseen"], json!(["kube-system/RoleBinding/migrate"]));
     assert_eq!(job["spec"].get("suspend"), None, "it waits for nothing");

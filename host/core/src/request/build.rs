@@ -6,6 +6,7 @@ use super::{Hook, Operation, Release, Request, Target};
 use crate::closure::{self, ClosureError, closure};
 use crate::operation;
 use crate::reason::{HasReason, Reason};
+use crate::refusal::Refusal;
 use hookhost_helm::hook;
 use hookhost_helm::record::Record;
 use hookhost_helm::workload::{BadNumber, Workload, entries};
@@ -110,5 +111,11 @@ impl Request {
             requested: operation.parameters.numbers,
             now,
         })
+    }
+}
+
+impl From<BuildError> for Refusal {
+    fn from(error: BuildError) -> Refusal {
+        Refusal::of_error(error.reason(), &error)
     }
 }

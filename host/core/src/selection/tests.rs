@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::reason::Reason;
 use crate::testing::{self, record, stored_hook as stored};
-use hookhost_helm::hook::StoredHook;
-use hookhost_helm::record::limits::MAX_DOCUMENTS;
+use hookhost_helm::limits::MAX_DOCUMENTS;
+use hookhost_helm::record::StoredHook;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
@@ -156,7 +156,7 @@ fn a_binding_that_is_too_large_refuses_all_hooks_since_nobody_knows_whom_it_bind
 fn objects_that_are_not_listed_refuse_the_run_if_they_may_give_rights() {
     let list = |kind: &str| {
         let items =
-            format!("- {{kind: {kind}, metadata: {{name: s}}}}\n").repeat(hookhost_helm::record::MAX_HOOKS);
+            format!("- {{kind: {kind}, metadata: {{name: s}}}}\n").repeat(hookhost_helm::limits::MAX_HOOKS);
         stored("list", "List", format!("apiVersion: v1\nkind: List\nitems:\n{items}"))
     };
     assert!(selected(vec![job("a-job"), list("ConfigMap")], "a-job").is_ok());
@@ -181,11 +181,11 @@ fn copies_of_a_lists_own_texts_are_bounded() {
     let items = "- {kind: ConfigMap, metadata: {name: s}}\n".repeat(4000);
     let mut list = stored("list", "List", format!("apiVersion: v1\nkind: List\nitems:\n{items}"));
     list.events =
-        vec!["x".repeat(hookhost_helm::record::MAX_HOOK_TEXT_BYTES); hookhost_helm::record::MAX_HOOK_WORDS];
+        vec!["x".repeat(hookhost_helm::limits::MAX_HOOK_TEXT_BYTES); hookhost_helm::limits::MAX_HOOK_WORDS];
     let record = record(vec![list]);
     let listing = record.listing();
     let taken: usize = listing.heads().iter().map(Hook::text_bytes).sum();
-    assert!(taken <= hookhost_helm::record::limits::MAX_LISTED_BYTES + 128 * 1024, "{taken} bytes");
+    assert!(taken <= hookhost_helm::limits::MAX_LISTED_BYTES + 128 * 1024, "{taken} bytes");
     assert_eq!(listing.heads().last().map(|head| head.runnable.clone()), Some(Err(NotRunnable::TooMany)));
 }
 

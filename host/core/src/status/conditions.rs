@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::MESSAGE_BYTES;
 use super::read::text;
-use super::words::{ACCEPTED, BLOCKED, CANCELLED, FAILED, RUNNING, SUCCEEDED};
-use crate::outcome::cut;
+use crate::api::{ACCEPTED, BLOCKED, CANCELLED, FAILED, RUNNING, SUCCEEDED};
+use hookhost_helm::text::cut;
 
 /// The conditions of a status, in the order in which it has them; once one is changed, in that of [`ORDER`].
 pub(super) struct Conditions(Vec<Map<String, Value>>);

@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::conditions::time;
 use super::read::{job_ref, text};
 use super::{CancelledBy, LOG_BYTES};
-use crate::outcome::{Culprit, clean, tail};
+use crate::outcome::{Culprit, tail};
 use hookhost_helm::text::shortlist;
+use hookhost_helm::text::{clean, cut};
 
 /// How often, while a Job runs, its status tells of a newer pod or of a pod that cannot start. Each is one write to the API
 /// server, so that a run of many retries costs no more than a bounded number; the result tells of the last pod anyway.
@@ -292,7 +293,7 @@ impl Failure<'_> {
             }
         }
         const LOG: &str = "\nIts last log lines:\n";
-        let mut told = crate::outcome::cut(&told, max);
+        let mut told = cut(&told, max);
         let room = max.saturating_sub(told.len() + LOG.len()).min(LOG_BYTES);
         let log = tail(self.log.as_bytes(), usize::MAX, room);
         if !log.is_empty() {

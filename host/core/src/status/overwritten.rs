@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::conditions::{Condition, Conditions};
-use super::words::{ANOTHER_CONTROLLER, OVERWRITTEN};
+use crate::api::{ANOTHER_CONTROLLER, OVERWRITTEN};
 
 /// Says on a status, once, that another controller keeps overwriting it: `writer` is its field manager, where that is known. The
 /// condition is one that other controllers leave alone.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::words::{BLOCKED, CANCELLED, FAILED, JOB_SUSPENDED, PENDING, RUNNING, SUCCEEDED};
+use crate::api::{BLOCKED, CANCELLED, FAILED, JOB_SUSPENDED, PENDING, RUNNING, SUCCEEDED};
 use crate::reason::Reason;
 
 /// A Job, by name.

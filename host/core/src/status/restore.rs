@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::conditions::{Condition, Conditions};
 use super::message;
 use super::read::job_ref;
-use super::words::*;
+use crate::api::*;
 use crate::reason::Reason;
 
 /// Reasons of results that are another controller's. What it says of an Operation that it has run is its own.

@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::words::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
-use crate::clone::{DECISION, DECISION_BYTES, Step};
-use crate::loan::{Borrowed, ObjectRef};
-use crate::outcome::{self, Outcome, entry, source_hook};
+use crate::api::{FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED};
+use crate::json::entry;
+use crate::keys::{DECISION, DECISION_BYTES};
+use crate::loan::Borrowed;
+use crate::object::ObjectRef;
+use crate::outcome::{self, Outcome, source_hook};
+use crate::step::Step;
 
 /// Which hook a Job runs, and by which decision; read from the Job, so that a hookhost that did not make it can tell too.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ mod suspended;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clone::{DECISION, SOURCE_HOOK};
+use crate::keys::{DECISION, SOURCE_HOOK};
 use crate::reason::Reason;
 
 /// A Job like the one that hookhost makes.

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::conditions::{Condition, Conditions, time};
 use super::message::{self, Failure, Noted};
 use super::read::{is_finished, lacks_hook, text};
-use super::words::*;
 use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
-use crate::outcome::{Culprit, PodRef, clean, cut};
+use crate::api::*;
+use crate::outcome::{Culprit, PodRef};
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
+use hookhost_helm::text::{clean, cut};
 
 /// What is to be written so that `current`, an Operation's status, says `state`; nothing where it does, or where it may not
 /// because the Operation has ended.

@@ -5,11 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::json::{cost, cut, each, each_of_list, exact, kept, plain, shown};
 use super::{MESSAGE_BYTES, NAME_BYTES, WORD_BYTES};
-use crate::claim::{CLAIM, CLAIM_BYTES, Claim};
-use crate::clone::{DECISION, DECISION_BYTES, FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
-use crate::loan::{CLOSURE, MAX_LOANS, UNATTENDED};
+use crate::claim::{CLAIM_BYTES, Claim};
+use crate::keys::CLAIM;
+use crate::keys::{CLOSURE, UNATTENDED};
+use crate::keys::{DECISION, DECISION_BYTES, FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
+use crate::loan::MAX_LOANS;
 use crate::operation::KIND;
-use hookhost_helm::record::limits::MAX_RUN_BYTES;
+use hookhost_helm::limits::MAX_RUN_BYTES;
 
 /// Bytes of what a Job says to borrow: as many objects as there may be, each with the longest names.
 pub const CLOSURE_BYTES: usize = MAX_LOANS * 512;

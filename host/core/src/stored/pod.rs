@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::job::conditions;
 use super::json::{cut, each, each_of_list, exact, kept, plain, shown};
 use super::{MESSAGE_BYTES, NAME_BYTES, WORD_BYTES};
-use crate::clone::OPERATION;
-use crate::outcome::{CONTROLLER_UID, INDEX};
+use crate::keys::OPERATION;
+use crate::keys::{CONTROLLER_UID, INDEX};
 
 /// Statuses of containers, and of init containers, that are read. No chart's pod has half as many.
 pub const CONTAINERS: usize = 64;

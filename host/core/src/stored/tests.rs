@@ -2,11 +2,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::claim::{CLAIM, Claim};
-use crate::clone::{DECISION, DECISION_BYTES, FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP, Step};
-use crate::loan::{Borrowed, CLOSURE, UNATTENDED};
-use crate::outcome::{self, CONTROLLER_UID, Warnings, observe};
+use crate::claim::Claim;
+use crate::keys::CLAIM;
+use crate::keys::CONTROLLER_UID;
+use crate::keys::{CLOSURE, UNATTENDED};
+use crate::keys::{DECISION, DECISION_BYTES, FINALIZER, OPENED, OPERATION, SOURCE_HOOK, STEP};
+use crate::loan::Borrowed;
+use crate::outcome::{self, Warnings, observe};
 use crate::status::Run;
+use crate::step::Step;
 use crate::testing::{any_json, keys};
 
 const KEYS: &str = "[a-z]{1,4}|type|status|reason|message|name|uid|kind|controller|state|lastState|terminated|waiting|running|exitCode|\

@@ -10,8 +10,8 @@ use super::read::{Fields, annotations, metadata};
 use super::{Applier, Condition, ObjectName, Owner, RecordRef, TargetError};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use hookhost_helm::record::Status;
 use hookhost_helm::snapshot::Snapshot;
+use hookhost_helm::status::Status;
 use hookhost_helm::text::printable;
 use hookhost_helm::workload::entries;
 

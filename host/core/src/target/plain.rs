@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::TargetKind;
-use crate::raw::each_item;
+use crate::json::each_item;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use hookhost_helm::text::{hex, quote};

@@ -3,8 +3,9 @@
 use super::ObjectName;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use hookhost_helm::record::{Record, Status};
+use hookhost_helm::record::Record;
 use hookhost_helm::snapshot::{Snapshot, Verification};
+use hookhost_helm::status::Status;
 use hookhost_helm::text::quote;
 
 /// Seconds after which a plain Helm release that Helm is at work on is looked at again. Nothing tells of its end, unlike

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::owner::MAX_OWNERS;
 use super::read::LAST_APPLIED;
 use super::{MAX_HISTORY, TargetError, TargetKind};
+use crate::json::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar};
 use crate::operation::limits::{METADATA_BYTES, TEXT_BYTES};
-use crate::raw::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar};
 
 /// Fields that are read and hold one text, number or flag each.
 const METADATA: &[&str] = &["name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp"];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Conflict, Demand, Party};
-use crate::clone::OWN_DOMAIN;
 use crate::decision::Overrides;
+use crate::keys::OWN_DOMAIN;
 use hookhost_helm::text::quote;
 
 /// Domains of label and annotation keys that no policy may use, with the reason.

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::decision::{Bounds, Overrides};
+use crate::decision::{Bounds, Denial, Overrides, Postponement};
+use crate::keys;
+use crate::refusal::Then;
 
 fn base() -> Base {
     Base {
@@ -350,19 +352,40 @@ fn the_keys_that_are_not_a_policys_are_those_of_the_contract() {
 
 #[test]
 fn what_hookhost_keeps_on_a_job_is_not_a_policys_to_write() {
-    use crate::{claim, clone, loan};
-    let own = [
-        claim::CLAIM,
-        clone::OPENED,
-        clone::STEP,
-        clone::DECISION,
-        loan::CLOSURE,
-        "hookhost.vworkspace.io/x",
-    ];
+    let own =
+        [keys::CLAIM, keys::OPENED, keys::STEP, keys::DECISION, keys::CLOSURE, "hookhost.vworkspace.io/x"];
     for key in own {
         for what in ["labels", "annotations"] {
             let said = conflicts(json!({"forger": {"allow": {what: {key: "true"}}}}));
             assert!(said.len() == 1 && said[0].contains(key) && said[0].contains("forger"), "{said:?}");
         }
     }
+}
+
+fn of(decision: Decision) -> Verdict {
+    let base = Base {
+        active_deadline_seconds: Given::absent(0),
+        backoff_limit: Given::absent(6),
+        ttl_seconds_after_finished: Given::absent(0),
+        chart_labels: BTreeMap::default(),
+    };
+    solve(&base, &[Answer { policy: "office-hours".into(), digest: "sha256:0".into(), decision }])
+}
+
+#[test]
+fn a_denial_fails_and_a_hold_is_asked_about_again() {
+    let denied = of(Decision::Deny(Denial { reason: "NotAllowed".into(), message: "ask the owner".into() }));
+    let refusal = denied.refusal().unwrap();
+    assert_eq!((refusal.reason, refusal.then), (Reason::PolicyDenied, Then::Fail));
+    assert!(refusal.message.contains("office-hours") && refusal.message.contains("ask the owner"));
+
+    let held = of(Decision::Hold(Postponement {
+        reason: "Closed".into(),
+        message: "opens at 22:00".into(),
+        retry_after_seconds: 600,
+    }));
+    let refusal = held.refusal().unwrap();
+    assert_eq!((refusal.reason, refusal.then), (Reason::PolicyHeld, Then::RetryAfter(600)));
+
+    assert_eq!(of(Decision::Allow(Overrides::default())).refusal(), None);
 }

@@ -463,7 +463,7 @@ mod tests {
     #[test]
     fn however_many_hooks_there_are_few_names_are_compared_letter_by_letter() {
         let padding = "x".repeat(MAX_COMPARED - 4);
-        let all = jobs((0..crate::record::MAX_HOOKS).map(|n| format!("{n:04}{padding}")));
+        let all = jobs((0..crate::limits::MAX_HOOKS).map(|n| format!("{n:04}{padding}")));
         let wrong = "y".repeat(MAX_COMPARED);
         assert_eq!(candidates(&all, &wrong).len(), MAX_DISTANCES);
         assert_eq!(nearest(&all, &wrong).len(), MAX_NAMED);

@@ -9,46 +9,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Hook;
 use super::runnable::{self, NotRunnable};
-use super::{Hook, LastRun};
-use crate::record::limits::{
-    MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES, MAX_NODES, MAX_RUN_BYTES, MAX_WHOLE_BYTES,
-};
+use crate::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES, MAX_NODES, MAX_RUN_BYTES, MAX_WHOLE_BYTES};
+use crate::record::StoredHook;
 use crate::workload::at;
 use crate::yaml::{self, Budget, Document, Head, Keep, YamlError};
-
-/// A hook as Helm stored it: text, with what Helm's annotations said of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredHook {
-    /// metadata.name, as Helm read it.
-    pub name: String,
-    /// The kind, as Helm read it.
-    pub kind: String,
-    /// The template it was rendered from.
-    pub path: String,
-    /// Helm's events, as stored.
-    pub events: Vec<String>,
-    /// Helm's weight.
-    pub weight: i32,
-    /// Helm's delete policies, as stored.
-    pub delete_policies: Vec<String>,
-    /// When and how Helm itself last ran it.
-    pub last_run: LastRun,
-    /// YAML, usually one object.
-    pub manifest: String,
-}
-
-/// Names what the hook is; never prints the manifest.
-impl fmt::Debug for StoredHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredHook")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .field("path", &self.path)
-            .field("events", &self.events)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The objects of a release's hooks, in the order in which Helm runs those of one event: by weight, then by name, then
 /// as stored.
@@ -93,7 +59,7 @@ const HEAD: Keep = Keep::Entries(&[
 impl<'r> Listing<'r> {
     /// Lists what was stored. `release_namespace` is where the release is installed.
     ///
-    /// A hook that cannot be read, or goes beyond what is looked at of a record's hooks ([`limits`](crate::record::limits)),
+    /// A hook that cannot be read, or goes beyond what is looked at of a record's hooks ([`limits`](crate::limits)),
     /// is listed once, with the reason. At most [`MAX_HOOKS`] objects are listed; what was stored with more is listed once
     /// more for them, as not runnable.
     pub fn of(stored: &'r [StoredHook], release_namespace: &'r str) -> Listing<'r> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::find::cut;
-use crate::record::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES};
+use crate::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES};
 use crate::text::quote;
 use crate::workload::at;
 use crate::yaml::YamlError;

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::record::MAX_HOOKS;
+use crate::limits::MAX_HOOKS;
+use crate::record::StoredHook;
 use crate::testing;
 
 fn stored(name: &str, manifest: &str) -> StoredHook {

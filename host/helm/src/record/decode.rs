@@ -1,12 +1,13 @@
 //! From a record's stored value to its JSON: base64 and gzip.
 
+use crate::limits::MAX_INFLATED_BYTES;
 use std::borrow::Cow;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{MAX_INFLATED_BYTES, RecordError};
+use super::RecordError;
 
 /// What Helm looks for before it inflates.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];

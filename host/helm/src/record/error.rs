@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use super::MAX_INFLATED_BYTES;
 use crate::encoding::EncodingError;
+use crate::limits::MAX_INFLATED_BYTES;
 use crate::yaml::YamlError;
 
 /// Why a record could not be read. Never shows more of it than names.

@@ -8,9 +8,9 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES};
 use super::{Chart, Record, RecordError, Status};
-use crate::hook::{LastRun, StoredHook};
+use crate::limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_MANIFEST_BYTES, MAX_NAME_BYTES};
+use crate::record::{LastRun, StoredHook};
 use crate::text::printable;
 
 #[derive(Deserialize)]

@@ -1,3 +1,4 @@
+use crate::limits::{MAX_HOOK_TEXT_BYTES, MAX_HOOK_WORDS, MAX_HOOKS, MAX_INFLATED_BYTES};
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -315,7 +316,7 @@ fn more_hooks_or_longer_names_than_allowed_are_refused() {
             "4097 bytes of a name, kind, path, event or policy, more than the 4096 that",
         ),
         (
-            json!([{"manifest": "x".repeat(limits::MAX_MANIFEST_BYTES)}, {"manifest": "x"}]),
+            json!([{"manifest": "x".repeat(crate::limits::MAX_MANIFEST_BYTES)}, {"manifest": "x"}]),
             "8388609 bytes of hooks' manifests, more than the 8388608 that",
         ),
     ] {

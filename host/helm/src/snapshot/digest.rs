@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::record::limits::{MAX_HOOK_WORDS, MAX_HOOKS};
+use crate::limits::{MAX_HOOK_WORDS, MAX_HOOKS};
 use crate::text::{hex, quote};
 
 /// Keys of an object that is written anew. Helm writes nine at most; each of millions would take many times its text.
 const MAX_PAIRS: usize = 64;
 
 /// The event whose hooks Flux leaves out.
-pub(super) const TEST: &str = "test";
+pub(crate) const TEST: &str = "test";
 
 /// Why a record has no digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -119,7 +119,7 @@ fn lists_and_mappings_that_helm_never_writes_are_not_gone_through_to_their_end()
     let nulls = |n: usize| vec!["null"; n].join(",");
     let keys = vec!["\"\":0"; 100].join(",");
     for (record, place) in [
-        (format!("{{\"hooks\":[{}]}}", vec!["{}"; crate::record::MAX_HOOKS + 1].join(",")), "hooks"),
+        (format!("{{\"hooks\":[{}]}}", vec!["{}"; crate::limits::MAX_HOOKS + 1].join(",")), "hooks"),
         (format!("{{\"hooks\":[{{\"events\":[{}]}}]}}", nulls(17)), "hooks[].events"),
     ] {
         let error = digest(record.as_bytes(), None).unwrap_err();
@@ -142,7 +142,7 @@ fn a_test_hook_is_never_covered() {
     assert_eq!(verify(forged.as_bytes(), &newer()), Verification::Verified);
     let hooks = Record::read_secret_value(forged.as_bytes()).unwrap().hooks();
     let covered: Vec<(&str, bool)> =
-        hooks.iter().map(|hook| (hook.name.as_str(), is_covered(hook))).collect();
+        hooks.iter().map(|hook| (hook.name.as_str(), hook.is_covered())).collect();
     let genuine = ["fx-post-upgrade", "fx-pre-install", "fx-pre-upgrade"].map(|name| (name, true));
     assert_eq!(covered[0], ("evil", false));
     assert_eq!(covered[1..], genuine);

@@ -134,7 +134,7 @@ fn an_escaped_single_quote_is_one() {
 fn texts_with_many_escaped_single_quotes_are_not_read_without_end() {
     let texts = vec!["- \"\\'\"\n".repeat(1100); 1000].join("---\n");
     assert!(matches!(problem(&texts), YamlProblem::TooLarge { .. }));
-    let (mut nodes, keep) = (Budget::of(crate::record::limits::MAX_NODES), Keep::Entries(&[]));
+    let (mut nodes, keep) = (Budget::of(crate::limits::MAX_NODES), Keep::Entries(&[]));
     let error = documents(&texts)
         .find_map(|document| document.unwrap().head(&keep, &mut nodes, &mut Budget::default()).err());
     assert!(matches!(error.unwrap().problem, YamlProblem::TooManyNodes { .. }));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::request::{ClosureObject, Container, RbacRule, RoleRef, Subject};
+use hookhost_core::closure::{ClosureObject, RbacRule, RoleRef, Subject};
+use hookhost_core::request::Container;
 use hookhost_core::{Bounds, Decision, Denial, Overrides, Postponement, Reason, Request};
 use hookhost_sandbox::{Error, Level, LogLine, PreparedRequest, SettingsError};
 use serde_json::json;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use e2e::{
     Fault, GATE, Host, NAMESPACE, PATIENCE, Proxy, Release, WAITS, World, condition, message, ok, says, world,
 };
-use hookhost_core::claim::{CLAIM, Claim, KEY_BYTES, Key, Keys};
+use hookhost_core::claim::{Claim, KEY_BYTES, Key, Keys};
+use hookhost_core::keys::CLAIM;
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 

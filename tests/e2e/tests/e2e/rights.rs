@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use e2e::{PATIENCE, Release, WAITS, World, condition, message, ok, says, world};
-use hookhost_core::clone::FINALIZER;
+use hookhost_core::keys::FINALIZER;
 use serde_json::{Value, json};
 use testbed::Helm;
 

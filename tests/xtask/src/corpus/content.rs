@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use hookhost_helm::encoding::without_mark;
-use hookhost_helm::record::MAX_INFLATED_BYTES;
+use hookhost_helm::limits::MAX_INFLATED_BYTES;
 use hookhost_helm::yaml;
 use serde_json::Value;
 

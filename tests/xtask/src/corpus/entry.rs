@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::loan::ObjectRef;
+use hookhost_core::object::ObjectRef;
 use hookhost_helm::hook::Hook;
 use hookhost_helm::record::Record;
 use hookhost_helm::text::printable;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hookhost_helm::record::MAX_INFLATED_BYTES;
+use hookhost_helm::limits::MAX_INFLATED_BYTES;
 use hookhost_helm::text::printable;
 
 /// Bytes of a file that are read: a record may lie there inflated.

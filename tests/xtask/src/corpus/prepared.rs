@@ -7,8 +7,9 @@ use std::slice;
 use anyhow::{Result, anyhow};
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::chain;
-use hookhost_helm::hook::{self, Hook, StoredHook};
+use hookhost_helm::hook::{self, Hook};
 use hookhost_helm::record::Record;
+use hookhost_helm::record::StoredHook;
 use hookhost_helm::yaml;
 use serde_json::{Value, json};
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use hookhost_core::kind::Kind;
-use hookhost_helm::hook::{self, Hook, StoredHook};
+use hookhost_helm::hook::{self, Hook};
+use hookhost_helm::record::StoredHook;
 use hookhost_helm::workload::at;
 use serde_json::{Map, Value, json};
 

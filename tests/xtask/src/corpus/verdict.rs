@@ -3,7 +3,8 @@
 use hookhost_core::HasReason as _;
 use hookhost_core::closure::{Member, closure, describe};
 use hookhost_core::dependency::references;
-use hookhost_core::loan::{ClusterObject, Found, ObjectRef, Terms, Uncovered, arrange, needed};
+use hookhost_core::loan::{ClusterObject, Found, Terms, Uncovered, arrange, needed};
+use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_helm::hook::{Hook, NotRunnable};
 use hookhost_helm::name::is_object_name;

@@ -1,6 +1,6 @@
 //! What an object that a hook needs *grants*, in the words in which people read RBAC: `get, list pods and deployments.apps`.
 
-use hookhost_core::request::{ClosureObject, RbacRule, RoleRef};
+use hookhost_core::closure::{ClosureObject, RbacRule, RoleRef};
 use hookhost_helm::text::{list, quote};
 
 /// Rules of one role that are shown; `-o json` has them all.
@@ -93,7 +93,7 @@ fn qualified(resource: &str, group: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hookhost_core::request::Subject;
+    use hookhost_core::closure::Subject;
     use serde_json::json;
 
     use super::*;

@@ -7,19 +7,22 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use hookhost_core::clone::{self, Step};
+use hookhost_core::clone;
 use hookhost_core::closure::{Member, closure};
 use hookhost_core::dependency::references;
-use hookhost_core::loan::{self, ClusterObject, Loan, ObjectRef, Terms, Uncovered};
+use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
+use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning, warnings_of_record};
 use hookhost_core::request::{self, Target};
 use hookhost_core::selection::{Selected, select};
+use hookhost_core::step::Step;
 use hookhost_core::{Reason, Request};
-use hookhost_helm::record::{Record, Status};
+use hookhost_helm::hook;
+use hookhost_helm::record::Record;
+use hookhost_helm::status::Status;
 use hookhost_helm::text::{quote, shortlist};
 use hookhost_helm::workload::Workload;
-use hookhost_helm::{hook, snapshot};
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -116,7 +119,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         warnings.push(Warning { code: refusal.reason.as_str(), message: refusal.message });
     }
     let found = &selection.hooks;
-    if is_verified && !found.iter().all(|selected| snapshot::is_covered(&selected.hook)) {
+    if is_verified && !found.iter().all(|selected| selected.hook.is_covered()) {
         let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
                        this one";
         warnings.push(Warning { code: "HookNotVerified", message: message.to_owned() });

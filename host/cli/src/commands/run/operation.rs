@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hookhost_core::clone::{APPLICATION_INSTANCE, CLUSTER_ID, MANAGED_BY};
+use hookhost_core::keys::{APPLICATION_INSTANCE, CLUSTER_ID, MANAGED_BY};
 use hookhost_core::operation::{API_VERSION, ENGINE, KIND, Operation, OperationType};
 use hookhost_core::request::Target;
 use hookhost_core::target::TargetKind;

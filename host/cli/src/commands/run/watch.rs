@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{AsyncBufRead, StreamExt};
 use hookhost_controller::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::Reason;
-use hookhost_core::clone::OPERATION;
+use hookhost_core::keys::OPERATION;
 use hookhost_core::refusal::chain;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;

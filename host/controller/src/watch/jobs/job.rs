@@ -3,19 +3,22 @@
 use std::time::Instant;
 
 use hookhost_core::claim::{Claim, Keys};
-use hookhost_core::clone::{OPENED, Step};
+use hookhost_core::json;
+use hookhost_core::keys;
+use hookhost_core::keys::OPENED;
 use hookhost_core::loan::{Borrowed, JobId};
+use hookhost_core::outcome;
 use hookhost_core::outcome::{Outcome, Warnings};
 use hookhost_core::status::Run;
+use hookhost_core::step::Step;
 use hookhost_core::stored::StoredJob;
-use hookhost_core::{clone, outcome};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::HookOfRelease;
-use crate::lender::UNATTENDED;
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 use crate::watch::{Text, to_json};
+use hookhost_core::keys::UNATTENDED;
 
 /// Bytes of a Job's text, cut down: the largest decision and loans, in which each character is escaped, and all that its status
 /// may say. One that has more is read again each time it is needed.
@@ -100,7 +103,7 @@ impl Job {
         let (namespace, name) = (text("/metadata/namespace")?.to_owned(), text("/metadata/name")?.to_owned());
         let uid = text("/metadata/uid")?.to_owned();
         let version = text("/metadata/resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-        let label = outcome::entry(&object, "labels", clone::OPERATION).map(str::to_owned);
+        let label = json::entry(&object, "labels", keys::OPERATION).map(str::to_owned);
         let operation =
             claim.as_ref().and_then(Claim::operation).map(str::to_owned).or_else(|| label.clone());
         let is_finished = outcome::is_finished(&object);
@@ -121,7 +124,7 @@ impl Job {
                 (Some(namespace), Some(name)) => Some(OperationKey::new(namespace, name)),
                 _ => None,
             };
-        let opened = outcome::entry(&object, "annotations", OPENED)
+        let opened = json::entry(&object, "annotations", OPENED)
             .and_then(|value| Claim::of_start(value, &namespace, &name, &uid));
         let is_deleted = outcome::is_deleting(&object);
         let borrowed = Borrowed::from_job(&object);
@@ -130,7 +133,7 @@ impl Job {
             name,
             uid,
             operation: operation.unwrap_or_default(),
-            is_watched: label.is_some() && outcome::entry(&object, "labels", clone::SOURCE_HOOK).is_some(),
+            is_watched: label.is_some() && json::entry(&object, "labels", keys::SOURCE_HOOK).is_some(),
             label,
             is_over: is_deleted || is_finished,
             is_finished,
@@ -139,12 +142,12 @@ impl Job {
             claim,
             origin,
             known_since: Instant::now(),
-            is_held: outcome::has_finalizer(&object, clone::FINALIZER),
+            is_held: outcome::has_finalizer(&object, keys::FINALIZER),
             is_deleted,
             is_suspended,
             opened,
             generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1),
-            is_unattended: outcome::entry(&object, "annotations", UNATTENDED).is_some(),
+            is_unattended: json::entry(&object, "annotations", UNATTENDED).is_some(),
             is_borrower: borrowed.is_some(),
             borrowed,
             step: Step::from_job(&object),
@@ -331,8 +334,9 @@ fn owners(job: &Value) -> Vec<(String, String, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use hookhost_core::claim::{CLAIM, KEY_BYTES, Key};
-    use hookhost_core::clone::{FINALIZER, STEP};
+    use hookhost_core::claim::{KEY_BYTES, Key};
+    use hookhost_core::keys::CLAIM;
+    use hookhost_core::keys::{FINALIZER, STEP};
     use hookhost_core::outcome::Outcome;
 
     use super::*;
@@ -348,8 +352,8 @@ mod tests {
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": {
                 "namespace": "org", "name": "op", "uid": "job-uid", "resourceVersion": "1", "generation": 1,
-                "labels": {clone::OPERATION: "op-uid", clone::SOURCE_HOOK: "migrate"},
-                "annotations": {clone::DECISION: decision.to_string()},
+                "labels": {keys::OPERATION: "op-uid", keys::SOURCE_HOOK: "migrate"},
+                "annotations": {keys::DECISION: decision.to_string()},
                 "finalizers": [FINALIZER],
             },
             "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}},
@@ -397,7 +401,7 @@ mod tests {
         let genuine = claimed(object(json!({})));
         assert!(is_of(&genuine) && !is_of(&object(json!({}))));
         let mut stripped = genuine.clone();
-        stripped["metadata"]["labels"] = json!({clone::SOURCE_HOOK: "migrate"});
+        stripped["metadata"]["labels"] = json!({keys::SOURCE_HOOK: "migrate"});
         assert!(is_of(&stripped), "its claim says for which it is");
         assert!(!job(&genuine).is_of("another", &key, &keys()));
         let elsewhere = OperationKey::new("other".to_owned(), "op".to_owned());

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use hookhost_core::Reason;
 use hookhost_core::claim::Keys;
-use hookhost_core::loan::{ObjectRef, Queues};
+use hookhost_core::loan::Queues;
+use hookhost_core::object::ObjectRef;
 
 use super::job::{Job, TEXT_BYTES};
 use crate::watch::Pods;

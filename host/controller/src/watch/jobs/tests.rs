@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hookhost_core::Reason;
-use hookhost_core::claim::{CLAIM, KEY_BYTES, Key, Keys};
-use hookhost_core::clone::{DECISION, FINALIZER, OPERATION, SOURCE_HOOK};
-use hookhost_core::loan::CLOSURE;
+use hookhost_core::claim::{KEY_BYTES, Key, Keys};
+use hookhost_core::keys::CLAIM;
+use hookhost_core::keys::CLOSURE;
+use hookhost_core::keys::{DECISION, FINALIZER, OPERATION, SOURCE_HOOK};
 use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 use super::beyond::Beyond;
 use super::room::{Class, ENDED_OF_ALL, Place, Room};
 use super::{Change, Seen};
-use crate::wake::OperationKey;
+use crate::key::OperationKey;
 use crate::watch::texts::Texts;
 use crate::watch::{Brief, TargetKey};
 

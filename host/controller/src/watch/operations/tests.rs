@@ -233,7 +233,7 @@ fn of_a_namespace_with_any_number_of_operations_a_bounded_number_is_known_and_th
 fn operations_that_nobody_serves_take_no_room() {
     let all = operations([]);
     let elsewhere = |n| {
-        let labels = json!({hookhost_core::clone::CLUSTER_ID: "another"});
+        let labels = json!({hookhost_core::keys::CLUSTER_ID: "another"});
         with(&numbered(n), "/metadata/labels", labels)
     };
     for n in 0..UNFINISHED {

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hookhost_core::clone::OPERATION;
+use hookhost_core::json;
+use hookhost_core::keys::OPERATION;
 use hookhost_core::outcome;
 use hookhost_core::stored::stored_pod;
 use serde_json::Value;
@@ -61,7 +62,7 @@ impl Pod {
         Some(Pod {
             name: object.pointer("/metadata/name")?.as_str()?.to_owned(),
             job: outcome::job_uid_of_pod(&object).map(str::to_owned),
-            operation: outcome::entry(&object, "labels", OPERATION).unwrap_or_default().to_owned(),
+            operation: json::entry(&object, "labels", OPERATION).unwrap_or_default().to_owned(),
             is_controlled: outcome::is_controlled(&object),
             has_ended: outcome::pod_has_ended(&object),
             is_gone: outcome::is_gone(&object),

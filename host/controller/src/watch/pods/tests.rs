@@ -1,7 +1,7 @@
 //! What is kept of pods and warnings, where anybody may make them.
 
-use hookhost_core::clone::OPERATION;
-use hookhost_core::outcome::CONTROLLER_UID;
+use hookhost_core::keys::CONTROLLER_UID;
+use hookhost_core::keys::OPERATION;
 use serde_json::json;
 
 use super::room::{Follow, OTHERS, PODS, WARNINGS};

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{UID, request};
-use crate::clone::{OPERATION, Place, STRIP};
 use crate::decision::{Decision, Overrides};
+use crate::keys::OPERATION;
 use crate::plan::plan;
+use crate::strip::{Place, STRIP};
 use crate::testing;
 use crate::verdict::Answer;
 

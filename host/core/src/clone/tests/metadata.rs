@@ -1,9 +1,10 @@
 //! What the run's Job has of the labels and annotations of the chart's.
 
 use super::*;
-use crate::claim::CLAIM;
-use crate::loan::CLOSURE;
+use crate::keys::CLOSURE;
+use crate::keys::{CLAIM, OPENED};
 use crate::plan::{Plan, Row, Staging, plan_staged};
+use crate::strip::{Place, STRIP, Strip};
 use crate::testing::keys;
 use crate::verdict::{LABELS_BYTES, OWNED_DOMAINS};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::api::{CONDITIONS, EVENTS, REASONS};
 use crate::reason::Reason;
-use crate::status::words::{CONDITIONS, EVENTS, REASONS};
 
 /// Reasons of HookPolicies that are no errors.
 const OF_POLICIES: [&str; 2] = ["Loaded", "Evaluated"];

@@ -1,8 +1,8 @@
 //! The hooks of an event, one after the other.
 
 use super::*;
-use crate::clone::Step;
-use crate::loan::CLOSURE;
+use crate::keys::CLOSURE;
+use crate::step::Step;
 
 fn step(number: usize, name: &str, outcomes: [&Outcome; 2]) -> Run {
     let hooks = ["first", "second"];

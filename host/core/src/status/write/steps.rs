@@ -1,8 +1,8 @@
 //! What a status says between two hooks of an event. `run` is that of the last hook which has run.
 
-use super::super::words::*;
 use super::super::{EventKind, Run, message};
 use super::Draft;
+use crate::api::*;
 use crate::refusal::Refusal;
 
 impl Draft {

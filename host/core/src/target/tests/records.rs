@@ -1,8 +1,8 @@
 //! Records: the one that was meant, in a state to run hooks of.
 
 use super::*;
-use hookhost_helm::record::Status;
 use hookhost_helm::snapshot::Verification;
+use hookhost_helm::status::Status;
 
 #[test]
 fn the_record_that_flux_means_passes() {

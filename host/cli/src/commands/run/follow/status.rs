@@ -1,8 +1,9 @@
 //! What an Operation's status says to the person who waits.
 
 use hookhost_core::Reason;
+use hookhost_core::keys::FIELD_MANAGER;
 use hookhost_core::operation::CANCEL;
-use hookhost_core::status::{self, MANAGER, has_started, is_finished, job_ref};
+use hookhost_core::status::{self, has_started, is_finished, job_ref};
 use hookhost_helm::text::quote;
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub(super) fn of_hookhost(operation: &Value) -> (Value, Option<String>) {
     if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
         conditions.retain(|condition| {
             let of_type = condition["type"].as_str().unwrap_or_default();
-            let writer = status::writer(operation, of_type).filter(|writer| *writer != MANAGER);
+            let writer = status::writer(operation, of_type).filter(|writer| *writer != FIELD_MANAGER);
             // A result counts, whoever reports it.
             if writer.is_none() || !["Accepted", "Blocked", "Running"].contains(&of_type) {
                 return true;
@@ -81,7 +82,7 @@ pub(super) fn other_result(operation: &Value) -> Option<&str> {
     let of_type = ["Succeeded", "Failed", "Cancelled"]
         .into_iter()
         .find(|of_type| condition(status, of_type, "True").is_some())?;
-    status::writer(operation, of_type).filter(|writer| *writer != MANAGER)
+    status::writer(operation, of_type).filter(|writer| *writer != FIELD_MANAGER)
 }
 
 /// A condition that has this status: its reason and message.

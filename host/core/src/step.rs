@@ -4,14 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::outcome::entry;
+use crate::json::entry;
+use crate::keys::STEP;
 use hookhost_helm::hook::MAX_OF_EVENT;
-
-/// Annotation: which step of how many a Job is, as "2/3".
-pub const STEP: &str = "hookhost.vworkspace.io/step";
-
-/// Annotation: the Job was made suspended, and has been let start. Who suspends it after that has reasons of their own.
-pub const OPENED: &str = "hookhost.vworkspace.io/opened";
 
 /// Which step of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

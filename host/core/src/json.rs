@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::outcome::cut;
 pub(crate) use hookhost_helm::snapshot::{Pairs, Text};
+use hookhost_helm::text::cut;
 
 /// The entries of a mapping; none if it is none.
 pub(crate) fn pairs(json: &RawValue) -> Option<Pairs<'_>> {
@@ -133,4 +133,33 @@ pub(crate) fn conditions(
         kept.push(one.into());
     });
     if is_list { kept.into() } else { Value::Null }
+}
+
+/// The value of a label or annotation, if it is not empty.
+pub fn entry<'v>(object: &'v Value, entries: &str, key: &str) -> Option<&'v str> {
+    let value = object.get("metadata")?.get(entries)?.get(key)?.as_str()?;
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// Bytes of `value` as compact JSON, counted no further than just beyond `most`.
+pub fn json_bytes(value: &impl Serialize, most: usize) -> usize {
+    struct Counter {
+        bytes: usize,
+        most: usize,
+    }
+    impl std::io::Write for Counter {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.bytes = self.bytes.saturating_add(text.len());
+            if self.bytes > self.most { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(text.len()) }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter { bytes: 0, most };
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.bytes,
+        // Too large, or not JSON at all: either way more than may be passed on.
+        Err(_) => counter.bytes.max(most.saturating_add(1)),
+    }
 }
