@@ -4,12 +4,8 @@
 //! JSON is YAML: cut at the lines that begin with three dashes, and of each piece the first document counts, whatever
 //! follows it. A text that was JSON more than once cannot be YAML any more.
 
-use std::borrow::Cow;
-
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::events::MARK;
 use super::{Budget, Head, Keep, YamlError, YamlProblem, head, json, read};
 
 /// Bytes in which the builder looks for the brace.
@@ -45,15 +41,7 @@ impl<'t> Document<'t> {
         let read = if self.is_json {
             json::read(self.text, budget)
         } else {
-            let mut left = *budget;
-            as_go(self.text, |text, is_again| {
-                // Each time costs something, or many scalars could have it read as many times.
-                if is_again {
-                    left.charge(text.len()).map_err(exceeded)?;
-                }
-                *budget = left;
-                read::first(text, budget).map(Option::unwrap_or_default)
-            })
+            read::first(self.text, budget).map(Option::unwrap_or_default)
         };
         read.map_err(|error| self.place(error))
     }
@@ -63,14 +51,7 @@ impl<'t> Document<'t> {
         let head = if self.is_json {
             json::head(self.text, keep, nodes, kept)
         } else {
-            let before = *kept;
-            as_go(self.text, |text, is_again| {
-                if is_again {
-                    head::count(nodes, text.len() / BYTES_PER_NODE).map_err(exceeded)?;
-                }
-                *kept = before;
-                head::head(text, keep, nodes, kept)
-            })
+            head::head(self.text, keep, nodes, kept)
         };
         head.map_err(|error| self.place(error))
     }
@@ -79,62 +60,6 @@ impl<'t> Document<'t> {
     fn place(&self, error: YamlError) -> YamlError {
         YamlError { line: error.line + self.lines_before, ..error }
     }
-}
-
-/// Bytes of text that count as a value that is looked at, where they are parsed once more.
-const BYTES_PER_NODE: usize = 16;
-
-fn exceeded(problem: YamlProblem) -> YamlError {
-    YamlError::new(1, 1, problem)
-}
-
-/// Reads a YAML text, with the one escape in double quotes that Go takes and libyaml does not: `\'`. Where the parser meets
-/// one, those of that scalar are replaced by what they mean, and the text is read again, which `read` is to count.
-fn as_go<T>(text: &str, mut read: impl FnMut(&str, bool) -> Result<T, YamlError>) -> Result<T, YamlError> {
-    // One byte order mark is the encoding's, and one more begins the first line.
-    let text = text.strip_prefix(MARK).unwrap_or(text);
-    let mut text = Cow::Borrowed(text.strip_prefix(MARK).unwrap_or(text));
-    let mut result = read(&text, false);
-    while let Err(error) = &result
-        && error.is_escape()
-        && let Some(other) = without_escapes(&text, error)
-    {
-        text = Cow::Owned(other);
-        result = read(&text, true);
-    }
-    result
-}
-
-/// The text without the backslashes before single quotes, from where the error is to the end of that scalar; none if there is
-/// none.
-fn without_escapes(text: &str, error: &YamlError) -> Option<String> {
-    const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
-    let mut lines = text.split_inclusive(LINE_ENDS).scan(0, |end, line| {
-        let start = *end;
-        *end += line.len();
-        Some((start, line))
-    });
-    // A carriage return with a line feed behind it is one line end.
-    let mut number = 1;
-    let (start, line) = lines.find(|(start, line)| {
-        let is_it = number == error.line;
-        number += usize::from(!(line.ends_with('\r') && text[start + line.len()..].starts_with('\n')));
-        is_it
-    })?;
-    let (column, _) = line.char_indices().nth(error.column.checked_sub(1)?)?;
-    let (before, mut rest) = text.split_at(start + column);
-    let mut other = before.to_owned();
-    while let Some(at) = rest.find(['\\', '"']) {
-        if rest[at..].starts_with('"') {
-            break;
-        }
-        let escape = &rest[at..rest.ceil_char_boundary(at + 2)];
-        other.push_str(&rest[..at]);
-        other.push_str(if escape == "\\'" { "'" } else { escape });
-        rest = &rest[at + escape.len()..];
-    }
-    other.push_str(rest);
-    (other.len() < text.len()).then_some(other)
 }
 
 /// The documents of a text, but for those that are nothing but blank lines and comments: a parser for each would be dear.
@@ -171,18 +96,16 @@ impl<'t> Iterator for Documents<'t> {
                     self.state = State::Over;
                     return None;
                 }
-                Err(error) if count > 1 => {
-                    self.state = State::Over;
-                    return Some(Err(error));
-                }
-                Err(_) => {
-                    // As the builder does: blanks before what is taken for YAML now, up to the end of their line.
-                    let rest = &self.text[self.at..];
-                    let blank = rest.len() - rest.trim_start().len();
-                    let bytes = rest[..blank].find('\n').map_or(blank, |end| end + 1);
-                    self.take(bytes);
-                    self.state = State::Yaml;
-                }
+                Err(error) => match blank_line(&self.text[self.at..]) {
+                    Some(bytes) if count < 2 => {
+                        self.take(bytes);
+                        self.state = State::Yaml;
+                    }
+                    _ => {
+                        self.state = State::Over;
+                        return Some(Err(error));
+                    }
+                },
             }
         }
         self.yaml().transpose()
@@ -201,20 +124,22 @@ impl<'t> Documents<'t> {
     fn json(&mut self, count: usize) -> Result<Option<Document<'t>>, YamlError> {
         let rest = &self.text[self.at..];
         let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-        let mut values = serde_json::Deserializer::from_str(&rest[blank..]).into_iter::<IgnoredAny>();
-        match values.next() {
-            None => Ok(None),
-            Some(Ok(_)) => {
-                let bytes = values.byte_offset();
+        if blank == rest.len() {
+            return Ok(None);
+        }
+        match json::value_end(&rest.as_bytes()[blank..]) {
+            Ok(bytes) => {
                 self.take(blank);
                 let (text, lines_before) = self.take(bytes);
                 self.state = State::Json(count + 1);
                 Ok(Some(Document { text, lines_before, is_json: true }))
             }
-            Some(Err(error)) => {
+            Err(bytes) => {
                 let problem = YamlProblem::Syntax("it is not JSON, as what is before it".to_owned());
-                let line = self.lines_before + newlines(&rest[..blank]) + error.line();
-                Err(YamlError { line, column: error.column().max(1), problem })
+                let before = &rest[..rest.floor_char_boundary(blank + bytes)];
+                let line = self.lines_before + newlines(before) + 1;
+                let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+                Err(YamlError { line, column, problem })
             }
         }
     }
@@ -255,6 +180,23 @@ impl<'t> Documents<'t> {
             }
         }
     }
+}
+
+/// Bytes of the blanks before what is taken for YAML where it is no JSON, up to the end of their line; none if the builder
+/// fails: it looks at four bytes at once, and takes a replacement character for a broken one.
+fn blank_line(text: &str) -> Option<usize> {
+    for (at, c) in text.char_indices() {
+        if text.len() - at < 4 || c == char::REPLACEMENT_CHARACTER {
+            return None;
+        }
+        if !c.is_whitespace() {
+            return Some(at);
+        }
+        if c == '\n' {
+            return Some(at + 1);
+        }
+    }
+    None
 }
 
 fn newlines(text: &str) -> usize {

@@ -5,9 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::events::{self, Event, Events, Place};
+use super::events::{self, Event, Events};
 use super::read::{key, scalar, value};
 use super::resolve::Scalar;
+use super::source::Mark;
 use super::{Budget, MAP_BYTES, MAX_DEPTH, NODE_BYTES, YamlError, YamlProblem};
 
 /// What is kept of a value.
@@ -47,7 +48,8 @@ impl Keep {
 pub enum Head {
     /// The first document with nothing but what is kept; null if there is none.
     Found(Value),
-    /// Aliases, merged mappings, or a list where there is [`Keep::Objects`]: the document has to be read whole.
+    /// Aliases, merged mappings, what JSON cannot have, or a list where there is [`Keep::Objects`]: the document has to be
+    /// read whole.
     Useless,
 }
 
@@ -108,14 +110,14 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event, Place), Stop> {
+    fn next(&mut self) -> Result<(Event, Mark), Stop> {
         let (event, at) = self.events.next()?;
         count(self.nodes, 1).map_err(|problem| at.error(problem))?;
         Ok((event, at))
     }
 
     /// What is kept of a node; of one that is passed over, which kind of value it is: a scalar is null, a collection empty.
-    fn node(&mut self, keep: Option<&Keep>, event: Event, at: Place) -> Result<Value, Stop> {
+    fn node(&mut self, keep: Option<&Keep>, event: Event, at: Mark) -> Result<Value, Stop> {
         match event {
             Event::Scalar(events::Scalar { anchor: Some(_), .. })
             | Event::SequenceStart(Some(_))
@@ -128,8 +130,8 @@ impl Scanner<'_, '_> {
                 }
                 Some(_) => {
                     self.charge(NODE_BYTES + found.text.len(), at)?;
-                    let value = value(scalar(found, at)?).ok_or_else(|| at.error(YamlProblem::NotFinite))?;
-                    Ok(value)
+                    // Another value may still take its place.
+                    value(scalar(found, at)?).ok_or(Stop::Useless)
                 }
             },
             Event::SequenceStart(..) => {
@@ -191,8 +193,7 @@ impl Scanner<'_, '_> {
                 }
                 Event::Scalar(found) => match keep {
                     Some(Keep::Whole | Keep::Entries(_)) => {
-                        let name = key(scalar(found, at)?);
-                        Some(name.ok_or_else(|| at.error(YamlProblem::Key))?)
+                        Some(key(scalar(found, at)?).ok_or(Stop::Useless)?)
                     }
                     _ => {
                         pass(found, true, at)?;
@@ -218,7 +219,7 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn open(&mut self, at: Place) -> Result<(), Stop> {
+    fn open(&mut self, at: Mark) -> Result<(), Stop> {
         if self.depth == MAX_DEPTH {
             return Err(at.error(YamlProblem::TooDeep).into());
         }
@@ -226,24 +227,23 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    fn charge(&mut self, bytes: usize, at: Place) -> Result<(), Stop> {
+    fn charge(&mut self, bytes: usize, at: Mark) -> Result<(), Stop> {
         Ok(self.kept.charge(bytes).map_err(|problem| at.error(problem))?)
     }
 }
 
 /// Makes sure that a scalar that is passed over would be read.
-fn pass(found: events::Scalar, is_key: bool, at: Place) -> Result<(), YamlError> {
+fn pass(found: events::Scalar, is_key: bool, at: Mark) -> Result<(), Stop> {
     // A plain text that begins like this is itself or a boolean; another may be a number, null or a merge.
     let is_itself = |first: &u8| first.is_ascii_alphabetic() && !matches!(first, b'n' | b'N');
     if found.tag.is_none() && (!found.is_plain || found.text.as_bytes().first().is_some_and(is_itself)) {
         return Ok(());
     }
-    let scalar = scalar(found, at)?;
-    if is_key {
-        return key(scalar).map(drop).ok_or_else(|| at.error(YamlProblem::Key));
-    }
-    match scalar {
-        Scalar::Float(value) if !value.is_finite() => Err(at.error(YamlProblem::NotFinite)),
-        _ => Ok(()),
-    }
+    let is_json = match scalar(found, at)? {
+        scalar if is_key => key(scalar).is_some(),
+        Scalar::Float(value) => value.is_finite(),
+        _ => true,
+    };
+    // Where it is not, another value may still take its place, or that of what it is in.
+    if is_json { Ok(()) } else { Err(Stop::Useless) }
 }

@@ -1,5 +1,6 @@
 //! *JSON* within the bounds of YAML: a value is built as far as it is asked for, and as long as the budget lasts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -31,7 +32,8 @@ pub(super) fn head(
 
 fn build(text: &str, keep: &Keep, nodes: &mut Budget, kept: &mut Budget) -> Result<Head, YamlError> {
     let mut stop = None;
-    let mut from = serde_json::Deserializer::from_str(text);
+    let text = whole_characters(text);
+    let mut from = serde_json::Deserializer::from_str(&text);
     let built = Builder { keep: Some(keep), nodes, kept, depth: 0, stop: &mut stop }.deserialize(&mut from);
     match (built, stop) {
         (Ok(value), _) => Ok(Head::Found(value)),
@@ -199,4 +201,148 @@ impl<'de> Visitor<'de> for Builder<'_> {
         }
         Ok(Value::Object(map))
     }
+}
+
+/// Values within values, in Go.
+const MAX_LEVELS: usize = 10_000;
+
+/// The byte behind the JSON value at the beginning, as Go's decoder finds it, which needs nothing between two values; or the
+/// byte from which on there is none.
+pub(super) fn value_end(bytes: &[u8]) -> Result<usize, usize> {
+    let mut open = Vec::new();
+    let mut at = 0;
+    loop {
+        at = blank_end(bytes, at);
+        let bracket = bytes.get(at).copied();
+        at = match bracket {
+            Some(b'{' | b'[') if open.len() == MAX_LEVELS => return Err(at),
+            Some(b'{') => {
+                open.push(b'}');
+                blank_end(bytes, at + 1)
+            }
+            Some(b'[') => {
+                open.push(b']');
+                blank_end(bytes, at + 1)
+            }
+            _ => scalar_end(bytes, at)?,
+        };
+        let is_begun = matches!(bracket, Some(b'{' | b'['));
+        let mut is_over = !is_begun || open.last() == bytes.get(at);
+        while is_over {
+            match open.last() {
+                None => return Ok(at),
+                Some(close) => {
+                    at = blank_end(bytes, at);
+                    match bytes.get(at) {
+                        Some(b',') => is_over = false,
+                        Some(byte) if byte == close => _ = open.pop(),
+                        _ => return Err(at),
+                    }
+                    at += 1;
+                }
+            }
+        }
+        if open.last() == Some(&b'}') {
+            at = string_end(bytes, blank_end(bytes, at))?;
+            at = blank_end(bytes, at);
+            if bytes.get(at) != Some(&b':') {
+                return Err(at);
+            }
+            at += 1;
+        }
+    }
+}
+
+fn blank_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count()
+}
+
+fn scalar_end(bytes: &[u8], at: usize) -> Result<usize, usize> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.first() {
+        Some(b'"') => string_end(bytes, at),
+        Some(b'-' | b'0'..=b'9') => number_end(bytes, at),
+        _ => {
+            let words: [&[u8]; 3] = [b"true", b"false", b"null"];
+            words.iter().find(|word| rest.starts_with(word)).map(|word| at + word.len()).ok_or(at)
+        }
+    }
+}
+
+fn number_end(bytes: &[u8], mut at: usize) -> Result<usize, usize> {
+    let byte = |at: usize| bytes.get(at).copied();
+    let digits_end = |at: usize| {
+        let count =
+            bytes.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 { Err(at) } else { Ok(at + count) }
+    };
+    if byte(at) == Some(b'-') {
+        at += 1;
+    }
+    at = if byte(at) == Some(b'0') { at + 1 } else { digits_end(at)? };
+    if byte(at) == Some(b'.') {
+        at = digits_end(at + 1)?;
+    }
+    if matches!(byte(at), Some(b'e' | b'E')) {
+        let is_signed = matches!(byte(at + 1), Some(b'+' | b'-'));
+        at = digits_end(at + 1 + usize::from(is_signed))?;
+    }
+    Ok(at)
+}
+
+fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, usize> {
+    if bytes.get(at) != Some(&b'"') {
+        return Err(at);
+    }
+    loop {
+        at += 1;
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => {
+                at += 1;
+                match bytes.get(at) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+                    Some(b'u') if unit(bytes, at - 1).is_some() => at += 4,
+                    _ => return Err(at),
+                }
+            }
+            Some(b' '..) => {}
+            _ => return Err(at),
+        }
+    }
+}
+
+/// The unit of UTF-16 that an escape (`\u0041`) at this byte stands for.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |unit: u16, digit| {
+        Some(unit << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?)
+    })
+}
+
+/// The text with a replacement character for each escape that is half a character, as Go reads it.
+fn whole_characters(text: &str) -> Cow<'_, str> {
+    const HALVES: std::ops::Range<u16> = 0xd800..0xe000;
+    if !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let (bytes, mut whole, mut done, mut at) = (text.as_bytes(), String::new(), 0, 0);
+    while let Some(ahead) = text[at..].find('\\') {
+        at += ahead;
+        let half = unit(bytes, at).filter(|unit| HALVES.contains(unit));
+        let next = half.and_then(|_| unit(bytes, at + 6));
+        at = match (half, next) {
+            (None, _) => text.ceil_char_boundary(at + 2),
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at + 12,
+            _ => {
+                whole.push_str(&text[done..at]);
+                whole.push_str("\\ufffd");
+                done = at + 6;
+                done
+            }
+        };
+    }
+    whole.push_str(&text[done..]);
+    Cow::Owned(whole)
 }

@@ -18,6 +18,16 @@ pub(super) enum Scalar {
     Text(String),
 }
 
+impl Scalar {
+    /// Bytes of its text, where that is not its meaning.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Scalar::Text(text) => text.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The scalar with this text: not quoted and without a tag, or with a tag of YAML's own (`int` for `!!int`).
 pub(super) fn resolve(text: String, tag: Option<&str>) -> Result<Scalar, YamlProblem> {
     let plain = |text: String| match guess(&text) {
@@ -46,12 +56,8 @@ pub(super) fn resolve(text: String, tag: Option<&str>) -> Result<Scalar, YamlPro
             scalar @ Scalar::Float(_) => Ok(scalar),
             _ => refuse("number"),
         },
-        Some("timestamp") => match text.split_once('-') {
-            Some((year, _)) if year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()) => {
-                Ok(Scalar::Text(text))
-            }
-            _ => refuse("timestamp"),
-        },
+        Some("timestamp") if is_timestamp(&text) => Ok(Scalar::Text(text)),
+        Some("timestamp") => refuse("timestamp"),
         Some("binary") => {
             let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
             let bytes = BASE64.decode(digits).map_err(|_| YamlProblem::Tag("base64 text"))?;
@@ -59,6 +65,60 @@ pub(super) fn resolve(text: String, tag: Option<&str>) -> Result<Scalar, YamlPro
         }
         Some(_) => Ok(Scalar::Text(text)),
     }
+}
+
+/// Whether the text is a time as go-yaml knows it: a day, and with it, if given, a time behind blanks or one with a zone
+/// behind a `T`.
+fn is_timestamp(text: &str) -> bool {
+    // A number of one or two digits, and what is behind it.
+    fn number(text: &str) -> Option<(u32, &str)> {
+        let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
+        let (digits, rest) = text.split_at(digits);
+        Some((digits.parse().ok()?, rest))
+    }
+    fn time(text: &str) -> Option<&str> {
+        let (hour, rest) = number(text)?;
+        let (minute, rest) = number(rest.strip_prefix(':')?)?;
+        let (second, rest) = number(rest.strip_prefix(':')?)?;
+        let rest = match rest
+            .strip_prefix(['.', ','])
+            .map(|rest| (rest, rest.trim_start_matches(|c: char| c.is_ascii_digit())))
+        {
+            Some((digits, rest)) if rest.len() < digits.len() => rest,
+            _ => rest,
+        };
+        (hour < 24 && minute < 60 && second < 60).then_some(rest)
+    }
+    fn is_zone(text: &str) -> bool {
+        let offset = |text: &str| {
+            let (hours, minutes) = text.split_once(':')?;
+            let two = |text: &str| {
+                number(text).filter(|_| text.len() == 2).map(|(number, rest)| (number, rest.is_empty()))
+            };
+            Some(matches!((two(hours)?, two(minutes)?), ((..=24, true), (..=60, true))))
+        };
+        text == "Z" || text.strip_prefix(['+', '-']).is_some_and(|text| offset(text).unwrap_or(false))
+    }
+    let day = || {
+        let year =
+            text.get(..4).filter(|year| year.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()?;
+        let (month, rest) = number(text.get(4..)?.strip_prefix('-')?)?;
+        let (day, rest) = number(rest.strip_prefix('-')?)?;
+        let is_leap = year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+        let days = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 => 28 + u32::from(is_leap),
+            _ => 0,
+        };
+        (1..=days).contains(&day).then_some(rest)
+    };
+    day().is_some_and(|rest| match rest.as_bytes().first() {
+        None => true,
+        Some(b'T' | b't') => time(&rest[1..]).is_some_and(is_zone),
+        Some(b' ') => time(rest.trim_start_matches(' ')).is_some_and(str::is_empty),
+        Some(_) => false,
+    })
 }
 
 /// Base64 as Go reads it: bits beyond the last byte say nothing.
