@@ -1,9 +1,10 @@
-//! The *texts* of a differential run: YAML of the fixtures, changed by chance.
+//! The *texts* of a differential run: YAML of the fixtures and of the shapes of public charts, changed by chance.
 
 use anyhow::{Context, Result, ensure};
 use hookhost_helm::yaml;
 use serde_json::Value;
 
+use super::shapes::shape;
 use crate::run::root;
 
 /// Bytes of a text: enough for what the fixtures have in a row, and little enough for a million.
@@ -113,9 +114,15 @@ impl Texts {
     }
 
     pub(super) fn next(&mut self) -> String {
-        let source = self.random.below(self.sources.len());
-        let mut lines: Vec<String> = self.sources[source].split_inclusive('\n').map(str::to_owned).collect();
-        for _ in 0..=self.random.below(4) {
+        let is_shape = self.random.below(2) == 0;
+        let source = if is_shape {
+            shape(&mut self.random)
+        } else {
+            self.sources[self.random.below(self.sources.len())].clone()
+        };
+        let mut lines: Vec<String> = source.split_inclusive('\n').map(str::to_owned).collect();
+        // A shape is made by chance already.
+        for _ in usize::from(is_shape)..=self.random.below(4) {
             self.change(&mut lines);
         }
         let mut text = lines.concat();
@@ -135,6 +142,13 @@ impl Texts {
             _ => {}
         }
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        // The builder looks for a brace in the first 4096 bytes, takes lines in parts of as many, and Go's parser decodes 512
+        // at a time.
+        if self.random.below(64) == 0 {
+            let filler = self.random.one(&[" ", "\n", "# \u{e9}\n", "x", "\u{feff}", "\r"]);
+            let place = text.floor_char_boundary(self.random.below(2) * self.random.below(text.len() + 1));
+            text.insert_str(place, &filler.repeat(self.random.below(5000)));
+        }
         text
     }
 
@@ -201,18 +215,23 @@ fn pieces(text: &str) -> Vec<String> {
 }
 
 /// Numbers that look random (xorshift64*).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Random {
+    pub(super) fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
         usize::try_from(number).unwrap_or(0) % end.max(1)
+    }
+
+    /// One of these.
+    pub(super) fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
     }
 }
