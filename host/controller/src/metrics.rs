@@ -1,6 +1,6 @@
 //! *Metrics* are what a dashboard and an alert see of this process, in OpenMetrics text at `/metrics`.
 //!
-//! The operators' reference (`deploy/hookhost/REFERENCE.md`) lists them all, with type, labels and meaning.
+//! The operators' reference (`docs/src/reference/reported.md`) lists them all, with type, labels and meaning.
 //!
 //! Every label has few values: phases, reasons, verbs, resources and outcomes are words of the code. Only policies have
 //! names from outside; of those, [`MAX_POLICIES`] are counted apart and the rest together as `other`.

@@ -52,7 +52,7 @@ type Metric = (String, String, BTreeSet<String>);
 
 /// The metrics of the operators' reference.
 fn documented() -> Vec<Metric> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/hookhost/REFERENCE.md");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/reported.md");
     let reference = std::fs::read_to_string(file).unwrap();
     let rows = reference.lines().filter(|line| line.starts_with("| `hookhost_"));
     rows.map(|row| {

@@ -1,5 +1,6 @@
 //! Lines as a log shipper and a person read them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -153,6 +154,55 @@ fn a_decision_is_one_line_with_digests_and_without_the_request() {
     assert_eq!((&line["policies"], &line["verdict"]), (&policies, &verdict));
     assert_eq!(line["request"], digest(&request));
     assert!(!line.to_string().contains("secret"), "{line}");
+}
+
+/// The fields of the operators' reference, of the lines on which they are.
+fn documented(lines: &str) -> BTreeSet<String> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/reported.md");
+    let reference = std::fs::read_to_string(file).unwrap();
+    let (_, section) = reference.split_once("\n## Log lines\n").unwrap();
+    let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
+    let rows = cells.filter(|cells| cells[1] == lines);
+    rows.map(|cells| cells[0].trim_matches('`').to_owned()).collect()
+}
+
+#[test]
+fn operators_can_read_of_every_field_of_a_line() {
+    let names = |line: &Value| line.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let all = |lines: &[&str]| lines.iter().flat_map(|lines| documented(lines)).collect::<BTreeSet<_>>();
+    let (always, operation) = ("every line", "lines about an Operation");
+    // Of the whole process, and set by other tests perhaps.
+    let with_cluster = |mut names: BTreeSet<String>| {
+        names.insert("cluster_id".to_owned());
+        names
+    };
+    assert_eq!(with_cluster(names(&json_line(|| tracing::info!("ready")))), all(&[always]));
+    let line = json_line(|| {
+        let span = reconcile_span("apps", "migrate", "b6a5");
+        span.record("org_id", "acme");
+        span.record("application_instance", "shop");
+        let _reconcile = span.entered();
+        tracing::info!("ready");
+    });
+    assert_eq!(with_cluster(names(&line)), all(&[always, operation]));
+    let nothing = Value::Null;
+    let line = json_line(|| {
+        let _reconcile = reconcile_span("apps", "migrate", "b6a5").entered();
+        log_decision(&DecisionLine {
+            namespace: "apps",
+            operation: "migrate",
+            operation_id: "b6a5",
+            org_id: "acme",
+            hook: "db-migrate",
+            request: &nothing,
+            policies: &nothing,
+            verdict: &nothing,
+        });
+    });
+    let mut expected = all(&[always, operation, "the decision log"]);
+    expected.remove("application_instance");
+    assert_eq!(with_cluster(names(&line)), expected);
 }
 
 #[test]

@@ -66,7 +66,8 @@ fn every_manifest_of_the_docs_is_applied_and_each_hookpolicy_becomes_ready_witho
     for example in files("deploy/examples", ".yaml") {
         manifests.push((example.display().to_string(), text(&example)));
     }
-    for page in [files("policies", "README.md"), vec![chart().join("README.md")]].concat() {
+    let book = ["docs/src/policies/use.md"].map(|page| root().join(page)).to_vec();
+    for page in [files("policies", "README.md"), vec![chart().join("README.md")], book].concat() {
         let shown = shown(&text(&page));
         assert!(!shown.is_empty(), "{} shows no whole manifest", page.display());
         manifests.extend(shown.into_iter().map(|text| (page.display().to_string(), text)));

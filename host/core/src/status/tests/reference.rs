@@ -10,7 +10,7 @@ const OF_POLICIES: [&str; 2] = ["Loaded", "Evaluated"];
 
 /// The rows of the tables in a section of the operators' reference, cell by cell.
 fn rows(section: &str) -> Vec<Vec<String>> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/hookhost/REFERENCE.md");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/reported.md");
     let reference = std::fs::read_to_string(file).unwrap();
     let (_, section) = reference.split_once(&format!("\n## {section}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -41,4 +41,17 @@ fn every_reason_is_explained_to_operators_with_what_to_do() {
 fn every_condition_and_event_is_explained_to_operators() {
     assert_lists("Conditions of an Operation", CONDITIONS.iter().copied());
     assert_lists("Events", EVENTS.iter().copied());
+}
+
+#[test]
+fn what_the_page_on_troubleshooting_names_are_reasons() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/operating/troubleshooting.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let named: Vec<&str> = rows.filter_map(|row| row.split_once('`')).map(|(reason, _)| reason).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for reason in named {
+        let is_known = Reason::ALL.iter().any(|it| it.as_str() == reason) || REASONS.contains(&reason);
+        assert!(is_known, "{reason} is no reason");
+    }
 }
