@@ -11,6 +11,8 @@ mod cases;
 mod cluster;
 mod commands;
 mod componentize;
+#[cfg(test)]
+mod docs;
 mod exit;
 mod file;
 mod logging;

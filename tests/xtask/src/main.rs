@@ -9,6 +9,7 @@ mod cluster;
 mod corpus;
 mod demo;
 mod differential;
+mod docs;
 mod fixtures;
 mod policies;
 mod run;
@@ -84,6 +85,8 @@ enum Task {
     },
     /// Formatting, lints, documentation, licences and sources of dependencies
     Check,
+    /// Write the generated pages of docs/, and the book where mdBook is installed
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Task::Differential(run) => differential::differential(&run),
         Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),
+        Task::Docs => docs::docs(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 //! - `support`: a folder of its own for each test, calling the binary, records and policies to call it with
 //! - `bad_input`: every kind of bad input: what is said, where, and the exit code
 //! - `cluster`: commands for a cluster, where there is none
+//! - `docs`: the documentation, with the `pages` that it has
 //! - `hooks`, `plan`, `policy`: the commands' results
 //! - `proxy`: the way to a cluster through proxies
 //! - `terminal`: nothing that is printed steers a terminal
@@ -12,7 +13,10 @@
 
 mod bad_input;
 mod cluster;
+mod docs;
 mod hooks;
+#[path = "../pages/mod.rs"]
+mod pages;
 mod plan;
 mod policy;
 mod proxy;
