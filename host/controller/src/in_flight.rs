@@ -18,8 +18,10 @@ pub(crate) struct InFlight(Mutex<HashMap<String, &'static str>>);
 impl InFlight {
     /// Takes note of an Operation's status.
     pub(crate) fn note(&self, uid: &str, status: &Value, metrics: &Metrics) {
-        let phase = status::phase(status);
-        let phase = PHASES.into_iter().find(|known| phase == Some(known)).unwrap_or(PHASES[0]);
+        let [pending, running] = PHASES;
+        // Another controller may have overwritten the phase of one that runs.
+        let is_running = status::is_running(status) || status::phase(status) == Some(running);
+        let phase = if is_running { running } else { pending };
         let mut known = self.lock();
         let changed = if status::is_finished(status) {
             known.remove(uid).is_some()

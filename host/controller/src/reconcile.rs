@@ -43,14 +43,13 @@ mod step;
 mod subject;
 mod turn;
 mod upgrade;
+mod waits;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::claim::Keys;
-use hookhost_core::refusal::{Refusal, Then};
-use hookhost_core::status::{self, Run, State};
-use hookhost_core::{Reason, wait};
+use hookhost_core::status::{self, Evidence, Run, State};
 use jiff::Timestamp;
 use serde_json::Value;
 use tracing::Instrument;
@@ -133,16 +132,6 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
 }
-
-/// The least time between two looks at an Operation that a policy holds: a policy that always says "in a second", with
-/// another text each time, must not be a write a second.
-const HOLD_FLOOR: Duration = Duration::from_secs(5);
-
-/// From this pause on it is asked ever more seldom for what another run has been lent.
-const LONG: Duration = Duration::from_secs(5);
-
-/// But no more seldom than this: what has been given back may be in a namespace whose Jobs are not watched.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// How often a Job is asked for that its watch does not tell of: somebody took off it the label by which it is found.
 const UNWATCHED: Duration = Duration::from_secs(10);
@@ -240,7 +229,7 @@ impl Context {
         let is_forbidden =
             matches!(error, Error::Api(client::Error::Forbidden { .. } | client::Error::Denied { .. }));
         // Once: an error has other words each time, and what is written makes for a look at once.
-        let is_told = status::blocked_reason(&subject.status) == Some(error.reason().as_str());
+        let is_told = subject.blocked_reason() == Some(error.reason().as_str());
         if is_told || (!is_forbidden && self.errors.times(&subject.uid) < TELL_AFTER) {
             return;
         }
@@ -378,27 +367,43 @@ impl Context {
     /// somebody else has written over comes back when it is time for it.
     async fn write(&self, subject: &Subject, state: &State, run: Option<&Run>) -> Result<Action> {
         let now = Timestamp::now();
-        let Some(mut update) = status::next(&subject.status, state, run, subject.generation, now) else {
-            return Ok(Action::await_change());
-        };
-        if !status::is_finished(&update.status) {
-            match self.overwrites.may_write(&subject.uid, &update.status, Instant::now()) {
-                Ok(Turn::First) => {}
-                Ok(Turn::Again) => {
-                    status::note_overwritten(&mut update.status, subject.other_writer.as_deref(), now);
-                }
-                Err(rest) => return Ok(Action::requeue(rest)),
+        self.note_wait(subject, state.waits_for());
+        let reported = self.overwrites.reported(&subject.uid);
+        let evidence = Evidence { foreign: subject.foreign, reported };
+        let update = status::next(&subject.status, evidence, state, run, subject.generation, now);
+        let Some(mut update) = update else { return Ok(Action::await_change()) };
+        let (was_finished, is_finished) =
+            (status::is_finished(&subject.status), status::is_finished(&update.status));
+        let is_answer = subject.foreign.has_blocked();
+        let turn = match (was_finished, is_finished) {
+            (true, _) => self.overwrites.may_restore(&subject.uid, Instant::now()),
+            (false, true) => Ok(Turn::First),
+            (false, false) => {
+                self.overwrites.may_write(&subject.uid, &update.status, is_answer, Instant::now())
             }
+        };
+        match turn {
+            Ok(Turn::First) => {}
+            Ok(Turn::Again) => {
+                status::note_overwritten(&mut update.status, subject.other_writer.as_deref(), now);
+            }
+            Err(rest) => return Ok(Action::requeue(rest)),
         }
         let written = self.writes.status(&subject.object, &update.status).await?;
         self.written.keep(written);
-        if !status::is_finished(&update.status) {
-            self.overwrites.wrote(&subject.uid, &update.status, Instant::now());
-        }
         let says =
             |status| (status::phase(status).unwrap_or_default(), status::reason(status).unwrap_or_default());
         let (phase, reason) = says(&update.status);
-        if says(&subject.status) != (phase, reason) {
+        let mut is_new = says(&subject.status) != (phase, reason);
+        if was_finished {
+            let is_reported = status::is_overwritten(&subject.status);
+            self.overwrites.restored(&subject.uid, is_reported, Instant::now());
+        } else if !is_finished {
+            // What another controller has written in between is no phase that it was in.
+            is_new &= self.overwrites.wrote(&subject.uid, &update.status, Instant::now());
+        }
+        self.overwrites.report(&subject.uid, state.waits_for());
+        if is_new {
             self.metrics.transition(phase, reason);
         }
         tracing::info!(phase, reason, "wrote the Operation's status");
@@ -406,7 +411,7 @@ impl Context {
             self.events.publish(&subject.object, event);
         }
         self.in_flight.note(&subject.uid, &update.status, &self.metrics);
-        if status::is_finished(&update.status) {
+        if is_finished {
             self.settle(subject, &update.status);
         }
         Ok(Action::await_change())
@@ -429,78 +434,6 @@ impl Context {
         }
     }
 
-    /// Says why the Operation does not run, and when it is looked at again.
-    async fn refuse(&self, subject: &Subject, refusal: Refusal) -> Result<Action> {
-        let (timeout, rest) = self.wait(subject);
-        let refusal = match rest {
-            None if !refusal.is_final() => timeout.refusal(Some((refusal.reason.as_str(), &refusal.message))),
-            _ => refusal,
-        };
-        // Whatever ends it: it is not over beside a Job that may be its run.
-        if refusal.is_final()
-            && status::job_ref(&subject.status).is_none()
-            && self.own_jobs(&subject.brief).is_empty()
-        {
-            let unproven = self.claimed_by(subject, self.jobs.of(&subject.uid));
-            if let Some(action) = Box::pin(self.hidden_at_end(subject, &unproven)).await? {
-                return Ok(action);
-            }
-        }
-        // However it is woken: its wait ends then.
-        let rest = rest.filter(|_| !refusal.is_final());
-        let action = self.refuse_for(subject, refusal, None).await?;
-        Ok(rest.into_iter().fold(action, Action::or_sooner))
-    }
-
-    /// The same, for as long as it takes. `run` is that of a Job that may be its own, where it does not run because of that.
-    async fn refuse_for(&self, subject: &Subject, refusal: Refusal, run: Option<&Run>) -> Result<Action> {
-        self.claims.release(&subject.uid);
-        if status::blocked_reason(&subject.status) != Some(refusal.reason.as_str()) {
-            // It waits for something else now.
-            self.waits.forget(&subject.uid);
-        }
-        self.jobs.await_object(&subject.uid, refusal.object.as_deref());
-        let pause = self.pause(subject, &refusal);
-        let written = self.write(subject, &State::Refused(refusal), run).await?;
-        Ok(pause.into_iter().fold(written, Action::or_sooner))
-    }
-
-    /// When an Operation that waits for this is reconciled again, if nothing happens.
-    fn pause(&self, subject: &Subject, refusal: &Refusal) -> Option<Duration> {
-        match refusal.then {
-            Then::Fail => None,
-            Then::RetryAfter(seconds) if refusal.reason == Reason::PolicyHeld => {
-                Some(Duration::from_secs(seconds.into()).max(HOLD_FLOOR))
-            }
-            Then::RetryAfter(seconds) => {
-                let pause = Duration::from_secs(seconds.into());
-                // A run may take hours with what this one cannot share; mostly its Job tells when that is removed.
-                let grows = refusal.object.is_some() && pause >= LONG;
-                Some(if grows { self.waits.slow(&subject.uid).min(LONGEST) } else { pause })
-            }
-            Then::Wait if is_unwatched(refusal.reason) => Some(self.waits.slow(&subject.uid)),
-            Then::Wait => None,
-        }
-    }
-
-    /// How long the Operation may wait for its run, and how much of that is left.
-    fn wait(&self, subject: &Subject) -> (wait::Timeout, Option<Duration>) {
-        let timeout = wait::Timeout::of(&subject.object.data, self.config.wait_timeout);
-        let rest = timeout.rest(subject.created(), Timestamp::now());
-        (timeout, rest)
-    }
-
-    /// Why the Operation does not run any more, if its wait is over.
-    fn overdue(&self, subject: &Subject) -> Option<Refusal> {
-        let (timeout, rest) = self.wait(subject);
-        // What another controller has written is not what hookhost waited for.
-        let own = Some(&subject.status).filter(|_| subject.other_writer.is_none());
-        let waited_for = own.and_then(|status| {
-            Some((status::blocked_reason(status)?, status::message(status).unwrap_or_default()))
-        });
-        rest.is_none().then(|| timeout.refusal(waited_for))
-    }
-
     /// The organisation of a namespace: its label's value, else its name.
     pub(crate) fn organisation(&self, namespace: &str) -> String {
         self.organisations.of(namespace)
@@ -509,23 +442,4 @@ impl Context {
 
 fn name(key: &OperationKey) -> String {
     format!("{}/{}", key.namespace, key.name)
-}
-
-/// Whether what the Operation waits for may change without a watch that tells: then a timer asks again, ever more
-/// seldom.
-fn is_unwatched(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::TargetNotReady
-            | Reason::HookNotFound
-            | Reason::ConflictingOperation
-            | Reason::TooManyOperations
-            | Reason::AwaitingApproval
-            | Reason::RestoredFromBackup
-            | Reason::PolicyUnavailable
-            | Reason::NamespaceNotManaged
-            // Who changes these settings starts hookhost anew.
-            | Reason::TargetKindDisabled
-            | Reason::HookNotVerified
-    )
 }

@@ -34,7 +34,6 @@ use crate::duration::show;
 use crate::operation::{ENGINE, Operation, OperationType};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::status::blocked_reason;
 use hookhost_helm::hook::{Hook, canonical_event};
 use hookhost_helm::text::{printable, quote};
 use hookhost_helm::workload::at;
@@ -65,8 +64,9 @@ pub struct Other<'a> {
     pub runs: Runs<'a>,
     /// How far it is.
     pub progress: Progress,
-    /// What it waits for itself, where that is not another Operation.
-    pub blocked: Option<&'a str>,
+    /// For what hookhost has found it to wait, where that is not another Operation. Never what its status says, which others write
+    /// too; so of another engine's Operation it is none.
+    pub blocked: Option<Reason>,
 }
 
 /// Which hooks an Operation runs, by its parameters alone.
@@ -154,7 +154,7 @@ fn file_name(path: &str) -> &str {
 
 impl<'a> Other<'a> {
     /// Another Operation: its name, UID and creation, its `spec` and `status` as the API server gives them, and whether
-    /// there is a Job of it.
+    /// there is a Job of it. For what it waits is not known.
     pub fn of(
         name: &'a str,
         uid: &'a str,
@@ -179,10 +179,15 @@ impl<'a> Other<'a> {
             engine,
             runs,
             progress: progress(operation, engine == ENGINE, has_job),
-            blocked: at(operation, "status")
-                .and_then(blocked_reason)
-                .filter(|reason| *reason != Reason::ConflictingOperation.as_str()),
+            blocked: None,
         }
+    }
+
+    /// The same where hookhost has found that it waits for this.
+    #[must_use]
+    pub fn waiting_for(self, reason: Option<Reason>) -> Other<'a> {
+        let blocked = reason.filter(|reason| self.is_ours() && *reason != Reason::ConflictingOperation);
+        Other { blocked, ..self }
     }
 
     fn is_ours(&self) -> bool {
@@ -235,11 +240,7 @@ impl<'a> Other<'a> {
             // Its own host will start it, whatever the order here.
             Progress::Waiting if !self.is_ours() => true,
             // It waits for hookhost to be installed otherwise.
-            Progress::Waiting
-                if self
-                    .blocked
-                    .is_some_and(|reason| UNTIL_INSTALLED.iter().any(|one| one.as_str() == reason)) =>
-            {
+            Progress::Waiting if self.blocked.is_some_and(|reason| UNTIL_INSTALLED.contains(&reason)) => {
                 false
             }
             // An Operation that is only planned is younger than all.
@@ -254,7 +255,7 @@ impl<'a> Other<'a> {
     pub fn standing(&self) -> Standing {
         match (self.progress, self.blocked) {
             (Progress::Over, _) => Standing::Over,
-            (Progress::Waiting, Some(reason)) if self.is_ours() => Standing::Blocked(reason.to_owned()),
+            (Progress::Waiting, Some(reason)) => Standing::Blocked(reason),
             _ => Standing::Alive,
         }
     }
@@ -343,7 +344,7 @@ pub struct Overtaken {
     /// The name of its hook; none where it runs all of the event.
     hook: Option<String>,
     event: String,
-    blocked: Option<String>,
+    blocked: Option<Reason>,
 }
 
 impl Overtaken {
@@ -360,7 +361,7 @@ impl Overtaken {
             type_of: other.type_of,
             hook: hook.map(str::to_owned),
             event: event.to_owned(),
-            blocked: other.blocked.map(str::to_owned),
+            blocked: other.blocked,
         }
     }
 
@@ -378,7 +379,7 @@ impl Overtaken {
 
     /// What the Operation is told that cannot overtake it.
     pub fn refusal(&self) -> Refusal {
-        refuse(&self.name, self.type_of, ENGINE, Relation::SameHook, self.blocked.as_deref())
+        refuse(&self.name, self.type_of, ENGINE, Relation::SameHook, self.blocked)
     }
 }
 
@@ -387,10 +388,9 @@ fn refuse(
     type_of: Option<OperationType>,
     engine: &str,
     relation: Relation,
-    blocked: Option<&str>,
+    blocked: Option<Reason>,
 ) -> Refusal {
-    let waits =
-        blocked.map(|reason| format!(", and is blocked itself ({})", printable(reason))).unwrap_or_default();
+    let waits = blocked.map(|reason| format!(", and is blocked itself ({reason})")).unwrap_or_default();
     let kind = type_of.map_or("an Operation".to_owned(), |type_of| type_of.to_string());
     let message = format!(
         "the Operation {} ({kind}, engine {}) goes first, {}{waits}: this one starts when that has ended, or is deleted",

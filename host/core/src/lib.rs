@@ -17,6 +17,7 @@ pub mod conflict;
 pub mod decision;
 pub mod dependency;
 pub mod duration;
+mod foreign;
 pub mod hook_index;
 pub mod json;
 pub mod keys;

@@ -8,7 +8,8 @@
 //! - A finished status stays as it is. Whether it is finished its finishedAt and its conditions tell, never its phase, which
 //!   other controllers overwrite. [`restore`] puts back what they have overwritten.
 //! - A phase Failed, Succeeded or Cancelled has the condition of that name, so the result is in two places.
-//! - Conditions and outputs that are not hookhost's are left alone.
+//! - Conditions of other types and outputs that are not hookhost's are left alone. An Accepted, Blocked or Running that another
+//!   controller has written ([`Foreign`]) tells nothing here, and does not outlast the next write.
 //! - The number of writes does not grow with the time that a run takes. While the Job runs, its pods and what they wait for are
 //!   told [`NOTICES`] times at most; then the next write is the result. Only who suspends and resumes the Job again and again makes
 //!   for a write each time: hookhost waits ever longer before the next of these. While an Operation is blocked, a message that merely
@@ -26,18 +27,19 @@ mod tests;
 mod write;
 
 use jiff::Timestamp;
-pub use message::NOTICES;
+pub use message::{NOTICES, gist};
 pub use overwritten::{note_overwritten, writer};
 pub use patch::patch;
 pub use read::{
-    JobRef, blocked_reason, has_started, is_finished, is_suspended, job_ref, lacks_hook, message,
-    not_running_since, phase, reason, started_at,
+    JobRef, blocked_reason, has_started, is_finished, is_overwritten, is_running, is_suspended, job_ref,
+    lacks_hook, message, not_running_since, phase, reason, started_at,
 };
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};
 use serde_json::Value;
 pub use write::next;
 
+pub use crate::foreign::{Evidence, Foreign};
 use crate::outcome::{Culprit, Outcome, PodRef};
 use crate::reason::Reason;
 use crate::refusal::Refusal;
@@ -145,6 +147,17 @@ impl State {
             Outcome::Deleted { pod, running, went_on, uncounted, culprit } => {
                 State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log }
             }
+        }
+    }
+
+    /// For what the Operation waits by this; none where it runs, is over, or waits for nothing but its pod.
+    pub fn waits_for(&self) -> Option<Reason> {
+        match self {
+            State::Refused(refusal) | State::StepHeld(refusal) => {
+                (!refusal.is_final()).then_some(refusal.reason)
+            }
+            State::Obstructed { reason, .. } => Some(*reason),
+            _ => None,
         }
     }
 }

@@ -44,6 +44,19 @@ pub struct Timeout {
     pub is_its_own: bool,
 }
 
+/// For what an Operation waited last, as far as hookhost can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitedFor<'a> {
+    /// For this, in hookhost's own words.
+    Words(&'a str, &'a str),
+    /// For this.
+    Reason(Reason),
+    /// hookhost has reported it, does not remember it, and another controller has written over it.
+    Unknown,
+    /// Nobody has reported anything.
+    Nothing,
+}
+
 impl Timeout {
     /// The Operation's own, where its parameters have a valid one; else the host's. `operation` is as the API server has it.
     pub fn of(operation: &Value, default: Duration) -> Timeout {
@@ -80,12 +93,17 @@ impl Timeout {
         if self.is_its_own { "parameters.waitTimeout" } else { "hookhost's --wait-timeout" }
     }
 
-    /// Why the Operation has failed whose wait is over, from the reason and the words for which it waited last.
-    pub fn refusal(&self, waited_for: Option<(&str, &str)>) -> Refusal {
+    /// Why the Operation has failed whose wait is over.
+    pub fn refusal(&self, waited_for: WaitedFor<'_>) -> Refusal {
         let whose = self.whose();
         let why = match waited_for {
-            Some((reason, message)) => format!("{reason}: {message}"),
-            None => "no hookhost has come to it".to_owned(),
+            WaitedFor::Words(reason, message) => format!("{reason}: {message}"),
+            WaitedFor::Reason(reason) => reason.as_str().to_owned(),
+            WaitedFor::Unknown => {
+                "not known any more, since another controller has written over what hookhost reported"
+                    .to_owned()
+            }
+            WaitedFor::Nothing => "no hookhost has come to it".to_owned(),
         };
         let message = format!(
             "it has waited {} since it was made, which is all that {whose} allows, and has not come to run. It waited for \
@@ -138,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_an_operation_waited_for_and_how_long_is_told_at_the_end() {
-        let waited_for = Some(("TargetNotReady", "the instance is not ready."));
+        let waited_for = WaitedFor::Words("TargetNotReady", "the instance is not ready.");
         let refusal = Timeout { after: Duration::from_secs(2 * HOUR), is_its_own: true }.refusal(waited_for);
         assert_eq!((refusal.reason, refusal.then), (Reason::WaitTimeout, Then::Fail));
         for part in
@@ -146,11 +164,16 @@ mod tests {
         {
             assert!(refusal.message.contains(part), "{part}: {refusal}");
         }
-        let unknown = Timeout { after: Duration::from_secs(HOUR), is_its_own: false }.refusal(None);
-        assert!(
-            unknown.message.contains("--wait-timeout") && unknown.message.contains("no hookhost"),
-            "{unknown}"
-        );
+        let timeout = Timeout { after: Duration::from_secs(HOUR), is_its_own: false };
+        for (waited_for, words) in [
+            (WaitedFor::Nothing, "for this: no hookhost has come to it. Make"),
+            (WaitedFor::Reason(Reason::PolicyHeld), "for this: PolicyHeld. Make"),
+            (WaitedFor::Unknown, "for this: not known any more, since another controller"),
+        ] {
+            let refusal = timeout.refusal(waited_for);
+            assert!(refusal.message.contains("--wait-timeout"), "{refusal}");
+            assert!(refusal.message.contains(words), "{refusal}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hookhost_core::Reason;
 use hookhost_core::clone;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::status::{self, State};
+use hookhost_core::wait::WaitedFor;
 
 use super::{Context, Subject};
 use crate::error::{Result, chain};
@@ -95,7 +96,7 @@ impl Context {
             return Ok(self.write(subject, &state, None).await?.or_sooner(rest));
         }
         if self.cannot_have_run(subject).await {
-            let over = timeout.refusal(Some((refusal.reason.as_str(), &refusal.message)));
+            let over = timeout.refusal(WaitedFor::Words(refusal.reason.as_str(), &refusal.message));
             return self.write(subject, &State::Refused(over), None).await;
         }
         // Should it become known that it has none.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookhost_core::status::{self, State};
+use hookhost_core::status::{self, Evidence, State};
 use hookhost_core::wait;
 use jiff::Timestamp;
 
@@ -58,58 +58,57 @@ impl Context {
 
     /// Does what is left to do for the status of a finished Operation.
     async fn finished_status(&self, subject: &Subject) -> Result<Action> {
-        let now = Timestamp::now();
-        if let Some(mut restored) = status::restore(&subject.status, now) {
-            match self.overwrites.may_restore(&subject.uid, Instant::now()) {
-                Err(rest) => return Ok(Action::requeue(rest)),
-                Ok(turn) => {
-                    if turn == Turn::Again {
-                        status::note_overwritten(&mut restored, subject.other_writer.as_deref(), now);
-                    }
-                    let written = self.writes.status(&subject.object, &restored).await?;
-                    self.written.keep(written);
-                    self.overwrites.restored(&subject.uid, Instant::now());
-                    tracing::info!("restored the conditions of a finished Operation");
-                    return Ok(Action::await_change());
-                }
-            }
-        }
+        let (mut revision, mut action) = (None, Action::await_change());
         if self.operations.is_past(&subject.uid) {
             self.targets.forget(&subject.key);
         } else if status::lacks_hook(&subject.status) && !subject.is_deleted() {
-            return self.look_for_hook(subject).await;
+            (revision, action) = self.look_for_hook(subject).await?;
         }
-        Ok(Action::await_change())
+        let now = Timestamp::now();
+        let restored = status::restore(&subject.status, subject.foreign, now);
+        let current = restored.as_ref().unwrap_or(&subject.status);
+        let news = revision.and_then(|revision| {
+            let state = State::HookAvailable { revision };
+            status::next(current, Evidence::default(), &state, None, subject.generation, now)
+        });
+        let Some(mut next) = news.map(|news| news.status).or(restored) else { return Ok(action) };
+        // Another controller may overwrite the status again and again.
+        match self.overwrites.may_restore(&subject.uid, Instant::now()) {
+            Err(rest) => return Ok(action.or_sooner(rest)),
+            Ok(Turn::First) => {}
+            Ok(Turn::Again) => {
+                status::note_overwritten(&mut next, subject.other_writer.as_deref(), now);
+            }
+        }
+        let is_reported = status::is_overwritten(&subject.status);
+        let written = self.writes.status(&subject.object, &next).await?;
+        self.written.keep(written);
+        self.overwrites.restored(&subject.uid, is_reported, Instant::now());
+        tracing::info!("wrote the conditions of a finished Operation");
+        Ok(action)
     }
 
-    /// Reports that the chart has the hook now for the lack of which the Operation failed, if that is within a week. The hook is not
-    /// run: the person who wanted it may have done something else long ago.
-    async fn look_for_hook(&self, subject: &Subject) -> Result<Action> {
+    /// Which revision of the chart has the hook for the lack of which the Operation failed, if that is within a week; and when to ask
+    /// again. The hook is not run: the person who wanted it may have done something else long ago.
+    async fn look_for_hook(&self, subject: &Subject) -> Result<(Option<u32>, Action)> {
         let Some(rest) = wait::hook_is_awaited_for(&subject.status, Timestamp::now()) else {
             self.targets.forget(&subject.key);
             self.operations.stop_awaiting_hook(&subject.uid);
-            return Ok(Action::await_change());
+            return Ok((None, Action::await_change()));
         };
         let Ok(operation) = subject.operation() else {
-            return Ok(Action::await_change());
+            return Ok((None, Action::await_change()));
         };
         let mut awaited = Vec::new();
         let looked = self.look_up(subject, &operation, &mut awaited).await?;
         self.targets.wait(&subject.key, awaited);
         match looked {
             Looked::Found(Ok(found)) if matches!(found.choose(&operation), Choice::Found) => {
-                let revision = found.revision;
-                // Another controller may overwrite the status again and again.
-                if let Err(rest) = self.overwrites.may_restore(&subject.uid, Instant::now()) {
-                    return Ok(Action::requeue(rest));
-                }
-                self.write(subject, &State::HookAvailable { revision }, None).await?;
-                self.overwrites.restored(&subject.uid, Instant::now());
+                Ok((Some(found.revision), Action::requeue(rest)))
             }
-            Looked::Later(pause) => return Ok(Action::requeue(pause)),
-            Looked::Found(_) => {}
+            Looked::Later(pause) => Ok((None, Action::requeue(pause))),
+            Looked::Found(_) => Ok((None, Action::requeue(rest))),
         }
-        Ok(Action::requeue(rest))
     }
 }
 

@@ -1,15 +1,16 @@
 //! A status is *overwritten* where another controller writes other values to what hookhost has written: the vWorkspace operator does
-//! so within milliseconds, with every Operation whose engine it does not know.
+//! so within milliseconds, with every Operation of this engine.
 //!
 //! hookhost writes its own again, since the other controller may be gone by then. But each time it waits longer, so that two
-//! controllers do not fill the API server with their writes: a finished Operation is written some twenty times on its first day.
+//! controllers do not fill the API server with their writes: a finished Operation is written some twenty times on its first day. One of
+//! which it was reported before hookhost was started anew is written once then, and after that as seldom as at the end.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hookhost_core::status;
+use hookhost_core::{Reason, status};
 use serde_json::Value;
 
 /// The pause after the first time that the same was written again to an Operation. It doubles each time.
@@ -17,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 3600);
+
+/// After the same was written again so often, the pause is the longest.
+const LONGEST_AFTER: u32 = 11;
 
 /// Operations that are remembered. Beyond, those are forgotten whose pause is over; where none is, nothing is written again.
 const MAX_REMEMBERED: usize = 16_384;
@@ -28,9 +32,29 @@ pub(crate) struct Overwrites(Mutex<HashMap<String, Entry>>);
 #[derive(Debug, Default)]
 struct Entry {
     /// What was written last to one that is not finished.
-    written: Option<u64>,
+    written: Option<Written>,
+    /// For what that says that it waits.
+    reported: Option<Reason>,
     /// When the same was last written again, and how often that was.
     again: Option<(Instant, u32)>,
+}
+
+/// What was written to an Operation that is not finished.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    /// Its phase, the reason for that, and the message but for the time that is left.
+    gist: u64,
+    /// Its phase and the reason for that.
+    reason: u64,
+    at: Instant,
+}
+
+impl Written {
+    fn of(status: &Value, at: Instant) -> Written {
+        let mut hasher = DefaultHasher::new();
+        (status::phase(status), status::reason(status)).hash(&mut hasher);
+        Written { gist: status::gist(status), reason: hasher.finish(), at }
+    }
 }
 
 /// That a status may be written now.
@@ -50,25 +74,63 @@ impl Overwrites {
         known.get(uid).map_or(Ok(Turn::First), |entry| entry.turn(now))
     }
 
-    /// The status of a finished Operation was written again.
-    pub(super) fn restored(&self, uid: &str, now: Instant) {
-        self.lock().entry(uid.to_owned()).or_default().count(now);
+    /// The status of a finished Operation was written again. `is_reported`: it says already that it is overwritten.
+    pub(super) fn restored(&self, uid: &str, is_reported: bool, now: Instant) {
+        let mut known = self.lock();
+        let entry = known.entry(uid.to_owned()).or_default();
+        let is_first = entry.again.is_none();
+        entry.count(now);
+        if is_first && is_reported {
+            entry.again = Some((now, LONGEST_AFTER));
+        }
     }
 
     /// Whether this status of an Operation that is not finished may be written: at once if it is not what was written last.
-    pub(super) fn may_write(&self, uid: &str, status: &Value, now: Instant) -> Result<Turn, Duration> {
+    ///
+    /// `is_answer`: another controller has written over that. Then the same reason in other words waits for the first pause, or a
+    /// message that changes each time would be written as often as the other controller answers.
+    pub(super) fn may_write(
+        &self,
+        uid: &str,
+        status: &Value,
+        is_answer: bool,
+        now: Instant,
+    ) -> Result<Turn, Duration> {
         let known = self.lock();
-        let entry = known.get(uid).filter(|entry| entry.written == Some(fingerprint(status)));
-        entry.map_or(Ok(Turn::First), |entry| entry.turn(now))
+        let Some((entry, last)) = known.get(uid).and_then(|entry| Some((entry, entry.written?))) else {
+            return Ok(Turn::First);
+        };
+        let next = Written::of(status, now);
+        if last.gist == next.gist {
+            return entry.turn(now);
+        }
+        let is_reworded = is_answer && last.reason == next.reason;
+        let rest = FIRST_PAUSE.checked_sub(now.duration_since(last.at)).filter(|rest| !rest.is_zero());
+        rest.filter(|_| is_reworded).map_or(Ok(Turn::First), Err)
     }
 
-    /// This status of an Operation that is not finished was written.
-    pub(super) fn wrote(&self, uid: &str, status: &Value, now: Instant) {
+    /// This status of an Operation that is not finished was written. Whether its phase, or the reason for that, was not the last one
+    /// that was.
+    pub(super) fn wrote(&self, uid: &str, status: &Value, now: Instant) -> bool {
         let mut known = self.lock();
         let entry = known.entry(uid.to_owned()).or_default();
-        let written = fingerprint(status);
-        if entry.written.replace(written) == Some(written) {
+        let written = Written::of(status, now);
+        let last = entry.written.replace(written);
+        if last.is_some_and(|last| last.gist == written.gist) {
             entry.count(now);
+        }
+        last.is_none_or(|last| last.reason != written.reason)
+    }
+
+    /// For what was written last that the Operation waits.
+    pub(super) fn reported(&self, uid: &str) -> Option<Reason> {
+        self.lock().get(uid)?.reported
+    }
+
+    /// It was written that the Operation waits for this, or for nothing.
+    pub(super) fn report(&self, uid: &str, reason: Option<Reason>) {
+        if let Some(entry) = self.lock().get_mut(uid) {
+            entry.reported = reason;
         }
     }
 
@@ -132,13 +194,6 @@ fn pause(count: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << (count - 1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// What a status tells, without its times and what others have in it.
-fn fingerprint(status: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (status::phase(status), status::reason(status), status::message(status)).hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -156,7 +211,7 @@ mod tests {
         let start = Instant::now();
         let write = |uid: &str, message: &str, after: u64| {
             let now = start + Duration::from_secs(after);
-            let turn = overwrites.may_write(uid, &blocked(message), now)?;
+            let turn = overwrites.may_write(uid, &blocked(message), false, now)?;
             overwrites.wrote(uid, &blocked(message), now);
             Ok(turn)
         };
@@ -171,19 +226,54 @@ mod tests {
     }
 
     #[test]
+    fn while_it_is_overwritten_a_message_that_changes_each_time_is_written_every_ten_seconds_at_most() {
+        let overwrites = Overwrites::default();
+        let start = Instant::now();
+        let message = |second: u64, kind: &str| match kind {
+            "counts down" => format!("opens in {second} seconds"),
+            _ => format!("request {second}x failed"),
+        };
+        for (kind, most) in [("counts down", 12), ("other words", 361)] {
+            let (mut writes, mut transitions) = (0, 0);
+            for second in 0..3600 {
+                let (status, now) = (blocked(&message(second, kind)), start + Duration::from_secs(second));
+                if overwrites.may_write(kind, &status, true, now).is_ok() {
+                    writes += 1;
+                    transitions += u32::from(overwrites.wrote(kind, &status, now));
+                }
+            }
+            assert!((3..=most).contains(&writes), "{kind}: {writes}");
+            assert_eq!(transitions, 1, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_was_not_reported() {
+        let (overwrites, now) = (Overwrites::default(), Instant::now());
+        let status = blocked("not ready");
+        assert!(overwrites.may_write("a", &status, false, now).is_ok());
+        assert_eq!(overwrites.reported("a"), None, "its write was refused");
+        overwrites.wrote("a", &status, now);
+        overwrites.report("a", Some(Reason::TargetNotReady));
+        assert_eq!(overwrites.reported("a"), Some(Reason::TargetNotReady));
+        overwrites.report("a", None);
+        assert_eq!(overwrites.reported("a"), None, "it runs by now");
+    }
+
+    #[test]
     fn what_could_not_be_written_was_overwritten_by_nobody() {
         let overwrites = Overwrites::default();
         let start = Instant::now();
         for second in 0..3600 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(overwrites.may_write("a", &blocked("not ready"), now), Ok(Turn::First));
+            assert_eq!(overwrites.may_write("a", &blocked("not ready"), false, now), Ok(Turn::First));
             assert_eq!(overwrites.may_restore("b", now), Ok(Turn::First));
         }
     }
 
     fn restore(overwrites: &Overwrites, uid: &str, now: Instant) -> Result<Turn, Duration> {
         let turn = overwrites.may_restore(uid, now)?;
-        overwrites.restored(uid, now);
+        overwrites.restored(uid, false, now);
         Ok(turn)
     }
 
@@ -208,6 +298,21 @@ mod tests {
         assert_eq!(restore(&overwrites, "a", now + 3 * LONGEST_PAUSE), Ok(Turn::First));
         overwrites.forget("a");
         assert!(overwrites.lock().is_empty());
+    }
+
+    #[test]
+    fn one_that_was_reported_before_a_start_is_written_once_and_then_as_seldom_as_can_be() {
+        let overwrites = Overwrites::default();
+        let start = Instant::now();
+        assert_eq!(overwrites.may_restore("a", start), Ok(Turn::First));
+        overwrites.restored("a", true, start);
+        assert_eq!(overwrites.may_restore("a", start), Err(LONGEST_PAUSE));
+        assert!(pause(LONGEST_AFTER - 1) < LONGEST_PAUSE);
+        // In the middle of it, the pauses grow as ever.
+        for is_reported in [false, true] {
+            overwrites.restored("b", is_reported, start);
+        }
+        assert_eq!(overwrites.may_restore("b", start), Err(2 * FIRST_PAUSE));
     }
 
     #[test]

@@ -186,7 +186,9 @@ impl Context {
     /// is reconciled in full.
     async fn still_waits(&self, subject: &Subject, operation: &Operation) -> Result<Option<Action>> {
         const SHARED: [Reason; 2] = [Reason::HookNotFound, Reason::TargetNotReady];
-        let told = status::blocked_reason(&subject.status);
+        // After a start nothing is remembered yet, and what hookhost has reported itself is as good: the lookup decides.
+        let remembered = self.operations.waits_for(&subject.uid).map(Reason::as_str);
+        let told = remembered.or(subject.blocked_reason());
         let Some(reason) = SHARED.into_iter().find(|reason| told == Some(reason.as_str())) else {
             return Ok(None);
         };
@@ -195,6 +197,8 @@ impl Context {
             Looked::Found(Ok(found)) => match found.choose(operation) {
                 Choice::Found | Choice::Unsure => None,
                 Choice::Refused(refusal) => Some(waiting(operation, refusal)),
+                // Another controller has written over the message that lists the hooks.
+                Choice::Missing if subject.foreign.has_blocked() => None,
                 Choice::Missing => {
                     // The message that it has, which lists the hooks that exist, stays.
                     let message = status::message(&subject.status).unwrap_or_default();
@@ -418,7 +422,9 @@ impl Context {
     }
 
     pub(super) fn note_creation(&self, subject: &Subject, job: &DynamicObject) {
-        if status::phase(&subject.status).is_none() {
+        // What another controller says of it has blocked nothing.
+        let is_unreported = status::phase(&subject.status).is_none() || subject.foreign.has_blocked();
+        if is_unreported && self.operations.waits_for(&subject.uid).is_none() {
             let created = subject.object.creation_timestamp().map(|time| time.0.as_second());
             let waited = created.map_or(0, |created| Timestamp::now().as_second() - created);
             self.metrics.job_created(Duration::from_secs(waited.try_into().unwrap_or(0)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hookhost_core::operation::{CANCEL, KIND, Operation, TooLarge, names_hook};
 use hookhost_core::refusal::Refusal;
-use hookhost_core::status::CancelledBy;
+use hookhost_core::status::{self, CancelledBy, Foreign};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -22,6 +22,8 @@ pub(crate) struct Subject {
     pub(crate) too_large: Option<TooLarge>,
     /// The field manager that wrote the status last, besides hookhost.
     pub(crate) other_writer: Option<String>,
+    /// Which conditions of the status are not hookhost's.
+    pub(crate) foreign: Foreign,
     pub(crate) key: OperationKey,
     pub(crate) uid: String,
     pub(crate) generation: i64,
@@ -30,17 +32,23 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// An Operation.
-    pub(crate) fn new(Whole { brief, object, too_large, other_writer }: Whole) -> Subject {
+    pub(crate) fn new(whole: Whole) -> Subject {
+        let Whole { brief, object, too_large, other_writer, foreign } = whole;
         let (key, uid) = (brief.key.clone(), brief.uid.clone());
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.data.get("status").cloned().unwrap_or_default();
-        Subject { object, brief, too_large, other_writer, key, uid, generation, status }
+        Subject { object, brief, too_large, other_writer, foreign, key, uid, generation, status }
     }
 
     /// When it was made.
     pub(crate) fn created(&self) -> Option<Timestamp> {
         let created = self.object.metadata.creation_timestamp.as_ref()?;
         Timestamp::from_second(created.0.as_second()).ok()
+    }
+
+    /// Why the Operation is blocked, as hookhost has reported it; none where its status says so in another controller's words.
+    pub(super) fn blocked_reason(&self) -> Option<&str> {
+        status::blocked_reason(&self.status).filter(|_| !self.foreign.has_blocked())
     }
 
     /// What it asks for, checked.

@@ -304,7 +304,8 @@ impl Context {
     }
 
     fn other<'o>(&self, operation: &'o Brief) -> Other<'o> {
-        operation.other(!self.own_jobs(operation).is_empty())
+        let has_job = !self.own_jobs(operation).is_empty();
+        operation.other(has_job).waiting_for(self.operations.waits_for(&operation.uid))
     }
 }
 

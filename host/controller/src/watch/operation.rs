@@ -7,7 +7,8 @@ use std::time::Duration;
 use hookhost_core::conflict::{self, Other, Progress, Runs};
 use hookhost_core::keys::CLUSTER_ID;
 use hookhost_core::operation::{ENGINE, OperationType, Stored, TooLarge};
-use hookhost_core::{Reason, status, wait};
+use hookhost_core::status::{self, Foreign};
+use hookhost_core::wait;
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use crate::key::OperationKey;
 
 /// Bytes of a name that are kept; Kubernetes' names are no longer. What is cut off can only be wrong, and equals no name.
 const NAME_BYTES: usize = 254;
-/// Bytes of a word that are kept: an engine, a kind, a reason.
+/// Bytes of a word that are kept: an engine, a kind.
 const WORD_BYTES: usize = 64;
 
 /// An Operation of any engine, in brief. With what it is found by it takes a KiB where its names have some twenty characters (as
@@ -42,8 +43,6 @@ pub(crate) struct Brief {
     event: Box<str>,
     /// How far it is, without and with a Job of hookhost's.
     progress: [Progress; 2],
-    /// The reason for which it is blocked.
-    blocked: Option<Box<str>>,
     /// Whether a host of its engine has said anything of it.
     pub(crate) has_status: bool,
     /// Whether it is at work, or may be, by its own status: it says when it started, or which Job is its.
@@ -89,6 +88,8 @@ pub(crate) struct Whole {
     pub(crate) too_large: Option<TooLarge>,
     /// The field manager that wrote the status last, besides hookhost.
     pub(crate) other_writer: Option<String>,
+    /// Which of its conditions are not hookhost's.
+    pub(crate) foreign: Foreign,
 }
 
 impl Whole {
@@ -99,9 +100,10 @@ impl Whole {
     }
 
     /// From what is read of one.
-    pub(crate) fn of(brief: Arc<Brief>, Stored { object, too_large, other_writer }: Stored) -> Option<Whole> {
+    pub(crate) fn of(brief: Arc<Brief>, stored: Stored) -> Option<Whole> {
+        let Stored { object, too_large, other_writer, foreign } = stored;
         let object = serde_json::from_value::<DynamicObject>(object).ok()?.into();
-        Some(Whole { brief, object, too_large, other_writer })
+        Some(Whole { brief, object, too_large, other_writer, foreign })
     }
 }
 
@@ -140,7 +142,6 @@ impl Brief {
             path: end(text("/spec/parameters/hookPath").unwrap_or_default(), NAME_BYTES),
             event: cut(text("/spec/parameters/event").unwrap_or_default(), WORD_BYTES),
             progress: [without_job.progress, with_job.progress],
-            blocked: status::blocked_reason(status).map(|reason| cut(reason, WORD_BYTES)),
             has_status: status.as_object().is_some_and(|status| !status.is_empty()),
             has_started: without_job.progress == Progress::Started || status::job_ref(status).is_some(),
             own_timeout: own_timeout.is_its_own.then_some(own_timeout.after),
@@ -149,7 +150,7 @@ impl Brief {
             lacks_hook: status::lacks_hook(status),
             is_settled: is_finished
                 && !status::lacks_hook(status)
-                && status::restore(status, Timestamp::now()).is_none(),
+                && status::restore(status, stored.foreign, Timestamp::now()).is_none(),
         })
     }
 
@@ -161,11 +162,6 @@ impl Brief {
     /// Whether it is for the cluster of this id, or for any.
     pub(crate) fn is_for_cluster(&self, id: &str) -> bool {
         self.cluster.as_deref().is_none_or(|cluster| cluster == id)
-    }
-
-    /// Whether it is blocked for this reason.
-    pub(crate) fn waits_for(&self, reason: Reason) -> bool {
-        self.blocked.as_deref() == Some(reason.as_str())
     }
 
     /// Whether one of hookhost's engine may have to wait for it. Of other engines few may.
@@ -199,7 +195,7 @@ impl Brief {
         self.hook.is_empty() || self.type_of.is_some_and(conflict::is_exclusive)
     }
 
-    /// As conflicts see it, with or without a Job of hookhost's.
+    /// As conflicts see it, with or without a Job of hookhost's. For what it waits it does not know.
     pub(crate) fn other(&self, has_job: bool) -> Other<'_> {
         Other {
             name: &self.key.name,
@@ -214,10 +210,7 @@ impl Brief {
                 Runs::Nothing
             },
             progress: self.progress[usize::from(has_job)],
-            blocked: self
-                .blocked
-                .as_deref()
-                .filter(|reason| *reason != Reason::ConflictingOperation.as_str()),
+            blocked: None,
         }
     }
 }

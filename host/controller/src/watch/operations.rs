@@ -167,6 +167,7 @@ impl Operations {
             json: stored.object.to_string().into_bytes().into(),
             too_large: stored.too_large,
             other_writer: stored.other_writer,
+            foreign: stored.foreign,
         });
         Some(Seen { brief: Arc::new(brief), text })
     }
@@ -240,8 +241,8 @@ impl Operations {
         let (brief, text) = (known.by_uid(uid)?.clone(), known.texts.get(uid)?);
         drop(known);
         let object = serde_json::from_slice(&text.json).ok()?;
-        let Text { too_large, other_writer, .. } = text;
-        Whole::of(brief, Stored { object, too_large, other_writer })
+        let Text { too_large, other_writer, foreign, .. } = text;
+        Whole::of(brief, Stored { object, too_large, other_writer, foreign })
     }
 
     /// Where the Operation with this UID is.
@@ -259,9 +260,19 @@ impl Operations {
         self.keys_where(|brief| brief.key.namespace == namespace)
     }
 
-    /// Where those are that are blocked for this reason.
+    /// Where those are that hookhost has found to wait for this.
     pub(crate) fn waiting_for(&self, reason: Reason) -> Vec<OperationKey> {
-        self.keys_where(|brief| brief.waits_for(reason))
+        self.known().waiting_for(reason).map(|brief| brief.key.clone()).collect()
+    }
+
+    /// For what hookhost has found an Operation to wait: by its own memory, since others write statuses too.
+    pub(crate) fn waits_for(&self, uid: &str) -> Option<Reason> {
+        self.known().waits_for(uid)
+    }
+
+    /// hookhost has found that the Operation waits for this, or for nothing; whether that is new.
+    pub(crate) fn note_wait(&self, uid: &str, reason: Option<Reason>) -> bool {
+        self.known().note_wait(uid, reason)
     }
 
     /// Those on the release of this one that are not finished and may have to go before it, or after; it is one of them.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use hookhost_core::operation::TooLarge;
+use hookhost_core::status::Foreign;
 
 /// Bytes of all texts: some ten thousand Operations of the usual size.
 pub(crate) const TEXTS_BYTES: usize = 32 << 20;
@@ -16,6 +17,8 @@ pub(super) struct Text {
     pub(super) too_large: Option<TooLarge>,
     /// The field manager that wrote the status last, besides hookhost.
     pub(super) other_writer: Option<String>,
+    /// Which of its conditions are not hookhost's.
+    pub(super) foreign: Foreign,
 }
 
 impl Text {
@@ -81,7 +84,12 @@ mod tests {
     use super::*;
 
     fn text(bytes: usize) -> Text {
-        Text { json: vec![b' '; bytes].into(), too_large: None, other_writer: None }
+        Text {
+            json: vec![b' '; bytes].into(),
+            too_large: None,
+            other_writer: None,
+            foreign: Foreign::default(),
+        }
     }
 
     #[test]

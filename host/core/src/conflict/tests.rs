@@ -91,22 +91,17 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
     );
     assert_eq!(blocks(other(&younger, false), &older), None);
 
-    let blocked = |reason: &str| {
-        let mut older = older.clone();
-        older["status"] = json!({"conditions": [{"type": "Blocked", "status": "True", "reason": reason}]});
-        blocks(other(&older, false), &younger).unwrap()
-    };
+    let blocked = |reason| blocks(other(&older, false).waiting_for(Some(reason)), &younger).unwrap();
     assert!(
-        blocked("DependencyMissing")
+        blocked(Reason::DependencyMissing)
             .contains("same release, and is blocked itself (DependencyMissing): this")
     );
-    assert!(!blocked("ConflictingOperation").contains("itself"), "each names the one before it");
+    assert!(!blocked(Reason::ConflictingOperation).contains("itself"), "each names the one before it");
     // Until hookhost is installed otherwise, nobody waits for one that is advised to be made again.
-    for reason in ["TargetKindDisabled", "HookNotVerified"] {
-        let mut older = older.clone();
-        older["status"] = json!({"conditions": [{"type": "Blocked", "status": "True", "reason": reason}]});
-        assert_eq!(blocks(other(&older, false), &younger), None, "{reason}");
-        assert!(blocks(other(&older, true), &younger).is_some(), "it has a Job: {reason}");
+    for reason in [Reason::TargetKindDisabled, Reason::HookNotVerified] {
+        assert_eq!(blocks(other(&older, false).waiting_for(Some(reason)), &younger), None, "{reason}");
+        let with_job = other(&older, true).waiting_for(Some(reason));
+        assert!(blocks(with_job, &younger).is_some(), "it has a Job: {reason}");
     }
     // Kubernetes' times have seconds: then the UID decides.
     let twin = operation(3, 100, "Migration", "migrate");
@@ -116,6 +111,28 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
     let mut planned = older.clone();
     planned["metadata"] = json!({"name": "planned"});
     assert!(blocks(other(&younger, false), &planned).is_some());
+}
+
+#[test]
+fn what_its_status_says_that_another_operation_waits_for_decides_nothing_and_is_not_repeated() {
+    let younger = operation(2, 200, "Migration", "migrate");
+    for reason in
+        ["ValidationFailed", "DependencyMissing", "AwaitingApproval", "TargetKindDisabled", "HookNotVerified"]
+    {
+        for (mut older, engine) in [
+            (operation(1, 100, "Migration", "migrate"), "helmHookJob"),
+            (foreign("Upgrade", json!({"phase": "Running"})), "velero"),
+        ] {
+            older["status"]["conditions"] = json!([{"type": "Blocked", "status": "True", "reason": reason, "message": "as another says"}]);
+            let message = blocks(other(&older, false), &younger).unwrap();
+            assert!(message.contains(&format!("engine {engine}) goes first")), "{message}");
+            assert!(!message.contains("itself") && !message.contains(reason), "{message}");
+            assert_eq!(other(&older, false).standing(), Standing::Alive);
+        }
+    }
+    // For what another engine's waits its own host knows.
+    let upgrade = foreign("Upgrade", json!({"phase": "Running"}));
+    assert_eq!(other(&upgrade, false).waiting_for(Some(Reason::PolicyHeld)).blocked, None);
 }
 
 #[test]
@@ -285,16 +302,15 @@ fn nothing_in_another_operation_can_do_harm() {
 fn of_a_stuck_operation_only_what_does_not_run_its_hook_goes_past() {
     let mut event = operation(1, 100, "Migration", "");
     event["spec"]["parameters"] = json!({"event": "post-upgrade"});
-    event["status"] =
-        json!({"conditions": [{"type": "Blocked", "status": "True", "reason": "AwaitingApproval"}]});
     let hook = operation(2, 200, "Migration", "migrate");
-    let past =
-        |this: &Value, others: &[&Value]| match turn(&read(this), others.iter().map(|one| other(one, false)))
-        {
-            Turn::Go(overtaken) => overtaken,
-            Turn::Wait(before) => panic!("{before:?}"),
-        };
-    let overtaken = past(&hook, &[&event]);
+    fn held(operation: &Value) -> Other<'_> {
+        other(operation, false).waiting_for(Some(Reason::AwaitingApproval))
+    }
+    let past = |this: &Value, others: &[Other<'_>]| match turn(&read(this), others.iter().cloned()) {
+        Turn::Go(overtaken) => overtaken,
+        Turn::Wait(before) => panic!("{before:?}"),
+    };
+    let overtaken = past(&hook, &[held(&event)]);
     assert_eq!(overtaken.len(), 1);
     // The release tells which hooks the event has.
     assert!(overtaken[0].shares(&[&hook_of("migrate", "post-upgrade")]));
@@ -303,22 +319,19 @@ fn of_a_stuck_operation_only_what_does_not_run_its_hook_goes_past() {
     assert!(told.contains("\"op-1\"") && told.contains("blocked itself (AwaitingApproval)"), "{told}");
 
     // The other way round.
-    let mut hook = operation(1, 100, "Migration", "migrate");
-    hook["status"] = event["status"].take();
+    let hook = operation(1, 100, "Migration", "migrate");
     event["metadata"] = operation(2, 200, "Migration", "")["metadata"].take();
-    let overtaken = past(&event, &[&hook]);
+    let overtaken = past(&event, &[held(&hook)]);
     assert!(overtaken[0].shares(&[&hook_of("migrate", "post-upgrade")]));
     assert!(!overtaken[0].shares(&[&hook_of("index", "post-upgrade")]));
 
     // Not past one of the same hook, nor past one that nothing may work beside.
-    assert!(blocks(other(&hook, false), &operation(2, 200, "Migration", "migrate")).is_some());
-    let mut restore = operation(1, 100, "Restore", "restore");
-    restore["status"] = hook["status"].clone();
-    assert!(blocks(other(&restore, false), &event).is_some());
+    assert!(blocks(held(&hook), &operation(2, 200, "Migration", "migrate")).is_some());
+    let restore = operation(1, 100, "Restore", "restore");
+    assert!(blocks(held(&restore), &event).is_some());
     // Past one that waits for a stuck one of its hook, for as long.
     let waits = operation(3, 150, "Migration", "migrate");
-    assert_eq!(past(&event, &[&hook, &waits]).len(), 2);
-    hook["status"] = json!(null);
+    assert_eq!(past(&event, &[held(&hook), other(&waits, false)]).len(), 2);
     assert!(waits_for(&event, [other(&hook, false), other(&waits, false)]).unwrap().contains("\"op-3\""));
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Relation;
+use crate::reason::Reason;
 
 /// What of an Operation decides whether others wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Standing {
     /// It runs, or does once it is its turn.
     Alive,
     /// It waits for something else than its turn: the reason.
-    Blocked(String),
+    Blocked(Reason),
     /// It has ended, is gone, or is nobody's here.
     Over,
 }

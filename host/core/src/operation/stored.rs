@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::read::{LAST_APPLIED, METADATA};
 use super::{API_VERSION, CANCEL, KIND, limits};
-use crate::api::{ACCEPTED, BLOCKED, CANCELLED, FAILED, OVERWRITTEN, RUNNING, SUCCEEDED};
+use crate::foreign::{CONDITIONS, Foreign};
 use crate::json::{Pairs, bytes, conditions, each_entry, each_item, pairs, scalar, scalars};
 use crate::keys::CLUSTER_ID;
 use crate::keys::FIELD_MANAGER;
@@ -23,9 +23,6 @@ use hookhost_helm::text::clean;
 
 /// Fields of spec that are not known, at most: a plan names them.
 const UNKNOWN_FIELDS: usize = limits::PROBLEMS;
-
-/// The conditions that are read.
-const CONDITIONS: [&str; 7] = [ACCEPTED, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED, OVERWRITTEN];
 
 /// Bytes of a message of a condition, where all conditions together are too large.
 const SHORT_MESSAGE_BYTES: usize = 1024;
@@ -39,6 +36,8 @@ pub struct Stored {
     pub too_large: Option<TooLarge>,
     /// The field manager that wrote the status last, besides hookhost: the name by which the API server knows it.
     pub other_writer: Option<String>,
+    /// Which of its conditions are not hookhost's.
+    pub foreign: Foreign,
 }
 
 /// A part of an Operation that is larger than is read.
@@ -71,8 +70,8 @@ impl Stored {
         let Pairs(top) = serde_json::from_str(text).ok()?;
         let part = |name: &str| top.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
         let mut too_large = None;
-        let mut other_writer = None;
-        let metadata = metadata(part("metadata")?, &mut too_large, &mut other_writer)?;
+        let mut writers = Writers::default();
+        let metadata = metadata(part("metadata")?, &mut too_large, &mut writers)?;
         let mut object = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata});
         if let Some(spec) = part("spec").and_then(|spec| spec_of(spec, &mut too_large)) {
             object["spec"] = spec;
@@ -80,8 +79,16 @@ impl Stored {
         if let Some(status) = part("status").and_then(status) {
             object["status"] = status;
         }
-        Some(Stored { object, too_large, other_writer })
+        let Writers { other, foreign } = writers;
+        Some(Stored { object, too_large, other_writer: other, foreign })
     }
+}
+
+/// Who has written the status, by metadata.managedFields.
+#[derive(Default)]
+struct Writers {
+    other: Option<String>,
+    foreign: Foreign,
 }
 
 /// A part that makes the Operation fail where it is too large.
@@ -99,7 +106,7 @@ fn bounded(
     Some(scalars(json))
 }
 
-fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>, writer: &mut Option<String>) -> Option<Value> {
+fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>, writers: &mut Writers) -> Option<Value> {
     const KEPT: [&str; 7] = [
         "name",
         "namespace",
@@ -122,7 +129,7 @@ fn metadata(json: &RawValue, too_large: &mut Option<TooLarge>, writer: &mut Opti
             });
             parts.push((key, is_map.then_some(value)?));
         } else if key == "managedFields" {
-            *writer = other_writer(value);
+            *writers = Writers { other: other_writer(value), foreign: Foreign::read(value) };
         }
     }
     let is_too_large = found > limits::METADATA_BYTES;

@@ -47,6 +47,10 @@ impl Conditions {
         self.0.iter().find(|condition| field(condition, "type") == of_type)
     }
 
+    pub(super) fn remove(&mut self, of_type: &str) {
+        self.0.retain(|condition| field(condition, "type") != of_type);
+    }
+
     pub(super) fn is_true(&self, of_type: &str) -> bool {
         self.status(of_type) == "True"
     }

@@ -1,5 +1,7 @@
 //! What conditions and events say to people, and when what they say has not really changed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -53,7 +55,7 @@ impl Noted {
         let what = clean(what, NOTICE_BYTES);
         let is_noted = self.lines.iter().any(|line| {
             let (_, noted) = line.split_once(' ').unwrap_or_default();
-            gist(noted) == gist(&what)
+            words_of_notice(noted) == words_of_notice(&what)
         });
         if !what.is_empty() && !is_noted {
             self.add(&what, now);
@@ -71,8 +73,8 @@ impl Noted {
     }
 }
 
-/// What of a notice makes it another one than before: not its numbers, nor the names in it that Kubernetes makes up.
-fn gist(notice: &str) -> Vec<&str> {
+/// The words of a notice that make it another one than before: not its numbers, nor the names in it that Kubernetes makes up.
+fn words_of_notice(notice: &str) -> Vec<&str> {
     // The kubelet changes from one to the other and back at each try.
     if notice.contains("ErrImagePull") || notice.contains("ImagePullBackOff") {
         return vec!["ImagePullBackOff"];
@@ -84,6 +86,14 @@ fn gist(notice: &str) -> Vec<&str> {
 /// Whether two messages say the same but for the time that is left, as in "opens in 5 minutes" and "opens in 1h30m".
 pub(super) fn counts_down(before: &str, after: &str) -> bool {
     without_durations(before) == without_durations(after)
+}
+
+/// A number that is the same of two statuses which say the same but for the time that is left: phase, and the reason and message for it.
+pub fn gist(status: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let message = super::message(status).unwrap_or_default();
+    (super::phase(status), super::reason(status), without_durations(message)).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn without_durations(message: &str) -> Vec<&str> {

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::{BLOCKED, CANCELLED, FAILED, JOB_SUSPENDED, PENDING, RUNNING, SUCCEEDED};
+use crate::api::{
+    BLOCKED, CANCELLED, FAILED, HOOK_AVAILABLE, JOB_SUSPENDED, OVERWRITTEN, PENDING, RUNNING, SUCCEEDED,
+};
 use crate::reason::Reason;
 
 /// A Job, by name.
@@ -60,6 +62,16 @@ pub fn not_running_since(status: &Value) -> Option<Timestamp> {
     text(running, "lastTransitionTime")?.parse().ok()
 }
 
+/// Whether it says that the Job has a pod: other controllers overwrite the phase.
+pub fn is_running(status: &Value) -> bool {
+    condition(status, RUNNING).and_then(|running| text(running, "status")) == Some("True")
+}
+
+/// Whether it says that another controller overwrites it.
+pub fn is_overwritten(status: &Value) -> bool {
+    condition(status, OVERWRITTEN).and_then(|overwritten| text(overwritten, "status")) == Some("True")
+}
+
 /// Whether it says that somebody has suspended the Job.
 pub fn is_suspended(status: &Value) -> bool {
     condition(status, RUNNING).and_then(reason_of) == Some(JOB_SUSPENDED)
@@ -70,9 +82,14 @@ pub fn blocked_reason(status: &Value) -> Option<&str> {
     condition(status, BLOCKED).filter(|blocked| text(blocked, "status") == Some("True")).and_then(reason_of)
 }
 
-/// Whether the Operation has failed because its chart lacks the hook, and nobody has yet told it that the chart has it now.
+/// Whether the Operation has failed because its chart lacks the hook, and its status does not say that the chart has it now. Its result
+/// tells: what blocks it other controllers overwrite.
 pub fn lacks_hook(status: &Value) -> bool {
-    is_finished(status) && blocked_reason(status) == Some(Reason::HookNotFound.as_str())
+    let says = |of_type, is: &str, reason: &str| {
+        let condition = condition(status, of_type);
+        condition.is_some_and(|it| text(it, "status") == Some(is) && reason_of(it) == Some(reason))
+    };
+    says(FAILED, "True", Reason::HookNotFound.as_str()) && !says(BLOCKED, "False", HOOK_AVAILABLE)
 }
 
 /// The word that says why the Operation is in its phase: the reason of the condition of that name, and of one that is

@@ -7,21 +7,24 @@ use super::conditions::{Condition, Conditions};
 use super::message;
 use super::read::job_ref;
 use crate::api::*;
+use crate::foreign::Foreign;
 use crate::reason::Reason;
 
-/// Reasons of results that are another controller's. What it says of an Operation that it has run is its own.
-const OTHERS: [&str; 2] = ["EngineCompleted", "EngineFailed"];
+/// Reasons of results that are hookhost's, besides those of [`Reason`]. What another controller says of an Operation that it has ended
+/// is its own.
+const RESULTS: [&str; 4] = [JOB_SUCCEEDED, JOB_FAILED, EXTERNAL_DELETION, CANCELLED_BY_USER];
 
 /// The status of an Operation that has ended, with phase, Accepted and Blocked as they belong to its result; nothing where
-/// nothing is wrong, where the Operation has not ended, or where no condition tells how.
+/// nothing is wrong, where the Operation has not ended, where no condition tells how, or where another controller has ended it.
 ///
 /// The result is read from what others leave alone: the condition Succeeded, Failed or Cancelled, engineRef, and the outputs.
 /// Since those who overwrite a status do it again, the caller bounds how often it puts things right.
-pub fn restore(status: &Value, now: Timestamp) -> Option<Value> {
+pub fn restore(status: &Value, foreign: Foreign, now: Timestamp) -> Option<Value> {
     let mut conditions = Conditions::of(status);
     let of_type = [FAILED, SUCCEEDED, CANCELLED].into_iter().find(|of_type| conditions.is_true(of_type))?;
     let reason = conditions.reason(of_type).to_owned();
-    if OTHERS.contains(&reason.as_str()) {
+    let is_reason = |reason: &str| Reason::ALL.iter().any(|known| known.as_str() == reason);
+    if foreign.has(of_type) || !(RESULTS.contains(&reason.as_str()) || is_reason(&reason)) {
         return None;
     }
     let told = conditions.message(of_type).to_owned();

@@ -13,6 +13,22 @@ use super::*;
 use crate::keys::{DECISION, SOURCE_HOOK};
 use crate::reason::Reason;
 
+/// [`super::next`] where all conditions are hookhost's.
+fn next(
+    current: &Value,
+    state: &State,
+    run: Option<&Run>,
+    generation: i64,
+    now: Timestamp,
+) -> Option<Update> {
+    super::next(current, Evidence::default(), state, run, generation, now)
+}
+
+/// [`super::restore`] where all conditions are hookhost's.
+fn restore(status: &Value, now: Timestamp) -> Option<Value> {
+    super::restore(status, Foreign::default(), now)
+}
+
 /// A Job like the one that hookhost makes.
 fn job() -> Value {
     json!({

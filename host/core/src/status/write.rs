@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::conditions::{Condition, Conditions, time};
 use super::message::{self, Failure, Noted};
 use super::read::{is_finished, lacks_hook, text};
-use super::{CancelledBy, Event, EventKind, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
+use super::{CancelledBy, Event, EventKind, Evidence, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
 use crate::api::*;
 use crate::outcome::{Culprit, PodRef};
 use crate::reason::Reason;
@@ -18,15 +18,17 @@ use hookhost_helm::text::{clean, cut};
 /// What is to be written so that `current`, an Operation's status, says `state`; nothing where it does, or where it may not
 /// because the Operation has ended.
 ///
-/// `run` is what the Operation's Job says, where there is one. `generation` is the Operation's metadata.generation.
+/// `evidence` is what is known of `current` besides. `run` is what the Operation's Job says, where there is one. `generation` is the
+/// Operation's metadata.generation.
 pub fn next(
     current: &Value,
+    evidence: Evidence,
     state: &State,
     run: Option<&Run>,
     generation: i64,
     now: Timestamp,
 ) -> Option<Update> {
-    let mut draft = Draft::of(current, generation, now);
+    let mut draft = Draft::of(current, evidence, generation, now);
     if is_finished(current) {
         return match state {
             State::HookAvailable { revision } if draft.hook_available(*revision) => draft.finish(current),
@@ -119,22 +121,24 @@ struct Draft {
     /// Without the conditions; always a mapping.
     status: Value,
     conditions: Conditions,
+    evidence: Evidence,
     events: Vec<Event>,
     generation: i64,
     now: Timestamp,
 }
 
 impl Draft {
-    fn of(current: &Value, generation: i64, now: Timestamp) -> Draft {
+    fn of(current: &Value, evidence: Evidence, generation: i64, now: Timestamp) -> Draft {
         let mut status = current.as_object().cloned().unwrap_or_default();
         status.remove("conditions");
-        Draft {
-            status: Value::Object(status),
-            conditions: Conditions::of(current),
-            events: Vec::new(),
-            generation,
-            now,
+        let mut conditions = Conditions::of(current);
+        // Of a result it counts whoever reports it.
+        for of_type in [ACCEPTED, BLOCKED, RUNNING] {
+            if evidence.foreign.has(of_type) {
+                conditions.remove(of_type);
+            }
         }
+        Draft { status: Value::Object(status), conditions, evidence, events: Vec::new(), generation, now }
     }
 
     fn finish(mut self, current: &Value) -> Option<Update> {
@@ -164,9 +168,10 @@ impl Draft {
         self.status["phase"] = json!(phase);
     }
 
-    /// Blocked=False, where it was True.
+    /// Blocked=False, where it was True, or another controller has written something there.
     fn unblock(&mut self) {
-        if self.conditions.is_true(BLOCKED) {
+        let is_cleared = self.evidence.foreign.has(BLOCKED) && self.conditions.get(BLOCKED).is_none();
+        if self.conditions.is_true(BLOCKED) || is_cleared {
             self.set(BLOCKED, false, UNBLOCKED, message::UNBLOCKED);
         }
     }
@@ -209,7 +214,7 @@ impl Draft {
             return;
         }
         self.set(BLOCKED, true, reason, message);
-        if !is_told {
+        if !is_told && !self.has_reported(refusal.reason) {
             // What ends by itself in time is nothing to warn of.
             let ends_by_itself = matches!(refusal.then, Then::RetryAfter(_));
             let kind = if ends_by_itself { EventKind::Normal } else { EventKind::Warning };
@@ -218,14 +223,21 @@ impl Draft {
     }
 
     /// Blocked=True beside whatever else holds.
-    fn obstructed(&mut self, reason: Reason, message: &str) {
-        let reason = reason.as_str();
+    fn obstructed(&mut self, why: Reason, message: &str) {
+        let reason = why.as_str();
         if self.conditions.says(BLOCKED, true, reason) {
             // Once: an error has other words each time.
             return;
         }
         self.set(BLOCKED, true, reason, message);
-        self.event(EventKind::Warning, OPERATION_BLOCKED, &format!("{reason}: {message}"));
+        if !self.has_reported(why) {
+            self.event(EventKind::Warning, OPERATION_BLOCKED, &format!("{reason}: {message}"));
+        }
+    }
+
+    /// Whether hookhost has published that the Operation waits for this, though another controller may have written over it.
+    fn has_reported(&self, reason: Reason) -> bool {
+        self.evidence.foreign.has(BLOCKED) && self.evidence.reported == Some(reason)
     }
 
     /// Whether the Operation has ended for want of the hook, and does not say yet that the hook is there.

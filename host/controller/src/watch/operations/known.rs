@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookhost_core::Reason;
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 
@@ -46,6 +47,8 @@ pub(super) struct Known {
 struct Entry {
     brief: Arc<Brief>,
     class: Class,
+    /// For what hookhost has found it to wait.
+    waits_for: Option<Reason>,
     /// The list that named it last, or that it came after.
     list: u64,
 }
@@ -109,7 +112,9 @@ impl Known {
     /// `has_run` is one that has a Job.
     fn insert(&mut self, Seen { brief, text }: Seen, has_run: bool, now: Timestamp) -> Option<Arc<Brief>> {
         let also = self.also.get(&brief.uid).filter(|_| !brief.is_finished).cloned();
-        let before = self.remove(&brief.uid).map(|entry| entry.class);
+        let before = self.remove(&brief.uid);
+        let waits_for = before.as_ref().and_then(|before| before.waits_for).filter(|_| !brief.is_finished);
+        let before = before.map(|before| before.class);
         let has_run = has_run || before == Some(Class::Started);
         let class = Class::of(&brief, &self.terms.cluster_id, has_run, now);
         let class = class.map(|class| match class {
@@ -130,7 +135,8 @@ impl Known {
             self.texts.insert(&brief.uid, text);
         }
         self.uids.insert(brief.key.clone(), brief.uid.clone());
-        self.by_uid.insert(brief.uid.clone(), Entry { brief: brief.clone(), class, list: self.list });
+        self.by_uid
+            .insert(brief.uid.clone(), Entry { brief: brief.clone(), class, waits_for, list: self.list });
         self.also.extend(also.map(|also| (brief.uid.clone(), also)));
         if !brief.is_finished {
             self.list(&brief.uid);
@@ -217,6 +223,21 @@ impl Known {
 
     pub(super) fn briefs(&self) -> impl Iterator<Item = &Arc<Brief>> {
         self.by_uid.values().map(|entry| &entry.brief)
+    }
+
+    pub(super) fn waits_for(&self, uid: &str) -> Option<Reason> {
+        self.by_uid.get(uid)?.waits_for
+    }
+
+    pub(super) fn waiting_for(&self, reason: Reason) -> impl Iterator<Item = &Arc<Brief>> {
+        let waiting = self.by_uid.values().filter(move |entry| entry.waits_for == Some(reason));
+        waiting.map(|entry| &entry.brief)
+    }
+
+    /// Notes for what it waits; whether that is new.
+    pub(super) fn note_wait(&mut self, uid: &str, reason: Option<Reason>) -> bool {
+        let entry = self.by_uid.get_mut(uid);
+        entry.is_some_and(|entry| std::mem::replace(&mut entry.waits_for, reason) != reason)
     }
 
     /// Whether nothing is done any more for this one, which has ended.

@@ -92,6 +92,27 @@ fn those_on_one_release_find_each_other_by_whichever_of_its_names() {
 }
 
 #[test]
+fn for_what_one_waits_is_remembered_whatever_another_controller_writes_into_its_status() {
+    let overwritten = |uid: &str, finished: Option<&str>| {
+        let mut object = named(uid, operation(uid, "shop", finished));
+        object["status"]["conditions"] =
+            json!([{"type": "Blocked", "status": "True", "reason": "PolicyHeld"}]);
+        seen(&object)
+    };
+    let all = operations([Event::Apply(overwritten("a", None)), Event::Apply(overwritten("b", None))]);
+    let waiting = |reason| all.waiting_for(reason).into_iter().map(|key| key.name).collect::<Vec<_>>();
+    assert_eq!(waiting(Reason::PolicyHeld), Vec::<String>::new(), "that somebody says so is nothing");
+    assert!(all.note_wait("a", Some(Reason::PolicyUnavailable)));
+    assert!(!all.note_wait("a", Some(Reason::PolicyUnavailable)), "it was known");
+    assert!(!all.note_wait("unknown", Some(Reason::PolicyUnavailable)));
+    all.note(Event::Apply(overwritten("a", None)));
+    assert_eq!(waiting(Reason::PolicyUnavailable), ["a"]);
+    assert_eq!((all.waits_for("a"), all.waits_for("b")), (Some(Reason::PolicyUnavailable), None));
+    all.note(Event::Apply(overwritten("a", Some("2026-05-28T14:00:00Z"))));
+    assert_eq!(all.waits_for("a"), None, "what is finished waits for nothing");
+}
+
+#[test]
 fn rivals_are_those_of_the_same_hook_and_those_that_nothing_may_work_beside() {
     let of = |name: &str, hook: &str, type_of: &str| {
         let mut object = named(name, operation(name, "shop", None));
@@ -397,8 +418,10 @@ fn of_those_that_have_ended_the_last_are_known_in_whatever_order_they_are_listed
 fn of_those_that_lack_their_hook_a_bounded_number_is_told_and_none_for_ever() {
     let all = operations([]);
     let lacking = |n: usize, finished: Timestamp| {
-        let blocked = json!([{"type": "Blocked", "status": "True", "reason": "HookNotFound"}]);
-        with(&numbered(n), "/status", json!({"finishedAt": finished.to_string(), "conditions": blocked}))
+        // Another controller has written over what blocks it.
+        let conditions = json!([{"type": "Failed", "status": "True", "reason": "HookNotFound"},
+            {"type": "Blocked", "status": "True", "reason": "ValidationFailed"}]);
+        with(&numbered(n), "/status", json!({"finishedAt": finished.to_string(), "conditions": conditions}))
     };
     let long_ago = Timestamp::from_second(1_000_000).unwrap();
     list(&all, &(0..AWAITING_HOOK).map(|n| lacking(n, long_ago)).collect::<Vec<_>>());

@@ -22,6 +22,8 @@ struct One {
     /// Whether it waits for an approval.
     is_held: bool,
     state: State,
+    /// For what it was found to wait.
+    waits_for: Option<Reason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +61,7 @@ impl Host {
 
     fn other(&self, n: usize) -> Other<'_> {
         let one = &self.all[n];
-        let mut other = other(&one.object, one.state == State::Started);
+        let mut other = other(&one.object, one.state == State::Started).waiting_for(one.waits_for);
         if one.state == State::Ended {
             other.progress = Progress::Over;
         }
@@ -74,9 +76,8 @@ impl Host {
         self.queue.extend(concerned.iter().map(|uid| number(uid)));
     }
 
-    fn tell(&mut self, n: usize, reason: &str) {
-        self.all[n].object["status"] = json!({"phase": "Pending", "conditions": [
-            {"type": "Blocked", "status": if reason.is_empty() { "False" } else { "True" }, "reason": reason}]});
+    fn tell(&mut self, n: usize, waits_for: Option<Reason>) {
+        self.all[n].waits_for = waits_for;
     }
 
     fn runs(&self, operation: &Operation) -> Vec<&Hook> {
@@ -105,13 +106,13 @@ impl Host {
         if let Some((before, relation, standing)) = self.before(n) {
             let concerned = self.waiting.wait(&uid(n), &uid(before), relation, standing);
             self.queue.extend(concerned.iter().map(|uid| number(uid)));
-            self.tell(n, "ConflictingOperation");
+            self.tell(n, Some(Reason::ConflictingOperation));
         } else {
             self.waiting.leave(&uid(n));
             if self.all[n].is_held {
-                self.tell(n, "AwaitingApproval");
+                self.tell(n, Some(Reason::AwaitingApproval));
             } else {
-                self.tell(n, "");
+                self.tell(n, None);
                 self.all[n].state = State::Started;
             }
         }
@@ -163,7 +164,7 @@ fn any_operations(most: usize) -> impl Strategy<Value = Vec<One>> {
             if what.contains('-') {
                 object["spec"]["parameters"] = json!({"event": what});
             }
-            One { object, is_held, state: State::Waiting }
+            One { object, is_held, state: State::Waiting, waits_for: None }
         })
         .collect()
     })
@@ -178,7 +179,8 @@ proptest! {
         created in prop::collection::vec(0_i64..3, 1..6), started in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let all = created.iter().enumerate().map(|(n, created)| {
-            One { object: operation(n, *created, "RunCommand", "a"), is_held: false, state: State::Waiting }
+            let object = operation(n, *created, "RunCommand", "a");
+            One { object, is_held: false, state: State::Waiting, waits_for: None }
         });
         let mut host = Host::new(all.collect());
         let started = started.map(|started| started.index(host.all.len()));
@@ -197,7 +199,7 @@ proptest! {
         let mut host = Host::new(operations);
         for n in 0..host.all.len() {
             if host.all[n].is_held {
-                host.tell(n, "AwaitingApproval");
+                host.tell(n, Some(Reason::AwaitingApproval));
             }
         }
         for n in 0..host.all.len() {
@@ -290,7 +292,7 @@ fn a_queue_is_worked_off_by_a_number_of_reconciliations_that_grows_with_it() {
     let reconciled = |count: usize| {
         let all = (0..count).map(|n| {
             let object = operation(n, n as i64, "Migration", "a");
-            One { object, is_held: false, state: State::Waiting }
+            One { object, is_held: false, state: State::Waiting, waits_for: None }
         });
         let mut host = Host::new(all.collect());
         while host.step() {}

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use super::{at, culprit, overwritten, run};
+use super::{at, culprit, next, overwritten, restore, run};
 use crate::outcome::{Culprit, PodRef};
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
 use crate::status::{
-    CancelledBy, MESSAGE_BYTES, NOTE_BYTES, NOTICES, Run, State, Update, is_finished, job_ref, next, phase,
-    restore,
+    CancelledBy, Evidence, Foreign, MESSAGE_BYTES, NOTE_BYTES, NOTICES, Run, State, Update, is_finished,
+    job_ref, phase,
 };
 
 const OURS: [&str; 6] = ["Accepted", "Blocked", "Running", "Succeeded", "Failed", "Cancelled"];
@@ -319,6 +319,46 @@ proptest! {
                 Some(_) => prop_assert_eq!(words(&restored), words(&status), "{}", name),
                 None => prop_assert_ne!(of_type(&restored, name).map(|condition| &condition["status"]), Some(&json!("True"))),
             }
+        }
+    }
+
+    /// Whatever another controller writes into the three conditions that it shares with hookhost: nothing of it is left, or counts, once
+    /// hookhost has written.
+    #[test]
+    fn what_another_controller_says_is_never_hookhosts_word(
+        before in proptest::collection::vec(prop_oneof![waits(), unfinished()], 0..3), state in any_state(), run in any_run(),
+        reason in select(vec!["DependencyMissing", "AwaitingApproval", "EngineStarted", "ClaimInvalid", "HelmHookJobSuspended"]),
+        is_true in any::<[bool; 3]>(),
+    ) {
+        let mut own = Value::Null;
+        for state in &before {
+            if let Some(update) = next(&own, state, run.as_ref(), 1, at("10:00:00")) {
+                own = update.status;
+            }
+        }
+        let types = ["Accepted", "Blocked", "Running"];
+        let mut status = json!({"phase": "Pending", "conditions": []});
+        for (key, value) in own.as_object().into_iter().flatten() {
+            status[key] = value.clone();
+        }
+        let conditions = status["conditions"].as_array_mut().unwrap();
+        conditions.retain(|condition| !types.contains(&condition["type"].as_str().unwrap()));
+        let bare = status.clone();
+        let conditions = status["conditions"].as_array_mut().unwrap();
+        conditions.extend(types.iter().zip(is_true).map(|(of_type, is)| json!({"type": of_type, "reason": reason,
+            "status": if is { "True" } else { "False" }, "message": "their words", "lastTransitionTime": "2026-05-28T09:00:00Z"})));
+        let evidence = Evidence { foreign: Foreign::of(&types), reported: None };
+        let written = crate::status::next(&status, evidence, &state, run.as_ref(), 1, at("11:00:00"));
+        prop_assert!(written.iter().all(|update| !update.status.to_string().contains("their words")));
+        let alone = next(&bare, &state, run.as_ref(), 1, at("11:00:00"));
+        if let (Some(mut written), Some(alone)) = (written, alone) {
+            // What the other has said there is taken back.
+            if of_type(&alone.status, "Blocked").is_none() {
+                let says = of_type(&written.status, "Blocked").map(|blocked| blocked["reason"].clone());
+                prop_assert!(says.is_none_or(|reason| reason == "Unblocked"));
+                written.status = result(&written.status);
+            }
+            prop_assert_eq!(written, alone);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What happens beside another controller that overwrites phase, Accepted and Blocked.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -43,6 +43,14 @@ fn nothing_is_put_back_where_the_result_is_unknown_or_anothers() {
         {"type": "Accepted", "status": "True", "reason": "AdmissionPassed"},
         {"type": "Failed", "status": "True", "reason": "EngineFailed"}]});
     assert_eq!(restore(&of_engine, at("12:00:00")), None);
+    // By a reason that no engine of ours has, and by hookhost's own word that another controller has written.
+    let mut of_another = of_engine.clone();
+    of_another["conditions"][1]["reason"] = json!("PreconditionFailed");
+    assert_eq!(restore(&of_another, at("12:00:00")), None);
+    of_another["conditions"][1]["reason"] = json!("ValidationFailed");
+    let by_another = |of_type| super::super::restore(&of_another, Foreign::of(&[of_type]), at("12:00:00"));
+    assert_eq!(by_another("Failed"), None);
+    assert!(by_another("Blocked").is_some());
 }
 
 #[test]
@@ -54,4 +62,42 @@ fn a_run_that_another_controller_has_overwritten_runs_on_without_new_events() {
     assert_eq!(says(&update.status, "Accepted"), "True/TemplateValidated");
     assert_eq!(says(&update.status, "Blocked"), "False/Unblocked");
     assert!(update.events.is_empty());
+}
+
+/// What is written where another controller has written over Accepted and Blocked, and hookhost has reported this reason before.
+fn answer(status: &Value, state: &State, reported: Option<Reason>) -> Update {
+    let foreign = Foreign::of(&["Accepted", "Blocked"]);
+    super::super::next(status, Evidence { foreign, reported }, state, None, 1, at("12:00:00")).unwrap()
+}
+
+#[test]
+fn of_one_that_waits_nothing_stays_that_another_controller_says_of_it_and_no_event_comes_twice() {
+    let held = State::Refused(Refusal::retry_after(60, Reason::PolicyHeld, "opens in 1h"));
+    let status = overwritten(&after(std::slice::from_ref(&held)));
+    let again = answer(&status, &held, Some(Reason::PolicyHeld));
+    assert_eq!(says(&again.status, "Blocked"), "True/PolicyHeld");
+    assert!(condition(&again.status, "Accepted").is_null(), "hookhost has not rejected it");
+    assert!(again.events.is_empty());
+    // Another reason is news; so is one that this hookhost has not published.
+    for reported in [None, Some(Reason::TargetNotReady)] {
+        assert_eq!(reasons(&answer(&status, &held, reported).events), ["OperationBlocked"]);
+    }
+}
+
+#[test]
+fn the_same_reason_in_another_controllers_words_is_not_left_in_place() {
+    let why = State::Obstructed { reason: Reason::AccessForbidden, message: "hookhost's own".to_owned() };
+    let mut status = after(&[running("migrate-now-a")]);
+    let theirs = json!({"type": "Blocked", "status": "True", "reason": "AccessForbidden", "message": "theirs",
+        "lastTransitionTime": "2026-05-28T11:00:00Z"});
+    status["conditions"].as_array_mut().unwrap().push(theirs);
+    assert_eq!(message(&answer(&status, &why, None).status, "Blocked"), "hookhost's own");
+}
+
+#[test]
+fn a_message_that_merely_counts_down_has_the_same_gist() {
+    let held = |message| after(&[State::Refused(Refusal::retry_after(60, Reason::PolicyHeld, message))]);
+    assert_eq!(gist(&held("opens in 5 minutes")), gist(&held("opens in 4 minutes")));
+    assert_ne!(gist(&held("opens in 5 minutes")), gist(&held("never opens")));
+    assert_ne!(gist(&held("opens in 5 minutes")), gist(&after(&[running("opens in 5 minutes")])));
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{after, at, failed, message, pod, running};
-use crate::status::{Run, State, next};
+use super::{after, at, failed, message, next, pod, running};
+use crate::status::{Run, State};
 
 #[test]
 fn pods_that_run_in_parallel_are_no_successors() {

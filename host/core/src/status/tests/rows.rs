@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{after, at, condition, culprit, failed, message, pod, reasons, running, says, succeeded};
+use super::{after, at, condition, culprit, failed, message, next, pod, reasons, running, says, succeeded};
 use crate::outcome::Culprit;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
-use crate::status::{State, is_finished, next, phase};
+use crate::status::{State, is_finished, phase};
 
 #[test]
 fn row_hook_not_present_in_rendered_release() {

@@ -1,7 +1,7 @@
 //! A Job that somebody else suspends.
 
-use super::{after, at, message, run, running, says, succeeded};
-use crate::status::{State, is_suspended, next, phase};
+use super::{after, at, message, next, run, running, says, succeeded};
+use crate::status::{State, is_suspended, phase};
 
 fn suspended() -> State {
     State::Suspended { why: "JobSuspended: Job suspended".to_owned() }
