@@ -247,7 +247,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         let Ended { follow, end, after } = ended?;
         match output {
             Format::Table => output::result(&format!("{}\n", output::escape(&follow.result(end, after))))?,
-            Format::Json => output::json(&document(&made, follow.status()))?,
+            Format::Json => output::json(&document(&made, &follow))?,
         }
         Ok(follow.outcome(end))
     })
@@ -366,10 +366,11 @@ fn print_dry(object: &Value, format: Format) -> Result<Outcome> {
 }
 
 /// The result for programs.
-fn document(made: &Made, status: &Value) -> Value {
+fn document(made: &Made, follow: &Follow) -> Value {
     let Made { namespace, name, uid } = made;
+    let status = follow.status();
     let (reason, message) = follow::reason(status).unzip();
-    json!({
+    let mut document = json!({
         "name": name,
         "namespace": namespace,
         "uid": uid,
@@ -377,5 +378,9 @@ fn document(made: &Made, status: &Value) -> Value {
         "reason": reason,
         "message": message,
         "outputs": status.get("outputs"),
-    })
+    });
+    if let Some(by) = follow.ended_by() {
+        document["endedBy"] = by.into();
+    }
+    document
 }

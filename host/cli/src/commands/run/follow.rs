@@ -129,6 +129,8 @@ pub(super) struct Follow {
     cancellation: Option<String>,
     has_warned: bool,
     is_overwritten: bool,
+    /// The field manager that has ended it, if that is not hookhost.
+    ended_by: Option<String>,
     /// hookhost's last word on whether it is blocked.
     word: Word,
     finished_at: Option<Duration>,
@@ -148,6 +150,7 @@ impl Follow {
             cancellation: None,
             has_warned: false,
             is_overwritten: false,
+            ended_by: None,
             word: Word::default(),
             finished_at: None,
         }
@@ -161,6 +164,11 @@ impl Follow {
     /// The Operation's status, as it was last seen.
     pub(super) fn status(&self) -> &Value {
         &self.status
+    }
+
+    /// The field manager that has ended the Operation, if that is not hookhost.
+    pub(super) fn ended_by(&self) -> Option<&str> {
+        self.ended_by.as_deref()
     }
 
     /// Takes note of what was seen, `now` after following began, and says what is to be done.
@@ -220,7 +228,8 @@ impl Follow {
         }
         if self.finished_at.is_none() && is_finished(&self.status) {
             self.finished_at = Some(now);
-            if let Some(writer) = other_result(operation) {
+            self.ended_by = other_result(operation).map(str::to_owned);
+            if let Some(writer) = &self.ended_by {
                 steps.push(Step::Tell(format!(
                     "another controller (field manager {writer:?}) has ended this Operation, not hookhost"
                 )));
@@ -325,9 +334,10 @@ impl Follow {
         match end {
             End::Finished => {
                 let (reason, message) = conclusion(&self.status, self.logs.has_shown_any());
+                let by = self.ended_by().map(|by| format!(", as {by:?} reports")).unwrap_or_default();
                 let told = match word {
-                    "Succeeded" => format!("Succeeded after {}: {message}", clock(now)),
-                    _ => format!("{word} ({reason}): {message}"),
+                    "Succeeded" => format!("Succeeded after {}{by}: {message}", clock(now)),
+                    _ => format!("{word} ({reason}{by}): {message}"),
                 };
                 told + &steps(&self.status)
             }

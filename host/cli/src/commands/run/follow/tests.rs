@@ -504,6 +504,9 @@ fn a_result_that_another_controller_reports_is_shown_as_its_own() {
     let failed = operation("Failed", &["Failed=True/EngineFailed: engine not registered"]);
     let steps = follow.handle(Seen::Operation(overwritten(failed, &["Failed"])), at(1));
     assert!(told(&steps)[0].contains("(field manager \"manager\") has ended this Operation"), "{steps:?}");
+    assert_eq!(follow.ended_by(), Some("manager"));
+    let result = follow.result(End::Finished, at(1));
+    assert_eq!(result, "Failed (EngineFailed, as \"manager\" reports): engine not registered");
     // What hookhost reports stays a success, whatever phase others write.
     let mut done = succeeded("pod-1");
     done["status"]["phase"] = "Pending".into();
