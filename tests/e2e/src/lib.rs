@@ -32,7 +32,7 @@ mod world;
 
 pub use host::{Host, Setup, admin_answer, hookhost, stock_policies};
 pub use installation::{MODULES, NAMESPACE, chart};
-pub use operator::{Operator, Registered};
+pub use operator::{Build, Operator};
 pub use proxy::{Fault, Proxy};
 pub use waits::WAITS;
 pub use world::{
