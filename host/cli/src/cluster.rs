@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use hookhost_controller::client::{Call, Connection, ConnectionOptions, Error, WRITE_TIMEOUT};
+use hookhost_cluster::client::{Call, Connection, ConnectionOptions, Error, WRITE_TIMEOUT};
 use hookhost_controller::memory;
 
 pub(crate) use release::{Newest, exists, newest, record, revisions, stored};

@@ -19,14 +19,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hookhost_core::keys::RIGHTS;
 pub(crate) use keeper::Keeper;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-/// Finalizer on the RoleBindings that give hookhost its rights.
-pub(crate) const RIGHTS: &str = "hookhost.vworkspace.io/rights";
 
 /// Where hookhost has its rights, and where they are being taken away; clones share it.
 #[derive(Clone, Default)]
@@ -195,7 +193,7 @@ impl Drop for Creating {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::binding_resource;
+    use hookhost_cluster::resource::binding_resource;
 
     fn binding(name: &str, deleted: bool, finalizers: &[&str]) -> DynamicObject {
         let mut object = DynamicObject::new(name, &binding_resource()).within("org");

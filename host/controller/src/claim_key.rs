@@ -24,8 +24,9 @@ use kube::api::PostParams;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::client::{self, Call, Verb, Writer};
-use crate::error::{Error, chain};
+use hookhost_cluster::client::{self, Call, Verb};
+use hookhost_cluster::error::{Error, chain};
+use hookhost_cluster::writer::Writer;
 
 /// The Secret's name, unless told otherwise.
 pub const DEFAULT_SECRET: &str = "hookhost-claim-key";

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::watch::HookOfRelease;
+use hookhost_cluster::job::HookOfRelease;
 
 /// Which Operation holds which hook, by the Operation's UID.
 #[derive(Debug, Default)]

@@ -60,7 +60,7 @@ pub struct Config {
     /// Where the key is kept by which hookhost recognises what it made.
     pub claim_secret: ClaimSecret,
     /// The Lease by which one of several hookhosts is chosen; none to work without one.
-    pub lease: Option<crate::lease::LeaseParams>,
+    pub lease: Option<hookhost_cluster::lease::LeaseParams>,
 }
 
 /// Operations of one namespace looked at at once, unless told otherwise. Each waits for the API server most of its time;

@@ -26,8 +26,9 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Call, Error, Verb, Writer};
 use crate::metrics::{EventLoss, Metrics};
+use hookhost_cluster::client::{Call, Error, Verb};
+use hookhost_cluster::writer::Writer;
 
 /// Events that may wait: some seconds' worth of the busiest hookhost, about 2 MiB.
 pub const QUEUE: usize = 1024;

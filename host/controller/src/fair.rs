@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::key::OperationKey;
+use hookhost_cluster::key::OperationKey;
 
 /// Operations that wait for their turn, each once.
 #[derive(Debug, Default)]

@@ -18,11 +18,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use crate::claim_key::Keyring;
-use crate::client;
-use crate::error::{Error, Result};
-use crate::read::Reader;
-use crate::watch::Job;
-use crate::write::{Created, NewObject, Why, Writes};
+use hookhost_cluster::client;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::job::Job;
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::write::{Created, NewObject, Why, Writes};
 
 /// How long to wait for an object that is on its way out, or was made by somebody in this very moment.
 const A_MOMENT: u32 = 1;

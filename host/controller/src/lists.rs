@@ -19,9 +19,11 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::time::{Instant, sleep};
 
-use crate::bindings::RIGHTS;
-use crate::client::{self, Call, Error, Verb};
-use crate::watch::{Selection, binding_resource, first_generation, job_resource, resource};
+use hookhost_cluster::client::{self, Call, Error, Verb};
+use hookhost_cluster::job::first_generation;
+use hookhost_cluster::resource::{binding_resource, job_resource, resource};
+use hookhost_cluster::stream::Selection;
+use hookhost_core::keys::RIGHTS;
 use hookhost_core::keys::UNATTENDED;
 
 /// Namespaces that are asked about at once, and objects of one that are written at once: a polite guest of the API server.

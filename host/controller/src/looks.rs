@@ -23,8 +23,8 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::fair::FairQueue;
-use crate::key::OperationKey;
 use crate::metrics::Metrics;
+use hookhost_cluster::key::OperationKey;
 
 /// What follows a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,11 @@ use crate::config::DEFAULT_CONCURRENCY;
 use crate::looks::PLACES_PER_SHARE;
 use crate::policy::{EVALUATIONS_BYTES, LOADS};
 use crate::reconcile::LOGS_BYTES;
-use crate::records::{LARGE_RUNS_BYTES, RECORDS_BYTES};
-use crate::watch::{BRIEF_BYTES, BUFFERS_BYTES, JOBS_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
+use hookhost_cluster::job::BRIEF_BYTES;
+use hookhost_cluster::records::{LARGE_RUNS_BYTES, RECORDS_BYTES};
+
+use crate::watch::{JOBS_BYTES, PODS_BYTES, TEXTS_BYTES, UNPROVEN_EVERYWHERE};
+use hookhost_cluster::buffer::BUFFERS_BYTES;
 
 /// A part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use hookhost_cluster::observe::{Observe, WriteOutcome};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::client::{Call, Error};
+use hookhost_cluster::client::Call;
 
 /// Policies whose answers are counted apart: more than an organisation has, and few enough for any Prometheus.
 pub const MAX_POLICIES: usize = 200;
@@ -82,7 +83,7 @@ struct DecisionLabels {
 struct WriteLabels {
     verb: &'static str,
     resource: String,
-    outcome: WriteOutcome,
+    outcome: &'static str,
 }
 
 /// What a policy answered.
@@ -108,51 +109,6 @@ impl EncodeLabelValue for DecisionOutcome {
             DecisionOutcome::Deny => "deny",
             DecisionOutcome::Hold => "hold",
             DecisionOutcome::Error => "error",
-        }
-        .encode(encoder)
-    }
-}
-
-/// How a write to the API server ended.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub enum WriteOutcome {
-    /// Done.
-    Ok,
-    /// Not done, because somebody else had written.
-    Conflict,
-    /// Not done, because the API server or a webhook refused.
-    Rejected,
-    /// Not known: no answer, or given up with the lease.
-    Unanswered,
-}
-
-impl WriteOutcome {
-    /// The outcome of a write that ended with this error, or none.
-    pub fn of(error: Option<&Error>) -> WriteOutcome {
-        match error {
-            None => WriteOutcome::Ok,
-            Some(Error::Conflict { .. } | Error::AlreadyExists { .. }) => WriteOutcome::Conflict,
-            Some(
-                Error::Unreachable { .. }
-                | Error::TimedOut { .. }
-                | Error::Unreadable { .. }
-                | Error::NotLeader(_),
-            ) => WriteOutcome::Unanswered,
-            Some(_) => WriteOutcome::Rejected,
-        }
-    }
-}
-
-impl EncodeLabelValue for WriteOutcome {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-    ) -> Result<(), std::fmt::Error> {
-        match self {
-            WriteOutcome::Ok => "ok",
-            WriteOutcome::Conflict => "conflict",
-            WriteOutcome::Rejected => "rejected",
-            WriteOutcome::Unanswered => "unanswered",
         }
         .encode(encoder)
     }
@@ -223,11 +179,6 @@ impl Metrics {
         Metrics(Arc::new(inner))
     }
 
-    /// Whether this process is the leader.
-    pub fn set_leader(&self, leads: bool) {
-        self.0.leader.set(leads.into());
-    }
-
     /// An Operation entered a phase, for a reason.
     ///
     /// Both are words of the status that hookhost has just written.
@@ -282,12 +233,6 @@ impl Metrics {
     /// So many Operations wait to be reconciled.
     pub fn set_queue_depth(&self, depth: usize) {
         self.0.queue_depth.set(gauge(depth));
-    }
-
-    /// A write was sent to the API server and ended so.
-    pub fn api_write(&self, call: &Call, outcome: WriteOutcome) {
-        let labels = WriteLabels { verb: call.verb().as_str(), resource: call.resource(), outcome };
-        self.0.api_writes.get_or_create(&labels).inc();
     }
 
     /// An Event will not be made.
@@ -372,4 +317,16 @@ impl Inner {
 /// A count as a gauge has it.
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Observe for Metrics {
+    fn write(&self, call: &Call, outcome: WriteOutcome) {
+        let (verb, resource) = (call.verb().as_str(), call.resource());
+        let labels = WriteLabels { verb, resource, outcome: outcome.as_str() };
+        self.0.api_writes.get_or_create(&labels).inc();
+    }
+
+    fn leads(&self, is_leader: bool) {
+        self.0.leader.set(is_leader.into());
+    }
 }

@@ -2,8 +2,8 @@
 
 use hookhost_core::clone;
 
-use crate::key::OperationKey;
 use crate::watch::Namespaces;
+use hookhost_cluster::key::OperationKey;
 
 /// The organisations of the managed namespaces; clones share them.
 #[derive(Clone)]

@@ -23,16 +23,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
-use crate::error::{Result, chain};
 use crate::fair::FairQueue;
-use crate::key::OperationKey;
 use crate::lender::Lender;
 use crate::organisation::Organisations;
-use crate::read::Reader;
 use crate::stop::{Orphaned, Stopper};
 use crate::wake::Wakes;
-use crate::watch::{Job, Jobs, Namespaces, Operations};
-use crate::write::{Writes, is_conflict};
+use crate::watch::{Jobs, Namespaces, Operations};
+use hookhost_cluster::error::{Result, chain};
+use hookhost_cluster::job::Job;
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::write::{Writes, is_conflict};
 
 /// Suspects that are looked at at once. Each costs some requests, one after the other.
 const AT_ONCE: usize = 8;

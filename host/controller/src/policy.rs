@@ -58,9 +58,10 @@ use self::budget::Budget;
 use self::library::Library;
 use self::run::Runner;
 use self::set::{Member, State};
-use crate::client::{Connection, Writer};
 use crate::crd::{Closure, ClosureExisting, Mode};
 use crate::metrics::Metrics;
+use hookhost_cluster::client::Connection;
+use hookhost_cluster::writer::Writer;
 
 /// What whoever installs hookhost decides about policies.
 #[derive(Clone, Debug, Default)]

@@ -30,25 +30,26 @@ use crate::backoff::Backoff;
 use crate::bindings::{Bindings, Keeper};
 use crate::claim_key::Keyring;
 use crate::claims::Claims;
-use crate::client::{Connection, Writer};
 use crate::config::Config;
 use crate::event::Events;
 use crate::in_flight::InFlight;
-use crate::lease::{Claim, InvalidTiming, Lease};
 use crate::lender::Lender;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::organisation::Organisations;
 use crate::orphan::{Orphans, Warden};
 use crate::policy::{self, Policies};
-use crate::read::Reader;
 use crate::reconcile::{Context, KeptLogs, Lookups, Overwrites, Trails, Turns};
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, Listeners, NamespaceChange, Namespaces, Operations, Pods, Targets};
-use crate::write::Writes;
 use crate::written::Written;
+use hookhost_cluster::client::Connection;
+use hookhost_cluster::lease::{Claim, InvalidTiming, Lease};
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::write::Writes;
+use hookhost_cluster::writer::Writer;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,7 +65,7 @@ pub enum RunError {
     Isolated(#[source] std::io::Error),
     /// The client for the lease cannot be made.
     #[error("cannot use the cluster for the lease")]
-    Client(#[from] crate::client::Error),
+    Client(#[from] hookhost_cluster::client::Error),
     /// The lease's times cannot keep its promises.
     #[error(transparent)]
     Lease(#[from] InvalidTiming),

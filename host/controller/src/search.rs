@@ -12,10 +12,10 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
 
-use crate::client::Error;
-use crate::error::chain;
 use crate::lists::{AT_ONCE, Lists};
 use crate::watch::{Jobs, Namespaces};
+use hookhost_cluster::client::Error;
+use hookhost_cluster::error::chain;
 
 /// Namespaces that may be unsearched when runs are started: each costs a request for each run. With more of them the API server as
 /// a whole does not work.

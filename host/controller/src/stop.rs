@@ -10,10 +10,10 @@ use hookhost_core::outcome;
 use serde_json::Value;
 
 use crate::claim_key::Keyring;
-use crate::error::Result;
-use crate::read::{PodsOf, Reader, Which};
-use crate::watch::Job;
-use crate::write::Writes;
+use hookhost_cluster::error::Result;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::read::{PodsOf, Reader, Which};
+use hookhost_cluster::write::Writes;
 
 /// What the garbage collector puts on an object that is to go after its dependents.
 const FOREGROUND: &str = "foregroundDeletion";

@@ -14,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bindings::{Bindings, Keeper};
 use crate::claim_key::{ClaimSecret, Keyring};
-use crate::client::Writer;
-use crate::lease::Claim;
 use crate::lender::Lender;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::organisation::Organisations;
 use crate::orphan::{Orphans, Warden};
-use crate::read::Reader;
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
 use crate::watch::{self, Jobs, Listeners, Namespaces, Operations, Pods, Terms};
-use crate::write::Writes;
+use hookhost_cluster::lease::Claim;
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::write::Writes;
+use hookhost_cluster::writer::Writer;
 
 /// A request, as far as tests ask for it.
 pub(crate) struct Asked {

@@ -24,13 +24,14 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::claim_key::{ClaimSecret, Keyring};
-use crate::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT, Writer};
-use crate::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
 use crate::lender::Lender;
 use crate::lists::{AT_ONCE, Listed, Lists};
 use crate::metrics::Metrics;
-use crate::read::Reader;
-use crate::write::Writes;
+use hookhost_cluster::client::{self, Call, Connection, Error, Verb, WRITE_TIMEOUT};
+use hookhost_cluster::lease::{Claim, InvalidTiming, Lease, LeaseParams, NotSeized};
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::write::Writes;
+use hookhost_cluster::writer::Writer;
 
 /// How long all of it may take: less than the 240 s that the chart's Job has, with what a retried list needs.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -166,7 +167,7 @@ pub async fn uninstall(connection: &Connection, params: Params) -> Result<Report
         lease.quiet().await;
         let releaser = Releaser::new(connection.requests.clone(), params.claim_secret);
         if let Err(error) = releaser.lender.keyring.load_existing().await {
-            let error = crate::error::chain(&error);
+            let error = hookhost_cluster::error::chain(&error);
             tracing::warn!(error, "cannot read the key of claims: what was made for runs stays");
         }
         let mut left = Left::default();
@@ -349,7 +350,7 @@ impl Left {
     fn note(&mut self, namespace: &str, what: String, error: Error) {
         tracing::warn!(
             namespace,
-            error = crate::error::chain(&error),
+            error = hookhost_cluster::error::chain(&error),
             "cannot release: {}",
             printable(&what)
         );
@@ -410,10 +411,10 @@ impl Releaser {
 }
 
 /// Nothing but the API server can fail here.
-fn only_api<T: Default>(result: crate::error::Result<T>) -> Result<T, Error> {
+fn only_api<T: Default>(result: hookhost_cluster::error::Result<T>) -> Result<T, Error> {
     match result {
         Ok(done) => Ok(done),
-        Err(crate::error::Error::Api(error)) => Err(error),
+        Err(hookhost_cluster::error::Error::Api(error)) => Err(error),
         Err(_) => Ok(T::default()),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::fair::FairQueue;
-use crate::key::OperationKey;
+use hookhost_cluster::key::OperationKey;
 
 /// Wakes that have not been served yet; clones share them.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::watch::{Whole, version};
+use hookhost_cluster::operation::Whole;
+use hookhost_cluster::text::version;
 
 /// The forms of Operations that this process wrote last, until their watch has caught up.
 #[derive(Debug, Default)]

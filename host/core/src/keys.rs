@@ -69,3 +69,6 @@ pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// The field manager of all that hookhost writes, by which the API server tells who has written what.
 pub const FIELD_MANAGER: &str = "hookhost";
+
+/// Finalizer on the RoleBindings that give hookhost its rights.
+pub const RIGHTS: &str = "hookhost.vworkspace.io/rights";

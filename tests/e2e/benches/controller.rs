@@ -151,7 +151,7 @@ impl Site {
 
 /// A client of this bench's own, whose requests are not taken for hookhost's.
 async fn connect(cluster: &Cluster) -> Result<kube::Client> {
-    hookhost_controller::client::install_crypto();
+    hookhost_cluster::client::install_crypto();
     let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig())?;
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
     config.default_retry = false;

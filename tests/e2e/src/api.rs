@@ -82,7 +82,7 @@ impl Api {
     /// A connection with the administrator's rights.
     pub(crate) fn connect(cluster: &Cluster) -> Result<Api> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        hookhost_controller::client::install_crypto();
+        hookhost_cluster::client::install_crypto();
         let client = runtime.block_on(async {
             let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig())?;
             let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;

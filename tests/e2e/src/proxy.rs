@@ -125,7 +125,7 @@ impl Proxy {
 
 fn start(cluster: &Cluster) -> Result<Proxy, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    hookhost_controller::client::install_crypto();
+    hookhost_cluster::client::install_crypto();
     let (state, address) = runtime.block_on(async {
         let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig())?;
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;

@@ -2,7 +2,7 @@
 //! the right to list Secrets; a revision that is named takes only the right to get one.
 
 use anyhow::Result;
-use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_cluster::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::HasReason as _;
 use hookhost_core::{Reason, target};
 use hookhost_helm::record::Record;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hookhost_controller::client::Connection;
+use hookhost_cluster::client::Connection;
+use hookhost_cluster::lease::LeaseParams;
 use hookhost_controller::config::{Config, DEFAULT_CONCURRENCY, DEFAULT_LOG_LINES, DEFAULT_NAMESPACE_GATE};
-use hookhost_controller::lease::LeaseParams;
 use hookhost_controller::policy::stock;
 use hookhost_controller::{ClaimSecret, DEFAULT_SECRET, RunError, telemetry};
 use hookhost_core::keys::CLUSTER_ID;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hookhost_controller::client::{Call, Connection, Error, Verb};
+use hookhost_cluster::client::{Call, Connection, Error, Verb};
 use hookhost_core::operation::{CANCEL, OperationType};
 use hookhost_core::{Reason, status, wait};
 use hookhost_helm::yaml;

@@ -17,13 +17,15 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::{Binding, Bindings, For};
 use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
-use crate::client;
-use crate::error::{Error, Result, chain};
 use crate::lists::{Listed, Lists};
 use crate::orphan::Orphans;
-use crate::read::Reader;
-use crate::watch::{Jobs, Namespaces, Seen, Selection, binding_resource, follow, place_and_finalizers};
-use crate::write::{Writes, is_conflict};
+use crate::watch::{Jobs, Namespaces, Seen, follow, place_and_finalizers};
+use hookhost_cluster::client;
+use hookhost_cluster::error::{Error, Result, chain};
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::resource::binding_resource;
+use hookhost_cluster::stream::Selection;
+use hookhost_cluster::write::{Writes, is_conflict};
 
 /// Bindings that are looked at at once. Each costs some requests.
 const AT_ONCE: usize = 8;

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::*;
-use crate::lease::Claim;
+use hookhost_cluster::lease::{Claim, Lease, LeaseParams};
 
 /// An API server that takes Events, each after a permit.
 struct Server {
@@ -169,8 +169,10 @@ async fn shutting_down_waits_three_seconds_for_a_server_that_is_stuck_and_counts
 #[tokio::test]
 async fn who_does_not_lead_sends_no_events() {
     let server = server(usize::MAX >> 3);
-    let (_script, claim) = Claim::scripted();
-    let (events, task, metrics) = events(&server, claim);
+    let never_asked = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("asked") });
+    let params = LeaseParams::new("system", "hookhost", "one");
+    let lease = Lease::new(Client::new(never_asked, "default"), params, Metrics::new()).unwrap();
+    let (events, task, metrics) = events(&server, lease.claim());
     events.publish(&operation("migrate"), running(""));
     end(task).await;
     assert!(server.taken.lock().unwrap().is_empty());

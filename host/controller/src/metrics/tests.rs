@@ -6,12 +6,12 @@ use hookhost_core::Reason;
 use k8s_openapi::api::batch::v1::Job;
 
 use super::*;
-use crate::client::Verb;
+use hookhost_cluster::client::Verb;
 
 /// Metrics in which everything has happened once.
 fn busy() -> Metrics {
     let metrics = Metrics::new();
-    metrics.set_leader(true);
+    metrics.leads(true);
     metrics.transition("Failed", "HookNotFound");
     metrics.set_in_flight("Running", 3);
     metrics.decision("deadline-cap", DecisionOutcome::Deny);
@@ -20,7 +20,7 @@ fn busy() -> Metrics {
     metrics.reconcile_error(Reason::ClusterUnreachable);
     metrics.job_created(Duration::from_millis(300));
     metrics.set_queue_depth(2);
-    metrics.api_write(&Call::new::<Job>(Verb::Create, Some("apps"), "migrate"), WriteOutcome::Ok);
+    metrics.write(&Call::new::<Job>(Verb::Create, Some("apps"), "migrate"), WriteOutcome::Ok);
     metrics.event_dropped(EventLoss::Full);
     metrics
 }

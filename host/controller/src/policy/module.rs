@@ -17,8 +17,8 @@ use kube::Api;
 
 use super::problem::Problem;
 use super::{Options, stock};
-use crate::client::{self, Call, Verb};
 use crate::crd::{ConfigMapKey, Module};
+use hookhost_cluster::client::{self, Call, Verb};
 
 /// Bytes that are read of a file: one more than the sandbox takes, so that its own error, which says more, comes.
 const FILE_BYTES: u64 = (4 << 20) + 1;

@@ -31,10 +31,11 @@ use super::problem::Problem;
 use super::set::{Health, Member, State};
 use super::status;
 use super::wanted::{Component, Wanted};
-use crate::client::{self, Call, Connection, Verb, Writer};
 use crate::crd::HookPolicy;
 use crate::metrics::Metrics;
-use crate::watch::Selection;
+use hookhost_cluster::client::{self, Call, Connection, Verb};
+use hookhost_cluster::stream::Selection;
+use hookhost_cluster::writer::Writer;
 
 /// Modules that are read and compiled at once: each is a child process that fills a processor for up to a second, and may
 /// take as much memory as all the rest together.

@@ -18,9 +18,9 @@ use kube::api::GetParams;
 use serde_json::Value;
 
 use super::Context;
-use crate::error::Result;
-use crate::read::{Keys, Reader, StoredRecord};
-use crate::watch::Kind;
+use hookhost_cluster::error::Result;
+use hookhost_cluster::read::{Keys, Reader, StoredRecord};
+use hookhost_cluster::resource::Kind;
 
 /// Releases, and instances, that are remembered; about 1 KiB each. Beyond, others are forgotten for new ones, which costs
 /// a round of requests at their next look.

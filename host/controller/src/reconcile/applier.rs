@@ -9,8 +9,8 @@ use kube::core::ApiResource;
 
 use super::Context;
 use super::prepare::Prepared;
-use crate::error::Result;
-use crate::watch::{job_resource, needed_resource};
+use hookhost_cluster::error::Result;
+use hookhost_cluster::resource::{job_resource, needed_resource};
 
 /// Reviews at once. A run creates objects of five resources at most.
 const AT_ONCE: usize = 8;
@@ -31,7 +31,7 @@ impl Context {
         }
         let answers = created.into_iter().map(async |one| {
             let is_allowed = self.reader.may_create(&applier.user(), &applier.groups(), &one).await?;
-            Ok::<_, crate::error::Error>((!is_allowed).then_some(one))
+            Ok::<_, hookhost_cluster::error::Error>((!is_allowed).then_some(one))
         });
         let forbidden: Vec<Option<ToCreate>> = stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
         let forbidden: Vec<ToCreate> = forbidden.into_iter().flatten().collect();

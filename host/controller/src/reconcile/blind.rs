@@ -13,9 +13,9 @@ use hookhost_core::status::{self, State};
 use hookhost_core::wait::WaitedFor;
 
 use super::{Context, Subject};
-use crate::error::{Result, chain};
 use crate::looks::Action;
-use crate::watch::Job;
+use hookhost_cluster::error::{Result, chain};
+use hookhost_cluster::job::Job;
 
 /// Namespaces that are asked for an Operation's Job, beside its own. Where more are not known, it is the API server that has to be
 /// helped first.

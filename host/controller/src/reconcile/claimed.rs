@@ -15,10 +15,10 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Error, Result};
-use crate::read::Reader;
-use crate::watch::to_json;
-use crate::write::Writes;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::read::Reader;
+use hookhost_cluster::text::to_json;
+use hookhost_cluster::write::Writes;
 
 /// How long it is tried: longer than an API server takes to start again. As long as it lasts the Operation keeps its place among
 /// those that are reconciled.
@@ -98,9 +98,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::Writer;
-    use crate::lease::Claim as Lease;
     use crate::metrics::Metrics;
+    use hookhost_cluster::lease::Claim as Lease;
+    use hookhost_cluster::writer::Writer;
 
     const UID: &str = "op-uid";
 

@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use super::start::{Own, nothing_left};
 use super::{Context, Subject, UNWATCHED};
-use crate::error::Result;
 use crate::looks::Action;
-use crate::watch::Job;
+use hookhost_cluster::error::Result;
+use hookhost_cluster::job::Job;
 
 impl Context {
     /// Goes on with an event of which Jobs were made.

@@ -12,10 +12,10 @@ use super::follow::UNTIL_PODS_END;
 use super::lookup::{Choice, Looked};
 use super::overwritten::Turn;
 use super::{Context, Subject};
-use crate::error::Result;
 use crate::looks::Action;
 use crate::stop::Orphaned;
-use crate::watch::Job;
+use hookhost_cluster::error::Result;
+use hookhost_cluster::job::Job;
 
 impl Context {
     /// Does what is left to do for a finished Operation. `jobs` are its own. `unproven` are those that say they are its own and that

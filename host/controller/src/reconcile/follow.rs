@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::start::PENDING_AFTER;
 use super::{Context, Subject};
-use crate::error::Result;
 use crate::looks::Action;
-use crate::read::{PodsOf, Which};
 use crate::stop::{Orphaned, add};
-use crate::watch::Job;
+use hookhost_cluster::error::Result;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::read::{PodsOf, Which};
 
 impl Context {
     /// Mirrors the Job.

@@ -8,10 +8,10 @@ use hookhost_core::clone;
 
 use super::start::Own;
 use super::{Context, Subject};
-use crate::client;
-use crate::error::{Error, Result};
 use crate::looks::Action;
-use crate::watch::Job;
+use hookhost_cluster::client;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::job::Job;
 
 impl Context {
     /// What follows before an Operation ends without a run: it is not over beside a Job that may be its run. None if there is none.

@@ -5,8 +5,9 @@ use hookhost_helm::snapshot::Snapshot;
 use serde_json::Value;
 
 use super::Context;
-use crate::error::Error;
-use crate::watch::{Kind, TargetKey};
+use hookhost_cluster::error::Error;
+use hookhost_cluster::operation::TargetKey;
+use hookhost_cluster::resource::Kind;
 
 /// Where a release's record is, and what said so.
 pub(super) struct Location {

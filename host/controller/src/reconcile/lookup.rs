@@ -25,8 +25,8 @@ use super::ahead::Ahead;
 use super::location::Location;
 use super::prepare::Stop;
 use super::{Context, Subject};
-use crate::error::Error;
 use crate::watch::Awaited;
+use hookhost_cluster::error::Error;
 
 /// Targets whose lookup is kept. Beyond, the one that was asked for longest ago is forgotten for a new one, which costs one more
 /// lookup.

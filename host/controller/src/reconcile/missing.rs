@@ -4,8 +4,8 @@ use hookhost_core::target::{self, Namesake, ObjectName, TargetKind, record_name}
 
 use super::Context;
 use super::prepare::Stop;
-use crate::error::{Error, Result};
-use crate::watch::Kind;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::resource::Kind;
 
 /// Bytes of the HelmReleases of a namespace that are read for a hint in a message: of some hundred of the usual size.
 const HINT_BYTES: usize = 1 << 20;

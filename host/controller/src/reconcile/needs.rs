@@ -28,11 +28,11 @@ use hookhost_helm::workload::Workload;
 use super::ahead::{Ahead, ask};
 use super::prepare::Stop;
 use super::{Context, Subject};
-use crate::client;
 use crate::crd::Closure;
-use crate::error::Error;
-use crate::read::{Keys, Reader};
-use crate::watch::Job;
+use hookhost_cluster::client;
+use hookhost_cluster::error::Error;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::read::{Keys, Reader};
 
 /// Objects that are asked for at once, of those that a pod refers to, and of a closure: either may have 256.
 const AT_ONCE: usize = 8;

@@ -6,8 +6,9 @@ use hookhost_core::target::{HelmRelease, Instance, Readiness};
 use super::Context;
 use super::prepare::Stop;
 use super::start::awaited as awaited_object;
-use crate::read::HELM_RELEASES_BYTES;
-use crate::watch::{Awaited, Kind};
+use crate::watch::Awaited;
+use hookhost_cluster::read::HELM_RELEASES_BYTES;
+use hookhost_cluster::resource::Kind;
 
 impl Context {
     /// Asks the owner of a HelmRelease, where it has one. `named` is the instance that the Operation names, where it does; its own

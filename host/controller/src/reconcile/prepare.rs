@@ -33,11 +33,13 @@ use super::location::{Location, name_of, version_of};
 use super::needs::{Needing, Needs};
 use super::start::awaited as awaited_object;
 use super::{Context, Subject};
-use crate::client;
-use crate::error::Error;
-use crate::read::{StoredRecord, Unread};
-use crate::records::{Held, Kept, Share};
-use crate::watch::{Awaited, Job, Kind};
+use crate::watch::Awaited;
+use hookhost_cluster::client;
+use hookhost_cluster::error::Error;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::read::{StoredRecord, Unread};
+use hookhost_cluster::records::{Held, Kept, Share};
+use hookhost_cluster::resource::Kind;
 
 /// Why nothing was prepared.
 pub(super) enum Stop {
@@ -56,11 +58,16 @@ impl Stop {
     }
 }
 
-impl<R: Into<Refusal>> From<R> for Stop {
-    fn from(refusal: R) -> Stop {
-        Stop::Refused(refusal.into())
-    }
+macro_rules! stop_from {
+    ($($why:ty),+) => {
+        $(impl From<$why> for Stop {
+            fn from(why: $why) -> Stop {
+                Stop::Refused(why.into())
+            }
+        })+
+    };
 }
+stop_from!(Refusal, target::TargetError, request::BuildError, clone::NameTaken);
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {

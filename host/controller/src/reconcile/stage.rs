@@ -17,10 +17,10 @@ use super::prepare::{AllPrepared, Prepared, Stop};
 use super::start::{Own, PENDING_AFTER, rejected, taken};
 use super::turn::Asked;
 use super::{Context, Subject};
-use crate::error::Result;
 use crate::looks::Action;
-use crate::watch::Job;
-use crate::write::{Created, Renewed};
+use hookhost_cluster::error::Result;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::write::{Created, Renewed};
 
 /// When to look again at what is about to be told by a watch.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);

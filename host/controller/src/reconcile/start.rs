@@ -21,11 +21,12 @@ use super::prepare::{AllPrepared, Prepared, Stop, waiting};
 use super::turn::Asked;
 use super::{Context, Subject, UNWATCHED};
 use crate::claim_key::ClaimSecret;
-use crate::client;
-use crate::error::{Error, Result, chain};
 use crate::looks::Action;
-use crate::watch::{Awaited, Job};
-use crate::write::{Created, NewObject, Why};
+use crate::watch::Awaited;
+use hookhost_cluster::client;
+use hookhost_cluster::error::{Error, Result, chain};
+use hookhost_cluster::job::Job;
+use hookhost_cluster::write::{Created, NewObject, Why};
 
 /// How long a Job may be without a pod before the Operation reports that it is pending. The Job controller creates the pod within
 /// a fraction of a second, on a busy machine within a few seconds: to report that each time would be a write for nothing. Where
@@ -434,6 +435,6 @@ impl Context {
 }
 
 /// An object whose changes have an Operation reconciled again.
-pub(super) fn awaited(kind: crate::watch::Kind, namespace: &str, name: &str) -> Awaited {
+pub(super) fn awaited(kind: hookhost_cluster::resource::Kind, namespace: &str, name: &str) -> Awaited {
     Awaited { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }

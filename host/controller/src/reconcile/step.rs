@@ -33,11 +33,12 @@ use super::prepare::Stop;
 use super::stage::AGAIN;
 use super::start::rejected;
 use super::{Context, Subject};
-use crate::error::{Error, Result};
 use crate::looks::Action;
-use crate::records::Kept;
-use crate::watch::{Awaited, Job};
-use crate::write::{Renewed, Why};
+use crate::watch::Awaited;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::job::Job;
+use hookhost_cluster::records::Kept;
+use hookhost_cluster::write::{Renewed, Why};
 
 /// A step that may start now.
 struct Decided {
@@ -313,8 +314,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::{self, Call, Verb};
-    use crate::watch::job_resource;
+    use hookhost_cluster::client::{self, Call, Verb};
+    use hookhost_cluster::resource::job_resource;
 
     #[test]
     fn a_hook_that_admission_denies_waits_and_one_that_is_no_job_any_more_ends_the_event() {

@@ -10,8 +10,9 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::key::OperationKey;
-use crate::watch::{Brief, Whole, to_json};
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::operation::{Brief, Whole};
+use hookhost_cluster::text::to_json;
 
 /// The Operation that is looked at.
 pub(crate) struct Subject {

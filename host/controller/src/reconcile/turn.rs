@@ -15,9 +15,10 @@ use hookhost_helm::hook::Hook;
 use jiff::Timestamp;
 
 use super::{Context, Subject};
-use crate::key::OperationKey;
 use crate::wake::Wakes;
-use crate::watch::{Brief, Knowledge, TargetKey, too_many};
+use crate::watch::{Knowledge, too_many};
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::operation::{Brief, TargetKey};
 
 /// How long to wait for the Operation of a Job to be asked for, in seconds: whoever looks after Jobs without Operations does.
 const UNTIL_FOUND: u32 = 2;

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::start::awaited as awaited_object;
 use super::{Context, Subject};
-use crate::error::{Error, Result};
 use crate::looks::Action;
-use crate::watch::{Awaited, Kind};
+use crate::watch::Awaited;
+use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::resource::Kind;
 
 impl Context {
     /// Reports for which other Operation this one waits, or reconciles it again at once where that is an Upgrade which is over.

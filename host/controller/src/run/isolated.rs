@@ -66,9 +66,9 @@ mod tests {
 
     use super::*;
     use crate::admin::{self, Health};
-    use crate::client::Connection;
-    use crate::lease::{Lease, LeaseParams};
     use crate::metrics::Metrics;
+    use hookhost_cluster::client::Connection;
+    use hookhost_cluster::lease::{Lease, LeaseParams};
 
     /// A request as it came: its method and its body.
     fn request(socket: &mut TcpStream) -> Option<(String, Value)> {

@@ -9,13 +9,13 @@ use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::Bindings;
-use crate::lease::Leadership;
 use crate::looks::Looks;
 use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::reconcile::{Context, reconcile};
 use crate::wake::Wakes;
 use crate::watch::{self, Change, Jobs, Operations};
+use hookhost_cluster::lease::Leadership;
 
 /// How long to wait for the HookPolicies before Operations are looked at: loading some takes a second or two, and each
 /// Operation that is looked at before has to say that it waits for them.

@@ -112,9 +112,9 @@ fn long_fields_are_cut() {
 
 #[test]
 fn an_error_is_shown_with_its_causes() {
-    let error = crate::client::Error::Unreachable {
-        call: crate::client::Call::new::<k8s_openapi::api::core::v1::Pod>(
-            crate::client::Verb::Get,
+    let error = hookhost_cluster::client::Error::Unreachable {
+        call: hookhost_cluster::client::Call::new::<k8s_openapi::api::core::v1::Pod>(
+            hookhost_cluster::client::Verb::Get,
             None,
             "a",
         ),

@@ -17,7 +17,7 @@ use hookhost_core::keys::{OPERATION, STEP};
 use hookhost_core::kind::Kind;
 
 use super::*;
-use crate::bindings::RIGHTS;
+use hookhost_core::keys::RIGHTS;
 
 /// What the API server knows.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use kube::runtime::watcher::{self, Event};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Selection;
+use hookhost_cluster::stream::Selection;
 
 /// Tasks by what they follow, at most one each; clones share them. All end with the token they were made with.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! The Jobs that hookhost made, by the Operation that each is for.
 
-mod job;
 mod known;
 #[cfg(test)]
 mod tests;
@@ -8,21 +7,23 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use hookhost_cluster::job::{HookOfRelease, Job};
 use hookhost_core::Reason;
 use hookhost_core::claim::Keys;
 use hookhost_core::keys;
 use hookhost_core::object::ObjectRef;
-pub(crate) use job::{BRIEF_BYTES, Job, first_generation};
-pub(crate) use known::{HookOfRelease, JOBS_BYTES, UNPROVEN_EVERYWHERE};
+pub(crate) use known::{JOBS_BYTES, UNPROVEN_EVERYWHERE};
 use known::{Known, Told};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Pods, Selection, job_resource};
+use super::{Operations, Pods};
 use crate::bindings::Bindings;
 use crate::claim_key::Keyring;
 use crate::orphan::Orphans;
 use crate::wake::Wakes;
+use hookhost_cluster::resource::job_resource;
+use hookhost_cluster::stream::Selection;
 
 /// The Jobs of all followed namespaces; clones share them.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch as latest;
 
-use super::{Selection, resource};
+use hookhost_cluster::resource::resource;
+use hookhost_cluster::stream::Selection;
 
 /// Namespaces with their labels, as they are now; clones share them.
 #[derive(Clone, Debug)]

@@ -35,10 +35,12 @@ use tokio::time::sleep_until;
 
 use self::known::Known;
 pub(crate) use self::known::Terms;
-use super::operation::{Brief, TargetKey, Whole};
+use super::Namespaces;
 use super::texts::Text;
-use super::{Namespaces, Selection, operation_resource};
-use crate::key::OperationKey;
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::operation::{Brief, TargetKey, Whole};
+use hookhost_cluster::resource::operation_resource;
+use hookhost_cluster::stream::Selection;
 
 /// What is known of all Operations; clones share it.
 #[derive(Clone)]

@@ -20,9 +20,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::room::{Follow, Pod, Room, Warning};
+use super::Operations;
 use super::follow::{Seen, Tasks, follow};
-use super::{Operations, Selection, pod_resource, resource};
 use crate::wake::Wakes;
+use hookhost_cluster::resource::{pod_resource, resource};
+use hookhost_cluster::stream::Selection;
 
 /// Bytes of what is kept of all namespaces. Beyond, the one that has most drops what it needs least: when a Job is over its pods are
 /// listed once more.

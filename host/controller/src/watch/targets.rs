@@ -4,44 +4,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hookhost_core::target::TargetKind;
 use kube::ResourceExt;
-use kube::core::{ApiResource, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Tasks;
-use super::{Selection, resource};
-use crate::key::OperationKey;
 use crate::wake::Wakes;
-
-/// A kind of object that an Operation can wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
-    /// apps.vworkspace.io/v1alpha1
-    ApplicationInstance,
-    /// helm.toolkit.fluxcd.io/v2
-    HelmRelease,
-}
-
-impl Kind {
-    /// What Operations call it.
-    pub(crate) fn target(self) -> TargetKind {
-        match self {
-            Kind::ApplicationInstance => TargetKind::ApplicationInstance,
-            Kind::HelmRelease => TargetKind::HelmRelease,
-        }
-    }
-
-    pub(crate) fn resource(self) -> ApiResource {
-        match self {
-            Kind::ApplicationInstance => {
-                resource("apps.vworkspace.io", "v1alpha1", "ApplicationInstance", "applicationinstances")
-            }
-            Kind::HelmRelease => resource("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases"),
-        }
-    }
-}
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::resource::Kind;
+use hookhost_cluster::stream::Selection;
 
 /// One object that Operations wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,8 +13,8 @@ mod guest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hookhost_controller::client::Writer;
-use hookhost_controller::lease::Claim;
+use hookhost_cluster::lease::Claim;
+use hookhost_cluster::writer::Writer;
 use hookhost_controller::metrics::Metrics;
 use hookhost_controller::policy::{Decided, Options, Policies, Scope, Undecided};
 use hookhost_core::Request;

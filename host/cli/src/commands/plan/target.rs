@@ -1,7 +1,7 @@
 //! An Operation's *target* in the cluster, and the release that it has: found on the same way as by the controller.
 
 use anyhow::Result;
-use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_cluster::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::HasReason as _;
 use hookhost_core::Refusal;
 use hookhost_core::operation::Operation;

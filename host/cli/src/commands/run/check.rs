@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use hookhost_controller::client::Connection;
+use hookhost_cluster::client::Connection;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::Target;

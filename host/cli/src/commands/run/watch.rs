@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{AsyncBufRead, StreamExt};
-use hookhost_controller::client::{self, Call, Connection, Error, Verb};
+use hookhost_cluster::client::{self, Call, Connection, Error, Verb};
 use hookhost_core::Reason;
 use hookhost_core::keys::OPERATION;
 use hookhost_core::refusal::chain;

@@ -16,8 +16,10 @@ use hookhost_core::claim::Keys;
 use hookhost_core::loan::Queues;
 use hookhost_core::object::ObjectRef;
 
-use super::job::{Job, TEXT_BYTES};
 use crate::watch::Pods;
+use hookhost_cluster::job::HookOfRelease;
+use hookhost_cluster::job::Job;
+use hookhost_cluster::job::TEXT_BYTES;
 
 /// Jobs that are remembered to be gone: far more than requests are under way at once, also where others delete Jobs all the time.
 const MAX_GONE: usize = 1024;
@@ -37,9 +39,6 @@ const NAMESPACE_BYTES: usize = 4 << 20;
 
 /// The same of all namespaces.
 pub(crate) const JOBS_BYTES: usize = 16 << 20;
-
-/// A hook of a release: the release's namespace and name, the hook's name.
-pub(crate) type HookOfRelease = [String; 3];
 
 /// Namespace and name of a Job.
 type Place = (String, String);

@@ -12,13 +12,14 @@ use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::super::stream::LIST_TIMEOUT;
 use super::known::{PROVEN, UNPROVEN};
 use super::*;
 use crate::claim_key::ClaimSecret;
-use crate::client::Writer;
-use crate::lease::Claim;
 use crate::metrics::Metrics;
+use hookhost_cluster::job::BRIEF_BYTES;
+use hookhost_cluster::lease::Claim;
+use hookhost_cluster::stream::LIST_TIMEOUT;
+use hookhost_cluster::writer::Writer;
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_whose_list_hangs_holds_up_no_other_and_it_is_known_why() {

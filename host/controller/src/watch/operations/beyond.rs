@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Knowledge;
 use super::room::{Class, FOREIGN, Room, UNFINISHED};
-use crate::watch::Brief;
+use hookhost_cluster::operation::Brief;
 
 /// The least time from one list of all Operations to the next, if whoever may create them makes for one: a list of many is work
 /// for the API server. So much later than it should the wait of one beyond may end.

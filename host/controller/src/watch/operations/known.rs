@@ -11,9 +11,9 @@ use kube::runtime::watcher::Event;
 use super::beyond::Beyond;
 use super::room::{Class, ENDED_OF_ALL, Place, Room};
 use super::{Change, Seen};
-use crate::key::OperationKey;
 use crate::watch::texts::Texts;
-use crate::watch::{Brief, TargetKey};
+use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::operation::{Brief, TargetKey};
 
 /// Whose Operations these are.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::watch::Brief;
+use hookhost_cluster::operation::Brief;
 
 /// Operations of hookhost's engine that are not finished: more than a namespace has Jobs. With a KiB each, all that is known of
 /// one takes some 10 MiB.

@@ -170,7 +170,7 @@ fn of_a_huge_operation_little_is_kept_and_of_another_engines_nothing_but_what_de
     let all = operations([Event::Apply(seen(&huge)), Event::Apply(seen(&named("b", other)))]);
     let kept = all.whole("a").unwrap();
     assert_eq!(kept.too_large.unwrap().part, "spec.parameters");
-    assert!(super::super::to_json(&kept.object).to_string().len() < 1024);
+    assert!(hookhost_cluster::text::to_json(&kept.object).to_string().len() < 1024);
     assert!(all.whole("b").is_none());
     assert_eq!(unfinished(&all, "shop"), ["a", "b"]);
 }

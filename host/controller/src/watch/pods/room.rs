@@ -13,7 +13,7 @@ use hookhost_core::stored::stored_pod;
 use serde_json::Value;
 
 use super::{keep_owner, keep_stop};
-use crate::watch::Text;
+use hookhost_cluster::text::Text;
 
 /// Pods of followed Jobs that are kept of a namespace.
 pub(super) const PODS: usize = 500;

@@ -23,10 +23,10 @@ const WORD_BYTES: usize = 64;
 /// An Operation of any engine, in brief. With what it is found by it takes a KiB where its names have some twenty characters (as
 /// measured), and two and a half where all are as long as they may be.
 #[derive(Debug)]
-pub(crate) struct Brief {
-    pub(crate) key: OperationKey,
-    pub(crate) uid: String,
-    pub(crate) target: TargetKey,
+pub struct Brief {
+    pub key: OperationKey,
+    pub uid: String,
+    pub target: TargetKey,
     /// spec.engine.
     engine: Box<str>,
     /// The cluster that its label names.
@@ -44,36 +44,36 @@ pub(crate) struct Brief {
     /// How far it is, without and with a Job of hookhost's.
     progress: [Progress; 2],
     /// Whether a host of its engine has said anything of it.
-    pub(crate) has_status: bool,
+    pub has_status: bool,
     /// Whether it is at work, or may be, by its own status: it says when it started, or which Job is its.
-    pub(super) has_started: bool,
+    pub has_started: bool,
     /// How long it says itself that it may wait.
     own_timeout: Option<Duration>,
     /// Whether it has ended.
-    pub(crate) is_finished: bool,
+    pub is_finished: bool,
     /// When it has ended, where its status tells.
     finished: Option<Timestamp>,
     /// Whether it has ended because the chart lacks its hook.
     lacks_hook: bool,
     /// Whether it has ended and its status says so as it should, so that nothing is to be done but to let go of its Job.
-    pub(crate) is_settled: bool,
+    pub is_settled: bool,
 }
 
 /// A target: namespace, kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TargetKey(Arc<[Box<str>; 3]>);
+pub struct TargetKey(Arc<[Box<str>; 3]>);
 
 impl TargetKey {
-    pub(crate) fn new(namespace: &str, kind: &str, name: &str) -> TargetKey {
+    pub fn new(namespace: &str, kind: &str, name: &str) -> TargetKey {
         TargetKey([namespace.into(), kind.into(), name.into()].into())
     }
 
-    pub(crate) fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> &str {
         &self.0[0]
     }
 
     /// Namespace, kind and name.
-    pub(crate) fn parts(&self) -> [&str; 3] {
+    pub fn parts(&self) -> [&str; 3] {
         let [namespace, kind, name] = &*self.0;
         [namespace, kind, name]
     }
@@ -81,26 +81,26 @@ impl TargetKey {
 
 /// An Operation, as far as it is read.
 #[derive(Clone, Debug)]
-pub(crate) struct Whole {
+pub struct Whole {
     /// The same in brief.
-    pub(crate) brief: Arc<Brief>,
-    pub(crate) object: Arc<DynamicObject>,
-    pub(crate) too_large: Option<TooLarge>,
+    pub brief: Arc<Brief>,
+    pub object: Arc<DynamicObject>,
+    pub too_large: Option<TooLarge>,
     /// The field manager that wrote the status last, besides hookhost.
-    pub(crate) other_writer: Option<String>,
+    pub other_writer: Option<String>,
     /// Which of its conditions are not hookhost's.
-    pub(crate) foreign: Foreign,
+    pub foreign: Foreign,
 }
 
 impl Whole {
     /// From the API server's text; none if that is not an Operation's.
-    pub(crate) fn read(text: &str) -> Option<Whole> {
+    pub fn read(text: &str) -> Option<Whole> {
         let stored = Stored::read(text)?;
         Whole::of(Brief::of(&stored)?.into(), stored)
     }
 
     /// From what is read of one.
-    pub(crate) fn of(brief: Arc<Brief>, stored: Stored) -> Option<Whole> {
+    pub fn of(brief: Arc<Brief>, stored: Stored) -> Option<Whole> {
         let Stored { object, too_large, other_writer, foreign } = stored;
         let object = serde_json::from_value::<DynamicObject>(object).ok()?.into();
         Some(Whole { brief, object, too_large, other_writer, foreign })
@@ -109,7 +109,7 @@ impl Whole {
 
 impl Brief {
     /// In brief what is read of an Operation; none if no API server gives it: without a name, namespace or UID.
-    pub(crate) fn of(stored: &Stored) -> Option<Brief> {
+    pub fn of(stored: &Stored) -> Option<Brief> {
         let object = &stored.object;
         let text = |path: &str| object.pointer(path).and_then(Value::as_str);
         let required = |path: &str| text(path).filter(|text| !text.is_empty());
@@ -155,38 +155,38 @@ impl Brief {
     }
 
     /// Whether hookhost is its engine.
-    pub(crate) fn is_of_engine(&self) -> bool {
+    pub fn is_of_engine(&self) -> bool {
         &*self.engine == ENGINE
     }
 
     /// Whether it is for the cluster of this id, or for any.
-    pub(crate) fn is_for_cluster(&self, id: &str) -> bool {
+    pub fn is_for_cluster(&self, id: &str) -> bool {
         self.cluster.as_deref().is_none_or(|cluster| cluster == id)
     }
 
     /// Whether one of hookhost's engine may have to wait for it. Of other engines few may.
-    pub(super) fn may_be_in_the_way(&self) -> bool {
+    pub fn may_be_in_the_way(&self) -> bool {
         self.other(false).may_be_in_the_way()
     }
 
     /// When its wait is over, if hookhost lets those wait for so long that do not say; none if it has no time of creation.
-    pub(super) fn waits_until(&self, default: Duration) -> Option<Timestamp> {
+    pub fn waits_until(&self, default: Duration) -> Option<Timestamp> {
         self.created?.checked_add(self.own_timeout.unwrap_or(default)).ok()
     }
 
     /// When it has ended; what does not say so counts as the first.
-    pub(super) fn finished(&self) -> Timestamp {
+    pub fn finished(&self) -> Timestamp {
         self.finished.or(self.created).unwrap_or(Timestamp::MIN)
     }
 
     /// Whether it has ended for want of a hook, and is to be told of it.
-    pub(super) fn awaits_hook(&self, now: Timestamp) -> bool {
+    pub fn awaits_hook(&self, now: Timestamp) -> bool {
         let until = self.finished.and_then(|finished| finished.checked_add(wait::HOOK_IS_AWAITED_FOR).ok());
         self.lacks_hook && until.is_some_and(|until| now < until)
     }
 
     /// Whether two on one release may conflict: of the same hook, or one that nothing may work beside.
-    pub(crate) fn may_conflict(&self, other: &Brief) -> bool {
+    pub fn may_conflict(&self, other: &Brief) -> bool {
         self.is_exclusive() || other.is_exclusive() || self.hook == other.hook
     }
 
@@ -196,7 +196,7 @@ impl Brief {
     }
 
     /// As conflicts see it, with or without a Job of hookhost's. For what it waits it does not know.
-    pub(crate) fn other(&self, has_job: bool) -> Other<'_> {
+    pub fn other(&self, has_job: bool) -> Other<'_> {
         Other {
             name: &self.key.name,
             uid: &self.uid,

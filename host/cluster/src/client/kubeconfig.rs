@@ -98,7 +98,7 @@ pub enum Unusable {
 
 impl Unusable {
     /// What to do next.
-    pub(super) fn advice(&self) -> String {
+    pub fn advice(&self) -> String {
         let known = |known: &[String]| match known {
             [] => "It has no contexts at all; name another file: --kubeconfig FILE.".to_owned(),
             known => {
@@ -141,7 +141,7 @@ impl Unusable {
 }
 
 /// A file that is named.
-pub(super) fn read(path: &Path) -> Result<Kubeconfig, Unusable> {
+pub(crate) fn read(path: &Path) -> Result<Kubeconfig, Unusable> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Unusable::Read)?;
     file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unusable::Read)?;
@@ -156,7 +156,7 @@ pub(super) fn read(path: &Path) -> Result<Kubeconfig, Unusable> {
 }
 
 /// The files of a list, merged. The error says of which it is, where it is of one.
-pub(super) fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, (Option<PathBuf>, Unusable)> {
+pub(crate) fn read_list(paths: &[PathBuf]) -> Result<Kubeconfig, (Option<PathBuf>, Unusable)> {
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
         let next = match read(path) {
@@ -256,7 +256,7 @@ fn resolve_paths(kubeconfig: &mut Kubeconfig, folder: &Path) {
 }
 
 /// The names of the contexts, sorted.
-pub(super) fn contexts(kubeconfig: &Kubeconfig) -> Vec<String> {
+pub(crate) fn contexts(kubeconfig: &Kubeconfig) -> Vec<String> {
     let mut known: Vec<String> = kubeconfig.contexts.iter().map(|known| known.name.clone()).collect();
     known.sort();
     known
@@ -264,7 +264,7 @@ pub(super) fn contexts(kubeconfig: &Kubeconfig) -> Vec<String> {
 
 /// Why there is no way to a kubeconfig's cluster.
 #[derive(Debug)]
-pub(super) enum NoWay {
+pub(crate) enum NoWay {
     Unusable(Unusable),
     Proxy(ProxyError),
 }
@@ -282,7 +282,7 @@ impl From<ProxyError> for NoWay {
 }
 
 /// What clients are made of, and the proxy that they go through.
-pub(super) fn config(
+pub(crate) fn config(
     kubeconfig: &Kubeconfig,
     context: Option<&str>,
     environment: &Environment,

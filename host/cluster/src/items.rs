@@ -1,14 +1,14 @@
 //! The *items* of a list, taken out of its text as it comes: a page of 500 Operations may have 750 MB, of which no more than
 //! one object is ever held.
 
-use super::buffer::{Buffer, TooLong};
+use crate::buffer::{Buffer, TooLong};
 
 /// Bytes of a list without its items: its kind, its version, and where to go on.
 const FRAME_BYTES: usize = 64 << 10;
 
 /// The text of a list, as far as it has come.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub struct Items {
     /// How many lists and mappings are open.
     depth: usize,
     is_text: bool,
@@ -25,7 +25,7 @@ pub(super) struct Items {
 
 /// What came of some of the text.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub enum Taken {
     /// All of it is taken, and the item is not whole.
     All,
     /// So many bytes are taken; the item needs more room for the next.
@@ -52,7 +52,7 @@ const INSIDE: usize = 2;
 
 impl Items {
     /// Takes text until an item is whole, or needs more room.
-    pub(super) fn take(&mut self, text: &[u8]) -> Result<Taken, TooLong> {
+    pub fn take(&mut self, text: &[u8]) -> Result<Taken, TooLong> {
         let mut taken = 0;
         while let Some((byte, rest)) = text.get(taken..).and_then(<[u8]>::split_first) {
             if self.item.room() == 0 {
@@ -74,12 +74,12 @@ impl Items {
     }
 
     /// Waits until there is room for more of the item.
-    pub(super) async fn make_room(&mut self) -> Result<(), TooLong> {
+    pub async fn make_room(&mut self) -> Result<(), TooLong> {
         self.item.make_room().await
     }
 
     /// The list without its items, once all of it has come.
-    pub(super) fn frame(&self) -> Option<&[u8]> {
+    pub fn frame(&self) -> Option<&[u8]> {
         (self.depth == 0 && !self.frame.is_empty()).then_some(&self.frame)
     }
 

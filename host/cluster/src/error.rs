@@ -61,6 +61,6 @@ impl Error {
 }
 
 /// The error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     hookhost_core::refusal::chain(error)
 }

@@ -14,36 +14,38 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
-use crate::bindings::RIGHTS;
-use crate::client::{self, Call, Verb, Writer};
+use crate::buffer;
+use crate::client::{self, Call, Verb};
 use crate::error::{Error, Result};
-use crate::watch::{
-    self, Job, Whole, binding_resource, job_resource, needed_resource, operation_resource, pod_resource,
-};
+use crate::job::Job;
+use crate::operation::Whole;
+use crate::resource::{binding_resource, job_resource, needed_resource, operation_resource, pod_resource};
+use crate::writer::Writer;
+use hookhost_core::keys::RIGHTS;
 use hookhost_core::keys::UNATTENDED;
 
 /// Writes what the reconciler decides.
 #[derive(Clone)]
-pub(crate) struct Writes {
+pub struct Writes {
     client: kube::Client,
     writer: Writer,
 }
 
 /// An object that is to be created, as it is sent: as values it would take many times as much as long as the API server takes.
-pub(crate) struct NewObject {
+pub struct NewObject {
     name: String,
     json: Vec<u8>,
 }
 
 impl NewObject {
-    pub(crate) fn of(object: &Value) -> NewObject {
+    pub fn of(object: &Value) -> NewObject {
         let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         NewObject { name, json: object.to_string().into_bytes() }
     }
 }
 
 /// What became of an object that was to be created.
-pub(crate) enum Created<K = DynamicObject> {
+pub enum Created<K = DynamicObject> {
     /// It is there now, and this was read of it.
     New(Box<K>),
     /// There is one of that name already.
@@ -53,15 +55,15 @@ pub(crate) enum Created<K = DynamicObject> {
 }
 
 /// What is decided otherwise of a Job than when it was created, as a merge patch of its metadata and spec with a claim over that.
-pub(crate) struct Renewed {
-    pub(crate) patch: Value,
+pub struct Renewed {
+    pub patch: Value,
     /// The form of the Job that it was made from, and is for.
-    pub(crate) version: String,
+    pub version: String,
 }
 
 /// Why the API server does not create an object, or change it so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub enum Why {
     /// The object is wrong: it will always be refused.
     Invalid,
     /// Admission denies it: whoever runs the webhook, policy or quota can let it through.
@@ -72,7 +74,7 @@ pub(crate) enum Why {
 
 impl Why {
     /// Of an answer that is about the object, with the API server's words.
-    pub(crate) fn of(error: &client::Error) -> Option<(Why, &str)> {
+    pub fn of(error: &client::Error) -> Option<(Why, &str)> {
         match error {
             client::Error::Rejected { message, .. } => Some((Why::Invalid, message)),
             client::Error::Denied { message, .. } => Some((Why::Admission, message)),
@@ -86,22 +88,22 @@ impl Why {
 }
 
 impl Writes {
-    pub(crate) fn new(client: kube::Client, writer: Writer) -> Writes {
+    pub fn new(client: kube::Client, writer: Writer) -> Writes {
         Writes { client, writer }
     }
 
     /// Whether this process may write now.
-    pub(crate) fn is_allowed(&self) -> bool {
+    pub fn is_allowed(&self) -> bool {
         self.writer.guard().is_ok()
     }
 
     /// Creates the Job.
-    pub(crate) async fn create_job(&self, namespace: &str, job: NewObject) -> Result<Created> {
+    pub async fn create_job(&self, namespace: &str, job: NewObject) -> Result<Created> {
         self.create(&job_resource(), Some(namespace), job, false).await
     }
 
     /// Creates what a Job borrows; `dry_run`: only asks the API server whether it would. Nothing is read of what it created.
-    pub(crate) async fn create_loan(
+    pub async fn create_loan(
         &self,
         object: &ObjectRef,
         new: NewObject,
@@ -132,7 +134,7 @@ impl Writes {
     }
 
     /// Deletes the Job with its pods, if it is still this very Job.
-    pub(crate) async fn delete_job(&self, job: &Job) -> Result<()> {
+    pub async fn delete_job(&self, job: &Job) -> Result<()> {
         let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
         let uid = Preconditions { uid: Some(job.uid.clone()), resource_version: None };
         // In the background the pods would run on to their end: our finalizer keeps the Job, and with it the pods.
@@ -144,7 +146,7 @@ impl Writes {
     }
 
     /// Deletes a pod, if it is still this very pod.
-    pub(crate) async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
+    pub async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
         let resource = pod_resource();
         let call = Call::of_resource(Verb::Delete, &resource, Some(namespace), name);
         let uid = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
@@ -167,13 +169,13 @@ impl Writes {
         let request = Request::new(DynamicObject::url_path(resource, Some(namespace)));
         let deleted = async {
             let request = request.delete(name, params).map_err(kube::Error::BuildRequest)?;
-            watch::text(&self.client, request).await
+            buffer::text(&self.client, request).await
         };
         self.writer.send(call, deleted).await.map(drop)
     }
 
     /// Takes hookhost's finalizer off a RoleBinding. If it is another one of that name by now, that is a conflict.
-    pub(crate) async fn release_binding(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
+    pub async fn release_binding(&self, namespace: &str, name: &str, uid: &str) -> Result<()> {
         let resource = binding_resource();
         let call = Call::of_resource(Verb::Patch, &resource, Some(namespace), name);
         // The one entry of the list, whatever else is in it. An empty patch of what has none of it changes nothing.
@@ -187,7 +189,7 @@ impl Writes {
     }
 
     /// Deletes a Job of which nothing has run, if it is still in this very form.
-    pub(crate) async fn withdraw_job(&self, job: &Job) -> Result<()> {
+    pub async fn withdraw_job(&self, job: &Job) -> Result<()> {
         let call = Call::of_resource(Verb::Delete, &job_resource(), Some(&job.namespace), &job.name);
         let form = Preconditions { uid: Some(job.uid.clone()), resource_version: Some(job.version()) };
         let params = DeleteParams::background().preconditions(form);
@@ -198,7 +200,7 @@ impl Writes {
     }
 
     /// Makes the claim of a Job again that something has changed while it was created; gives back its new form.
-    pub(crate) async fn claim_job(&self, job: &DynamicObject, claim: String) -> Result<DynamicObject> {
+    pub async fn claim_job(&self, job: &DynamicObject, claim: String) -> Result<DynamicObject> {
         let metadata = &job.metadata;
         let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), job.name_any());
         // This very form: what the claim is over.
@@ -213,12 +215,7 @@ impl Writes {
 
     /// Lets a Job start that was made suspended; `opened` says that hookhost has done so. Gives back its new form, none if it is
     /// gone.
-    pub(crate) async fn open_job(
-        &self,
-        job: &Job,
-        opened: String,
-        renewed: Option<Renewed>,
-    ) -> Result<Option<Job>> {
+    pub async fn open_job(&self, job: &Job, opened: String, renewed: Option<Renewed>) -> Result<Option<Job>> {
         let mut patch = json!({"metadata": {}, "spec": {}});
         if let Some(Renewed { patch: changes, version }) = renewed {
             patch = changes;
@@ -237,12 +234,12 @@ impl Writes {
         let request = Request::new(DynamicObject::url_path(&resource, Some(&job.namespace)));
         let patched = async {
             let request = request.patch(&job.name, &params(), patch).map_err(kube::Error::BuildRequest)?;
-            watch::text(&self.client, request).await
+            buffer::text(&self.client, request).await
         };
         match self.writer.send(&call, patched).await {
             Ok(text) => {
                 let text = text.text().unwrap_or_default();
-                let job = watch::apart(text.len(), || Job::read(text));
+                let job = buffer::apart(text.len(), || Job::read(text));
                 job.map(Some).ok_or(Error::Unreadable { what: "a Job" })
             }
             Err(client::Error::NotFound { .. }) => Ok(None),
@@ -251,12 +248,7 @@ impl Writes {
     }
 
     /// Changes the metadata of a loan, if it is still in this form.
-    pub(crate) async fn patch_loan(
-        &self,
-        object: &ObjectRef,
-        form: &ObjectMeta,
-        mut metadata: Value,
-    ) -> Result<()> {
+    pub async fn patch_loan(&self, object: &ObjectRef, form: &ObjectMeta, mut metadata: Value) -> Result<()> {
         metadata["uid"] = json!(form.uid);
         metadata["resourceVersion"] = json!(form.resource_version);
         let patch = json!({ "metadata": metadata });
@@ -268,7 +260,7 @@ impl Writes {
     }
 
     /// Deletes a loan, if it is still in this form.
-    pub(crate) async fn delete_loan(&self, object: &ObjectRef, form: &ObjectMeta) -> Result<()> {
+    pub async fn delete_loan(&self, object: &ObjectRef, form: &ObjectMeta) -> Result<()> {
         let (resource, namespace) = (needed_resource(object.kind), namespace_of(object));
         let call = Call::of_resource(Verb::Delete, &resource, namespace, &object.name);
         let form = Preconditions { uid: form.uid.clone(), resource_version: form.resource_version.clone() };
@@ -280,7 +272,7 @@ impl Writes {
     }
 
     /// Takes our finalizer off a Job whose result is safe; gives back its new form, none if it is gone.
-    pub(crate) async fn release_job(&self, job: &Job) -> Result<Option<Job>> {
+    pub async fn release_job(&self, job: &Job) -> Result<Option<Job>> {
         // The one entry of the list, whatever else is in it by now: a Job that is being deleted changes all the time.
         let mut patch =
             json!({"metadata": {"$deleteFromPrimitiveList/finalizers": [FINALIZER], "uid": job.uid}});
@@ -291,7 +283,7 @@ impl Writes {
     }
 
     /// Writes an Operation's status over the form that it was made from; a newer form is a conflict.
-    pub(crate) async fn status(&self, operation: &DynamicObject, next: &Value) -> Result<Whole> {
+    pub async fn status(&self, operation: &DynamicObject, next: &Value) -> Result<Whole> {
         let metadata = &operation.metadata;
         let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
@@ -305,11 +297,11 @@ impl Writes {
         let written = async {
             let patch = request.patch_subresource("status", name, &params(), &Patch::Merge(&patch));
             // As text: what is in the Operation besides the status may be huge.
-            watch::text(&self.client, patch.map_err(kube::Error::BuildRequest)?).await
+            buffer::text(&self.client, patch.map_err(kube::Error::BuildRequest)?).await
         };
         let written = self.writer.send(&call, written).await?;
         let text = written.text().unwrap_or_default();
-        let whole = watch::apart(text.len(), || Whole::read(text));
+        let whole = buffer::apart(text.len(), || Whole::read(text));
         whole.ok_or(Error::Unreadable { what: "an Operation" })
     }
 
@@ -334,6 +326,6 @@ fn params() -> PatchParams {
 }
 
 /// Whether the object was changed by somebody since it was read.
-pub(crate) fn is_conflict(error: &Error) -> bool {
+pub fn is_conflict(error: &Error) -> bool {
     matches!(error, Error::Api(client::Error::Conflict { .. }))
 }

@@ -20,13 +20,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, LogParams, PostParams, Request};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource};
-pub(crate) use record::{StoredRecord, Unread};
+pub use record::{StoredRecord, Unread};
 use serde_json::Value;
 
+use crate::buffer;
 use crate::client::{self, Call, Verb};
 use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::operation::Whole;
 use crate::records::{Kept, Records};
-use crate::watch::{self, Job, Kind, Selection, Whole, job_resource, pod_resource};
+use crate::resource::{self, Kind, job_resource, pod_resource};
+use crate::stream::Selection;
 
 /// Bytes that are read of the end of a container's log: far more than a condition shows.
 const LOG_BYTES: i64 = 64 << 10;
@@ -47,14 +51,14 @@ const PODS_BYTES: usize = 16 << 20;
 
 /// Bytes of the HelmReleases of a namespace that are read to tell whether one of them makes a release: of some ten thousand of the
 /// usual size.
-pub(crate) const HELM_RELEASES_BYTES: usize = 64 << 20;
+pub const HELM_RELEASES_BYTES: usize = 64 << 20;
 
 /// The keys of a Secret or config map.
-pub(crate) type Keys = BTreeSet<String>;
+pub type Keys = BTreeSet<String>;
 
 /// Whose pods are asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum PodsOf<'a> {
+pub enum PodsOf<'a> {
     /// A Job's, by its UID: in the label that the API server gives them, which an orphaning deletion leaves.
     Job(&'a str),
     /// An Operation's, by its UID: in the label that hookhost gives them.
@@ -63,7 +67,7 @@ pub(crate) enum PodsOf<'a> {
 
 /// Which pods are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub enum Which {
     /// All.
     All,
     /// Those that have not ended.
@@ -71,15 +75,15 @@ pub(crate) enum Which {
 }
 
 /// Pods, cut down to what is read of them.
-pub(crate) struct Pods {
-    pub(crate) pods: Vec<Arc<Value>>,
+pub struct Pods {
+    pub pods: Vec<Arc<Value>>,
     /// Whether there were too many to read all of them.
-    pub(crate) is_cut: bool,
+    pub is_cut: bool,
 }
 
 impl Pods {
     /// The pods, if it is known of all whether they have ended; or one has not, so that of the others it need not be known.
-    pub(crate) fn complete(self, namespace: &str) -> Result<Vec<Arc<Value>>> {
+    pub fn complete(self, namespace: &str) -> Result<Vec<Arc<Value>>> {
         if self.is_cut && self.pods.iter().all(|pod| outcome::pod_has_ended(pod)) {
             return Err(Error::TooManyPods { namespace: namespace.to_owned(), allowed: PODS_BYTES });
         }
@@ -89,18 +93,18 @@ impl Pods {
 
 /// Reads objects by name.
 #[derive(Clone)]
-pub(crate) struct Reader {
+pub struct Reader {
     client: kube::Client,
     records: Records,
 }
 
 impl Reader {
-    pub(crate) fn new(client: kube::Client) -> Reader {
+    pub fn new(client: kube::Client) -> Reader {
         Reader { client, records: Records::new() }
     }
 
     /// What decides of a target or HelmRelease; none if there is none of that name.
-    pub(crate) async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
+    pub async fn target(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         let of = kind.target();
         let read = |text: &str| Ok(target::stored(of, text));
         let found = self.get(&kind.resource(), namespace, name, &GetParams::default(), read).await?;
@@ -129,15 +133,15 @@ impl Reader {
     ) -> Result<Option<T>> {
         let object = async {
             let request = request.map_err(kube::Error::BuildRequest)?;
-            let text = watch::text(&self.client, request).await?;
+            let text = buffer::text(&self.client, request).await?;
             let text = text.text()?;
-            watch::apart(text.len(), || read(text)).map_err(kube::Error::SerdeError)
+            buffer::apart(text.len(), || read(text)).map_err(kube::Error::SerdeError)
         };
         found(client::read(call, object).await)
     }
 
     /// Why a release of this name, whose records are in this namespace, is no plain Helm release, by the HelmReleases there.
-    pub(crate) async fn refuse_plain(
+    pub async fn refuse_plain(
         &self,
         namespace: &str,
         release: &str,
@@ -169,7 +173,7 @@ impl Reader {
     }
 
     /// Whether what is to be created for a run of an Operation of this namespace may be kept: see [`Records::keep`].
-    pub(crate) fn keep(&self, wanted_in: &str, bytes: usize) -> Result<Kept, Refusal> {
+    pub fn keep(&self, wanted_in: &str, bytes: usize) -> Result<Kept, Refusal> {
         self.records.keep(wanted_in, bytes)
     }
 
@@ -183,7 +187,7 @@ impl Reader {
         params: &GetParams,
         read: impl FnOnce(&str) -> T,
     ) -> Result<Option<T>> {
-        let resource = watch::needed_resource(kind);
+        let resource = resource::needed_resource(kind);
         let namespace = Some(namespace).filter(|_| kind.is_namespaced());
         let call = Call::of_resource(Verb::Get, &resource, namespace, name);
         let request = Request::new(DynamicObject::url_path(&resource, namespace)).get_metadata(name, params);
@@ -191,7 +195,7 @@ impl Reader {
     }
 
     /// Whether there is an object that a pod needs, as the parameters say.
-    pub(crate) async fn exists(
+    pub async fn exists(
         &self,
         kind: needed::Kind,
         namespace: &str,
@@ -202,18 +206,13 @@ impl Reader {
     }
 
     /// What of the metadata of an object says what it is to a run, as it is now; none if there is none of that name.
-    pub(crate) async fn needed(
-        &self,
-        kind: needed::Kind,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Value>> {
+    pub async fn needed(&self, kind: needed::Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         let params = GetParams::default();
         Ok(self.get_metadata(kind, namespace, name, &params, loan::stored).await?.flatten())
     }
 
     /// What is made of a whole object that a pod needs, as it is now; none if there is none of that name.
-    pub(crate) async fn whole<T>(
+    pub async fn whole<T>(
         &self,
         kind: needed::Kind,
         namespace: &str,
@@ -221,12 +220,12 @@ impl Reader {
         read: impl FnOnce(&str) -> T,
     ) -> Result<Option<T>> {
         let read = |text: &str| Ok(read(text));
-        self.get(&watch::needed_resource(kind), namespace, name, &GetParams::default(), read).await
+        self.get(&resource::needed_resource(kind), namespace, name, &GetParams::default(), read).await
     }
 
     /// Those keys of a Secret or config map that are wanted, none of what is in them; no keys of another kind's object, which need not
     /// be read whole. None if there is none of that name. Inside, none if they are more than `most`.
-    pub(crate) async fn keys(
+    pub async fn keys(
         &self,
         kind: needed::Kind,
         namespace: &str,
@@ -239,11 +238,11 @@ impl Reader {
             return Ok(self.exists(kind, namespace, name, params).await?.then(|| Some(Keys::new())));
         }
         let read = |text: &str| Ok(dependency::keys(text, most, is_wanted));
-        self.get(&watch::needed_resource(kind), namespace, name, params, read).await
+        self.get(&resource::needed_resource(kind), namespace, name, params, read).await
     }
 
     /// Whether a user in these groups may create such an object, as the API server says now. Nothing is stored by asking.
-    pub(crate) async fn may_create(&self, user: &str, groups: &[String], what: &ToCreate) -> Result<bool> {
+    pub async fn may_create(&self, user: &str, groups: &[String], what: &ToCreate) -> Result<bool> {
         let attributes = ResourceAttributes {
             verb: Some("create".to_owned()),
             group: Some(what.group.clone()),
@@ -269,13 +268,13 @@ impl Reader {
     }
 
     /// A Job, whosever it is; none if there is none of that name.
-    pub(crate) async fn job(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
+    pub async fn job(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
         let read = |text: &str| Ok(Job::read(text).ok_or(Error::Unreadable { what: "a Job" }));
         self.get(&job_resource(), namespace, name, &GetParams::default(), read).await?.transpose()
     }
 
     /// All of a Job that hookhost has just made; none if there is none of that name.
-    pub(crate) async fn whole_job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+    pub async fn whole_job(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
         let read = |text: &str| {
             let whole = StoredJob::whole(text).and_then(|job| serde_json::from_value(job).ok());
             Ok(whole.ok_or(Error::Unreadable { what: "a Job as hookhost makes them" }))
@@ -284,14 +283,14 @@ impl Reader {
     }
 
     /// An Operation; none if there is none of that name.
-    pub(crate) async fn operation(&self, namespace: &str, name: &str) -> Result<Option<Whole>> {
+    pub async fn operation(&self, namespace: &str, name: &str) -> Result<Option<Whole>> {
         let read = |text: &str| Ok(Whole::read(text));
-        let resource = watch::operation_resource();
+        let resource = resource::operation_resource();
         Ok(self.get(&resource, namespace, name, &GetParams::default(), read).await?.flatten())
     }
 
     /// A namespace's metadata; none if there is none of that name.
-    pub(crate) async fn namespace(&self, name: &str) -> Result<Option<ObjectMeta>> {
+    pub async fn namespace(&self, name: &str) -> Result<Option<ObjectMeta>> {
         let call = Call::new::<Namespace>(Verb::Get, None, name);
         let api: Api<Namespace> = Api::all(self.client.clone());
         let namespace = found(client::read(&call, api.get_metadata(name)).await)?;
@@ -299,7 +298,7 @@ impl Reader {
     }
 
     /// The pods of a Job or an Operation.
-    pub(crate) async fn pods(&self, namespace: &str, of: PodsOf<'_>, which: Which) -> Result<Pods> {
+    pub async fn pods(&self, namespace: &str, of: PodsOf<'_>, which: Which) -> Result<Pods> {
         let call = Call::new::<Pod>(Verb::List, Some(namespace), "");
         let selector = match of {
             PodsOf::Job(uid) => format!("{}={uid}", keys::CONTROLLER_UID),
@@ -337,7 +336,7 @@ impl Reader {
     }
 
     /// The end of a container's log, or of that from before its last restart; none where it cannot be read.
-    pub(crate) async fn log(&self, source: &LogSource, lines: u32) -> Option<String> {
+    pub async fn log(&self, source: &LogSource, lines: u32) -> Option<String> {
         let LogSource { pod: PodRef { namespace, name: pod }, container, previous, .. } = source;
         let call = Call::new::<Pod>(Verb::Get, Some(namespace), pod).subresource("log");
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);

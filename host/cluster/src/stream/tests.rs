@@ -47,7 +47,7 @@ impl Server {
                 }
             }
         });
-        let resource = super::super::operation_resource();
+        let resource = crate::resource::operation_resource();
         let selection = Selection::new(Client::new(service, "default"), &resource, None);
         selection.stream(|text| {
             let object: Value = serde_json::from_str(text).ok()?;

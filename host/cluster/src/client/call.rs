@@ -130,13 +130,13 @@ impl Call {
     ///
     /// kube puts both into the request's path as they are. A name from a chart or an Operation that has a `/` or `?` in it
     /// would make it another request than the one that was meant.
-    pub(super) fn is_askable(&self) -> bool {
+    pub fn is_askable(&self) -> bool {
         (self.0.name.is_empty() || is_path_segment(&self.0.name))
             && self.0.namespace.as_deref().is_none_or(is_path_segment)
     }
 
     /// A rule that would allow the call, in the words of a Role.
-    pub(super) fn rule(&self) -> String {
+    pub fn rule(&self) -> String {
         format!(
             "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"{}\"]",
             self.0.group,

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
-use super::{Call, Error, WRITE_TIMEOUT, within};
+use std::sync::Arc;
+
+use crate::client::{Call, Error, NotLeader, WRITE_TIMEOUT, within};
 use crate::lease::Claim;
-use crate::metrics::{Metrics, WriteOutcome};
+use crate::observe::{Observe, WriteOutcome};
 
 /// Sends writes: only while this process is the leader, counted, and bounded in time. Cheap to clone.
 ///
@@ -14,18 +16,13 @@ use crate::metrics::{Metrics, WriteOutcome};
 #[derive(Clone, Debug)]
 pub struct Writer {
     claim: Claim,
-    metrics: Metrics,
+    observer: Arc<dyn Observe>,
 }
-
-/// This process does not hold the lease, or not any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this hookhost is not the leader, so it writes nothing")]
-pub struct NotLeader;
 
 impl Writer {
     /// A writer for whoever holds the claim.
-    pub fn new(claim: Claim, metrics: Metrics) -> Writer {
-        Writer { claim, metrics }
+    pub fn new(claim: Claim, observer: impl Observe + 'static) -> Writer {
+        Writer { claim, observer: Arc::new(observer) }
     }
 
     /// Whether a write may be sent now. Ask before work that only makes sense for the leader; [`Writer::send`] asks by
@@ -49,7 +46,7 @@ impl Writer {
             () = self.claim.lapsed() => Err(Error::NotLeader(NotLeader)),
             result = within(WRITE_TIMEOUT, call, request) => result,
         };
-        self.metrics.api_write(call, WriteOutcome::of(result.as_ref().err()));
+        self.observer.write(call, WriteOutcome::of(result.as_ref().err()));
         result
     }
 }

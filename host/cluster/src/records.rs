@@ -56,7 +56,7 @@ const UNIT: usize = 1024;
 
 /// The budget of all records at work.
 #[derive(Clone)]
-pub(crate) struct Records {
+pub struct Records {
     budget: Arc<Semaphore>,
     /// Whose turn it is in each namespace for whose Operations records are read or wait to be.
     turns: Arc<Mutex<HashMap<String, Arc<Turn<()>>>>>,
@@ -65,26 +65,26 @@ pub(crate) struct Records {
 }
 
 /// The right to read a record.
-pub(crate) struct Reading {
+pub struct Reading {
     turn: OwnedMutexGuard<()>,
     share: Share,
 }
 
 /// What was made of a record, with its part of the budget.
-pub(crate) struct Held<T> {
+pub struct Held<T> {
     value: T,
     share: Share,
 }
 
 /// A part of the budget, given back when it is dropped.
-pub(crate) struct Share {
+pub struct Share {
     permit: Option<OwnedSemaphorePermit>,
     /// The turn of its namespace, where it is a large part.
     turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// What is to be created for a run may be kept as long as there is this.
-pub(crate) struct Kept {
+pub struct Kept {
     _place: Option<Place>,
 }
 
@@ -95,13 +95,13 @@ struct Place {
 }
 
 impl Records {
-    pub(crate) fn new() -> Records {
+    pub fn new() -> Records {
         let budget = Arc::new(Semaphore::new(RECORDS_BYTES / UNIT));
         Records { budget, turns: Arc::default(), large: Arc::default() }
     }
 
     /// Waits until a record may be read for an Operation of this namespace, and takes its part of the budget.
-    pub(crate) async fn begin(&self, namespace: &str) -> Reading {
+    pub async fn begin(&self, namespace: &str) -> Reading {
         let turn = self.turn_of(namespace).lock_owned().await;
         Reading { turn, share: Share::of(&self.budget, READ_BYTES).await }
     }
@@ -117,7 +117,7 @@ impl Records {
     ///
     /// # Errors
     /// They are more than any run may create; or others create as much just now.
-    pub(crate) fn keep(&self, namespace: &str, bytes: usize) -> Result<Kept, Refusal> {
+    pub fn keep(&self, namespace: &str, bytes: usize) -> Result<Kept, Refusal> {
         if bytes <= SMALL_RUN_BYTES {
             return Ok(Kept { _place: None });
         }
@@ -153,7 +153,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reading {
     /// Does the work of reading the record. `bytes` says how much of the budget what comes of it needs.
-    pub(crate) async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
         bytes: impl FnOnce(&T) -> usize + Send + 'static,
@@ -193,14 +193,14 @@ fn units(bytes: usize) -> u32 {
 
 impl<T, E> Held<Result<T, E>> {
     /// The value with its part of the budget; or the error, which needs none.
-    pub(crate) fn ok(self) -> Result<Held<T>, E> {
+    pub fn ok(self) -> Result<Held<T>, E> {
         Ok(Held { value: self.value?, share: self.share })
     }
 }
 
 impl<T> Held<T> {
     /// The value, and its part of the budget for as long as anything of the value is kept.
-    pub(crate) fn into_parts(self) -> (T, Share) {
+    pub fn into_parts(self) -> (T, Share) {
         (self.value, self.share)
     }
 }

@@ -8,6 +8,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::client::Call;
+use crate::observe::WriteOutcome;
 
 /// The other end of a [`Claim::scripted`].
 pub(crate) struct Script(pub(super) watch::Sender<Leadership>);
@@ -89,9 +91,18 @@ fn client(server: &Shared) -> Client {
     Client::new(service, "default")
 }
 
+#[derive(Debug)]
+struct Unobserved;
+
+impl Observe for Unobserved {
+    fn write(&self, _: &Call, _: WriteOutcome) {}
+
+    fn leads(&self, _: bool) {}
+}
+
 fn claimant(server: &Shared, identity: &str) -> Lease {
     let params = LeaseParams::new("system", "hookhost", identity);
-    Lease::new(client(server), params, Metrics::new()).unwrap()
+    Lease::new(client(server), params, Unobserved).unwrap()
 }
 
 struct Running {

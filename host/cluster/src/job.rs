@@ -15,17 +15,19 @@ use hookhost_core::stored::StoredJob;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::HookOfRelease;
 use crate::key::OperationKey;
-use crate::watch::{Text, to_json};
+use crate::text::{Text, to_json};
 use hookhost_core::keys::UNATTENDED;
+
+/// A hook of a release: the release's namespace and name, the hook's name.
+pub type HookOfRelease = [String; 3];
 
 /// Bytes of a Job's text, cut down: the largest decision and loans, in which each character is escaped, and all that its status
 /// may say. One that has more is read again each time it is needed.
-pub(super) const TEXT_BYTES: usize = 256 << 10;
+pub const TEXT_BYTES: usize = 256 << 10;
 
 /// Bytes that a Job takes without its text and what it borrows: all names and UIDs as long as they may be.
-pub(crate) const BRIEF_BYTES: usize = 4 << 10;
+pub const BRIEF_BYTES: usize = 4 << 10;
 
 /// Bytes of a name that a Job's decision tells: of the release, the hook, the Operation. A longer one is nobody's.
 const NAME_BYTES: usize = 253;
@@ -36,29 +38,29 @@ const UID_BYTES: usize = 64;
 /// A Job of hookhost, without its spec but for its completions: that is in the API server, and its claim says that it is what
 /// hookhost made it.
 #[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) uid: String,
+pub struct Job {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
     /// The UID of the Operation that it is for, by its claim or, where that says nothing, its label. Empty if it is for none.
-    pub(crate) operation: String,
+    pub operation: String,
     /// The same by its label.
     label: Option<String>,
     /// What proves that hookhost made it as it is.
     claim: Option<Claim>,
     /// Whether it is finished, or on its way to be deleted.
-    pub(crate) is_over: bool,
+    pub is_over: bool,
     /// Which hook of which release it runs, as long as it may have a pod.
-    pub(super) work: Option<HookOfRelease>,
+    pub work: Option<HookOfRelease>,
     /// Where the Operation is that it says it is for.
     origin: Option<OperationKey>,
     /// When this process first heard of it.
-    pub(crate) known_since: Instant,
+    pub known_since: Instant,
     is_finished: bool,
     is_complete: bool,
     is_held: bool,
     is_deleted: bool,
-    pub(super) is_suspended: bool,
+    pub is_suspended: bool,
     /// What proves that hookhost let it start, once.
     opened: Option<Claim>,
     /// How often its spec was changed, and 1.
@@ -66,28 +68,28 @@ pub(crate) struct Job {
     /// Whether hookhost was uninstalled while it ran: what it borrows is still to be taken back.
     is_unattended: bool,
     /// Whether the watch of Jobs tells of it: it has the labels by which that chooses.
-    pub(crate) is_watched: bool,
+    pub is_watched: bool,
     /// What it borrows; none in brief.
     borrowed: Option<Borrowed>,
     /// Whether it borrows anything, also in brief.
     is_borrower: bool,
     /// Which step it is, where all hooks of an event are run.
-    pub(crate) step: Option<Step>,
+    pub step: Option<Step>,
     /// The Operations that own it: UID and name, and whether it is controlled by them. None in brief.
     owners: Vec<(String, String, bool)>,
     /// metadata and status; none in brief.
     text: Option<Text>,
-    pub(super) version: u64,
+    pub version: u64,
 }
 
 impl Job {
     /// A Job as the API server gives it; none if the text is no Job's.
-    pub(crate) fn read(text: &str) -> Option<Job> {
+    pub fn read(text: &str) -> Option<Job> {
         Job::of(StoredJob::read(text)?)
     }
 
     /// A Job that hookhost has just made.
-    pub(crate) fn new(object: &DynamicObject) -> Option<Job> {
+    pub fn new(object: &DynamicObject) -> Option<Job> {
         Job::read(&to_json(object).to_string())
     }
 
@@ -158,22 +160,22 @@ impl Job {
     }
 
     /// The same without what is only read when its Operation is reconciled.
-    pub(super) fn in_brief(&self) -> Job {
+    pub fn in_brief(&self) -> Job {
         Job { borrowed: None, owners: Vec::new(), text: None, ..self.clone() }
     }
 
     /// The same, of which the watch does not tell any more.
-    pub(super) fn unwatched(&self) -> Job {
+    pub fn unwatched(&self) -> Job {
         Job { is_watched: false, ..self.clone() }
     }
 
     /// Whether nothing of it is left out.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.text.is_some()
     }
 
     /// Bytes that it takes besides what it takes in brief.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let objects = self.borrowed.iter().flat_map(|borrowed| &borrowed.objects);
         let borrowed: usize =
             objects.map(|object| size_of_val(object) + object.namespace.len() + object.name.len()).sum();
@@ -183,134 +185,134 @@ impl Job {
     }
 
     /// Whether it says that it is for an Operation.
-    pub(crate) fn is_for_operation(&self) -> bool {
+    pub fn is_for_operation(&self) -> bool {
         !self.operation.is_empty()
     }
 
     /// Whether it has a claim, which need not hold.
-    pub(super) fn has_claim(&self) -> bool {
+    pub fn has_claim(&self) -> bool {
         self.claim.is_some()
     }
 
     /// Whether it is owned by the Operation of this UID.
-    pub(crate) fn is_owned_by(&self, operation_uid: &str) -> bool {
+    pub fn is_owned_by(&self, operation_uid: &str) -> bool {
         self.owners.iter().any(|(uid, ..)| uid == operation_uid)
     }
 
     /// Whether it is controlled by an Operation of this name: an earlier one, which is gone, so that it will go too.
-    pub(crate) fn is_of_a_former(&self, operation: &str) -> bool {
+    pub fn is_of_a_former(&self, operation: &str) -> bool {
         self.owners.iter().any(|(_, name, is_controller)| *is_controller && name == operation)
     }
 
     /// Whether hookhost made it, as it is: labels, owners and annotations can be anybody's copy.
-    pub(crate) fn is_genuine(&self, keys: &Keys) -> bool {
+    pub fn is_genuine(&self, keys: &Keys) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.is_genuine(keys))
     }
 
     /// Whether hookhost made it for this Operation. Its claim says for which, whatever its label says by now.
-    pub(crate) fn is_of(&self, uid: &str, key: &OperationKey, keys: &Keys) -> bool {
+    pub fn is_of(&self, uid: &str, key: &OperationKey, keys: &Keys) -> bool {
         let is_for = self.claim.as_ref().is_some_and(|claim| claim.operation() == Some(uid));
         is_for && self.origin.as_ref() == Some(key) && self.is_genuine(keys)
     }
 
     /// Whether it says that it is for this Operation, proven or not.
-    pub(crate) fn seems_of(&self, uid: &str) -> bool {
+    pub fn seems_of(&self, uid: &str) -> bool {
         self.operation == uid || self.label.as_deref() == Some(uid)
     }
 
     /// Where the Operation is that it says it is for.
-    pub(crate) fn origin(&self) -> Option<&OperationKey> {
+    pub fn origin(&self) -> Option<&OperationKey> {
         self.origin.as_ref()
     }
 
     /// Its metadata and status; of one in brief only where it is.
-    pub(crate) fn object(&self) -> Value {
+    pub fn object(&self) -> Value {
         let place = || json!({"metadata": {"namespace": self.namespace, "name": self.name, "uid": self.uid}});
         self.text.as_ref().map_or_else(place, Text::parse)
     }
 
     /// Whether hookhost's finalizer is on it: its result is not yet on the Operation.
-    pub(crate) fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.is_held
     }
 
     /// Whether it is complete or has failed.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.is_finished
     }
 
     /// Whether it is complete.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
     /// Whether it is being deleted.
-    pub(crate) fn is_deleted(&self) -> bool {
+    pub fn is_deleted(&self) -> bool {
         self.is_deleted
     }
 
     /// What it borrows.
-    pub(crate) fn borrowed(&self) -> Option<&Borrowed> {
+    pub fn borrowed(&self) -> Option<&Borrowed> {
         self.borrowed.as_ref()
     }
 
     /// Whether it waits for what it borrows, or for its turn.
-    pub(crate) fn is_unopened(&self, keys: &Keys) -> bool {
+    pub fn is_unopened(&self, keys: &Keys) -> bool {
         let is_opened = self.opened.as_ref().is_some_and(|opened| opened.is_genuine(keys));
         (self.is_borrower || self.step.is_some()) && self.is_suspended && !is_opened
     }
 
     /// Whether it waits, and nothing of it can have run: the API server counts the changes of its spec, and to let it start is one.
     /// That annotations say nothing else is no proof: whoever may change Jobs may take one away and suspend it again.
-    pub(crate) fn is_untouched(&self, keys: &Keys) -> bool {
+    pub fn is_untouched(&self, keys: &Keys) -> bool {
         self.is_unopened(keys) && self.generation == first_generation(self.is_deleted)
     }
 
     /// Whether hookhost was uninstalled while it ran.
-    pub(crate) fn is_unattended(&self) -> bool {
+    pub fn is_unattended(&self) -> bool {
         self.is_unattended
     }
 
     /// Whether what it borrows may still be there once it is over.
-    pub(crate) fn is_indebted(&self) -> bool {
+    pub fn is_indebted(&self) -> bool {
         self.is_held || self.is_unattended
     }
 
     /// Whether it has what it borrows: hookhost takes it back before it lets the Job go.
-    pub(super) fn is_lent(&self) -> bool {
+    pub fn is_lent(&self) -> bool {
         self.is_borrower && self.is_held
     }
 
     /// Whether it borrows what acts on the whole cluster.
-    pub(super) fn borrows_of_cluster(&self) -> bool {
+    pub fn borrows_of_cluster(&self) -> bool {
         let objects = self.borrowed.iter().flat_map(|borrowed| &borrowed.objects);
         objects.into_iter().any(|object| !object.kind.is_namespaced())
     }
 
     /// How loans name it.
-    pub(crate) fn id(&self) -> JobId<'_> {
+    pub fn id(&self) -> JobId<'_> {
         JobId { namespace: &self.namespace, name: &self.name, uid: &self.uid }
     }
 
     /// Its resourceVersion.
-    pub(crate) fn version(&self) -> String {
+    pub fn version(&self) -> String {
         self.version.to_string()
     }
 
     /// Whether nothing is left to do for it, whatever becomes of it: it has ended, and hookhost has let it go.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.is_finished && !self.is_indebted()
     }
 
     /// Whether it may have a pod whose result is not safe: also once it has failed, as long as that is not on its Operation. What is
     /// known of a pod that is gone by then is known by its watch alone.
-    pub(super) fn needs_pods(&self) -> bool {
+    pub fn needs_pods(&self) -> bool {
         !self.is_over || self.is_held
     }
 }
 
 /// The generation of a Job whose spec is what it was created with. That it is being deleted counts as a change, too.
-pub(crate) fn first_generation(is_deleted: bool) -> i64 {
+pub fn first_generation(is_deleted: bool) -> i64 {
     1 + i64::from(is_deleted)
 }
 

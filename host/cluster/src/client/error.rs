@@ -12,7 +12,11 @@ use kube::core::Status;
 use super::call::Call;
 use super::kubeconfig::Unusable;
 use super::proxy::{ProxyError, ThroughProxy};
-use super::write::NotLeader;
+
+/// This process does not hold the lease, or not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this hookhost is not the leader, so it writes nothing")]
+pub struct NotLeader;
 
 /// Bytes of the API server's own words that are repeated: a webhook's whole refusal, but not a page of HTML.
 const MESSAGE_BYTES: usize = 2048;
@@ -388,7 +392,7 @@ fn names_nothing(status: &Status) -> bool {
 }
 
 /// How the kinds of a group come into a cluster.
-pub(super) fn install(group: &str) -> String {
+pub(crate) fn install(group: &str) -> String {
     match group {
         group if group.ends_with(".vworkspace.io") => {
             "Install the CRDs: `hookhost crds | kubectl apply --server-side -f -`, or with hookhost's Helm chart."

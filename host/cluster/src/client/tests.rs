@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::lease::Claim;
-use crate::metrics::Metrics;
+use crate::observe::{Observe, WriteOutcome};
+use crate::writer::Writer;
 
 fn create_job() -> Call {
     Call::new::<Job>(Verb::Create, Some("apps"), "migrate")
@@ -275,11 +276,24 @@ async fn a_kubeconfig_that_is_named_is_used_or_is_an_error() {
     );
 }
 
+/// What an observer sees.
+#[derive(Clone, Debug, Default)]
+struct Seen(std::sync::Arc<std::sync::Mutex<Vec<(String, WriteOutcome)>>>);
+
+impl Observe for Seen {
+    fn write(&self, call: &Call, outcome: WriteOutcome) {
+        let what = format!("{} {}", call.verb().as_str(), call.resource());
+        self.0.lock().unwrap().push((what, outcome));
+    }
+
+    fn leads(&self, _: bool) {}
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_is_sent_only_while_leading_and_given_up_when_the_lease_lapses() {
     let (state, claim) = Claim::scripted();
-    let metrics = Metrics::new();
-    let writer = Writer::new(claim, metrics.clone());
+    let seen = Seen::default();
+    let writer = Writer::new(claim, seen.clone());
     let call = create_job();
     let never = async { panic!("must not be sent") };
     assert!(matches!(writer.send::<()>(&call, never).await, Err(Error::NotLeader(_))));
@@ -297,11 +311,6 @@ async fn a_write_is_sent_only_while_leading_and_given_up_when_the_lease_lapses()
     state.lead(Instant::now() + Duration::from_secs(60));
     assert!(matches!(writer.send::<()>(&call, std::future::pending()).await, Err(Error::TimedOut { .. })));
 
-    let text = metrics.encode();
-    for (outcome, count) in [("ok", 1), ("unanswered", 2)] {
-        let line = format!(
-            r#"hookhost_api_writes_total{{verb="create",resource="jobs",outcome="{outcome}"}} {count}"#
-        );
-        assert!(text.contains(&line), "{text}");
-    }
+    let expected = [WriteOutcome::Ok, WriteOutcome::Unanswered, WriteOutcome::Unanswered];
+    assert_eq!(*seen.0.lock().unwrap(), expected.map(|outcome| ("create jobs".to_owned(), outcome)));
 }

@@ -6,23 +6,23 @@ use tokio::time::Instant;
 
 /// The times of an election, all derived from two.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
+pub(crate) struct Timing {
     /// What the Lease says: how long others wait.
-    pub(super) duration: Duration,
+    pub duration: Duration,
     /// How long a claim is good, counted from before its renewal was sent.
-    pub(super) valid: Duration,
+    pub valid: Duration,
     /// From one renewal to the next.
-    pub(super) renew_every: Duration,
+    pub renew_every: Duration,
     /// From a failed try to the next, while leading.
-    pub(super) retry: Duration,
+    pub retry: Duration,
     /// From one look to the next, while another leads: how late a released lease is noticed.
-    pub(super) poll: Duration,
+    pub poll: Duration,
     /// How long one request may take.
-    pub(super) request: Duration,
+    pub request: Duration,
 }
 
 impl Timing {
-    pub(super) fn new(duration: Duration, renew_every: Duration) -> Timing {
+    pub(crate) fn new(duration: Duration, renew_every: Duration) -> Timing {
         Timing {
             duration,
             // As client-go's 10 s of 15 s. What is left is for requests under way and for clocks of different speed.
@@ -39,7 +39,7 @@ impl Timing {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Nothing before this time.
     Wait(Instant),
     /// Read the Lease.
@@ -54,7 +54,7 @@ pub(super) enum Action {
 
 /// How a held lease was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(crate) enum Loss {
     /// It was not renewed in time.
     Lapsed,
     /// Another is its holder.
@@ -66,7 +66,7 @@ pub(super) enum Loss {
 
 /// What came of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The Lease as it is.
     Found {
         /// Its resourceVersion: any other one is a sign of life.
@@ -100,7 +100,7 @@ struct Seen {
 
 /// One claimant's knowledge.
 #[derive(Clone, Debug)]
-pub(super) struct Election {
+pub(crate) struct Election {
     identity: String,
     timing: Timing,
     seen: Option<Seen>,
@@ -118,7 +118,7 @@ enum Step {
 }
 
 impl Election {
-    pub(super) fn new(identity: String, timing: Timing) -> Election {
+    pub(crate) fn new(identity: String, timing: Timing) -> Election {
         Election {
             identity,
             timing,
@@ -131,22 +131,22 @@ impl Election {
     }
 
     /// Until when this claimant leads, if it does.
-    pub(super) fn held_until(&self) -> Option<Instant> {
+    pub(crate) fn held_until(&self) -> Option<Instant> {
         self.held_until
     }
 
     /// Whether this claimant has the lease, as far as it knows; it may have lapsed.
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held_until.is_some()
     }
 
     /// The holder last seen.
-    pub(super) fn holder(&self) -> Option<&str> {
+    pub(crate) fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.holder.as_deref()
     }
 
     /// What to do now.
-    pub(super) fn next(&self, now: Instant) -> Action {
+    pub(crate) fn next(&self, now: Instant) -> Action {
         if let Some(holder) = &self.taken {
             return Action::Stop(Loss::Taken { holder: holder.clone() });
         }
@@ -164,7 +164,7 @@ impl Election {
     }
 
     /// Takes the answer to an action that was begun at `asked`.
-    pub(super) fn answer(&mut self, asked: Instant, now: Instant, answer: Answer) {
+    pub(crate) fn answer(&mut self, asked: Instant, now: Instant, answer: Answer) {
         match answer {
             Answer::Found { version, holder, duration } => self.found(now, version, holder, duration),
             Answer::Absent => self.absent(now),

@@ -2,13 +2,13 @@
 
 /// Where an Operation is: its namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct OperationKey {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+pub struct OperationKey {
+    pub namespace: String,
+    pub name: String,
 }
 
 impl OperationKey {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> OperationKey {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> OperationKey {
         OperationKey { namespace: namespace.into(), name: name.into() }
     }
 }

@@ -42,11 +42,11 @@ impl fmt::Display for NamedBy {
 
 /// A proxy to go through. Shown without its password.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// Its address, with a scheme of [`SCHEMES`] and a port.
-    pub(super) url: Uri,
+    pub url: Uri,
     /// Who says so.
-    pub(super) from: NamedBy,
+    pub from: NamedBy,
 }
 
 impl fmt::Debug for Proxy {
@@ -78,7 +78,7 @@ pub struct ProxyError {
 
 impl ProxyError {
     /// What to do next.
-    pub(super) fn advice(&self) -> String {
+    pub fn advice(&self) -> String {
         match self.from {
             NamedBy::Kubeconfig => {
                 "Correct proxy-url of the kubeconfig's cluster: http://, https:// or socks5://HOST:PORT."
@@ -93,7 +93,7 @@ impl ProxyError {
 
 /// What the environment says of proxies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
     https: Option<(&'static str, String)>,
     http: Option<(&'static str, String)>,
     no: String,
@@ -101,7 +101,7 @@ pub(super) struct Environment {
 
 impl Environment {
     /// This process's.
-    pub(super) fn of_process() -> Environment {
+    pub(crate) fn of_process() -> Environment {
         Environment::read(|name| std::env::var(name).ok())
     }
 
@@ -121,7 +121,7 @@ impl Environment {
 }
 
 /// The proxy to a server, if there is one.
-pub(super) fn choose(
+pub(crate) fn choose(
     server: &Uri,
     configured: Option<&str>,
     environment: &Environment,
@@ -225,7 +225,7 @@ fn split_port(entry: &str) -> (&str, Option<&str>) {
 
 impl Proxy {
     /// How to do without it.
-    pub(super) fn way_around(&self) -> &'static str {
+    pub(crate) fn way_around(&self) -> &'static str {
         match self.from {
             NamedBy::Kubeconfig => "Without proxy-url in the kubeconfig's cluster it is not used.",
             NamedBy::Variable(_) => "With the API server's host in NO_PROXY it is not used.",
@@ -233,7 +233,7 @@ impl Proxy {
     }
 
     /// A client of what the configuration says, which names the proxy where the way through it fails.
-    pub(super) fn client(&self, config: Config) -> kube::Result<Client> {
+    pub(crate) fn client(&self, config: Config) -> kube::Result<Client> {
         let proxy = self.clone();
         let named = MapErrLayer::new(move |source: BoxError| -> BoxError {
             // Credentials that cannot be had are not the proxy's fault.
@@ -287,12 +287,12 @@ type SocksService = BoxService<http::Request<kube::client::Body>, http::Response
 /// A way through a proxy that failed: the proxy is named, whatever else the cause says.
 #[derive(Debug, thiserror::Error)]
 #[error("through the proxy {proxy}")]
-pub(super) struct ThroughProxy {
+pub(crate) struct ThroughProxy {
     /// Which one.
-    pub(super) proxy: Proxy,
+    pub proxy: Proxy,
     /// What happened.
     #[source]
-    pub(super) source: Box<dyn std::error::Error + Send + Sync>,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 #[cfg(test)]

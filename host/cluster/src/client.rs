@@ -19,19 +19,17 @@ mod options;
 mod proxy;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use call::{Call, Verb};
-pub use error::Error;
+pub use error::{Error, NotLeader};
 use kube::{Client, Config};
 pub use kubeconfig::Unusable;
 pub use options::ConnectionOptions;
 use proxy::Proxy;
 pub use proxy::ProxyError;
-pub use write::{NotLeader, Writer};
 
 /// Time to reach the API server, TLS included. A server of the same cluster takes milliseconds; one across the world
 /// a second.
@@ -140,7 +138,7 @@ pub async fn read<T>(call: &Call, request: impl Future<Output = kube::Result<T>>
 }
 
 /// Waits for an answer, at most `limit`, and explains its error.
-pub(crate) async fn within<T>(
+pub async fn within<T>(
     limit: Duration,
     call: &Call,
     request: impl Future<Output = kube::Result<T>>,

@@ -21,11 +21,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::buffer::{Buffer, apart};
-use super::items::{Items, Taken};
+use crate::buffer::{Buffer, apart};
+use crate::items::{Items, Taken};
 
 /// Time for the API server to begin an answer, and to go on with it: as for all that is read.
-pub(crate) const LIST_TIMEOUT: Duration = crate::client::READ_TIMEOUT;
+pub const LIST_TIMEOUT: Duration = crate::client::READ_TIMEOUT;
 /// Seconds after which the API server ends a watch; it is begun again where it ended. Below 300, at which proxies cut.
 const WATCH_SECONDS: u32 = 290;
 /// Time after which a watch of which nothing is heard is taken for broken.
@@ -43,7 +43,7 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Nothing came from the API server for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server did not answer, or not go on, within {} s", LIST_TIMEOUT.as_secs())]
-pub(super) struct Silence;
+pub struct Silence;
 
 /// An answer of the API server that is none.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ struct CutOff;
 
 /// Which objects are streamed.
 #[derive(Clone)]
-pub(crate) struct Selection {
+pub struct Selection {
     client: Client,
     request: Request,
     labels: Option<String>,
@@ -62,28 +62,28 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// All objects of a kind, in a namespace or in all.
-    pub(crate) fn new(client: Client, resource: &ApiResource, namespace: Option<&str>) -> Selection {
+    pub fn new(client: Client, resource: &ApiResource, namespace: Option<&str>) -> Selection {
         let request = Request::new(DynamicObject::url_path(resource, namespace));
         Selection { client, request, labels: None, fields: None, is_metadata: false }
     }
 
     /// Only those that a label selector names.
-    pub(crate) fn labels(self, selector: &str) -> Selection {
+    pub fn labels(self, selector: &str) -> Selection {
         Selection { labels: Some(selector.to_owned()), ..self }
     }
 
     /// Only those that a field selector names.
-    pub(crate) fn fields(self, selector: &str) -> Selection {
+    pub fn fields(self, selector: &str) -> Selection {
         Selection { fields: Some(selector.to_owned()), ..self }
     }
 
     /// Only their metadata.
-    pub(crate) fn metadata(self) -> Selection {
+    pub fn metadata(self) -> Selection {
         Selection { is_metadata: true, ..self }
     }
 
     /// Begins. `read` makes an object of its text; what it makes nothing of is passed over.
-    pub(crate) fn stream<K: Send>(
+    pub fn stream<K: Send>(
         self,
         read: impl FnMut(&str) -> Option<K> + Send,
     ) -> impl Stream<Item = Result<Event<K>, Error>> + Send {
@@ -95,12 +95,12 @@ impl Selection {
     }
 
     /// Lists all objects once, and hands on the text of each.
-    pub(crate) async fn list_once(&self, read: impl FnMut(&str)) -> Result<(), kube::Error> {
+    pub async fn list_once(&self, read: impl FnMut(&str)) -> Result<(), kube::Error> {
         self.list_pages(FIRST_PAGE, usize::MAX, read).await.map(drop)
     }
 
     /// The same of few objects, until their texts have so many bytes. Whether it came to the end of the list.
-    pub(crate) async fn list_up_to(&self, most: usize, read: impl FnMut(&str)) -> Result<bool, kube::Error> {
+    pub async fn list_up_to(&self, most: usize, read: impl FnMut(&str)) -> Result<bool, kube::Error> {
         self.list_pages(FIRST_OF_FEW, most, read).await
     }
 

@@ -18,7 +18,7 @@ use tokio::task::block_in_place;
 
 /// Bytes of one object. etcd takes 1.5 MiB unless told otherwise, and what it keeps in a shorter form is a few times as long
 /// in JSON.
-pub(super) const OBJECT_BYTES: usize = 16 << 20;
+pub const OBJECT_BYTES: usize = 16 << 20;
 
 /// Bytes of an object of a usual size: some ten times those that charts and people make.
 const SMALL_BYTES: usize = 32 << 10;
@@ -30,7 +30,7 @@ const LARGE_BYTES: usize = 2 << 20;
 const LARGE_AT_ONCE: usize = 4;
 
 /// What all buffers of more than a usual size take together: large ones, and one that may be of any size.
-pub(crate) const BUFFERS_BYTES: usize = LARGE_AT_ONCE * LARGE_BYTES + OBJECT_BYTES;
+pub const BUFFERS_BYTES: usize = LARGE_AT_ONCE * LARGE_BYTES + OBJECT_BYTES;
 
 /// Places for large objects, and for one of any size.
 #[derive(Debug)]
@@ -45,14 +45,14 @@ static PLACES: Places = Places::new();
 /// A text that no API server should send.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server sent {what} of more than {allowed} bytes")]
-pub(super) struct TooLong {
-    pub(super) what: &'static str,
-    pub(super) allowed: usize,
+pub struct TooLong {
+    pub what: &'static str,
+    pub allowed: usize,
 }
 
 /// The text of one object, as far as it has come, with its places.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     bytes: Vec<u8>,
     places: &'static Places,
     large: Option<SemaphorePermit<'static>>,
@@ -86,7 +86,7 @@ impl Buffer {
     }
 
     /// How many more it may have before it needs [`Buffer::make_room`].
-    pub(super) fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         self.most() - self.bytes.len()
     }
 
@@ -94,7 +94,7 @@ impl Buffer {
     ///
     /// # Errors
     /// If it has as much as any object may have.
-    pub(super) async fn make_room(&mut self) -> Result<(), TooLong> {
+    pub async fn make_room(&mut self) -> Result<(), TooLong> {
         if self.room() > 0 {
             return Ok(());
         }
@@ -110,12 +110,12 @@ impl Buffer {
     }
 
     /// One more byte, for which there is room.
-    pub(super) fn push(&mut self, byte: u8) {
+    pub fn push(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
     /// More bytes, for which there is room.
-    pub(super) fn extend(&mut self, bytes: &[u8]) {
+    pub fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -135,12 +135,12 @@ impl Buffer {
     }
 
     /// What it has so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// The same as text.
-    pub(crate) fn text(&self) -> Result<&str, kube::Error> {
+    pub fn text(&self) -> Result<&str, kube::Error> {
         use serde::de::Error as _;
         // As a reader of JSON says it.
         let not_text = |error: std::str::Utf8Error| kube::Error::SerdeError(serde_json::Error::custom(error));
@@ -149,7 +149,7 @@ impl Buffer {
 }
 
 /// Parses so many bytes of text: a large text on a thread that serves nothing else, and one at a time.
-pub(crate) fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
+pub fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
     static TURN: Mutex<()> = Mutex::new(());
     let has_others =
         || Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
@@ -163,7 +163,7 @@ pub(crate) fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
 }
 
 /// The answer to a request, which is one object.
-pub(crate) async fn text(client: &Client, request: http::Request<Vec<u8>>) -> Result<Buffer, kube::Error> {
+pub async fn text(client: &Client, request: http::Request<Vec<u8>>) -> Result<Buffer, kube::Error> {
     Buffer::default().filled(Box::pin(client.request_stream(request).await?)).await
 }
 

@@ -24,6 +24,7 @@ mod seize;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_helm::text::printable;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use self::election::{Action, Answer, Election, Loss, Timing};
 pub use self::seize::{NotSeized, Seized};
 use crate::client::{self, Call, Verb};
-use crate::metrics::{Metrics, WriteOutcome};
+use crate::observe::{Observe, WriteOutcome};
 
 /// How long a lease holds without being renewed; client-go's default, which all of Kubernetes' own controllers use.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -213,7 +214,7 @@ pub struct Lease {
     params: LeaseParams,
     timing: Timing,
     election: Election,
-    metrics: Metrics,
+    observer: Arc<dyn Observe>,
     /// The Lease as last read or written: what the next write changes, guarded by its resourceVersion.
     object: Option<LeaseObject>,
     state: watch::Sender<Leadership>,
@@ -231,13 +232,17 @@ impl std::fmt::Debug for Lease {
 impl Lease {
     /// A claimant that has not claimed yet. The client must not retry by itself; [`client::Connection::requests`] is
     /// such a one.
-    pub fn new(client: Client, params: LeaseParams, metrics: Metrics) -> Result<Lease, InvalidTiming> {
+    pub fn new(
+        client: Client,
+        params: LeaseParams,
+        observer: impl Observe + 'static,
+    ) -> Result<Lease, InvalidTiming> {
         let timing = params.timing()?;
         Ok(Lease {
             api: Api::namespaced(client, &params.namespace),
             election: Election::new(params.identity.clone(), timing),
             timing,
-            metrics,
+            observer: Arc::new(observer),
             object: None,
             state: watch::Sender::new(Leadership::Standby),
             last_error: "nothing was tried".into(),
@@ -263,7 +268,7 @@ impl Lease {
         let result = self.claim_and_renew(&shutdown).await;
         // First of all no more writes; then others may know.
         self.state.send_replace(Leadership::Over);
-        self.metrics.set_leader(false);
+        self.observer.leads(false);
         if result.is_ok() && self.election.is_held() {
             self.release().await;
         }
@@ -309,7 +314,7 @@ impl Lease {
         };
         let before = self.state.send_replace(Leadership::Leading { until });
         if before == Leadership::Standby {
-            self.metrics.set_leader(true);
+            self.observer.leads(true);
             tracing::info!(lease = %self.shown(), identity = %self.params.identity, "this hookhost leads");
         }
     }
@@ -349,7 +354,7 @@ impl Lease {
         } else {
             client::within(self.timing.request, &call, self.api.create(&params, &wanted)).await
         };
-        self.metrics.api_write(&call, WriteOutcome::of(result.as_ref().err()));
+        self.observer.write(&call, WriteOutcome::of(result.as_ref().err()));
         match result {
             Ok(object) => {
                 let version = object.metadata.resource_version.clone().unwrap_or_default();

@@ -19,7 +19,8 @@ use super::Reader;
 use crate::client::{self, Call, Verb};
 use crate::error::{Error, Result};
 use crate::records::{Held, Reading};
-use crate::watch::{self, Selection};
+use crate::resource;
+use crate::stream::Selection;
 
 /// Helm's type of a release's Secret.
 const RELEASE_TYPE: &str = "helm.sh/release.v1";
@@ -64,14 +65,14 @@ struct SecretData {
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The Secret of a release's record.
-pub(crate) struct StoredRecord {
+pub struct StoredRecord {
     secret: SecretText,
     asked: Instant,
 }
 
 impl StoredRecord {
     /// Whether it is as new as it has to be.
-    pub(crate) fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         self.asked.elapsed() < FRESH
     }
 }
@@ -99,11 +100,11 @@ struct Labels<'j> {
 
 /// Secrets.
 fn secret_resource() -> ApiResource {
-    watch::needed_resource(Kind::Secret)
+    resource::needed_resource(Kind::Secret)
 }
 
 /// Why nothing could be selected of a record.
-pub(crate) enum Unread {
+pub enum Unread {
     /// It cannot be used, or has not what is wanted.
     Refused(Refusal),
     /// It is not the one that Flux wrote.
@@ -118,7 +119,7 @@ impl<R: Into<Refusal>> From<R> for Unread {
 
 impl Reader {
     /// What a release's Secret holds; none if there is none of that name.
-    pub(crate) async fn stored_record(&self, namespace: &str, name: &str) -> Result<Option<StoredRecord>> {
+    pub async fn stored_record(&self, namespace: &str, name: &str) -> Result<Option<StoredRecord>> {
         let asked = Instant::now();
         let read = |text: &str| serde_json::from_str::<SecretText>(text);
         let secret = self.get(&secret_resource(), namespace, name, &GetParams::default(), read).await?;
@@ -126,25 +127,20 @@ impl Reader {
     }
 
     /// Whether the Secret of that name is still what was read. Only its metadata are asked for.
-    pub(crate) async fn is_current(
-        &self,
-        stored: &StoredRecord,
-        namespace: &str,
-        name: &str,
-    ) -> Result<bool> {
+    pub async fn is_current(&self, stored: &StoredRecord, namespace: &str, name: &str) -> Result<bool> {
         let read = |text: &str| serde_json::from_str::<Versioned>(text).ok();
         let now = self.get_metadata(Kind::Secret, namespace, name, &GetParams::default(), read).await?;
         Ok(now.flatten().is_some_and(|now| now.metadata == stored.secret.metadata))
     }
 
     /// Waits until a record may be read for an Operation of this namespace.
-    pub(crate) async fn turn_to_read(&self, wanted_in: &str) -> Reading {
+    pub async fn turn_to_read(&self, wanted_in: &str) -> Reading {
         self.records.begin(wanted_in).await
     }
 
     /// What `select` makes of the record in a release's Secret, if that is the record which was meant, and the one that Flux
     /// wrote where it did. The record itself is gone by then. `bytes` says what is kept of it.
-    pub(crate) async fn record<T: Send + 'static>(
+    pub async fn record<T: Send + 'static>(
         &self,
         StoredRecord { secret, .. }: StoredRecord,
         reading: Reading,
@@ -169,17 +165,13 @@ impl Reader {
     }
 
     /// Whether there is a record of that name. Only its metadata are asked for, and nothing is made of them.
-    pub(crate) async fn has_record(&self, namespace: &str, name: &str) -> Result<bool> {
+    pub async fn has_record(&self, namespace: &str, name: &str) -> Result<bool> {
         Ok(self.get_metadata(Kind::Secret, namespace, name, &GetParams::default(), |_| ()).await?.is_some())
     }
 
     /// Revision and status of the newest record of a release, as the Secrets' labels tell. Needs the right to list Secrets, so it
     /// is for installations that allow plain Helm releases only.
-    pub(crate) async fn newest_revision(
-        &self,
-        namespace: &str,
-        release: &str,
-    ) -> Result<Option<(u32, String)>> {
+    pub async fn newest_revision(&self, namespace: &str, release: &str) -> Result<Option<(u32, String)>> {
         let call = Call::new::<Secret>(Verb::List, Some(namespace), "");
         let selection = Selection::new(self.client.clone(), &secret_resource(), Some(namespace))
             .labels(&format!("owner=helm,name={release}"))
