@@ -225,8 +225,8 @@ pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Re
         return None;
     }
     let message = format!(
-        "the hook needs what does not exist: {}. The chart has it as a hook, which Helm deletes after its event, and hookhost creates \
-         nothing in another namespace than the release's. Create it there, or make it part of the release proper",
+        "the hook needs what does not exist, or is being deleted: {}. The chart has it as a hook, which Helm creates for its event and may delete after it, and \
+         hookhost creates nothing in another namespace than the release's. Create it there, or make it part of the release proper",
         shortlist(missing, MAX_NAMED)
     );
     Some(Refusal::wait(Reason::DependencyMissing, message))

@@ -21,7 +21,7 @@ const NAME_BYTES: usize = 253;
 const MAX_NAMED: usize = 4;
 
 /// Where a maker says what the object is called that is made of it, if not as itself.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 10] = [
     // ExternalSecret (external-secrets.io)
     "spec.target.name",
     // Certificate (cert-manager.io)
@@ -36,6 +36,11 @@ const NAMES: [&str; 7] = [
     "spec.managedSecret.name",
     // AzureKeyVaultSecret (spv.no)
     "spec.output.secret.name",
+    "spec.output.configMap.name",
+    // Managed resources of Crossplane
+    "spec.writeConnectionSecretToRef.name",
+    // ClusterExternalSecret (external-secrets.io)
+    "spec.externalSecretName",
 ];
 
 const NAME: Keep = Keep::Entries(&[("name", Keep::Scalar)]);
@@ -51,7 +56,9 @@ pub(crate) const MAKER: Keep = Keep::Entries(&[
             ("template", Keep::Entries(&[("metadata", NAME)])),
             ("managedSecretReference", Keep::Entries(&[("secretName", Keep::Scalar)])),
             ("managedSecret", NAME),
-            ("output", Keep::Entries(&[("secret", NAME)])),
+            ("output", Keep::Entries(&[("secret", NAME), ("configMap", NAME)])),
+            ("writeConnectionSecretToRef", NAME),
+            ("externalSecretName", Keep::Scalar),
         ]),
     ),
     ("items", Keep::Objects),
@@ -81,7 +88,8 @@ impl Maker {
         let named =
             NAMES.iter().filter_map(|path| at(manifest, path)?.as_str()).filter(|name| !name.is_empty());
         let mut makes: Vec<String> = named.map(short).collect();
-        if makes.is_empty() {
+        // Of a SealedSecret the template may have another name than the Secret that is made.
+        if makes.is_empty() || head.kind == "SealedSecret" {
             makes.push(short(&head.name));
         }
         Maker {
@@ -125,8 +133,8 @@ pub fn tell(refusal: Refusal, missing: &[&Reference], makers: &[Maker]) -> Refus
     }
     if !kept.is_empty() {
         message.push_str(&format!(
-            ". The chart has as a hook {}, of which a controller of the cluster may make it, and which Helm keeps: its status \
-             tells why it has not (kubectl describe)",
+            ". The chart has as a hook {}, of which a controller of the cluster may make it, and which Helm keeps once its event has \
+             been: its status tells why it has not (kubectl describe)",
             named(&kept)
         ));
     }

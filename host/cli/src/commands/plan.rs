@@ -3,7 +3,9 @@
 //! Everything is decided by the same functions of the core as in the controller; this command reads the inputs, from files
 //! or from a cluster, and asks the policies.
 
+mod closure;
 mod grants;
+mod hook_policies;
 mod inputs;
 mod secret;
 pub(super) mod target;
@@ -34,6 +36,7 @@ use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
 ///
 /// What the pod refers to is not looked for, nor other Operations, nor what hookhost may make for the run, nor what the service
 /// account may create as which Flux applies the release: the controller does that before it makes the Job, and says what is missing.
+/// The cluster's HookPolicies are not asked either; a warning names them. Give their modules and settings with --policy.
 ///
 /// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
 /// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.

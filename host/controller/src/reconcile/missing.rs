@@ -37,9 +37,19 @@ impl Context {
             (TargetKind::ApplicationInstance, Kind::ApplicationInstance, true),
             (TargetKind::HelmRelease, Kind::HelmRelease, config.helm_release_targets),
         ] {
-            if kind != missing && self.reader.target(of, namespace, name).await?.is_some() {
-                return Ok(Some(known(kind, is_served)));
+            if kind == missing {
+                continue;
             }
+            match self.reader.target(of, namespace, name).await {
+                Ok(Some(_)) => return Ok(Some(known(kind, is_served))),
+                Ok(None) => {}
+                // A cluster without Flux does not know HelmReleases: there is none of that name either.
+                Err(error) if !is_transient(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if missing == TargetKind::Release {
+            return Ok(None);
         }
         let is_plain = match config.helm_releases {
             true => self.reader.newest_revision(namespace, name).await?.is_some(),

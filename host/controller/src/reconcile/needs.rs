@@ -176,7 +176,9 @@ impl Context {
             // Of the whole closure: the pod has what is there of another event, too, and what is optional.
             expected(&whole, &created, namespace, *uncovered)
         };
-        self.check_content(&expected, &created).await??;
+        // Nothing is created yet: the run starts once that is the chart's.
+        let is_charts = self.check_content(&expected, &created).await?;
+        is_charts.map_err(|refusal| Refusal::wait(refusal.reason, refusal.message))?;
         let not_created = NotCreated { unseen, without: Vec::new() };
         Ok(Needs { loans, expected, not_created })
     }

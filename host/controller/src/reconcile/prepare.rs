@@ -363,6 +363,10 @@ impl Context {
     async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
         self.check_plain(namespace, name).await?;
         let newest = self.reader.newest_revision(namespace, name).await?;
+        if newest.is_none() {
+            let at = ObjectName { namespace: namespace.to_owned(), name: name.to_owned() };
+            return Err(self.missing(&at, TargetKind::Release).await);
+        }
         let revision = target::deployed_revision(name, newest.as_slice())?;
         Ok(Location {
             namespace: namespace.to_owned(),

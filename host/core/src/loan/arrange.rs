@@ -197,15 +197,33 @@ pub fn is_deleted_by_helm(hook: &Hook) -> bool {
     hook.delete_policies.iter().any(|policy| policy == "hook-succeeded")
 }
 
-/// Whether Helm has created the object of this hook by the revision of the release that is deployed, and leaves it in the cluster.
-/// That somebody deleted it since only the cluster knows.
-pub fn is_left_by_helm(hook: &Hook, revision: u32) -> bool {
-    let has_happened = |event: &String| match event.as_str() {
-        "pre-install" | "post-install" => true,
-        "pre-upgrade" | "post-upgrade" => revision > 1,
-        _ => false,
-    };
-    !is_deleted_by_helm(hook) && hook.events.iter().any(has_happened)
+/// What Helm has made of the object of a hook by the revision of the release that is deployed. That somebody deleted it since only
+/// the cluster knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByHelm {
+    /// Created, and left in the cluster.
+    Left,
+    /// Created and deleted again when its event was over, or to be: which of the two is not recorded of each.
+    Deleted,
+    /// Not created yet: none of its events has been.
+    NotCreated,
+}
+
+impl ByHelm {
+    /// Of a hook of this revision.
+    pub fn of(hook: &Hook, revision: u32) -> ByHelm {
+        let has_happened = |event: &String| match event.as_str() {
+            "pre-install" | "post-install" => true,
+            "pre-upgrade" | "post-upgrade" => revision > 1,
+            // Helm records when it ran those of `helm test` and of a rollback to this revision.
+            _ => !hook.last_run.phase.is_empty(),
+        };
+        match hook.events.iter().any(has_happened) {
+            false => ByHelm::NotCreated,
+            true if is_deleted_by_helm(hook) => ByHelm::Deleted,
+            true => ByHelm::Left,
+        }
+    }
 }
 
 /// Each object once. A chart may have it once for each event: then as it is made for the event that runs.

@@ -326,6 +326,8 @@ fn a_run_that_is_being_cancelled_shows_it_before_its_pods_have_ended() {
         "{status:#}"
     );
     assert_eq!(next(&status, &cancelling, Some(&run()), 1, at("10:01:00")), None, "once");
+    let status = next(&Value::Null, &cancelling, Some(&run()), 1, at("10:00:00")).unwrap().status;
+    assert_eq!((phase(&status), says(&status, "Running")), (Some("Pending"), "False/CancelledByUser".into()));
     let status = after(&[State::Pending { why: None }, cancelling]);
     assert_eq!((phase(&status), says(&status, "Running")), (Some("Pending"), "False/CancelledByUser".into()));
 }

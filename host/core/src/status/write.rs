@@ -415,6 +415,9 @@ impl Draft {
     /// Its pods may take their whole grace period to end: until then the phase stays.
     fn cancelling(&mut self, run: Option<&Run>, by: CancelledBy) {
         self.accept(run);
+        if text(&self.status, "phase").is_none() {
+            self.phase(PENDING);
+        }
         let is_running = self.conditions.is_true(RUNNING);
         let message = message::cancelling(&self.status, by);
         self.set(RUNNING, is_running, CANCELLED_BY_USER, &message);

@@ -17,7 +17,8 @@ pub enum Namesake {
 /// Why an Operation fails whose target is not there, and which other one it may mean.
 pub fn missing(kind: TargetKind, at: &ObjectName, namesake: Option<Namesake>) -> Refusal {
     let ObjectName { namespace, name } = at;
-    let mut message = format!("there is no {} {name} in the namespace {namespace}", kind.kind());
+    let what = if kind == TargetKind::Release { "Helm release" } else { kind.kind() };
+    let mut message = format!("there is no {what} {name} in the namespace {namespace}");
     match namesake {
         None => message.push_str("; a target is in its Operation's namespace"),
         Some(Namesake::Target(other) | Namesake::Disabled(other)) => {

@@ -155,7 +155,7 @@ pub fn deployed_revision(release: &str, stored: &[(u32, String)]) -> Result<u32,
             "there is no Helm release {} in the Operation's namespace: helm list tells which there are",
             quote(release)
         );
-        return Err(Refusal::fail(Reason::HookRequiresRelease, message));
+        return Err(Refusal::fail(Reason::TargetNotFound, message));
     };
     let at = RecordRef { namespace: "", release, revision: *revision, snapshot: None };
     match Status::from_word(status) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use hookhost_core::loan::ByHelm;
 use hookhost_core::kind::Kind;
 use hookhost_helm::hook::{self, Hook};
 use hookhost_helm::record::StoredHook;
@@ -111,14 +112,7 @@ fn is_deleted(hook: &Hook) -> bool {
 /// Whether Helm has made an object of a release that is deployed at this revision, and left it there: an object of the release
 /// proper, or a hook that is not deleted, of an event that there has been.
 pub(super) fn is_left(hook: &Hook, revision: u32) -> bool {
-    let has_been = |event: &String| match event.as_str() {
-        "pre-install" | "post-install" => true,
-        "pre-upgrade" | "post-upgrade" => revision > 1,
-        // Nobody has deleted the release; and where it was rolled back or tested, Helm says so of the hook.
-        _ => false,
-    };
-    let is_proper = hook.events.is_empty();
-    !is_deleted(hook) && (is_proper || !hook.last_run.phase.is_empty() || hook.events.iter().any(has_been))
+    if hook.events.is_empty() { !is_deleted(hook) } else { ByHelm::of(hook, revision) == ByHelm::Left }
 }
 
 /// Whether it is a cluster role or the binding of one.

@@ -123,7 +123,6 @@ fn borrowed(
     let found = |object: &ObjectRef| if is_there(object) { Found::Kept } else { Found::Missing };
     let needed = needed(hook, members, &references(&hook.manifest), terms.event);
     let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
-    let is_far = |object: &ObjectRef| object.is_outside(terms.namespace) && !is_there(object);
     let is_barred = |object: &ObjectRef| {
         let is_allowed = || terms.cluster_objects.iter().any(|one| one.allows(object, terms.namespace));
         !object.kind.is_namespaced() && !is_there(object) && !is_allowed()
@@ -131,9 +130,6 @@ fn borrowed(
     let arranged = arrange(hook, &needed, terms, found);
     if arranged.is_err() && objects.iter().any(is_barred) {
         return Err("closure has cluster-scoped objects");
-    }
-    if needed.iter().map(ObjectRef::of).any(|object| is_far(&object)) {
-        return Err("closure has objects in another namespace");
     }
     match arranged {
         Ok(loans) => Ok(loans.into_iter().map(|loan| loan.object).collect()),
@@ -189,19 +185,20 @@ mod tests {
         let refused = |reason: &str| Verdict::Refused(reason.to_owned());
         let with_closure =
             |names: &[&str]| Verdict::WithClosure(names.iter().map(|&name| name.to_owned()).collect());
-        let is_far = refused("closure has objects in another namespace");
         let is_everywhere = refused("closure has cluster-scoped objects");
         for (others, without, with) in [
             (vec![], Verdict::AsItIs, Verdict::AsItIs),
             (vec![account()], with_closure(&[]), with_closure(&[])),
             (vec![account(), near.clone()], with_closure(&[]), with_closure(&[])),
-            (vec![account(), far.clone()], is_far.clone(), is_far.clone()),
+            // In other namespaces hookhost creates nothing.
+            (vec![far.clone()], Verdict::AsItIs, Verdict::AsItIs),
+            (vec![account(), far.clone()], with_closure(&[]), with_closure(&[])),
             (
                 vec![near, everywhere("shop:b")],
                 is_everywhere.clone(),
                 with_closure(&["ClusterRoleBinding/shop:b"]),
             ),
-            (vec![far, everywhere("b")], is_everywhere.clone(), is_far),
+            (vec![far, everywhere("b")], is_everywhere.clone(), with_closure(&["ClusterRoleBinding/b"])),
             // Names that would be two on a command line, or none.
             (vec![everywhere("a,b")], is_everywhere.clone(), is_everywhere.clone()),
             (vec![everywhere("")], is_everywhere.clone(), is_everywhere),

@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use hookhost_core::clone;
-use hookhost_core::closure::{Member, closure};
+use hookhost_core::closure::{self as of_hook, Member};
 use hookhost_core::dependency::references;
-use hookhost_core::loan::{self, ClusterObject, Loan, Terms, Uncovered};
+use hookhost_core::loan::{self, ByHelm, ClusterObject, Loan, Terms, Uncovered};
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::{Staging, Warning, warnings_of_record};
@@ -21,21 +21,19 @@ use hookhost_core::{Reason, Request};
 use hookhost_helm::hook;
 use hookhost_helm::record::Record;
 use hookhost_helm::status::Status;
-use hookhost_helm::text::{quote, shortlist};
+use hookhost_helm::text::quote;
 use hookhost_helm::workload::Workload;
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
+use super::{closure, hook_policies};
 use super::target::{self, Found};
 use crate::cluster::{self, Place};
 use crate::policies;
 use crate::problem::Problem;
 use crate::record::Release;
-
-/// Objects that a warning names.
-const MAX_NAMED: usize = 32;
 
 /// Everything that a plan is made from.
 pub(super) struct Inputs {
@@ -139,7 +137,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
     }
     let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
     let now = now.unwrap_or_else(Timestamp::now);
-    let mut runs = Vec::new();
+    let (mut runs, mut cluster_objects) = (Vec::new(), BTreeSet::new());
     for (n, Selected { hook, others }) in found.iter().enumerate() {
         let request = Request::build(request::Inputs {
             operation: &operation,
@@ -161,12 +159,14 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             Problem::new(error.reason(), message).with_source(error)
         })?;
         let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
-        let closure = closure_of(&operation, &request, hook, others)?;
-        warnings.extend(about_closure(&operation, &request, &closure));
-        let loans = loans(&operation, &request, hook, &closure, is_verified, applier)?;
+        let members = closure_of(&operation, &request, hook, others)?;
+        warnings.extend(closure::warnings(&operation, &request, &members));
+        cluster_objects.extend(closure::cluster_objects(&request, &members));
+        let loans = loans(&operation, &request, hook, &members, is_verified, applier)?;
         let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
         runs.push(Run { request, staging });
     }
+    warnings.extend(closure::value_needed(&cluster_objects));
     Ok(Inputs { policies: load(&policies)?, operation, runs, warnings })
 }
 
@@ -178,75 +178,9 @@ fn closure_of<'h>(
     hooks: &'h [hook::Hook],
 ) -> Result<Vec<Member<'h>>> {
     let what = || format!("it is not known what the hook {} needs", quote(&hook.name));
-    let whole = closure(Workload::of(&hook.manifest), &request.release.namespace, hooks)
+    let whole = of_hook::closure(Workload::of(&hook.manifest), &request.release.namespace, hooks)
         .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
     Ok(loan::needed(hook, &whole, &references(&hook.manifest), operation.parameters.event.as_deref()))
-}
-
-/// What to know of the objects that a hook needs and that are hooks themselves: which of them Helm leaves in the cluster and which it
-/// deletes, and the chart value by which hookhost may create those that have no namespace.
-fn about_closure(operation: &Operation, request: &Request, closure: &[Member<'_>]) -> Vec<Warning> {
-    let revision = request.release.revision;
-    let (left, deleted): (Vec<&Member<'_>>, Vec<_>) =
-        closure.iter().partition(|member| loan::is_left_by_helm(member.hook, revision));
-    let (far, deleted): (Vec<_>, Vec<_>) =
-        deleted.into_iter().partition(|member| ObjectRef::of(member).is_outside(&request.release.namespace));
-    let named = |members: &[&Member<'_>]| {
-        let objects: BTreeSet<String> =
-            members.iter().map(|member| ObjectRef::of(member).to_string()).collect();
-        shortlist(objects, MAX_NAMED)
-    };
-    let mut warnings = Vec::new();
-    let mut warn = |code, message| warnings.push(Warning { code, message });
-    if !left.is_empty() {
-        warn(
-            "LeftByHelm",
-            format!(
-                "the hook needs what Helm leaves in the cluster, and this plan takes to be there: {}",
-                named(&left)
-            ),
-        );
-    }
-    if !far.is_empty() {
-        let message = format!(
-            "the hook needs what Helm deletes after its event in other namespaces than the release's: {}. It has to be there: hookhost creates nothing in other namespaces",
-            named(&far)
-        );
-        warn("DeletedElsewhere", message);
-    }
-    if deleted.is_empty() {
-        return warnings;
-    }
-    let advice = match operation.parameters.closure {
-        true => "hookhost creates it for the run",
-        false => {
-            "the run waits until it is there, unless parameters.closure is true (hookhost run --closure), or a HookPolicy says \
-             closure: Allow"
-        }
-    };
-    warn(
-        "DeletedByHelm",
-        format!(
-            "the hook needs what Helm deletes after its event: {}. If it is not there, {advice}",
-            named(&deleted)
-        ),
-    );
-    let namespace = &request.release.namespace;
-    let allowed: BTreeSet<String> = deleted
-        .iter()
-        .filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name))
-        .map(|object| format!("{namespace}/{object}"))
-        .collect();
-    if !allowed.is_empty() {
-        let value = serde_json::json!(allowed);
-        warn(
-            "ClusterObjectsNeeded",
-            format!(
-                "hookhost may create what has no namespace only if it was installed with it: --set-json 'closure.clusterObjects={value}'"
-            ),
-        );
-    }
-    warnings
 }
 
 /// What hookhost would make for the run, where the Operation asks for it, if nothing of what Helm deletes is in the cluster.
@@ -272,7 +206,7 @@ fn loans(
     let revision = request.release.revision;
     let left: BTreeSet<ObjectRef> = closure
         .iter()
-        .filter(|member| loan::is_left_by_helm(member.hook, revision))
+        .filter(|member| ByHelm::of(member.hook, revision) == ByHelm::Left)
         .map(ObjectRef::of)
         .collect();
     let found = |object: &ObjectRef| {
@@ -343,7 +277,12 @@ fn find_release(place: Place, operation: &mut Operation) -> Result<Found> {
     cluster::block_on(async {
         let connection =
             place.connect().await.context("no --release is given, so the target is looked for")?;
-        let found = target::resolve(&connection, operation, &connection.namespace).await?;
+        let (found, not_asked) = futures::join!(
+            target::resolve(&connection, operation, &connection.namespace),
+            hook_policies::not_asked(&connection)
+        );
+        let mut found = found?;
+        found.warning = found.warning.or(not_asked);
         operation.namespace = Some(connection.namespace);
         Ok(found)
     })

@@ -58,6 +58,9 @@ pub(in crate::commands) async fn resolve(
         TargetKind::Release => {
             check_plain(connection, namespace, name).await?;
             let stored = cluster::revisions(connection, namespace, name).await?;
+            if stored.is_empty() {
+                return Err(missing(connection, kind, namespace, name).await);
+            }
             let revision = target::deployed_revision(name, &stored).map_err(problem)?;
             let at = RecordRef { namespace, release: name, revision, snapshot: None };
             return Ok(Found {
@@ -201,6 +204,9 @@ async fn namesake(
         {
             return Some(kind);
         }
+    }
+    if missing == TargetKind::Release {
+        return None;
     }
     let revisions = cluster::revisions(connection, namespace, name).await;
     let is_plain = revisions.is_ok_and(|revisions| !revisions.is_empty());

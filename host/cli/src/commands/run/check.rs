@@ -30,7 +30,10 @@ pub(super) async fn check(connection: &Connection, object: &Value) -> Result<Opt
     let found = target::resolve(connection, &operation, &connection.namespace);
     let found = match tokio::time::timeout(WITHIN, found).await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) if exit::reason(&error) == Reason::TargetNotFound => return Err(error),
+        // None of that name, or a release that is Flux's.
+        Ok(Err(error)) if [Reason::TargetNotFound, Reason::ValidationFailed].contains(&exit::reason(&error)) => {
+            return Err(error);
+        }
         Ok(Err(_)) | Err(_) => return Ok(None),
     };
     match select(&found.record, &operation) {

@@ -93,7 +93,7 @@ fn condition<'v>(status: &'v Value, type_of: &str, is: &str) -> Option<(&'v str,
     (text(found, "status") == is).then(|| (text(found, "reason"), text(found, "message")))
 }
 
-/// That the Operation is being cancelled, by whom it may be: it is told before hookhost can say so, which is when the pod has ended.
+/// That the Operation is being cancelled, and by what: known before hookhost has reconciled it.
 pub(super) fn cancellation(operation: &Value) -> Option<String> {
     let metadata = operation.get("metadata")?;
     let how = if metadata.get("deletionTimestamp").is_some() {
