@@ -29,7 +29,6 @@ use crate::keys::{
     APPLICATION_INSTANCE, CLOSURE, CLUSTER_ID, DECISION, DECISION_BYTES, FINALIZER, MANAGED_BY, MANAGER,
     OPERATION, SOURCE_HOOK, STEP,
 };
-use crate::loan::Borrowed;
 use crate::operation;
 use crate::reason::{HasReason, Reason};
 use crate::request::Request;
@@ -107,13 +106,14 @@ impl CloneError {
     }
 }
 
-/// The Job that runs the request's hook with the settled values. One that borrows is suspended until all of that is there,
-/// and one that is a step until it is its turn. Its decision names what is `not_created`.
+/// The Job that runs the request's hook with the settled values. One that has temporary objects (`borrowed`, as its annotation has
+/// them) is suspended until all of them are there, and one that is a step until it is its turn. Its decision names what is
+/// `not_created`.
 pub fn clone(
     request: &Request,
     solved: &Solved,
     policies: &[PolicyUse],
-    borrowed: Option<&Borrowed>,
+    borrowed: Option<String>,
     step: Option<Step>,
     not_created: &NotCreated,
 ) -> Result<Cloned, CloneError> {
@@ -166,7 +166,7 @@ pub fn clone(
         "spec": spec,
     });
     if let Some(borrowed) = borrowed {
-        job["metadata"]["annotations"][CLOSURE] = json!(borrowed.to_text());
+        job["metadata"]["annotations"][CLOSURE] = borrowed.into();
     }
     if let Some(step) = step {
         job["metadata"]["annotations"][STEP] = json!(step.to_string());

@@ -19,7 +19,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{Terms, Uncovered, arrange, binds, ByHelm, is_deleted_by_helm, needed};
+pub use arrange::{ByHelm, Terms, Uncovered, arrange, binds, is_deleted_by_helm, needed};
 pub use cluster_object::{ClusterObject, NoClusterObject};
 pub use content::{Content, Expected, Mismatch, expected, grants, refuse_mismatches};
 pub use queue::Queues;

@@ -136,8 +136,8 @@ pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> R
     let (mut job, mut explain) = (None, Vec::new());
     let mut warnings = warnings::of_hook(request, &loans);
     if let Some(solved) = verdict.solved() {
-        let borrowed = Borrowed::of(&loans);
-        let cloned = clone::clone(request, solved, &verdict.policies, borrowed.as_ref(), step, &not_created)?;
+        let borrowed = Borrowed::of(&loans).map(|borrowed| borrowed.to_text());
+        let cloned = clone::clone(request, solved, &verdict.policies, borrowed, step, &not_created)?;
         explain = explain::rows(request, solved, &cloned, &loans, step);
         warnings.extend(warnings::of_run(request, solved, &cloned));
         job = Some(cloned.job);

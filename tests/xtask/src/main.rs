@@ -12,6 +12,8 @@ mod differential;
 mod docs;
 mod fixtures;
 mod policies;
+#[cfg(test)]
+mod rooms;
 mod run;
 mod setup;
 mod test;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use hookhost_core::loan::ByHelm;
 use hookhost_core::kind::Kind;
+use hookhost_core::loan::ByHelm;
 use hookhost_helm::hook::{self, Hook};
 use hookhost_helm::record::StoredHook;
 use hookhost_helm::workload::at;

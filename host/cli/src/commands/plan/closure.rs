@@ -44,8 +44,9 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
     let mut warnings = Vec::new();
     let mut warn = |code, message| warnings.push(Warning { code, message });
     if let Some(left) = left {
-        let message =
-            format!("the hook needs what Helm leaves in the cluster, and this plan takes to be there: {left}");
+        let message = format!(
+            "the hook needs what Helm leaves in the cluster, and this plan takes to be there: {left}"
+        );
         warn("LeftByHelm", message);
     }
     if let Some(far) = far {
@@ -57,8 +58,9 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
         warn("DeletedElsewhere", message);
     }
     if let Some(deleted) = deleted {
-        let message =
-            format!("the hook needs what Helm deletes after its event: {deleted}. If it is not there, {advice}");
+        let message = format!(
+            "the hook needs what Helm deletes after its event: {deleted}. If it is not there, {advice}"
+        );
         warn("DeletedByHelm", message);
     }
     if let Some(not_created) = not_created {

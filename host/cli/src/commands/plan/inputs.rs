@@ -28,8 +28,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
-use super::{closure, hook_policies};
 use super::target::{self, Found};
+use super::{closure, hook_policies};
 use crate::cluster::{self, Place};
 use crate::policies;
 use crate::problem::Problem;

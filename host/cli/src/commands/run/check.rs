@@ -31,7 +31,9 @@ pub(super) async fn check(connection: &Connection, object: &Value) -> Result<Opt
     let found = match tokio::time::timeout(WITHIN, found).await {
         Ok(Ok(found)) => found,
         // None of that name, or a release that is Flux's.
-        Ok(Err(error)) if [Reason::TargetNotFound, Reason::ValidationFailed].contains(&exit::reason(&error)) => {
+        Ok(Err(error))
+            if [Reason::TargetNotFound, Reason::ValidationFailed].contains(&exit::reason(&error)) =>
+        {
             return Err(error);
         }
         Ok(Err(_)) | Err(_) => return Ok(None),
