@@ -181,7 +181,7 @@ impl Job {
             objects.map(|object| size_of_val(object) + object.namespace.len() + object.name.len()).sum();
         let owners: usize =
             self.owners.iter().map(|owner| size_of_val(owner) + owner.0.len() + owner.1.len()).sum();
-        self.text.as_ref().map_or(0, Text::len) + borrowed + owners
+        self.text.as_ref().map_or(0, Text::bytes) + borrowed + owners
     }
 
     /// Whether it says that it is for an Operation.

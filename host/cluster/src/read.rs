@@ -100,7 +100,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(client: kube::Client) -> Reader {
-        Reader { client, records: Records::new() }
+        Reader { client, records: Records::default() }
     }
 
     /// What decides of a target or HelmRelease; none if there is none of that name.

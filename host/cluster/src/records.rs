@@ -94,12 +94,14 @@ struct Place {
     namespace: String,
 }
 
-impl Records {
-    pub fn new() -> Records {
+impl Default for Records {
+    fn default() -> Records {
         let budget = Arc::new(Semaphore::new(RECORDS_BYTES / UNIT));
         Records { budget, turns: Arc::default(), large: Arc::default() }
     }
+}
 
+impl Records {
     /// Waits until a record may be read for an Operation of this namespace, and takes its part of the budget.
     pub async fn begin(&self, namespace: &str) -> Reading {
         let turn = self.turn_of(namespace).lock_owned().await;
@@ -234,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_takes_what_any_can_need_until_it_is_known_what_it_needs() {
-        let records = Records::new();
+        let records = Records::default();
         let within = records.clone();
         let held = read(&records, "org", move || free(&within), |_| 3 * UNIT - 1).await.unwrap();
         assert_eq!(*held, RECORDS_BYTES - READ_BYTES.next_multiple_of(UNIT));
@@ -245,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_waits_and_the_first_to_wait_is_the_first_to_go_on() {
-        let records = Records::new();
+        let records = Records::default();
         let mut held = Vec::new();
         for n in 0..READ_AT_ONCE {
             held.push(read(&records, &format!("held-{n}"), || (), |()| READ_BYTES).await.unwrap());
@@ -271,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn records_of_one_namespace_are_read_one_by_one_and_leave_room_for_anothers() {
-        let records = Records::new();
+        let records = Records::default();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let ended = Arc::new(Mutex::new(ended));
         let slow = |_| {
@@ -295,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_share_is_given_back_though_nobody_waits_for_the_work() {
-        let records = Records::new();
+        let records = Records::default();
         let (start, started) = std::sync::mpsc::channel::<()>();
         let mut work = Box::pin(read(&records, "org", move || started.recv().is_ok(), |_| READ_BYTES));
         assert!(work.as_mut().now_or_never().is_none());
@@ -307,7 +309,7 @@ mod tests {
     }
     #[tokio::test]
     async fn while_much_is_kept_of_one_record_no_other_of_its_namespace_is_read() {
-        let records = Records::new();
+        let records = Records::default();
         let large = read(&records, "org", || (), |()| LARGE_BYTES + 1).await.unwrap();
         let mut next = Box::pin(read(&records, "org", || (), |()| 0));
         assert!(next.as_mut().now_or_never().is_none());
@@ -321,7 +323,7 @@ mod tests {
 
     #[test]
     fn of_runs_of_which_much_is_to_be_created_few_are_begun_at_once_and_one_of_a_namespace() {
-        let records = Records::new();
+        let records = Records::default();
         let keep = |namespace: &str, bytes: usize| records.keep(namespace, bytes);
         let small: Vec<Kept> = (0..1000).map(|_| keep("org", SMALL_RUN_BYTES).unwrap()).collect();
         let first = keep("org", SMALL_RUN_BYTES + 1).unwrap();

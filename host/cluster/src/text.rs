@@ -21,8 +21,8 @@ impl Text {
         Text(object.to_string().into_bytes().into())
     }
 
-    /// Its bytes.
-    pub fn len(&self) -> usize {
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> usize {
         self.0.len()
     }
 

@@ -41,9 +41,10 @@ use hookhost_helm::workload::at;
 pub use upgrade::{UPGRADE_ENDS_AFTER, Upgrade};
 pub use waiting::{Standing, Waiting};
 
-/// Reasons for which an Operation is blocked until hookhost is installed with other values. Nobody waits for one: people are advised
-/// to make another Operation for the same hook.
-const UNTIL_INSTALLED: [Reason; 2] = [Reason::TargetKindDisabled, Reason::HookNotVerified];
+/// Reasons for which an Operation is blocked until hookhost is installed with other values, or until a person releases what was
+/// restored from a backup, which may be never. No Operation waits for one of these: people make another for the same hook.
+const HOLDS_NOBODY: [Reason; 3] =
+    [Reason::TargetKindDisabled, Reason::HookNotVerified, Reason::RestoredFromBackup];
 
 /// Another Operation on the same release, as far as conflicts go. It may be of any engine and need not be valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,10 +240,8 @@ impl<'a> Other<'a> {
             Progress::Over => false,
             // Its own host will start it, whatever the order here.
             Progress::Waiting if !self.is_ours() => true,
-            // It waits for hookhost to be installed otherwise.
-            Progress::Waiting if self.blocked.is_some_and(|reason| UNTIL_INSTALLED.contains(&reason)) => {
-                false
-            }
+            // It may wait for ever.
+            Progress::Waiting if self.blocked.is_some_and(|reason| HOLDS_NOBODY.contains(&reason)) => false,
             // An Operation that is only planned is younger than all.
             Progress::Waiting => match (this.created, this.uid.as_deref()) {
                 (Some(created), Some(uid)) => (self.created, self.uid) < (Some(created), uid),

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 const MANAGER: &str = "e2e";
 
 /// Kinds that tests ask for: group, version, kind and plural. Whatever is not here is asked for by kubectl.
-const KINDS: [(&str, &str, &str, &str); 22] = [
+const KINDS: [(&str, &str, &str, &str); 24] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "Event", "events"),
     ("", "v1", "Namespace", "namespaces"),
@@ -36,6 +36,13 @@ const KINDS: [(&str, &str, &str, &str); 22] = [
         "v1",
         "ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
+    ),
+    ("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+    (
+        "admissionregistration.k8s.io",
+        "v1beta1",
+        "MutatingAdmissionPolicyBinding",
+        "mutatingadmissionpolicybindings",
     ),
     ("apps.vworkspace.io", "v1alpha1", "ApplicationInstance", "applicationinstances"),
     ("batch", "v1", "Job", "jobs"),
@@ -192,6 +199,8 @@ impl Api {
             | "HookPolicy"
             | "ClusterRole"
             | "ClusterRoleBinding"
+            | "MutatingAdmissionPolicy"
+            | "MutatingAdmissionPolicyBinding"
             | "ValidatingAdmissionPolicy"
             | "ValidatingAdmissionPolicyBinding"
             | "ValidatingWebhookConfiguration" => kube::Api::all_with(self.client.clone(), resource),

@@ -9,8 +9,8 @@ use hookhost_core::{Reason, wait};
 use jiff::Timestamp;
 
 use super::{Context, Subject};
-use crate::error::Result;
 use crate::looks::Action;
+use hookhost_cluster::error::Result;
 
 /// The least time between two looks at an Operation that a policy holds: a policy that always says "in a second", with
 /// another text each time, must not be a write a second.

@@ -98,7 +98,7 @@ fn of_two_that_wait_only_the_younger_waits_for_the_other() {
     );
     assert!(!blocked(Reason::ConflictingOperation).contains("itself"), "each names the one before it");
     // Until hookhost is installed otherwise, nobody waits for one that is advised to be made again.
-    for reason in [Reason::TargetKindDisabled, Reason::HookNotVerified] {
+    for reason in [Reason::TargetKindDisabled, Reason::HookNotVerified, Reason::RestoredFromBackup] {
         assert_eq!(blocks(other(&older, false).waiting_for(Some(reason)), &younger), None, "{reason}");
         let with_job = other(&older, true).waiting_for(Some(reason));
         assert!(blocks(with_job, &younger).is_some(), "it has a Job: {reason}");

@@ -247,7 +247,7 @@ fn rights_are_given_to_the_charts_own_content_only() {
     // Who may create ConfigMaps puts one of their own where the chart has a hook that Helm has deleted.
     settings("my own words");
     let name = world.operation(&release, "quick", borrows());
-    let told = world.refused(namespace, &name, "ClosureRefused");
+    let told = message(&world.blocked(namespace, &name, "ClosureRefused"), "Blocked");
     for word in [
         "ConfigMap \"shop-quick\"",
         "the key \"CHART_OF_SETTINGS\"",
@@ -262,9 +262,8 @@ fn rights_are_given_to_the_charts_own_content_only() {
     );
     assert_eq!(there(namespace, "quick"), ["configmap"]);
 
-    // The chart's own is used, whoever has made it, and stays.
+    // The chart's own is used, whoever has made it, and stays: what has waited for it runs.
     let made = settings(charts);
-    let name = world.operation(&release, "quick", borrows());
     world.phase(namespace, &name, "Succeeded");
     let is_alone = || (there(namespace, "quick") == ["configmap"]).then_some(());
     ok(world.cluster.eventually("the rest is taken back", PATIENCE, is_alone));

@@ -15,11 +15,6 @@ fn release() -> &'static Release {
             "late": {"grace": 3, "job": {"activeDeadlineSeconds": 15}, "script": stubborn},
             "taken": {"grace": 3, "script": "echo half way; exec sleep 600"},
             "fails": {"script": "echo no such table; exit 4"},
-            "fills": {
-                "grace": 3, "pod": {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]},
-                "container": {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]},
-                "script": "echo filling the disk; dd if=/dev/zero of=/scratch/full bs=65536 count=256; exec sleep 600",
-            },
         }});
         world.release("gone", &world.namespace("gone", &[GATE]), &values)
     })
@@ -82,18 +77,6 @@ fn a_pod_that_is_evicted_for_a_drain_tells_exit_code_and_log() {
     let (operation, told) = failed(world, &name);
     assert_eq!(operation["status"]["outputs"]["exitCode"], 137, "{told}");
     for word in ["EvictionByEvictionAPI", "half way"] {
-        assert!(told.contains(word), "{word}: {told}");
-    }
-}
-
-/// By the kubelet itself, which removes the containers of such a pod.
-#[test]
-fn a_pod_that_the_kubelet_evicts_tells_why_exit_code_and_log() {
-    let world = world();
-    let name = world.operation(&world.apart(release()), "fills", json!({"backoffLimit": 0}));
-    let (operation, told) = failed(world, &name);
-    assert_eq!(operation["status"]["outputs"]["exitCode"], 137, "{told}");
-    for word in ["Evicted", "exceeds the limit", "filling the disk"] {
         assert!(told.contains(word), "{word}: {told}");
     }
 }

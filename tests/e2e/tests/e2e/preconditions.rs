@@ -552,15 +552,16 @@ fn an_instance_whose_helm_release_is_another_by_now_is_served_from_that_one() {
 fn an_operation_that_was_restored_from_a_backup_runs_only_when_somebody_says_so() {
     let world = world();
     let shop = world.apart(world.shop());
+    let hook = world.spare("ok");
     let name = format!("{}-restored-{}", shop.name, world.number());
-    let mut operation = world.operation_named(&name, &shop, &world.spare("ok"), json!({}));
+    let mut operation = world.operation_named(&name, &shop, &hook, json!({}));
     operation["metadata"]["labels"] =
         json!({"velero.io/restore-name": "nightly", "velero.io/backup-name": "nightly"});
     world.apply(&shop.namespace, &operation);
     let told = message(&world.blocked(&shop.namespace, &name, "RestoredFromBackup"), "Blocked");
     assert!(told.contains("hookhost.vworkspace.io/run-restored=nightly"), "{told}");
-    // It is in nobody's way.
-    let other = world.operation(&shop, &world.spare("ok"), json!({}));
+    // It is in nobody's way, not even where that runs the same hook.
+    let other = world.operation(&shop, &hook, json!({}));
     world.phase(&shop.namespace, &other, "Succeeded");
     let release = |value: &str| {
         let released = json!({"metadata": {"annotations": {"hookhost.vworkspace.io/run-restored": value}}});
@@ -568,7 +569,7 @@ fn an_operation_that_was_restored_from_a_backup_runs_only_when_somebody_says_so(
     };
     // Released once before, and in the backup with that.
     release("weekly");
-    let next = world.operation(&shop, &world.spare("ok"), json!({}));
+    let next = world.operation(&shop, &hook, json!({}));
     world.phase(&shop.namespace, &next, "Succeeded");
     world.blocked(&shop.namespace, &name, "RestoredFromBackup");
     release("nightly");

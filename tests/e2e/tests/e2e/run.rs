@@ -47,6 +47,7 @@ fn a_target_or_hook_that_is_not_there_makes_no_operation() {
             &["shop-ok", "--target", "shopp", "--target-kind", "HelmRelease"],
             &["there is no HelmRelease shopp"],
         ),
+        (&["shop-ok", "--target", "shopp", "--target-kind", "Release"], &["there is no Helm release shopp"]),
     ] {
         let (code, told) = run(world, &release, &[args, &["--name", name]].concat());
         assert_eq!(code, Some(5), "{told}");
@@ -55,6 +56,10 @@ fn a_target_or_hook_that_is_not_there_makes_no_operation() {
         }
         assert!(operation(world, &release, name).is_none(), "{told}");
     }
+    let args = ["shop-ok", "--target", "shop", "--target-kind", "Release", "--name", name];
+    let (_, told) = run(world, &release, &args);
+    assert!(told.contains("the release shop is Flux's"), "{told}");
+    assert!(operation(world, &release, name).is_none(), "{told}");
     // What only has another kind is shown with the flag.
     ok(world.cluster.kubectl(&[
         "delete",

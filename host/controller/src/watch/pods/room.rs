@@ -100,7 +100,7 @@ impl Kept {
     }
 
     fn bytes(&self) -> usize {
-        self.text.len() + POD_BESIDES
+        self.text.bytes() + POD_BESIDES
     }
 }
 

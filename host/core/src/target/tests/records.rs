@@ -96,7 +96,7 @@ fn of_a_plain_release_only_the_newest_revision_counts() {
     assert_eq!(deployed_revision("shop", &stored(&[(3, "deployed"), (2, "deployed")])), Ok(3));
     let later = Then::RetryAfter(RETRY_SECONDS);
     for (list, reason, then, words) in [
-        (&[][..], Reason::HookRequiresRelease, Then::Fail, "there is no Helm release \"shop\""),
+        (&[][..], Reason::TargetNotFound, Then::Fail, "there is no Helm release \"shop\""),
         (
             &[(1, "deployed"), (2, "pending-upgrade")],
             Reason::ReleaseBusy,
