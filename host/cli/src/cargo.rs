@@ -167,7 +167,8 @@ pub(crate) fn compile(crates: &[&Crate], toolchain: &Toolchain) -> Result<Vec<Pa
     let target = first.target.join("policy-build");
     if toolchain.builds_library() && !target.join(TARGET).exists() {
         output::message(&format!(
-            "note: no library for {TARGET} is installed; it is built from its sources, once, in some minutes\n"
+            "note: Rust's library for {TARGET} is not installed: it is built from its sources with Debian's compiler, which takes \
+             some minutes, once for each target folder. `rustup target add {TARGET}` saves that.\n"
         ));
     }
     cargo.arg("--target-dir").arg(target);
