@@ -43,7 +43,7 @@ pub use waiting::{Standing, Waiting};
 
 /// Reasons for which an Operation is blocked until hookhost is installed with other values, or until a person releases what was
 /// restored from a backup, which may be never. No Operation waits for one of these: people make another for the same hook.
-const HOLDS_NOBODY: [Reason; 3] =
+pub const HOLDS_NOBODY: [Reason; 3] =
     [Reason::TargetKindDisabled, Reason::HookNotVerified, Reason::RestoredFromBackup];
 
 /// Another Operation on the same release, as far as conflicts go. It may be of any engine and need not be valid.

@@ -10,6 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
+use hookhost_core::conflict::HOLDS_NOBODY;
 use hookhost_core::status::{is_finished, job_ref, phase};
 use serde_json::Value;
 
@@ -350,10 +351,16 @@ impl Follow {
                 None => format!("The Operation {namespace}/{name} is {}.", word.to_lowercase()),
             },
             End::TimedOut | End::Left => match blocked(&self.status) {
-                Some((reason, message)) => format!(
-                    "Still blocked ({reason}): {message}\n{goes_on}\nUntil it has run, others that run its hook wait for it. To \
-                     drop it, before you run it otherwise (--closure, say): kubectl delete operation -n {namespace} {name}"
-                ),
+                Some((reason, message)) => {
+                    let others = match HOLDS_NOBODY.iter().any(|one| one.as_str() == reason) {
+                        true => "",
+                        false => "Until it has run, others that run its hook wait for it. ",
+                    };
+                    format!(
+                        "Still blocked ({reason}): {message}\n{goes_on}\n{others}To drop it, before you run it otherwise \
+                         (--closure, say): kubectl delete operation -n {namespace} {name}"
+                    )
+                }
                 None if phase(&self.status).is_none() && !self.has_warned => {
                     format!("After {}: {}\n{goes_on}", clock(now), self.nobody_looks().join("\n"))
                 }
