@@ -13,7 +13,7 @@ use super::{Budget, Head, Keep, MAP_BYTES, MAX_DEPTH, NODE_BYTES, YamlError, Yam
 /// The value of a text.
 pub(super) fn read(text: &str, budget: &mut Budget) -> Result<Value, YamlError> {
     let mut nodes = Budget::of(usize::MAX);
-    match build(text, &Keep::Whole, &mut nodes, budget)? {
+    match head(text, &Keep::Whole, &mut nodes, budget)? {
         Head::Found(value) => Ok(value),
         // Only of one that is not asked for as a whole.
         Head::Useless => Ok(Value::Null),
@@ -27,10 +27,6 @@ pub(super) fn head(
     nodes: &mut Budget,
     kept: &mut Budget,
 ) -> Result<Head, YamlError> {
-    build(text, keep, nodes, kept)
-}
-
-fn build(text: &str, keep: &Keep, nodes: &mut Budget, kept: &mut Budget) -> Result<Head, YamlError> {
     let mut stop = None;
     let text = whole_characters(text);
     let mut from = serde_json::Deserializer::from_str(&text);

@@ -72,26 +72,39 @@ pub(super) fn plain(
             break;
         }
         source.need(1)?;
-        while source.is_blank(0) || source.is_break(0) {
-            if source.is_break(0) {
-                source.need(2)?;
-                blanks.clear();
-                breaks.read(source, !is_new_line);
-                is_new_line = true;
-            } else if !is_new_line {
-                source.read(&mut blanks);
-            } else if source.column() < indent && source.byte(0) == b'\t' {
-                return Err(source.mark().wrong("found a tab character that violates indentation"));
-            } else {
-                source.skip();
-            }
-            source.need(1)?;
-        }
+        is_new_line = pass_blanks(source, &mut blanks, &mut breaks, is_new_line, indent)?;
         if !is_flow && source.column() < indent {
             break;
         }
     }
     Ok((text, is_new_line))
+}
+
+/// Reads the blanks and line ends between two parts of a scalar; gives back whether its next part begins a new line. No tab may stand
+/// before the column of its indentation.
+fn pass_blanks(
+    source: &mut Source<'_>,
+    blanks: &mut String,
+    breaks: &mut Breaks,
+    mut is_new_line: bool,
+    indent: usize,
+) -> Result<bool, YamlError> {
+    while source.is_blank(0) || source.is_break(0) {
+        if source.is_break(0) {
+            source.need(2)?;
+            blanks.clear();
+            breaks.read(source, !is_new_line);
+            is_new_line = true;
+        } else if !is_new_line {
+            source.read(blanks);
+        } else if source.column() < indent && source.byte(0) == b'\t' {
+            return Err(source.mark().wrong("found a tab character that violates indentation"));
+        } else {
+            source.skip();
+        }
+        source.need(1)?;
+    }
+    Ok(is_new_line)
 }
 
 /// A scalar in single or double quotes.
@@ -136,19 +149,7 @@ pub(super) fn quoted(source: &mut Source<'_>, is_single: bool) -> Result<Kind, Y
         if source.byte(0) == quote {
             break;
         }
-        while source.is_blank(0) || source.is_break(0) {
-            if source.is_break(0) {
-                source.need(2)?;
-                blanks.clear();
-                breaks.read(source, !is_new_line);
-                is_new_line = true;
-            } else if is_new_line {
-                source.skip();
-            } else {
-                source.read(&mut blanks);
-            }
-            source.need(1)?;
-        }
+        is_new_line = pass_blanks(source, &mut blanks, &mut breaks, is_new_line, 0)?;
         if is_new_line {
             breaks.fold(&mut text);
         } else {
