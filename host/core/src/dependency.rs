@@ -216,6 +216,16 @@ pub fn refuse_keys(missing: &[MissingKey<'_>]) -> Option<Refusal> {
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }
 
+/// Whether the pod starts though this object does not exist: its reference to it is optional.
+pub fn starts_without(object: &ObjectRef, references: &[Reference]) -> bool {
+    references.iter().any(|one| one.is_to(object.kind, &object.name) && one.optional && !one.pulls)
+}
+
+/// Whether the pod starts, and may do its work, though this object does not exist.
+pub fn can_do_without(object: &ObjectRef) -> bool {
+    object.kind == Kind::NetworkPolicy
+}
+
 /// Lets the Operation wait if something that it needs does not exist in another namespace than the release's: hookhost creates nothing
 /// there.
 pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Refusal> {

@@ -8,8 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_core::clone::NotCreated;
 use hookhost_core::closure::{Member, closure};
-use hookhost_core::dependency::{self, Lending, MissingKey, Reference};
-use hookhost_core::kind::Kind;
+use hookhost_core::dependency::{self, Lending, MissingKey, Reference, can_do_without, starts_without};
 use hookhost_core::loan::{
     Expected, Found, JobId, Loan, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
     refuse_mismatches,
@@ -136,12 +135,8 @@ impl Context {
             dependency::refuse(&others, &[], &lending, *step)
         } else {
             // Where nothing can be made, what the pod starts without is done without.
-            let is_optional = |object: &ObjectRef| {
-                let is_it = |one: &Reference| one.is_to(object.kind, &object.name);
-                references.iter().any(|one| is_it(one) && one.optional && !one.pulls)
-            };
-            let absent: Vec<ObjectRef> =
-                absent.iter().filter(|object| !is_optional(object)).cloned().collect();
+            let is_needed = |object: &&ObjectRef| !starts_without(object, references);
+            let absent: Vec<ObjectRef> = absent.iter().filter(is_needed).cloned().collect();
             // Without a network policy the pod starts, and in most namespaces reaches all that it wants.
             let is_barred = !missing.is_empty() || absent.iter().any(|object| !can_do_without(object));
             let refused = if is_barred { absent.as_slice() } else { &[] };
@@ -301,11 +296,6 @@ impl Context {
     }
 }
 
-/// Whether the pod starts, and may do its work, though this is not there.
-fn can_do_without(object: &ObjectRef) -> bool {
-    object.kind == Kind::NetworkPolicy
-}
-
 /// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
 async fn existing<'r>(
     reader: &Reader,
@@ -330,6 +320,7 @@ async fn existing<'r>(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+    use hookhost_core::kind::Kind;
     use kube::client::Body;
     use serde_json::{Map, Value, json};
 

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use hookhost_core::closure::Member;
-use hookhost_core::dependency::{Reference, references};
-use hookhost_core::kind::Kind;
+use hookhost_core::dependency::{can_do_without, references, starts_without};
 use hookhost_core::loan::{ByHelm, ClusterObject};
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
@@ -28,7 +27,10 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
         let objects: BTreeSet<String> = all.map(|member| ObjectRef::of(member).to_string()).collect();
         (!objects.is_empty()).then(|| shortlist(objects, MAX_NAMED))
     };
-    let is_needed = |member: &Member<'_>| !starts_without(&ObjectRef::of(member), &references);
+    let is_needed = |member: &Member<'_>| {
+        let object = ObjectRef::of(member);
+        !can_do_without(&object) && !starts_without(&object, &references)
+    };
     let advice = match operation.parameters.closure {
         true => "hookhost creates it for the run",
         false => {
@@ -77,12 +79,6 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
         warn("RunsWithout", message);
     }
     warnings
-}
-
-/// Whether the pod starts, and may do its work, though this is not there.
-fn starts_without(object: &ObjectRef, references: &[Reference]) -> bool {
-    let is_optional = |one: &Reference| one.is_to(object.kind, &object.name) && one.optional && !one.pulls;
-    object.kind == Kind::NetworkPolicy || references.iter().any(is_optional)
 }
 
 /// The objects without a namespace that hookhost may have to create, as the chart value names them.
