@@ -1,18 +1,20 @@
 //! Writing a status.
 
+mod ended;
 mod steps;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::conditions::{Condition, Conditions, time};
-use super::message::{self, Failure, Noted};
+use super::message::{self, Noted};
 use super::read::{is_finished, lacks_hook, text};
-use super::{CancelledBy, Event, EventKind, Evidence, MESSAGE_BYTES, NOTE_BYTES, Run, State, Steps, Update};
+use super::{Event, EventKind, Evidence, NOTE_BYTES, Run, State, Steps, Update};
 use crate::api::*;
-use crate::outcome::{Culprit, PodRef};
+use crate::outcome::PodRef;
 use crate::reason::Reason;
 use crate::refusal::{Refusal, Then};
+use ended::Lost;
 use hookhost_helm::text::{clean, cut};
 
 /// What is to be written so that `current`, an Operation's status, says `state`; nothing where it does, or where it may not
@@ -57,63 +59,20 @@ pub fn next(
         State::Failed { why, culprit, pod, finished, log } => {
             let what = format!("{} failed: {}.", draft.job(run), clean(why, 2048).trim_end_matches('.'));
             let has_end = culprit.is_some();
+            let (culprit, pod) = (culprit.as_ref(), pod.as_ref());
             let lost = Lost { what, reason: JOB_FAILED, culprit, pod, finished: *finished, log, has_end };
             draft.failed(run, &lost);
         }
         State::Cancelling(by) => draft.cancelling(run, *by),
         State::Cancelled(by) => draft.cancelled(run, *by),
         State::Obstructed { reason, message } => draft.obstructed(*reason, message),
-        State::ExternallyDeleted { pod, running, went_on, uncounted, culprit, log } => {
-            let when = if *running { "while its pod was still at work" } else { "before it had ended" };
-            let mut what = format!("{} was deleted by somebody else {when}.", draft.job(run));
-            if let Some(PodRef { name, .. }) = went_on {
-                let name = clean(name, 253);
-                what.push_str(&format!(
-                    " The pod {name} went on without it and ended with exit code 0: what the hook does may be done."
-                ));
-            }
-            if let Some(PodRef { name, .. }) = uncounted {
-                let name = clean(name, 253);
-                what.push_str(&format!(
-                    " The pod {name} had ended with exit code 0, but the Job's controller had not counted it: what the hook does may \
-                     be done, or somebody has made that pod."
-                ));
-            }
-            let has_end = culprit.is_some() || went_on.is_some() || uncounted.is_some();
-            let finished = None;
-            draft
-                .failed(run, &Lost { what, reason: EXTERNAL_DELETION, culprit, pod, finished, log, has_end });
-        }
-        State::NamespaceDeleted => {
-            let what = format!("The namespace of {} is being deleted, and it had not ended.", draft.job(run));
-            let (culprit, pod) = (&None, &None);
-            let lost = Lost {
-                what,
-                reason: EXTERNAL_DELETION,
-                culprit,
-                pod,
-                finished: None,
-                log: "",
-                has_end: true,
-            };
+        State::ExternallyDeleted { .. } | State::NamespaceDeleted => {
+            let lost = Lost::by_deletion(&draft.job(run), state);
             draft.failed(run, &lost);
         }
         State::HookAvailable { .. } => return None,
     }
     draft.finish(current)
-}
-
-/// How a run was lost.
-struct Lost<'a> {
-    /// A sentence.
-    what: String,
-    reason: &'static str,
-    culprit: &'a Option<Culprit>,
-    pod: &'a Option<PodRef>,
-    finished: Option<Timestamp>,
-    log: &'a str,
-    /// Whether it is said, or does not matter, how a pod ended.
-    has_end: bool,
 }
 
 /// A status that is being written.
@@ -365,88 +324,6 @@ impl Draft {
         if is_new && !is_resumed {
             let note = noted.under(&first_line);
             self.event(EventKind::Normal, OPERATION_RUNNING, &note);
-        }
-    }
-
-    // === ended ===
-
-    fn succeeded(&mut self, run: Option<&Run>, completed: Option<Timestamp>, pod: Option<&PodRef>) {
-        let completed = completed.unwrap_or(self.now);
-        self.accept(run);
-        self.end(run, SUCCEEDED, JOB_SUCCEEDED, completed);
-        let message = message::succeeded(&self.status, completed);
-        self.set(SUCCEEDED, true, JOB_SUCCEEDED, &message);
-        self.output("completionTime", json!(time(completed)));
-        self.output("exitCode", json!(0));
-        if let Some(pod) = pod {
-            self.logs(pod);
-        }
-        self.event(EventKind::Normal, OPERATION_SUCCEEDED, &message);
-    }
-
-    fn failed(&mut self, run: Option<&Run>, lost: &Lost<'_>) {
-        // Read before the end overwrites it.
-        let noted = if self.is_other_job(run) {
-            Noted::none()
-        } else if self.conditions.is_true(RUNNING) {
-            self.noted(true, JOB_ACTIVE)
-        } else {
-            self.noted(false, PENDING)
-        };
-        let culprit = lost.culprit.as_ref();
-        self.accept(run);
-        self.end(run, FAILED, lost.reason, lost.finished.unwrap_or(self.now));
-        let (what, has_end) = (lost.what.clone(), lost.has_end);
-        let failure = Failure { what, culprit, noted: &noted, log: lost.log, has_end };
-        let message = failure.told(MESSAGE_BYTES);
-        self.set(FAILED, true, lost.reason, &message);
-        if lost.reason == EXTERNAL_DELETION {
-            self.set(CANCELLED, true, EXTERNAL_DELETION, &lost.what);
-        }
-        if let Some(code) = culprit.and_then(|culprit| culprit.exit_code) {
-            self.output("exitCode", json!(code));
-        }
-        if let Some(pod) = lost.pod {
-            self.logs(pod);
-        }
-        self.event(EventKind::Warning, OPERATION_FAILED, &failure.told(NOTE_BYTES));
-    }
-
-    /// Its pods may take their whole grace period to end: until then the phase stays.
-    fn cancelling(&mut self, run: Option<&Run>, by: CancelledBy) {
-        self.accept(run);
-        if text(&self.status, "phase").is_none() {
-            self.phase(PENDING);
-        }
-        let is_running = self.conditions.is_true(RUNNING);
-        let message = message::cancelling(&self.status, by);
-        self.set(RUNNING, is_running, CANCELLED_BY_USER, &message);
-    }
-
-    fn cancelled(&mut self, run: Option<&Run>, by: CancelledBy) {
-        let has_job = run.is_some() || super::job_ref(&self.status).is_some();
-        if has_job {
-            self.accept(run);
-        }
-        self.end(run, CANCELLED, CANCELLED_BY_USER, self.now);
-        let message = message::cancelled(&self.status, by);
-        if !has_job {
-            self.set(ACCEPTED, false, CANCELLED_BY_USER, &message);
-        }
-        self.set(CANCELLED, true, CANCELLED_BY_USER, &message);
-        self.event(EventKind::Normal, OPERATION_CANCELLED, &message);
-    }
-
-    /// What holds of every run that is over.
-    fn end(&mut self, run: Option<&Run>, phase: &str, reason: &str, finished: Timestamp) {
-        self.phase(phase);
-        self.unblock();
-        if run.is_some_and(|run| run.started.is_some()) {
-            self.started(run, finished);
-        }
-        self.status["finishedAt"] = json!(time(finished));
-        if super::job_ref(&self.status).is_some() || self.conditions.get(RUNNING).is_some() {
-            self.set(RUNNING, false, reason, &message::ended(&self.status));
         }
     }
 
