@@ -32,6 +32,7 @@ mod decide;
 mod glob;
 mod library;
 mod limits;
+mod load;
 mod matching;
 mod module;
 mod problem;

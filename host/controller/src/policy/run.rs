@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use hookhost_core::Reason;
 use hookhost_core::keys::FIELD_MANAGER;
 use hookhost_core::refusal::chain;
-use hookhost_helm::text::quote;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
@@ -26,9 +24,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Policies;
-use super::library::{Loaded, Unusable, digest_of};
+use super::library::Loaded;
+use super::load::NotLoaded;
 use super::problem::Problem;
-use super::set::{Health, Member, State};
+use super::set::{Health, State};
 use super::status;
 use super::wanted::{Component, Wanted};
 use crate::crd::HookPolicy;
@@ -106,14 +105,6 @@ struct Load {
 enum Done {
     Loaded { name: String, ticket: u64, result: Result<Arc<Loaded>, NotLoaded> },
     Written { name: String, uid: String, result: Result<Value, client::Error> },
-}
-
-/// Why a module could not be loaded.
-struct NotLoaded {
-    problem: Problem,
-    is_transient: bool,
-    /// Of the module, if it could be read.
-    digest: Option<String>,
 }
 
 impl Runner {
@@ -370,15 +361,8 @@ impl Runner {
         if !self.is_listed {
             return;
         }
-        let member = |(name, entry): (&String, &Entry)| Member {
-            name: name.clone(),
-            matcher: entry.wanted.matcher.clone(),
-            failure_policy: entry.wanted.failure_policy,
-            mode: entry.wanted.mode,
-            closure: entry.wanted.closure,
-            closure_existing: entry.wanted.closure_existing,
-            state: entry.state.clone(),
-            health: Arc::clone(&entry.health),
+        let member = |(name, entry): (&String, &Entry)| {
+            entry.wanted.member(name, entry.state.clone(), Arc::clone(&entry.health))
         };
         self.policies.publish(self.entries.iter().map(member).collect());
     }
@@ -444,30 +428,7 @@ async fn load(
 ) -> Result<Arc<Loaded>, NotLoaded> {
     // Never closed, so there is no error to meet.
     let _turn = turns.acquire().await;
-    let wasm = component.source.read(&client, &policies.options).await.map_err(|not_read| NotLoaded {
-        problem: not_read.problem,
-        is_transient: not_read.is_transient,
-        digest: None,
-    })?;
-    // A few milliseconds for the largest.
-    let hashed = tokio::task::spawn_blocking(move || (digest_of(&wasm), wasm)).await;
-    let (digest, wasm) = hashed.map_err(|error| NotLoaded {
-        problem: Problem::new(
-            Reason::HostFailed,
-            format!("a policy could not be loaded: {}", quote(&error.to_string())),
-        ),
-        is_transient: true,
-        digest: None,
-    })?;
-    if let Some((_, problem)) = unusable.filter(|(known, _)| *known == digest) {
-        return Err(NotLoaded { problem, is_transient: false, digest: Some(digest) });
-    }
-    match policies.library.load(wasm, digest.clone(), &component).await {
-        Ok(loaded) => Ok(Arc::new(loaded)),
-        Err(Unusable { problem, is_transient }) => {
-            Err(NotLoaded { problem, is_transient, digest: Some(digest) })
-        }
-    }
+    policies.load(&client, &component, unusable).await
 }
 
 /// Writes a status; gives back the one that is there then.

@@ -6,6 +6,7 @@
 //! closureExisting is Match; and what a policy allows counts for nothing where its match is broken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hookhost_core::Reason;
 use hookhost_sandbox::Limits;
@@ -17,6 +18,7 @@ use super::limits;
 use super::matching::Matcher;
 use super::module::Source;
 use super::problem::Problem;
+use super::set::{Health, Member, State};
 use crate::crd::{Closure, ClosureExisting, FailurePolicy, Mode};
 
 /// The hexadecimal digits of a SHA-256.
@@ -77,6 +79,22 @@ impl Wanted {
             closure_existing: existing
                 .filter(|existing| !is_unmatched || *existing != ClosureExisting::Allow),
             component: unreadable.map_or_else(|| component(spec), Err),
+        }
+    }
+}
+
+impl Wanted {
+    /// The policy in use, in this state.
+    pub(super) fn member(&self, name: &str, state: State, health: Arc<Health>) -> Member {
+        Member {
+            name: name.to_owned(),
+            matcher: self.matcher.clone(),
+            failure_policy: self.failure_policy,
+            mode: self.mode,
+            closure: self.closure,
+            closure_existing: self.closure_existing,
+            state,
+            health,
         }
     }
 }
