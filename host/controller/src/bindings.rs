@@ -11,16 +11,13 @@
 //! 3. Once no Job there that hookhost can prove to be its own has its finalizer, hookhost removes the finalizer from the
 //!    RoleBinding. It never writes anything else to one.
 //!
-//! Jobs that only look like hookhost's keep a RoleBinding for some seconds at most: see [`keeper`].
-
-mod keeper;
+//! Jobs that only look like hookhost's keep a RoleBinding for some seconds at most: see [`crate::binding_keeper`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookhost_core::keys::RIGHTS;
-pub(crate) use keeper::Keeper;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::sync::Notify;
@@ -67,9 +64,9 @@ impl Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// What it is for.
-    what: For,
+    pub(crate) what: For,
     /// metadata.uid: another one of the same name keeps its finalizer.
-    uid: String,
+    pub(crate) uid: String,
 }
 
 fn remove(bindings: &mut HashMap<String, BTreeMap<String, Binding>>, namespace: &str, name: &str) {
@@ -120,6 +117,11 @@ impl Bindings {
         }
     }
 
+    /// Ends when the deleted bindings are to be examined again.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
     /// The namespace is being deleted, and its bindings soon will be: they count as deleted from now on.
     pub(crate) fn terminate(&self, namespace: &str) {
         let mut known = self.known();
@@ -129,7 +131,7 @@ impl Bindings {
     }
 
     /// Notes a RoleBinding as it is now. True if it is new that it is being deleted, or that its namespace is.
-    fn note(&self, binding: &DynamicObject, what: For, is_terminating: bool) -> bool {
+    pub(crate) fn note(&self, binding: &DynamicObject, what: For, is_terminating: bool) -> bool {
         let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
         if !binding.finalizers().iter().any(|finalizer| finalizer == RIGHTS) {
             self.forget(&namespace, &name);
@@ -149,20 +151,20 @@ impl Bindings {
         known.leaving.entry(namespace).or_default().insert(name, noted).is_none()
     }
 
-    fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let mut known = self.known();
         known.leave(namespace, name);
         remove(&mut known.held, namespace, name);
     }
 
     /// Whether so much time has passed since this was first asked of a deleted binding.
-    fn has_waited(&self, namespace: &str, name: &str, long: Duration) -> bool {
+    pub(crate) fn has_waited(&self, namespace: &str, name: &str, long: Duration) -> bool {
         let place = (namespace.to_owned(), name.to_owned());
         self.known().waiting.entry(place).or_insert_with(Instant::now).elapsed() >= long
     }
 
     /// The deleted bindings in whose namespaces no Job is being created, by namespace and name.
-    fn ready(&self) -> Vec<((String, String), Binding)> {
+    pub(crate) fn ready(&self) -> Vec<((String, String), Binding)> {
         let known = self.known();
         let quiet = known.leaving.iter().filter(|(namespace, _)| !known.creating.contains_key(*namespace));
         let of = |namespace: &String, (name, binding): (&String, &Binding)| {

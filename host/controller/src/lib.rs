@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod backoff;
+mod binding_keeper;
 mod bindings;
 mod claim_key;
 mod claims;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod crd;
 pub mod event;
 mod fair;
+mod garbage;
 mod in_flight;
 mod lender;
 mod lists;
@@ -26,7 +28,7 @@ mod looks;
 pub mod memory;
 pub mod metrics;
 mod organisation;
-mod orphan;
+mod orphans;
 pub mod policy;
 mod reconcile;
 mod run;

@@ -65,7 +65,7 @@ use crate::lender::Lender;
 use crate::looks::Action;
 use crate::metrics::Metrics;
 use crate::organisation::Organisations;
-use crate::orphan::Orphans;
+use crate::orphans::Orphans;
 use crate::policy::Policies;
 use crate::search::Unsearched;
 use crate::stop::Stopper;

@@ -12,13 +12,15 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bindings::{Bindings, Keeper};
+use crate::binding_keeper::Keeper;
+use crate::bindings::Bindings;
 use crate::claim_key::{ClaimSecret, Keyring};
+use crate::garbage::GarbageCollector;
 use crate::lender::Lender;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::organisation::Organisations;
-use crate::orphan::{Orphans, Warden};
+use crate::orphans::Orphans;
 use crate::search::{Search, Unsearched};
 use crate::stop::Stopper;
 use crate::wake::Wakes;
@@ -169,9 +171,9 @@ impl Parts {
         }
     }
 
-    pub(crate) fn warden(&self) -> Warden {
+    pub(crate) fn garbage_collector(&self) -> GarbageCollector {
         let (reader, writes, keyring) = (self.reader.clone(), self.writes.clone(), self.keyring.clone());
-        Warden {
+        GarbageCollector {
             orphans: self.orphans.clone(),
             operations: self.operations.clone(),
             reader: reader.clone(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::run::root;
 
 /// Crates that are looked at.
-const CRATES: [&str; 5] = ["helm", "core", "sandbox", "cluster", "cli"];
+const CRATES: [&str; 6] = ["helm", "core", "sandbox", "cluster", "controller", "cli"];
 
 /// A module of the top level, and those that it names.
 type Rooms = BTreeMap<String, BTreeSet<String>>;

@@ -8,13 +8,12 @@ use kube::runtime::watcher;
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
-use crate::bindings::Bindings;
+use super::known::Known;
 use crate::looks::Looks;
-use crate::orphan::Orphans;
 use crate::policy::Policies;
 use crate::reconcile::{Context, reconcile};
 use crate::wake::Wakes;
-use crate::watch::{self, Change, Jobs, Operations};
+use crate::watch::{self, Change};
 use hookhost_cluster::lease::Leadership;
 
 /// How long to wait for the HookPolicies before Operations are looked at: loading some takes a second or two, and each
@@ -76,16 +75,10 @@ fn noticed(context: &Context, wakes: &Wakes, change: Change) {
 }
 
 /// Looks at everything anew once this process leads: what it saw on standby, it could not act upon.
-pub(super) async fn wake_when_leading(
-    mut leadership: latest::Receiver<Leadership>,
-    operations: Operations,
-    jobs: Jobs,
-    orphans: Orphans,
-    bindings: Bindings,
-    wakes: Wakes,
-) {
+pub(super) async fn wake_when_leading(mut leadership: latest::Receiver<Leadership>, known: Known) {
     let leads = |state: &Leadership| matches!(state, Leadership::Leading { .. });
     if leadership.wait_for(leads).await.is_ok() {
+        let Known { operations, jobs, orphans, bindings, wakes, .. } = &known;
         operations.synced().await;
         wakes.wake_all(operations.keys());
         for (namespace, name) in jobs.without_operation() {

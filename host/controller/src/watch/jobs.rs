@@ -20,7 +20,7 @@ use super::follow::{Seen, Tasks, follow};
 use super::{Operations, Pods};
 use crate::bindings::Bindings;
 use crate::claim_key::Keyring;
-use crate::orphan::Orphans;
+use crate::orphans::Orphans;
 use crate::wake::Wakes;
 use hookhost_cluster::resource::job_resource;
 use hookhost_cluster::stream::Selection;

@@ -14,11 +14,11 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Binding, Bindings, For};
 use crate::backoff::Backoff;
+use crate::bindings::{Binding, Bindings, For};
 use crate::claim_key::Keyring;
 use crate::lists::{Listed, Lists};
-use crate::orphan::Orphans;
+use crate::orphans::Orphans;
 use crate::watch::{Jobs, Namespaces, Seen, follow, place_and_finalizers};
 use hookhost_cluster::client;
 use hookhost_cluster::error::{Error, Result, chain};
@@ -159,7 +159,7 @@ impl Keeper {
                 }
             };
             tokio::select! {
-                () = self.bindings.0.changed.notified() => {
+                () = self.bindings.changed() => {
                     for course in courses.values_mut() {
                         if let Course::InHand { is_stale } = course {
                             *is_stale = true;

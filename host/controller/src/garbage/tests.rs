@@ -1,4 +1,4 @@
-//! The Warden on an API server that hangs, conflicts and is told of Jobs without end; time is tokio's and passes by itself.
+//! The garbage collector on an API server that hangs, conflicts and is told of Jobs without end; time is tokio's and passes by itself.
 
 use http::Method;
 use serde_json::json;
@@ -52,7 +52,7 @@ async fn jobs_that_hang_and_any_number_in_one_namespace_keep_none_of_another_wai
     let begun = Instant::now();
     let calm = format!("PATCH {}", job_path("calm", "job"));
     tokio::select! {
-        () = parts.warden().run() => unreachable!(),
+        () = parts.garbage_collector().run() => unreachable!(),
         () = parts.until_asked(&calm) => {}
     }
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
@@ -74,7 +74,7 @@ async fn a_job_that_somebody_changes_all_the_time_is_tried_again_after_pauses() 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let working = futures::future::join(parts.warden().run(), told);
+    let working = futures::future::join(parts.garbage_collector().run(), told);
     assert!(timeout(Duration::from_secs(60), working).await.is_err());
     let tries = parts.times(&format!("PATCH {}", job_path("org", "job")));
     assert!((10..25).contains(&tries), "{tries} tries in a minute");
@@ -95,7 +95,7 @@ async fn a_job_that_nobody_can_prove_is_let_go_though_an_operation_is_there_unle
         }),
     });
     let parts = parts.await;
-    let run = parts.warden().run();
+    let run = parts.garbage_collector().run();
     let looked_at = async |namespace: &str, name: &str| {
         parts.orphans.suspect(namespace, name);
         parts.until_asked(&format!("GET {}", job_path(namespace, name))).await;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::*;
-use crate::bindings::RIGHTS;
 use crate::testing::{Answer, Asked, Parts, forged, genuine, is, list};
+use hookhost_core::keys::RIGHTS;
 
 /// A deleted RoleBinding that gives hookhost its rights in this namespace.
 fn deleted(namespace: &str) -> kube::core::DynamicObject {

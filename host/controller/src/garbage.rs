@@ -1,7 +1,7 @@
-//! An *orphan* is a Job of hookhost whose Operation is gone: deleted while hookhost was away, or in another namespace,
-//! where Kubernetes' garbage collector does not look. Its finalizer is taken off by nobody else.
+//! The *garbage collector* removes hookhost's finalizer from [orphaned Jobs](crate::orphans), once their pods have ended, and deletes the
+//! cluster-scoped objects that such a run has left.
 //!
-//! Whoever may create Jobs can make any number of suspects. They are looked at a few at once, in turns by namespace, and only some
+//! Whoever may create Jobs can make any number of candidates. They are looked at a few at once, in turns by namespace, and only some
 //! of one namespace at once: so one call that hangs, or a namespace with many, keeps those of another waiting no longer than a turn
 //! takes.
 
@@ -10,7 +10,6 @@ mod later;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -18,14 +17,13 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hookhost_core::loan::ClusterObject;
 use later::Later;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::claim_key::Keyring;
-use crate::fair::FairQueue;
 use crate::lender::Lender;
 use crate::organisation::Organisations;
+use crate::orphans::{Orphans, Place};
 use crate::stop::{Orphaned, Stopper};
 use crate::wake::Wakes;
 use crate::watch::{Jobs, Namespaces, Operations};
@@ -51,52 +49,6 @@ const USUAL_CONFLICTS: u32 = 4;
 /// Operation: those are watched, and this is only for a watch that says nothing; here nothing else tells that they have ended.
 const UNWATCHED_PODS: Duration = Duration::from_secs(2);
 
-/// Namespace and name of a Job.
-type Place = OperationKey;
-
-/// Jobs that may be orphans, by namespace and name, each once; clones share them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Orphans(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    suspects: Mutex<FairQueue>,
-    more: Notify,
-    /// What acts on the whole cluster may be left of a Job that is gone.
-    sweep: Notify,
-}
-
-impl Orphans {
-    /// Asks for a Job to be looked at: no Operation with its label's UID is known.
-    pub(crate) fn suspect(&self, namespace: &str, job: &str) {
-        self.suspects().push(Place::new(namespace, job));
-        self.0.more.notify_one();
-    }
-
-    /// Asks for what acts on the whole cluster to be looked at.
-    pub(crate) fn sweep(&self) {
-        self.0.sweep.notify_one();
-    }
-
-    /// The next one of a namespace that may have its turn. It is none any more: whatever is told of it from now on makes it one
-    /// again.
-    fn take(&self, may: impl Fn(&str) -> bool) -> Option<Place> {
-        self.suspects().pop_where(may)
-    }
-
-    /// All of them, as "namespace/name".
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> Vec<String> {
-        std::iter::from_fn(|| self.take(|_| true))
-            .map(|place| format!("{}/{}", place.namespace, place.name))
-            .collect()
-    }
-
-    fn suspects(&self) -> MutexGuard<'_, FairQueue> {
-        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What is left to do for a suspect.
 enum Left {
     /// Nothing.
@@ -106,7 +58,7 @@ enum Left {
 }
 
 /// Looks at suspects.
-pub(crate) struct Warden {
+pub(crate) struct GarbageCollector {
     pub(crate) orphans: Orphans,
     pub(crate) operations: Operations,
     pub(crate) reader: Reader,
@@ -159,7 +111,7 @@ impl InHand {
     }
 }
 
-impl Warden {
+impl GarbageCollector {
     /// Looks for ever.
     pub(crate) async fn run(self) {
         // Before all Operations are known, every Job would be a suspect.
@@ -190,7 +142,7 @@ impl Warden {
                 }
             };
             tokio::select! {
-                () = self.orphans.0.more.notified() => {}
+                () = self.orphans.more() => {}
                 Some((place, result)) = looks.next(), if !looks.is_empty() => {
                     if let Some(pause) = pause_after(&place, result, &pauses) {
                         later.pause(&place, pause, Instant::now());
@@ -215,7 +167,7 @@ impl Warden {
 
     async fn sweep_when_asked(&self) {
         loop {
-            self.orphans.0.sweep.notified().await;
+            self.orphans.sweep_asked().await;
             if !self.writes.is_allowed() {
                 continue;
             }
