@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use hookhost_cluster::client::{Call, Connection, ConnectionOptions, Error, WRITE_TIMEOUT};
 use hookhost_controller::memory;
 
-pub(crate) use release::{Newest, exists, newest, record, revisions, stored};
+pub(crate) use release::{Newest, newest, record};
 
 use crate::problem::Problem;
 

@@ -31,7 +31,7 @@ pub(crate) use jobs::{JOBS_BYTES, Jobs, Listeners, UNPROVEN_EVERYWHERE};
 pub(crate) use namespaces::{Change as NamespaceChange, Namespaces};
 pub(crate) use operations::{Change, Knowledge, Operations, Terms, too_many};
 pub(crate) use pods::{PODS_BYTES, Pods};
-pub(crate) use targets::{Awaited, Targets};
+pub(crate) use targets::Targets;
 pub(crate) use texts::TEXTS_BYTES;
 
 /// What tells which object it is and whether it may go: no more is read of its text.

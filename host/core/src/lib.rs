@@ -28,6 +28,7 @@ pub mod object;
 pub mod operation;
 pub mod outcome;
 pub mod plan;
+pub mod prerequisites;
 pub mod reason;
 pub mod refusal;
 pub mod request;

@@ -37,11 +37,7 @@ pub(crate) async fn newest(connection: &Connection, namespace: &str, release: &s
 }
 
 /// Revision and status of each record of a release, as the Secrets' labels tell, in any order.
-pub(crate) async fn revisions(
-    connection: &Connection,
-    namespace: &str,
-    release: &str,
-) -> Result<Vec<(u32, String)>> {
+async fn revisions(connection: &Connection, namespace: &str, release: &str) -> Result<Vec<(u32, String)>> {
     let call = Call::new::<Secret>(Verb::List, Some(namespace), "");
     let api: Api<Secret> = Api::namespaced(connection.requests.clone(), namespace);
     let selector = ListParams::default().labels(&format!("owner=helm,name={release}"));
@@ -79,12 +75,7 @@ pub(crate) async fn record(
 }
 
 /// What the Secret of a revision holds, without the API's own base64.
-pub(crate) async fn stored(
-    connection: &Connection,
-    namespace: &str,
-    release: &str,
-    revision: u32,
-) -> Result<Vec<u8>> {
+async fn stored(connection: &Connection, namespace: &str, release: &str, revision: u32) -> Result<Vec<u8>> {
     let name = target::record_name(release, revision);
     let call = Call::new::<Secret>(Verb::Get, Some(namespace), &name);
     let api: Api<Secret> = Api::namespaced(connection.requests.clone(), namespace);
@@ -101,17 +92,6 @@ pub(crate) async fn stored(
         let message = format!("the Secret {namespace}/{name} has no key {KEY}, so it is no release record");
         Problem::new(Reason::ReleaseRecordInvalid, message)
     })?)
-}
-
-/// Whether there is a Secret of this name. Only its metadata are asked for.
-pub(crate) async fn exists(connection: &Connection, namespace: &str, secret: &str) -> Result<bool> {
-    let call = Call::new::<Secret>(Verb::Get, Some(namespace), secret);
-    let api: Api<Secret> = Api::namespaced(connection.requests.clone(), namespace);
-    match client::read(&call, api.get_metadata(secret)).await {
-        Ok(_) => Ok(true),
-        Err(Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(problem(format!("cannot look for the Secret {secret}"), error).into()),
-    }
 }
 
 fn newest_of(mut stored: Vec<(u32, String)>, namespace: &str, release: &str) -> Result<Newest, Problem> {

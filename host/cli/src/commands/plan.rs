@@ -7,6 +7,7 @@ mod closure;
 mod grants;
 mod hook_policies;
 mod inputs;
+mod runs;
 mod secret;
 pub(super) mod target;
 
@@ -28,15 +29,16 @@ use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
 use crate::policies;
 use crate::problem::Problem;
-use inputs::{Inputs, PolicyArgument, PolicyInUse, Run};
+use inputs::{Inputs, PolicyArgument, PolicyInUse};
+use runs::Run;
 
 /// Show the Job that an Operation would become
 ///
 /// With a file as --release no cluster is needed. With a release's name, or none, it is read from the cluster.
 ///
-/// What the pod refers to is not looked for, nor other Operations, nor what hookhost may make for the run, nor what the service
-/// account may create as which Flux applies the release: the controller does that before it makes the Job, and says what is missing.
-/// The cluster's HookPolicies are not asked either; a warning names them. Give their modules and settings with --policy.
+/// In a cluster the plan looks, as the controller does, whether the objects exist that the hook needs, and warns where the run would
+/// wait for them. It does not look for other Operations, nor ask what the service account may create as which Flux applies the
+/// release. The cluster's HookPolicies are not asked; a warning names them. Give their modules and settings with --policy.
 ///
 /// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
 /// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.
@@ -108,7 +110,7 @@ impl Args {
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let (format, show_secrets) = (args.output, args.show_secrets);
-    let Inputs { operation, runs, policies, warnings } = inputs::resolve(args)?;
+    let Inputs { operation, runs, policies, warnings, is_blocked } = inputs::resolve(args)?;
     let mut planned = Vec::new();
     for Run { request, staging } in runs {
         let answers = ask(&request, &policies)?;
@@ -126,7 +128,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     };
     Ok(if outcomes().any(is_denied) {
         Outcome::Denied
-    } else if outcomes().any(|outcome| matches!(outcome, VerdictOutcome::Held { .. })) {
+    } else if is_blocked || outcomes().any(|outcome| matches!(outcome, VerdictOutcome::Held { .. })) {
         Outcome::Held
     } else {
         Outcome::Done

@@ -11,15 +11,16 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{OptionFuture, join_all};
-use hookhost_core::dependency::{MAX_KEYS, Reference};
+use hookhost_core::dependency::Reference;
 use hookhost_core::kind::Kind as ReferenceKind;
-use hookhost_core::target::ObjectName;
+use hookhost_core::target::{ObjectName, RecordRef};
 use kube::api::GetParams;
 use serde_json::Value;
 
 use super::Context;
 use hookhost_cluster::error::Result;
 use hookhost_cluster::read::{Keys, Reader, StoredRecord};
+use hookhost_cluster::resolve::Source;
 use hookhost_cluster::resource::Kind;
 
 /// Releases, and instances, that are remembered; about 1 KiB each. Beyond, others are forgotten for new ones, which costs
@@ -99,13 +100,19 @@ fn keep<V>(known: &mut HashMap<ObjectName, V>, name: ObjectName, value: V) {
 /// The keys of the objects of these kinds and names; none of what there is none of.
 type There = HashMap<(ReferenceKind, String), (Option<Keys>, bool)>;
 
-/// Answers that came ahead of their questions. Each is given out once: who asks again asks anew.
-#[derive(Default)]
-pub(super) struct Ahead {
+/// Reads an Operation's objects, some of them ahead of their turn.
+pub(super) struct Ahead<'c> {
+    context: &'c Context,
     /// Whether everything is asked in order.
     in_order: bool,
+    answers: Mutex<Answers>,
+}
+
+/// Answers that came ahead of their questions. Each is given out once: a second question is asked anew.
+#[derive(Default)]
+struct Answers {
     /// Whether anything was asked out of order.
-    pub(super) is_used: bool,
+    is_used: bool,
     release: Option<(ObjectName, Result<Option<Value>>)>,
     record: Option<(ObjectName, Option<StoredRecord>)>,
     successor: Option<(ObjectName, bool)>,
@@ -113,88 +120,103 @@ pub(super) struct Ahead {
     references: Option<(String, There)>,
 }
 
-impl Ahead {
-    /// No answer ever comes ahead.
-    pub(super) fn never() -> Ahead {
-        Ahead { in_order: true, ..Ahead::default() }
+impl<'c> Ahead<'c> {
+    /// Asks along the trail of the release's last run.
+    pub(super) fn by_trail(context: &'c Context) -> Ahead<'c> {
+        Ahead { context, in_order: false, answers: Mutex::default() }
     }
 
-    /// The Secret of that name, if it was asked for: none if there is none of that name. Another that was asked for is dropped: room is
-    /// counted for one.
-    pub(super) fn record(&mut self, namespace: &str, name: &str) -> Option<Option<StoredRecord>> {
-        let answer = take(&mut self.record, namespace, name);
-        self.record = None;
-        answer
+    /// Asks everything in order.
+    pub(super) fn never(context: &'c Context) -> Ahead<'c> {
+        Ahead { in_order: true, ..Ahead::by_trail(context) }
     }
 
-    /// Whether there is a Secret of that name, if that was asked.
-    pub(super) fn successor(&mut self, namespace: &str, name: &str) -> Option<bool> {
-        take(&mut self.successor, namespace, name)
+    /// Whether anything was asked out of order.
+    pub(super) fn is_used(&self) -> bool {
+        self.lock().is_used
     }
 
     /// The keys of what the pod refers to, as far as it needs some, if that was asked; none if there is no such object.
     pub(super) fn keys(&self, namespace: &str, reference: &Reference) -> Option<Option<Keys>> {
-        let (of, found) = self.references.as_ref()?;
+        let answers = self.lock();
+        let (of, found) = answers.references.as_ref()?;
         let (keys, with_keys) =
             found.get(&(reference.kind, reference.name.clone())).filter(|_| of == namespace)?;
         (*with_keys || reference.keys.is_empty()).then(|| keys.clone())
     }
+
+    async fn ask_ahead(&self, release: &ObjectName) {
+        // What was asked for along the trail of another release is given up.
+        *self.lock() = Answers { is_used: self.is_used(), ..Answers::default() };
+        let Context { gated, reader, trails, .. } = self.context;
+        let may = |trail: &Trail| {
+            !self.in_order && gated.contains(&trail.storage) && gated.contains(&trail.namespace)
+        };
+        let trail = trails.of(release).filter(may);
+        let object = reader.target(Kind::HelmRelease, &release.namespace, &release.name);
+        let trail = OptionFuture::from(trail.map(|trail| follow(reader, trail)));
+        let (object, found) = futures::join!(object, trail);
+        let mut answers = self.lock();
+        if let Some(found) = found {
+            *answers = found;
+        }
+        answers.release = Some((release.clone(), object));
+    }
+
+    fn take_release(&self, at: &ObjectName) -> Option<Result<Option<Value>>> {
+        self.lock().release.take_if(|(of, _)| of == at).map(|(_, answer)| answer)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn take<T>(answer: &mut Option<(ObjectName, T)>, namespace: &str, name: &str) -> Option<T> {
-    answer.take_if(|(of, _)| of.namespace == namespace && of.name == name).map(|(_, answer)| answer)
-}
+impl Source for Ahead<'_> {
+    fn reader(&self) -> &Reader {
+        &self.context.reader
+    }
 
-impl Context {
-    /// An ApplicationInstance. What was asked for after it the last time is asked for now.
-    pub(super) async fn instance_ahead(
-        &self,
-        instance: &ObjectName,
-        ahead: &mut Ahead,
-    ) -> Result<Option<Value>> {
-        let asked = self.reader.target(Kind::ApplicationInstance, &instance.namespace, &instance.name);
-        match self.trails.release_of(instance).filter(|_| !ahead.in_order) {
+    /// What was asked for after the instance the last time is asked for now.
+    async fn instance(&self, at: &ObjectName) -> Result<Option<Value>> {
+        let asked = self.reader().target(Kind::ApplicationInstance, &at.namespace, &at.name);
+        match self.context.trails.release_of(at).filter(|_| !self.in_order) {
             Some(release) => {
-                let (object, ()) = futures::join!(asked, self.ask_ahead(&release, ahead));
-                ahead.is_used = true;
+                let (object, ()) = futures::join!(asked, self.ask_ahead(&release));
+                self.lock().is_used = true;
                 object
             }
             None => asked.await,
         }
     }
 
-    /// A HelmRelease. What was asked for after it the last time is asked for now.
-    pub(super) async fn release_ahead(
-        &self,
-        release: &ObjectName,
-        ahead: &mut Ahead,
-    ) -> Result<Option<Value>> {
-        if let Some(answer) = take(&mut ahead.release, &release.namespace, &release.name) {
+    /// What was asked for after the HelmRelease the last time is asked for now.
+    async fn helm_release(&self, at: &ObjectName) -> Result<Option<Value>> {
+        let known = self.take_release(at);
+        if let Some(answer) = known {
             return answer;
         }
-        self.ask_ahead(release, ahead).await;
-        take(&mut ahead.release, &release.namespace, &release.name).unwrap_or(Ok(None))
+        self.ask_ahead(at).await;
+        self.take_release(at).unwrap_or(Ok(None))
     }
 
-    async fn ask_ahead(&self, release: &ObjectName, ahead: &mut Ahead) {
-        // What was asked for along the trail of another release is given up.
-        (ahead.record, ahead.successor, ahead.references) = (None, None, None);
-        let may = |trail: &Trail| {
-            !ahead.in_order && self.gated.contains(&trail.storage) && self.gated.contains(&trail.namespace)
-        };
-        let trail = self.trails.of(release).filter(may);
-        let object = self.reader.target(Kind::HelmRelease, &release.namespace, &release.name);
-        let trail = OptionFuture::from(trail.map(|trail| follow(&self.reader, trail)));
-        let (object, found) = futures::join!(object, trail);
-        if let Some(found) = found {
-            *ahead = found;
-        }
-        ahead.release = Some((release.clone(), object));
+    fn record_ahead(&self, at: &RecordRef<'_>) -> Option<(Option<StoredRecord>, bool)> {
+        let mut answers = self.lock();
+        // Another record that was asked for is dropped: memory is counted for one.
+        let record = answers.record.take();
+        let (_, record) = record.filter(|(of, _)| is_at(of, at.namespace, &at.secret_name()))?;
+        let (_, is_there) =
+            answers.successor.take_if(|(of, _)| is_at(of, at.namespace, &at.successor_name()))?;
+        Some((record, is_there))
     }
 }
 
+fn is_at(of: &ObjectName, namespace: &str, name: &str) -> bool {
+    of.namespace == namespace && of.name == name
+}
+
 /// Asks for all that is on a trail at once. What cannot be had is left out.
-async fn follow(reader: &Reader, trail: Trail) -> Ahead {
+async fn follow(reader: &Reader, trail: Trail) -> Answers {
     let Trail { storage, record, successor, namespace, references } = trail;
     // From the API server's memory, which is a moment old and costs it a fraction: nothing is safer for knowing it better,
     // since what is there may be gone before the pod starts.
@@ -216,24 +238,11 @@ async fn follow(reader: &Reader, trail: Trail) -> Ahead {
         join_all(exists)
     );
     let at = |name| ObjectName { namespace: storage.clone(), name };
-    Ahead {
+    Answers {
         is_used: true,
         record: found.ok().map(|secret| (at(record), secret)),
         successor: is_there.ok().map(|is_there| (at(successor), is_there)),
         references: Some((namespace, exists.into_iter().flatten().collect())),
-        ..Ahead::default()
+        ..Answers::default()
     }
-}
-
-/// Those keys of an object that the pod refers to, where it refers to any; else only whether there is the object.
-pub(super) async fn ask(reader: &Reader, namespace: &str, reference: &Reference) -> Result<Option<Keys>> {
-    let Reference { kind, name, keys, .. } = reference;
-    let now = GetParams::default();
-    if keys.is_empty() {
-        return Ok(reader.exists(*kind, namespace, name, &now).await?.then(Keys::new));
-    }
-    let is_wanted = |key: &str| keys.contains_key(key);
-    // Of one object no more than so many are wanted.
-    let found = reader.keys(*kind, namespace, name, &now, MAX_KEYS, is_wanted).await?;
-    Ok(found.map(Option::unwrap_or_default))
 }

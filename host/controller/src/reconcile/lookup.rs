@@ -21,12 +21,10 @@ use hookhost_helm::record::Record;
 use hookhost_helm::snapshot::Snapshot;
 use tokio::sync::Mutex as Turn;
 
-use super::ahead::Ahead;
-use super::location::Location;
 use super::prepare::Stop;
 use super::{Context, Subject};
-use crate::watch::Awaited;
 use hookhost_cluster::error::Error;
+use hookhost_cluster::resolve::{Awaited, Location, Resolver};
 
 /// Targets whose lookup is kept. Beyond, the one that was asked for longest ago is forgotten for a new one, which costs one more
 /// lookup.
@@ -273,9 +271,10 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         last: Option<&Lookup>,
     ) -> Result<Found, Stop> {
-        let mut in_order = Ahead::never();
-        let (_, location) =
-            self.target(subject, operation, Readiness::Required, awaited, &mut in_order).await?;
+        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace);
+        let found = resolver.target(operation, Readiness::Required).await;
+        awaited.append(&mut resolver.awaited);
+        let (_, location) = found?;
         let at = place(&location);
         if let Some(Ok(found)) = last.map(|last| &last.found)
             && found.at.is_some()
@@ -285,8 +284,7 @@ impl Context {
         }
         let look = |record: &Record| Ok((record.revision, Hooks::of(record.listing().heads())));
         let held = |(_, hooks): &(u32, Hooks)| hooks.bytes();
-        let ((revision, hooks), _share) =
-            self.record(subject, &location, &mut in_order, look, held).await?.into_parts();
+        let ((revision, hooks), _share) = resolver.select(&location, look, held).await?.into_parts();
         Ok(Found { revision, at, hooks })
     }
 }

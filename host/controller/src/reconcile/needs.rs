@@ -7,34 +7,26 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
 use hookhost_core::clone::NotCreated;
-use hookhost_core::closure::{Member, closure};
-use hookhost_core::dependency::{self, Lending, MissingKey, Reference, can_do_without, starts_without};
-use hookhost_core::loan::{
-    Expected, Found, JobId, Loan, Terms, Uncovered, arrange, expected, is_deleted_by_helm, needed,
-    refuse_mismatches,
-};
-use hookhost_core::maker::{self, Maker};
+use hookhost_core::closure::Member;
+use hookhost_core::dependency::{self, Lending};
+use hookhost_core::loan::{Expected, Found, JobId, Loan, Terms, Uncovered, expected, refuse_mismatches};
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
+use hookhost_core::prerequisites::{Facts, Hooked, Settled, settle};
 use hookhost_core::refusal::Refusal;
-use hookhost_core::request::{BuildError, Request};
+use hookhost_core::request::Request;
 use hookhost_core::selection::Selected;
-use hookhost_core::step::Step;
-use hookhost_helm::hook::Hook;
 use hookhost_helm::text::{quote, shortlist};
-use hookhost_helm::workload::Workload;
 
-use super::ahead::{Ahead, ask};
+use super::ahead::Ahead;
 use super::prepare::Stop;
 use super::{Context, Subject};
 use crate::crd::Closure;
 use hookhost_cluster::client;
 use hookhost_cluster::error::Error;
 use hookhost_cluster::job::Job;
-use hookhost_cluster::read::{Keys, Reader};
-
-/// Objects that are asked for at once, of those that a pod refers to, and of a closure: either may have 256.
-const AT_ONCE: usize = 8;
+use hookhost_cluster::prerequisites::{AT_ONCE, existing};
+use hookhost_cluster::resolve::Location;
 
 /// Objects that a message names.
 const MAX_NAMED: usize = 8;
@@ -50,131 +42,54 @@ pub(super) struct Needs {
     pub(super) not_created: NotCreated,
 }
 
-/// A hook, and what is known of it when its needs are looked at.
-pub(super) struct Needing<'a> {
-    pub(super) subject: &'a Subject,
-    pub(super) operation: &'a Operation,
-    pub(super) hook: &'a Hook,
-    /// All hooks of the release.
-    pub(super) hooks: &'a [Hook],
-    pub(super) request: &'a Request,
-    /// What its pod refers to.
-    pub(super) references: &'a [Reference],
-    /// Hooks of the release of which some controller may make what is missing.
-    pub(super) makers: &'a [Maker],
-    /// Which hooks may be lent that no digest covers.
-    pub(super) uncovered: Uncovered,
-    /// As which service account Flux installs the release.
-    pub(super) applier: Option<&'a str>,
-    /// Which of an event's hooks it is.
-    pub(super) step: Option<Step>,
-    /// The Operation's Jobs, where some were made.
-    pub(super) made: &'a [Arc<Job>],
-}
-
 impl Context {
-    /// Makes sure that all is there, but for what is given back: that has to be lent.
-    pub(super) async fn needs(&self, needing: &Needing<'_>, ahead: &Ahead) -> Result<Needs, Stop> {
-        let Needing {
-            subject,
-            operation,
-            hook,
-            hooks,
-            request,
-            references,
-            uncovered,
-            applier,
-            step,
-            made,
-            makers,
-        } = needing;
-        let namespace = request.release.namespace.as_str();
-        let workload = Workload::of(&hook.manifest);
-        let event = operation.parameters.event.as_deref();
-        let whole = closure(workload, namespace, hooks).map_err(BuildError::from)?;
-        let closure = needed(hook, &whole, references, event);
-        let lending =
-            if closure.is_empty() { Lending::NotAsked } else { self.lending(subject, operation, request)? };
+    /// Makes sure that the prerequisites of a hook exist, or can be created for the run. `uncovered` are the hooks without a digest that
+    /// may be created; `made` are the Operation's Jobs, where some were created.
+    pub(super) async fn needs(
+        &self,
+        subject: &Subject,
+        operation: &Operation,
+        hooked: &Hooked<'_>,
+        location: &Location,
+        ahead: &Ahead<'_>,
+        made: &[Arc<Job>],
+    ) -> Result<Needs, Stop> {
+        let Hooked { references, request, event, .. } = *hooked;
+        let namespace = hooked.namespace();
+        let closure = hooked.closure()?;
+        let lending = match closure.needed.is_empty() {
+            true => Lending::NotAsked,
+            false => self.lending(subject, operation, request)?,
+        };
         let (existing, found) = futures::try_join!(
-            existing(&self.reader, namespace, references, ahead),
-            self.look_at(&closure, namespace, &lending)
+            existing(&self.reader, namespace, references, |reference| ahead.keys(namespace, reference)),
+            self.look_at(&closure.needed, namespace, &lending)
         )?;
-        if let Some(refusal) = dependency::refuse_far(
-            found
-                .iter()
-                .filter(|(object, found)| object.is_outside(namespace) && **found != Found::Kept)
-                .map(|(object, _)| object),
-        ) {
-            return Err(refusal.into());
-        }
-        let is_unseen = |member: &&Member<'_>| {
-            let object = ObjectRef::of(member);
-            is_deleted_by_helm(member.hook) && object.is_outside(namespace) && !found.contains_key(&object)
-        };
-        let unseen: BTreeSet<ObjectRef> = closure.iter().filter(is_unseen).map(ObjectRef::of).collect();
-        let unseen: Vec<ObjectRef> = unseen.into_iter().collect();
-        // What another run borrows is as good as gone.
-        let absent: Vec<ObjectRef> = found
-            .iter()
-            .filter(|(_, found)| !matches!(found, Found::Kept | Found::TakenOver { .. }))
-            .map(|(object, _)| object.clone())
-            .collect();
-        let is_absent = |one: &Reference| absent.iter().any(|object| one.is_to(object.kind, &object.name));
-        let is_missing = |one: &&Reference| {
-            one.is_missing(|| existing.contains_key(one)) || (!one.optional && is_absent(one))
-        };
-        let missing: Vec<&Reference> = references.iter().filter(is_missing).collect();
-        // Of what is lent, the chart has the keys.
-        let lacking: Vec<MissingKey<'_>> = existing
-            .iter()
-            .filter(|(reference, _)| !is_absent(reference))
-            .flat_map(|(reference, keys)| reference.lacks(|key| keys.contains(key)))
-            .collect();
-        let refusal = if lending == Lending::On {
-            let others: Vec<&Reference> = missing.iter().copied().filter(|one| !is_absent(one)).collect();
-            dependency::refuse(&others, &[], &lending, *step)
-        } else {
-            // Where nothing can be made, what the pod starts without is done without.
-            let is_needed = |object: &&ObjectRef| !starts_without(object, references);
-            let absent: Vec<ObjectRef> = absent.iter().filter(is_needed).cloned().collect();
-            // Without a network policy the pod starts, and in most namespaces reaches all that it wants.
-            let is_barred = !missing.is_empty() || absent.iter().any(|object| !can_do_without(object));
-            let refused = if is_barred { absent.as_slice() } else { &[] };
-            dependency::refuse(&missing, refused, &lending, *step)
-        };
-        let refusal = refusal.map(|refusal| maker::tell(refusal, &missing, makers));
-        if let Some(refusal) = refusal.or_else(|| dependency::refuse_keys(&lacking)) {
-            return Err(refusal.into());
-        }
-        if lending != Lending::On {
-            let without = absent.into_iter().filter(can_do_without).collect();
-            let not_created = NotCreated { without, unseen };
-            return Ok(Needs { not_created, ..Needs::default() });
-        }
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
+        let uncovered = self.uncovered(location);
         let terms = Terms {
             namespace,
             cluster_objects: &self.config.cluster_objects,
-            uncovered: *uncovered,
-            applier: *applier,
+            uncovered,
+            applier: location.applier.as_ref().map(|applier| applier.account.name.as_str()),
             event,
             jobs: &made,
         };
-        let loans = arrange(hook, &closure, &terms, |object| match found.get(object) {
-            Some(found) => found.clone(),
-            None => Found::Kept,
-        })?;
+        let facts = Facts { existing, found };
+        let Settled { loans, not_created } = settle(hooked, &closure.needed, &facts, &lending, &terms)?;
+        if lending != Lending::On {
+            return Ok(Needs { loans, not_created, expected: Vec::new() });
+        }
         let created: Vec<ObjectRef> = loans.iter().map(|loan| loan.object.clone()).collect();
         let expected = if self.policies.allows_existing(request, &self.scope(subject, request))? {
             Vec::new()
         } else {
             // Of the whole closure: the pod has what is there of another event, too, and what is optional.
-            expected(&whole, &created, namespace, *uncovered)
+            expected(&closure.whole, &created, namespace, uncovered)
         };
         // Nothing is created yet: the run starts once that is the chart's.
         let is_charts = self.check_content(&expected, &created).await?;
         is_charts.map_err(|refusal| Refusal::wait(refusal.reason, refusal.message))?;
-        let not_created = NotCreated { unseen, without: Vec::new() };
         Ok(Needs { loans, expected, not_created })
     }
 
@@ -189,11 +104,12 @@ impl Context {
         created: &[ObjectRef],
         uncovered: Uncovered,
     ) -> Result<(Vec<ObjectRef>, Vec<Expected>), Refusal> {
-        let namespace = request.release.namespace.as_str();
-        let whole = closure(Workload::of(&hook.manifest), namespace, others).map_err(BuildError::from)?;
         let references = dependency::references(&request.hook.manifest);
-        let needed = needed(hook, &whole, &references, operation.parameters.event.as_deref());
-        let used = needed.iter().map(ObjectRef::of).filter(|object| created.contains(object));
+        let event = operation.parameters.event.as_deref();
+        let hooked =
+            Hooked { hook, hooks: others, request, event, references: &references, makers: &[], step: None };
+        let closure = hooked.closure()?;
+        let used = closure.needed.iter().map(ObjectRef::of).filter(|object| created.contains(object));
         let used: Vec<ObjectRef> = used.collect();
         if used.is_empty() {
             return Ok((used, Vec::new()));
@@ -210,7 +126,7 @@ impl Context {
         }
         let expected = match self.policies.allows_existing(request, &scope)? {
             true => Vec::new(),
-            false => expected(&whole, &used, namespace, uncovered),
+            false => expected(&closure.whole, &used, hooked.namespace(), uncovered),
         };
         Ok((used, expected))
     }
@@ -293,73 +209,5 @@ impl Context {
             Ok(Some((object, if is_free { Found::Missing } else { found })))
         });
         stream::iter(found).buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
-    }
-}
-
-/// Those that exist, of what has to be looked for, with the keys of those of which the pod needs some.
-async fn existing<'r>(
-    reader: &Reader,
-    namespace: &str,
-    references: &'r [Reference],
-    ahead: &Ahead,
-) -> Result<BTreeMap<&'r Reference, Keys>, Error> {
-    let asked = references.iter().filter(|reference| reference.is_in_question());
-    let keys = asked.map(async |reference| {
-        let found = match ahead.keys(namespace, reference) {
-            Some(found) => found,
-            None => ask(reader, namespace, reference).await?,
-        };
-        Ok::<_, Error>(found.map(|found| (reference, found)))
-    });
-    let keys: Vec<_> = keys.collect();
-    let found: Vec<_> = stream::iter(keys).buffer_unordered(AT_ONCE).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-    use hookhost_core::kind::Kind;
-    use kube::client::Body;
-    use serde_json::{Map, Value, json};
-
-    use super::*;
-
-    /// An API server that has these config maps, and counts how many it is asked for at once.
-    fn reader(keys: usize, most: &'static AtomicUsize) -> Reader {
-        static NOW: AtomicUsize = AtomicUsize::new(0);
-        let data: Map<String, Value> = (0..keys).map(|n| (format!("k{n}"), json!(""))).collect();
-        let text = json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": data}).to_string();
-        let service = tower::service_fn(move |_: http::Request<Body>| {
-            let text = text.clone();
-            async move {
-                most.fetch_max(NOW.fetch_add(1, SeqCst) + 1, SeqCst);
-                tokio::task::yield_now().await;
-                NOW.fetch_sub(1, SeqCst);
-                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(text.into_bytes())))
-            }
-        });
-        Reader::new(kube::Client::new(service, "default"))
-    }
-
-    #[tokio::test]
-    async fn what_a_pod_refers_to_is_asked_for_a_few_at_a_time_and_read_as_far_as_it_is_needed() {
-        static MOST: AtomicUsize = AtomicUsize::new(0);
-        let reference = |n: usize| Reference {
-            kind: Kind::ConfigMap,
-            name: format!("map-{n}"),
-            optional: false,
-            pulls: false,
-            comes_with_pod: false,
-            from: "here".into(),
-            keys: ["k7", "absent"].map(|key| (key.to_owned(), "here".to_owned())).into(),
-        };
-        let references: Vec<Reference> = (0..dependency::MAX_REFERENCES).map(reference).collect();
-        let reader = reader(1000, &MOST);
-        let found = existing(&reader, "org", &references, &Ahead::default()).await.unwrap();
-        assert_eq!(found.len(), references.len());
-        assert!(found.values().all(|keys| *keys == ["k7".to_owned()].into()));
-        assert!((2..=AT_ONCE).contains(&MOST.load(SeqCst)), "{MOST:?}");
     }
 }

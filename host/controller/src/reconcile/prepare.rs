@@ -17,11 +17,10 @@ use hookhost_core::dependency::{self, Reference};
 use hookhost_core::loan::{Expected, Loan, Manifest, Uncovered};
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Staging;
+use hookhost_core::prerequisites::Hooked;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::selection::{Selected, Selection, select};
-use hookhost_core::target::{
-    self, Applier, HelmRelease, Instance, ObjectName, Readiness, RecordRef, TargetKind,
-};
+use hookhost_core::target::{Applier, ObjectName, Readiness, TargetKind};
 use hookhost_core::{Reason, Request, approval, request};
 use hookhost_helm::hook::Hook;
 use hookhost_helm::record::Record;
@@ -29,17 +28,13 @@ use hookhost_helm::text::quote;
 use jiff::Timestamp;
 
 use super::ahead::{Ahead, Trail};
-use super::location::{Location, name_of, version_of};
-use super::needs::{Needing, Needs};
-use super::start::awaited as awaited_object;
+use super::needs::Needs;
 use super::{Context, Subject};
-use crate::watch::Awaited;
 use hookhost_cluster::client;
 use hookhost_cluster::error::Error;
 use hookhost_cluster::job::Job;
-use hookhost_cluster::read::{StoredRecord, Unread};
 use hookhost_cluster::records::{Held, Kept, Share};
-use hookhost_cluster::resource::Kind;
+use hookhost_cluster::resolve::{Awaited, Halt, Location, Resolver, Rules};
 
 /// Why nothing was prepared.
 pub(super) enum Stop {
@@ -67,7 +62,16 @@ macro_rules! stop_from {
         })+
     };
 }
-stop_from!(Refusal, target::TargetError, request::BuildError, clone::NameTaken);
+stop_from!(Refusal, request::BuildError, clone::NameTaken);
+
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Stop {
+        match halt {
+            Halt::Rejected(refusal) => Stop::Refused(refusal),
+            Halt::Failed(error) => error.into(),
+        }
+    }
+}
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
@@ -76,7 +80,7 @@ impl From<Error> for Stop {
             Error::Api(api @ (client::Error::Forbidden { .. } | client::Error::KindMissing { .. })) => {
                 Stop::Refused(Refusal::wait(api.reason(), format!("{api}. {}", api.advice())))
             }
-            Error::Target(error) => error.clone().into(),
+            Error::Target(error) => Stop::Refused(error.clone().into()),
             _ => Stop::Failed(error),
         }
     }
@@ -144,14 +148,13 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         made: &[Arc<Job>],
     ) -> Result<AllPrepared, Stop> {
-        let mut ahead = Ahead::default();
-        let mut wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
-        if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used {
+        let ahead = Ahead::by_trail(self);
+        let mut wanted = self.wanted(subject, operation, awaited, &ahead, made).await;
+        if matches!(wanted, Err(Stop::Refused(_))) && ahead.is_used() {
+            drop(ahead);
             awaited.clear();
-            ahead = Ahead::never();
-            wanted = self.wanted(subject, operation, awaited, &mut ahead, made).await;
+            wanted = self.wanted(subject, operation, awaited, &Ahead::never(self), made).await;
         }
-        drop(ahead);
         let (mut all, mut applied_by) = (Vec::new(), None);
         // All of them are asked about before the first is made.
         let AllWanted { hooks, share } = wanted?;
@@ -189,7 +192,7 @@ impl Context {
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
-        ahead: &mut Ahead,
+        ahead: &Ahead<'_>,
         made: &[Arc<Job>],
     ) -> Result<AllWanted, Stop> {
         let Resolved { target, selection, location, overtaken } =
@@ -220,20 +223,17 @@ impl Context {
                 })?;
                 clone::check_name(&request, step, &jobs)?;
                 let references = dependency::references(&request.hook.manifest);
-                let needing = Needing {
-                    subject,
-                    operation,
+                let hooked = Hooked {
                     hook,
                     hooks: others,
                     request: &request,
+                    event: operation.parameters.event.as_deref(),
                     references: &references,
                     makers: &makers,
-                    uncovered: self.uncovered(&location),
-                    applier: location.applier.as_ref().map(|applier| applier.account.name.as_str()),
                     step,
-                    made,
                 };
-                let Needs { loans, expected, not_created } = self.needs(&needing, ahead).await?;
+                let needs = self.needs(subject, operation, &hooked, &location, ahead, made).await?;
+                let Needs { loans, expected, not_created } = needs;
                 self.remember(subject, operation, &location, &release.namespace, &references);
                 let mut staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
                 staging.not_created = not_created;
@@ -277,167 +277,19 @@ impl Context {
         subject: &Subject,
         operation: &Operation,
         awaited: &mut Vec<Awaited>,
-        ahead: &mut Ahead,
+        ahead: &Ahead<'_>,
     ) -> Result<Resolved, Stop> {
-        let (target, location) = self.target(subject, operation, Readiness::Required, awaited, ahead).await?;
+        let mut resolver = Resolver::new(ahead, self, &subject.key.namespace);
+        let found = resolver.target(operation, Readiness::Required).await;
+        awaited.append(&mut resolver.awaited);
+        let (target, location) = found?;
         let overtaken = self.ask_by_names(subject, operation, location.names())?;
         self.check_place(subject, &location.namespace)?;
         let wanted = operation.clone();
         let select =
             move |record: &Record| select(record, &wanted).map_err(|refusal| waiting(&wanted, refusal));
-        let selection = self.record(subject, &location, ahead, select, Selection::bytes).await?;
+        let selection = resolver.select(&location, select, Selection::bytes).await?;
         Ok(Resolved { target, selection, location, overtaken })
-    }
-
-    /// The target, once it is as ready as it has to be, and where its release is.
-    pub(super) async fn target(
-        &self,
-        subject: &Subject,
-        operation: &Operation,
-        readiness: Readiness,
-        awaited: &mut Vec<Awaited>,
-        ahead: &mut Ahead,
-    ) -> Result<(request::Target, Location), Stop> {
-        let TargetRef { kind, name, .. } = &operation.target_ref;
-        let namespace = &subject.key.namespace;
-        let mut described =
-            request::Target { kind: kind.clone(), name: name.clone(), ..request::Target::default() };
-        let mut named = None;
-        let kind_of = TargetKind::of(&operation.target_ref)?;
-        let release = match kind_of {
-            TargetKind::ApplicationInstance => {
-                awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
-                let instance = ObjectName { namespace: namespace.clone(), name: name.clone() };
-                let object = self.instance_ahead(&instance, ahead).await?;
-                let Some(object) = object else { return Err(self.missing(&instance, kind_of).await) };
-                let instance = Instance::from_json(&object)?;
-                instance.check(operation.type_of, readiness)?;
-                self.approved_by(operation)?;
-                described.labels.clone_from(&instance.labels);
-                described.annotations.clone_from(&instance.annotations);
-                let release = instance.helm_release.clone();
-                named = Some(instance);
-                release
-            }
-            TargetKind::HelmRelease if !self.config.helm_release_targets => {
-                return Err(target::disabled(kind_of).into());
-            }
-            TargetKind::HelmRelease => {
-                self.approved_by(operation)?;
-                ObjectName { namespace: namespace.clone(), name: name.clone() }
-            }
-            TargetKind::Release if self.config.helm_releases => {
-                self.approved_by(operation)?;
-                return Ok((described, self.plain_release(namespace, name).await?));
-            }
-            TargetKind::Release => return Err(target::disabled(kind_of).into()),
-        };
-        self.check_namespace(&release.namespace)?;
-        awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
-        let Some(object) = self.release_ahead(&release, ahead).await? else {
-            // For an instance it may not be there yet; a target of its own must be.
-            return Err(match kind_of {
-                TargetKind::HelmRelease => self.missing(&release, kind_of).await,
-                _ => target::no_helm_release(&release).into(),
-            });
-        };
-        let release = HelmRelease::from_json(&object)?;
-        self.check_owner(operation, &release, named.as_ref(), readiness, awaited).await?;
-        let record = release.current()?;
-        let location = Location {
-            namespace: record.namespace.to_owned(),
-            release: record.release.to_owned(),
-            revision: record.revision,
-            snapshot: record.snapshot.cloned(),
-            source: Some((name_of(&object), version_of(&object))),
-            owner: release.owner.as_ref().map(|owner| owner.name.clone()),
-            applier: release.applier(self.config.flux_service_account.as_deref()),
-        };
-        if kind == "HelmRelease" {
-            (described.labels, described.annotations) = (release.labels, release.annotations);
-        }
-        Ok((described, location))
-    }
-
-    /// Where the record of a plain Helm release is: in its own namespace, which is the Operation's.
-    async fn plain_release(&self, namespace: &str, name: &str) -> Result<Location, Stop> {
-        self.check_plain(namespace, name).await?;
-        let newest = self.reader.newest_revision(namespace, name).await?;
-        if newest.is_none() {
-            let at = ObjectName { namespace: namespace.to_owned(), name: name.to_owned() };
-            return Err(self.missing(&at, TargetKind::Release).await);
-        }
-        let revision = target::deployed_revision(name, newest.as_slice())?;
-        Ok(Location {
-            namespace: namespace.to_owned(),
-            release: name.to_owned(),
-            revision,
-            snapshot: None,
-            source: None,
-            owner: None,
-            applier: None,
-        })
-    }
-
-    /// What is selected of the record, if it is the one that Flux wrote and Helm is not at work. Of the record nothing else is
-    /// left while anything else is asked for.
-    pub(super) async fn record<T: Send + 'static>(
-        &self,
-        subject: &Subject,
-        location: &Location,
-        ahead: &mut Ahead,
-        select: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
-        bytes: impl FnOnce(&T) -> usize + Send + 'static,
-    ) -> Result<Held<T>, Stop> {
-        self.check_namespace(&location.namespace)?;
-        let at = location.record();
-        // Helm begins an upgrade by storing the next revision, long before the HelmRelease tells.
-        let (name, successor) = (at.secret_name(), at.successor_name());
-        let known = ahead.record(at.namespace, &name).zip(ahead.successor(at.namespace, &successor));
-        let ask = async || {
-            futures::try_join!(
-                self.reader.stored_record(at.namespace, &name),
-                self.reader.has_record(at.namespace, &successor),
-            )
-        };
-        let read = |(stored, is_upgrading): (Option<StoredRecord>, bool)| {
-            if is_upgrading {
-                return Err(target::successor_exists(&at));
-            }
-            stored.ok_or_else(|| target::no_record(&at))
-        };
-        let mut stored = read(match known {
-            Some(known) => known,
-            None => ask().await?,
-        })?;
-        let reading = self.reader.turn_to_read(&subject.key.namespace).await;
-        if !stored.is_fresh() && !self.is_still(&stored, &name, &at).await? {
-            drop(stored);
-            stored = read(ask().await?)?;
-        }
-        match self.reader.record(stored, reading, &at, select, bytes).await? {
-            Ok(selected) => Ok(selected),
-            Err(Unread::Refused(refusal)) => Err(refusal.into()),
-            Err(Unread::Tampered(_)) if location.has_moved(self).await? => {
-                let message =
-                    format!("Flux has just changed the HelmRelease of the release {}", location.release);
-                Err(Refusal::retry_after(1, Reason::ReleaseBusy, message).into())
-            }
-            Err(Unread::Tampered(tampered)) => Err(tampered.into()),
-        }
-    }
-
-    /// Whether a record is still what was read of it some time ago, and Helm has not begun to upgrade the release since.
-    async fn is_still(&self, stored: &StoredRecord, name: &str, at: &RecordRef<'_>) -> Result<bool, Stop> {
-        let successor = at.successor_name();
-        let (is_current, is_upgrading) = futures::try_join!(
-            self.reader.is_current(stored, at.namespace, name),
-            self.reader.has_record(at.namespace, &successor),
-        )?;
-        match is_upgrading {
-            true => Err(target::successor_exists(at).into()),
-            false => Ok(is_current),
-        }
     }
 
     /// Which hooks of the release there may be temporary objects of that no digest covers.
@@ -468,25 +320,6 @@ impl Context {
         // The organisation of a namespace without the gate is not known.
         self.check_namespace(namespace)?;
         self.check_organisation(subject, namespace)
-    }
-
-    /// Jobs are made, and records are read, in gated namespaces only.
-    pub(super) fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
-        if self.gated.is_terminating(namespace) {
-            let message = format!("the release is in the namespace {namespace}, which is being deleted");
-            return Err(Refusal::wait(Reason::NamespaceNotManaged, message));
-        }
-        if self.bindings.leaving(namespace).is_some() {
-            return Err(Refusal::wait(Reason::AccessForbidden, self.losing_rights(namespace)));
-        }
-        if self.gated.contains(namespace) {
-            return Ok(());
-        }
-        let gate = &self.config.namespace_gate;
-        let message = format!(
-            "the release is in the namespace {namespace}, where hookhost does not act: label it {gate}, if that is meant"
-        );
-        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
     }
 
     /// Why nothing is started in a namespace though it is managed.
@@ -536,6 +369,47 @@ impl Context {
     fn approved_by(&self, operation: &Operation) -> Result<Option<String>, Refusal> {
         let key = self.config.approval_key.as_deref();
         approval::check(&operation.approvals, key, &operation.name, Timestamp::now())
+    }
+}
+
+impl Rules for Context {
+    fn serves(&self, kind: TargetKind) -> bool {
+        match kind {
+            TargetKind::ApplicationInstance => true,
+            TargetKind::HelmRelease => self.config.helm_release_targets,
+            TargetKind::Release => self.config.helm_releases,
+        }
+    }
+
+    /// Jobs are made, and records are read, in gated namespaces only.
+    fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+        if self.gated.is_terminating(namespace) {
+            let message = format!("the release is in the namespace {namespace}, which is being deleted");
+            return Err(Refusal::wait(Reason::NamespaceNotManaged, message));
+        }
+        if self.bindings.leaving(namespace).is_some() {
+            return Err(Refusal::wait(Reason::AccessForbidden, self.losing_rights(namespace)));
+        }
+        if self.gated.contains(namespace) {
+            return Ok(());
+        }
+        let gate = &self.config.namespace_gate;
+        let message = format!(
+            "the release is in the namespace {namespace}, where hookhost does not act: label it {gate}, if that is meant"
+        );
+        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
+    }
+
+    fn is_managed(&self, namespace: &str) -> bool {
+        self.gated.contains(namespace)
+    }
+
+    fn check_approval(&self, operation: &Operation) -> Result<(), Refusal> {
+        self.approved_by(operation).map(|_| ())
+    }
+
+    fn flux_service_account(&self) -> Option<&str> {
+        self.config.flux_service_account.as_deref()
     }
 }
 

@@ -22,10 +22,10 @@ use super::turn::Asked;
 use super::{Context, Subject, UNWATCHED};
 use crate::claim_key::ClaimSecret;
 use crate::looks::Action;
-use crate::watch::Awaited;
 use hookhost_cluster::client;
 use hookhost_cluster::error::{Error, Result, chain};
 use hookhost_cluster::job::Job;
+use hookhost_cluster::resolve::Awaited;
 use hookhost_cluster::write::{Created, NewObject, Why};
 
 /// How long a Job may be without a pod before the Operation reports that it is pending. The Job controller creates the pod within
@@ -432,9 +432,4 @@ impl Context {
         }
         tracing::info!(job_namespace = job.namespace(), job = job.name_any(), "created the Job");
     }
-}
-
-/// An object whose changes have an Operation reconciled again.
-pub(super) fn awaited(kind: hookhost_cluster::resource::Kind, namespace: &str, name: &str) -> Awaited {
-    Awaited { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }

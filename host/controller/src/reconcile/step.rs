@@ -28,16 +28,15 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::ahead::Ahead;
 use super::prepare::Stop;
 use super::stage::AGAIN;
 use super::start::rejected;
 use super::{Context, Subject};
 use crate::looks::Action;
-use crate::watch::Awaited;
 use hookhost_cluster::error::{Error, Result};
 use hookhost_cluster::job::Job;
 use hookhost_cluster::records::Kept;
+use hookhost_cluster::resolve::{Awaited, Resolver, Rules as _};
 use hookhost_cluster::write::{Renewed, Why};
 
 /// A step that may start now.
@@ -111,16 +110,17 @@ impl Context {
             return Err(time_is_over(&operation).into());
         }
         let approved = Operation { approvals: Approvals::default(), ..operation.clone() };
-        let mut ahead = Ahead::never();
-        let (target, location) =
-            self.target(subject, &approved, Readiness::Passed, awaited, &mut ahead).await?;
+        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace);
+        let found = resolver.target(&approved, Readiness::Passed).await;
+        awaited.append(&mut resolver.awaited);
+        let (target, location) = found?;
         self.check_place(subject, &location.namespace)?;
         if Some(location.revision) != run.revision || location.release != run.release {
             return Err(is_changed(run, &location.release, location.revision).into());
         }
         let wanted = operation.clone();
         let choose = move |record: &Record| select(record, &wanted);
-        let selection = self.record(subject, &location, &mut ahead, choose, Selection::bytes).await?;
+        let selection = resolver.select(&location, choose, Selection::bytes).await?;
         // Its part of the budget is kept as long as anything of it is.
         let (Selection { release, hooks, .. }, share) = selection.into_parts();
         self.check_place(subject, &release.namespace)?;

@@ -9,11 +9,10 @@ use hookhost_core::target::{Instance, ObjectName, TargetKind};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::start::awaited as awaited_object;
 use super::{Context, Subject};
 use crate::looks::Action;
-use crate::watch::Awaited;
 use hookhost_cluster::error::{Error, Result};
+use hookhost_cluster::resolve::Awaited;
 use hookhost_cluster::resource::Kind;
 
 impl Context {
@@ -66,7 +65,7 @@ impl Context {
         let Some(brief) = brief else { return Ok(None) };
         let [namespace, kind, name] = brief.target.parts();
         let release = if kind == TargetKind::ApplicationInstance.kind() {
-            awaited.push(awaited_object(Kind::ApplicationInstance, namespace, name));
+            awaited.push(Awaited::new(Kind::ApplicationInstance, namespace, name));
             let object = self.reader.target(Kind::ApplicationInstance, namespace, name).await?;
             let Some(object) = object else { return Ok(None) };
             Instance::from_json(&object)?.helm_release
@@ -79,7 +78,7 @@ impl Context {
         if !self.gated.contains(&release.namespace) {
             return Ok(None);
         }
-        awaited.push(awaited_object(Kind::HelmRelease, &release.namespace, &release.name));
+        awaited.push(Awaited::new(Kind::HelmRelease, &release.namespace, &release.name));
         self.reader.target(Kind::HelmRelease, &release.namespace, &release.name).await
     }
 }

@@ -12,16 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::follow::Tasks;
 use crate::wake::Wakes;
 use hookhost_cluster::key::OperationKey;
+use hookhost_cluster::resolve::Awaited;
 use hookhost_cluster::resource::Kind;
 use hookhost_cluster::stream::Selection;
-
-/// One object that Operations wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Awaited {
-    pub(crate) kind: Kind,
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
 
 /// Objects of a namespace whose last change is known. Beyond, none is, until each changes again: what was found out about them
 /// is then found out once more.
@@ -66,11 +59,9 @@ struct Change {
     end: Vec<(Kind, String)>,
 }
 
-impl Awaited {
-    /// What is followed for it.
-    fn of(&self) -> (Kind, String) {
-        (self.kind, self.namespace.clone())
-    }
+/// What is followed for an object.
+fn followed(object: &Awaited) -> (Kind, String) {
+    (object.kind, object.namespace.clone())
 }
 
 impl Known {
@@ -91,7 +82,7 @@ impl Known {
             let waiters = self.by_object.entry(object.clone()).or_default();
             let is_first = waiters.is_empty();
             waiters.insert(operation.clone());
-            let kind = object.of();
+            let kind = followed(object);
             if !self.followed.contains_key(&kind) {
                 let since = self.tick();
                 let followed = Followed { awaited: 0, since, touched: HashMap::new() };
@@ -107,7 +98,7 @@ impl Known {
             waiters.remove(operation);
             if waiters.is_empty() {
                 self.by_object.remove(object);
-                let kind = object.of();
+                let kind = followed(object);
                 let followed = self.followed.get_mut(&kind);
                 if followed.is_some_and(|followed| {
                     followed.awaited -= 1;
@@ -134,7 +125,7 @@ impl Known {
 
     fn note_change(&mut self, object: &Awaited) {
         let now = self.tick();
-        let Some(followed) = self.followed.get_mut(&object.of()) else { return };
+        let Some(followed) = self.followed.get_mut(&followed(object)) else { return };
         if followed.touched.len() >= MAX_TOUCHED && !followed.touched.contains_key(&object.name) {
             followed.touched.clear();
             followed.since = now;
@@ -143,7 +134,7 @@ impl Known {
     }
 
     fn is_unchanged(&self, object: &Awaited, since: u64) -> bool {
-        let followed = self.followed.get(&object.of());
+        let followed = self.followed.get(&followed(object));
         followed.is_some_and(|followed| {
             followed.since <= since && followed.touched.get(&object.name).is_none_or(|at| *at <= since)
         })
@@ -254,7 +245,7 @@ mod tests {
             let objects = objects.iter().map(|object| (*object).clone()).collect();
             known.wait(who, objects).map(|change| (change.begin, change.end))
         };
-        let kind = |object: &Awaited| vec![object.of()];
+        let kind = |object: &Awaited| vec![followed(object)];
         assert_eq!(wait(&mut known, &one, &[&release]), Some((kind(&release), vec![])));
         assert_eq!(wait(&mut known, &one, &[&release]), None, "it waits for the same");
         assert_eq!(wait(&mut known, &two, &[&release, &instance]), Some((kind(&instance), vec![])));

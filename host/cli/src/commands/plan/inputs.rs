@@ -1,35 +1,30 @@
 //! What the arguments of `hookhost plan` resolve to: release found, files read and checked, the request built, policies
 //! loaded.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use hookhost_core::clone;
-use hookhost_core::closure::{self as of_hook, Member};
-use hookhost_core::dependency::references;
-use hookhost_core::loan::{self, ByHelm, ClusterObject, Loan, Terms, Uncovered};
-use hookhost_core::object::ObjectRef;
+use hookhost_cluster::client::{self, Connection};
+use hookhost_cluster::read::Reader;
+use hookhost_core::Reason;
 use hookhost_core::operation::{Operation, TargetRef};
-use hookhost_core::plan::{Staging, Warning, warnings_of_record};
-use hookhost_core::request::{self, Target};
-use hookhost_core::selection::{Selected, select};
-use hookhost_core::step::Step;
-use hookhost_core::{Reason, Request};
-use hookhost_helm::hook;
+use hookhost_core::plan::Warning;
+use hookhost_core::request::Target;
+use hookhost_core::selection::Selection;
+use hookhost_core::target::Applier;
 use hookhost_helm::record::Record;
 use hookhost_helm::status::Status;
 use hookhost_helm::text::quote;
-use hookhost_helm::workload::Workload;
 use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
-use super::target::{self, Found};
-use super::{closure, hook_policies};
+use super::hook_policies;
+use super::runs::{self, Common, Run, Runs};
+use super::target::{self, Chosen, Found};
 use crate::cluster::{self, Place};
 use crate::policies;
 use crate::problem::Problem;
@@ -43,12 +38,8 @@ pub(super) struct Inputs {
     pub(super) policies: Vec<PolicyInUse>,
     /// What is odd about the Operation and the release as they were given.
     pub(super) warnings: Vec<Warning>,
-}
-
-/// A hook that is to be run.
-pub(super) struct Run {
-    pub(super) request: Request,
-    pub(super) staging: Staging,
+    /// Whether the controller would let the Operation wait now, which a warning says.
+    pub(super) is_blocked: bool,
 }
 
 /// A policy that is to be asked.
@@ -98,126 +89,149 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         place,
     } = args;
     let mut operation = read_operation(&operation)?;
-    let given_target = target.map(|path| read_target(&path, &operation)).transpose()?;
-    let Found { target, record, warning, is_verified, applier } = match release {
-        Some(release) => read_release(&release, revision, place, &operation)?,
-        None => find_release(place, &mut operation)?,
+    let given = Given {
+        target: target.map(|path| read_target(&path, &operation)).transpose()?,
+        organisation,
+        cluster_id,
+        now: now.unwrap_or_else(Timestamp::now),
     };
-    let target = given_target.unwrap_or(target);
-    let selection = select(&record, &operation).map_err(|refusal| {
-        let message = format!("the release {}/{} cannot serve the Operation", record.namespace, record.name);
-        Problem::new(refusal.reason, message)
-            .with_source(refusal)
-            .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
-    })?;
-    let mut warnings = warnings_of_record(&record);
-    warnings.extend(warning);
-    warnings.extend(operation.warnings());
-    if let Some(refusal) = operation.refuse_restored() {
-        warnings.push(Warning { code: refusal.reason.as_str(), message: refusal.message });
-    }
-    let found = &selection.hooks;
-    if is_verified && !found.iter().all(|selected| selected.hook.is_covered()) {
-        let message = "Flux's digest does not cover test hooks: where hookhost was not told to run them anyway, it refuses \
-                       this one";
-        warnings.push(Warning { code: "HookNotVerified", message: message.to_owned() });
-    }
-    if let Some(approver) = &operation.approvals.approved_by {
-        let message = format!("the approval by {} is taken as given", quote(approver));
-        warnings.push(Warning { code: "ApprovalNotVerified", message });
-    }
-    if let Some(applier) = &applier {
-        let message = format!(
-            "Flux applies the release as the service account {} ({}): hookhost creates nothing that this account could not \
-             create itself, and asks the API server for that before it does; this plan has not asked",
-            quote(&applier.account.to_string()),
-            applier.from
-        );
-        warnings.push(Warning { code: "ApplierNotAsked", message });
-    }
-    let namespace = operation.namespace.as_ref().unwrap_or(&record.namespace);
-    let now = now.unwrap_or_else(Timestamp::now);
-    let (mut runs, mut cluster_objects) = (Vec::new(), BTreeSet::new());
-    for (n, Selected { hook, others }) in found.iter().enumerate() {
-        let request = Request::build(request::Inputs {
-            operation: &operation,
-            approved_by: operation.approvals.approved_by.clone(),
-            target: target.clone(),
-            release: selection.release.clone(),
-            hook,
-            hooks: others,
-            organisation: organisation.clone().unwrap_or_else(|| namespace.clone()),
-            cluster_id: cluster_id.clone(),
-            now,
-        })
-        .map_err(|error| {
-            Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
-        })?;
-        let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
-        clone::check_name(&request, step, &selection.jobs).map_err(|error| {
-            let message = format!("the Operation {} cannot be run", quote(&operation.name));
-            Problem::new(error.reason(), message).with_source(error)
-        })?;
-        let applier = applier.as_ref().map(|applier| applier.account.name.as_str());
-        let members = closure_of(&operation, &request, hook, others)?;
-        warnings.extend(closure::warnings(&operation, &request, &members));
-        cluster_objects.extend(closure::cluster_objects(&request, &members));
-        let loans = loans(&operation, &request, hook, &members, is_verified, applier)?;
-        let staging = Staging::after(runs.iter().map(|earlier: &Run| &earlier.staging), loans, step);
-        runs.push(Run { request, staging });
-    }
-    warnings.extend(closure::value_needed(&cluster_objects));
-    Ok(Inputs { policies: load(&policies)?, operation, runs, warnings })
-}
-
-/// The other hooks of the release that the hook needs.
-fn closure_of<'h>(
-    operation: &Operation,
-    request: &'h Request,
-    hook: &hook::Hook,
-    hooks: &'h [hook::Hook],
-) -> Result<Vec<Member<'h>>> {
-    let what = || format!("it is not known what the hook {} needs", quote(&hook.name));
-    let whole = of_hook::closure(Workload::of(&hook.manifest), &request.release.namespace, hooks)
-        .map_err(|error| Problem::new(error.reason(), what()).with_source(error))?;
-    Ok(loan::needed(hook, &whole, &references(&hook.manifest), operation.parameters.event.as_deref()))
-}
-
-/// What hookhost would make for the run, where the Operation asks for it, if nothing of what Helm deletes is in the cluster.
-fn loans(
-    operation: &Operation,
-    request: &Request,
-    hook: &hook::Hook,
-    closure: &[Member<'_>],
-    is_verified: bool,
-    applier: Option<&str>,
-) -> Result<Vec<Loan>> {
-    if !operation.parameters.closure {
-        return Ok(Vec::new());
-    }
-    let namespace = request.release.namespace.as_str();
-    let what = || format!("the hook {} cannot have made what it needs", quote(&hook.name));
-    // Which of them this cluster's hookhost may make, only that hookhost knows.
-    let cluster_objects: Vec<ClusterObject> =
-        closure.iter().filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name)).collect();
-    let uncovered = if is_verified { Uncovered::None } else { Uncovered::All };
-    let event = operation.parameters.event.as_deref();
-    let terms = Terms { namespace, cluster_objects: &cluster_objects, uncovered, applier, event, jobs: &[] };
-    let revision = request.release.revision;
-    let left: BTreeSet<ObjectRef> = closure
-        .iter()
-        .filter(|member| ByHelm::of(member.hook, revision) == ByHelm::Left)
-        .map(ObjectRef::of)
-        .collect();
-    let found = |object: &ObjectRef| {
-        if left.contains(object) || object.is_outside(namespace) {
-            loan::Found::Kept
-        } else {
-            loan::Found::Missing
+    let Runs { runs, warnings, is_blocked } = match release {
+        Some(release) => {
+            let (found, warning) = read_release(&release, revision, place, &operation)?;
+            let of = Planned::new(found, &operation)?;
+            let common = given.common(&of, &operation);
+            let runs = common.runs(&common.candidates()?, None)?;
+            of.warned(warning, runs)
+        }
+        None => {
+            let place = place_of(place, &operation)?;
+            cluster::block_on(async {
+                let connection =
+                    place.connect().await.context("no --release is given, so the target is looked for")?;
+                find(&connection, &mut operation, given).await
+            })?
         }
     };
-    loan::arrange(hook, closure, &terms, found)
-        .map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
+    Ok(Inputs { policies: load(&policies)?, operation, runs, warnings, is_blocked })
+}
+
+/// What the arguments say of a plan besides the Operation and its release.
+struct Given {
+    target: Option<Target>,
+    organisation: Option<String>,
+    cluster_id: String,
+    now: Timestamp,
+}
+
+impl Given {
+    fn common<'a>(self, of: &'a Planned, operation: &'a Operation) -> Common<'a> {
+        let namespace = operation.namespace.as_ref().unwrap_or(&of.namespace);
+        Common {
+            operation,
+            target: self.target.unwrap_or_else(|| of.target.clone()),
+            selection: &of.selection,
+            organisation: self.organisation.unwrap_or_else(|| namespace.clone()),
+            cluster_id: self.cluster_id,
+            now: self.now,
+            is_verified: of.is_verified,
+            applier: of.applier.as_ref(),
+        }
+    }
+}
+
+/// The release that a plan is made from, and what of it.
+struct Planned {
+    target: Target,
+    /// Namespace of the release.
+    namespace: String,
+    selection: Selection,
+    is_verified: bool,
+    applier: Option<Applier>,
+    warnings: Vec<Warning>,
+}
+
+impl Planned {
+    fn new(found: Found, operation: &Operation) -> Result<Planned> {
+        let Found { target, chosen, is_verified, applier } = found;
+        let Chosen { release, namespace, selection, warnings } = chosen;
+        let selection = selection.map_err(|refusal| {
+            let message = format!("the release {release} cannot serve the Operation");
+            Problem::new(refusal.reason, message)
+                .with_source(refusal)
+                .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
+        })?;
+        let mut of = Planned { target, namespace, selection, is_verified, applier, warnings };
+        of.warn(operation);
+        Ok(of)
+    }
+
+    /// Adds what is odd about the Operation and its release.
+    fn warn(&mut self, operation: &Operation) {
+        let mut warn = |code, message: String| self.warnings.push(Warning { code, message });
+        operation.warnings().into_iter().for_each(|Warning { code, message }| warn(code, message));
+        if let Some(refusal) = operation.refuse_restored() {
+            warn(refusal.reason.as_str(), refusal.message);
+        }
+        if self.is_verified && !self.selection.hooks.iter().all(|selected| selected.hook.is_covered()) {
+            let message = "Flux's digest does not cover test hooks: hookhost refuses this one, unless it was installed to run them \
+                           anyway";
+            warn("HookNotVerified", message.to_owned());
+        }
+        if let Some(approver) = &operation.approvals.approved_by {
+            warn("ApprovalNotVerified", format!("the approval by {} is taken as given", quote(approver)));
+        }
+        if let Some(applier) = &self.applier {
+            let message = format!(
+                "Flux applies the release as the service account {} ({}): hookhost creates nothing that this account could not \
+                 create itself, and asks the API server for that before it does; this plan has not asked",
+                quote(&applier.account.to_string()),
+                applier.from
+            );
+            warn("ApplierNotAsked", message);
+        }
+    }
+
+    /// The runs with all warnings; `more` are of the release and of the cluster.
+    fn warned(mut self, more: impl IntoIterator<Item = Warning>, runs: Runs) -> Runs {
+        self.warnings.extend(more);
+        self.warnings.extend(runs.warnings);
+        Runs { warnings: self.warnings, ..runs }
+    }
+}
+
+/// Finds the release of the Operation's target, and looks for what its hooks need.
+async fn find(connection: &Connection, operation: &mut Operation, given: Given) -> Result<Runs> {
+    let (found, not_asked) = futures::join!(
+        target::resolve(connection, operation, &connection.namespace),
+        hook_policies::not_asked(connection)
+    );
+    let found = found?;
+    operation.namespace = Some(connection.namespace.clone());
+    let of = Planned::new(found, operation)?;
+    let common = given.common(&of, operation);
+    let candidates = common.candidates()?;
+    let reader = Reader::new(connection.requests.clone());
+    let (facts, not_looked) = match runs::look(&reader, &candidates).await {
+        Ok(facts) => (Some(facts), None),
+        Err(error) => (None, Some(not_looked(error)?)),
+    };
+    let runs = common.runs(&candidates, facts)?;
+    drop(candidates);
+    Ok(of.warned(not_asked.into_iter().chain(not_looked), runs))
+}
+
+/// A warning that the plan could not look for what the hooks need, where the person may not.
+fn not_looked(error: anyhow::Error) -> Result<Warning> {
+    match error.downcast_ref::<hookhost_cluster::Error>() {
+        Some(hookhost_cluster::Error::Api(error @ client::Error::Forbidden { .. })) => {
+            let message = format!(
+                "this plan has not looked whether what the hook needs exists: {error}. The controller looks, and the run waits for \
+                 what is missing"
+            );
+            Ok(Warning { code: "PrerequisitesNotRead", message })
+        }
+        _ => Err(error.context("cannot look for what the hook needs")),
+    }
 }
 
 fn read_operation(path: &Path) -> Result<Operation> {
@@ -245,7 +259,12 @@ struct TargetMetadata {
 }
 
 /// The release that is named. Of the target only that is known which the Operation says.
-fn read_release(release: &Path, revision: Option<u32>, place: Place, operation: &Operation) -> Result<Found> {
+fn read_release(
+    release: &Path,
+    revision: Option<u32>,
+    place: Place,
+    operation: &Operation,
+) -> Result<(Found, Option<Warning>)> {
     let release = Release::of(release);
     // A namespace says something of the Operation too.
     release.check_option(revision.map(|_| "--revision").or_else(|| place.which.given()))?;
@@ -253,17 +272,13 @@ fn read_release(release: &Path, revision: Option<u32>, place: Place, operation: 
     let (record, warning) = release.read(&Place { namespace, ..place }, revision)?;
     check_status(&record)?;
     let TargetRef { kind, name, .. } = operation.target_ref.clone();
-    Ok(Found {
-        target: Target { kind, name, ..Target::default() },
-        record,
-        warning,
-        is_verified: false,
-        applier: None,
-    })
+    let target = Target { kind, name, ..Target::default() };
+    let chosen = Chosen::of(&record, operation);
+    Ok((Found { target, chosen, is_verified: false, applier: None }, warning))
 }
 
-/// The release that the Operation's target has in the cluster.
-fn find_release(place: Place, operation: &mut Operation) -> Result<Found> {
+/// The cluster and namespace in which the Operation's target is looked for.
+fn place_of(place: Place, operation: &Operation) -> Result<Place> {
     if let (Some(given), Some(own)) = (&place.namespace, &operation.namespace)
         && given != own
     {
@@ -273,19 +288,7 @@ fn find_release(place: Place, operation: &mut Operation) -> Result<Found> {
             .into());
     }
     let namespace = place.namespace.or_else(|| operation.namespace.clone());
-    let place = Place { namespace, ..place };
-    cluster::block_on(async {
-        let connection =
-            place.connect().await.context("no --release is given, so the target is looked for")?;
-        let (found, not_asked) = futures::join!(
-            target::resolve(&connection, operation, &connection.namespace),
-            hook_policies::not_asked(&connection)
-        );
-        let mut found = found?;
-        found.warning = found.warning.or(not_asked);
-        operation.namespace = Some(connection.namespace);
-        Ok(found)
-    })
+    Ok(Place { namespace, ..place })
 }
 
 fn read_target(path: &Path, operation: &Operation) -> Result<Target> {

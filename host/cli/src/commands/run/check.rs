@@ -8,7 +8,6 @@ use hookhost_cluster::client::Connection;
 use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::request::Target;
-use hookhost_core::selection::select;
 use hookhost_core::{Reason, refusal};
 use serde_json::Value;
 
@@ -38,15 +37,16 @@ pub(super) async fn check(connection: &Connection, object: &Value) -> Result<Opt
         }
         Ok(Err(_)) | Err(_) => return Ok(None),
     };
-    match select(&found.record, &operation) {
+    let target::Found { target, chosen, .. } = found;
+    match chosen.selection {
         Err(refusal) if stops(&operation, &refusal) => {
-            let release = format!("the release {}/{}", found.record.namespace, found.record.name);
-            Err(Problem::new(refusal.reason, format!("no Operation is made: {release} cannot serve it"))
+            let message = format!("no Operation is made: the release {} cannot serve it", chosen.release);
+            Err(Problem::new(refusal.reason, message)
                 .with_source(refusal)
                 .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
                 .into())
         }
-        _ => Ok(Some(found.target)),
+        _ => Ok(Some(target)),
     }
 }
 

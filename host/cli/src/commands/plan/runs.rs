@@ -1,0 +1,234 @@
+//! The *runs* of a plan: the hook, or all hooks of an event, each with its request and with what is created for it.
+//!
+//! Whether a run can start depends on what exists in the cluster. A plan for a cluster looks; a plan from a file goes by what Helm
+//! records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use hookhost_cluster::error::Error;
+use hookhost_cluster::prerequisites::{AT_ONCE, existing};
+use hookhost_cluster::read::Reader;
+use hookhost_core::clone;
+use hookhost_core::closure::Member;
+use hookhost_core::dependency::{Lending, Reference, references};
+use hookhost_core::loan::{self, ByHelm, ClusterObject, Terms, Uncovered};
+use hookhost_core::object::ObjectRef;
+use hookhost_core::operation::Operation;
+use hookhost_core::plan::{Staging, Warning};
+use hookhost_core::prerequisites::{Closure, Facts, Hooked, settle};
+use hookhost_core::request::{self, Request, Target};
+use hookhost_core::selection::{Selected, Selection};
+use hookhost_core::step::Step;
+use hookhost_core::target::Applier;
+use hookhost_helm::text::quote;
+use jiff::Timestamp;
+
+use super::closure;
+use crate::problem::Problem;
+
+/// A hook that is to be run.
+pub(super) struct Run {
+    pub(super) request: Request,
+    pub(super) staging: Staging,
+}
+
+/// All runs of a plan.
+pub(super) struct Runs {
+    /// In their order.
+    pub(super) runs: Vec<Run>,
+    /// What a person should know of what the hooks need.
+    pub(super) warnings: Vec<Warning>,
+    /// Whether the controller would let the Operation wait now, which a warning says.
+    pub(super) is_blocked: bool,
+}
+
+/// What is the same for all hooks of a plan.
+pub(super) struct Common<'a> {
+    pub(super) operation: &'a Operation,
+    pub(super) target: Target,
+    pub(super) selection: &'a Selection,
+    pub(super) organisation: String,
+    pub(super) cluster_id: String,
+    pub(super) now: Timestamp,
+    /// Whether Flux's digest vouches for the record.
+    pub(super) is_verified: bool,
+    pub(super) applier: Option<&'a Applier>,
+}
+
+/// A hook of the selection, with what the policies are asked about it.
+pub(super) struct Candidate<'a> {
+    selected: &'a Selected,
+    request: Request,
+    references: Vec<Reference>,
+    step: Option<Step>,
+    selection: &'a Selection,
+    event: Option<&'a str>,
+}
+
+impl Candidate<'_> {
+    fn hooked(&self) -> Hooked<'_> {
+        let Selected { hook, others } = self.selected;
+        Hooked {
+            hook,
+            hooks: others,
+            request: &self.request,
+            event: self.event,
+            references: &self.references,
+            makers: &self.selection.makers,
+            step: self.step,
+        }
+    }
+
+    /// The other hooks of the release that the hook needs.
+    fn closure(&self) -> Result<Closure<'_>> {
+        let what = || format!("it is not known what the hook {} needs", quote(&self.request.hook.name));
+        let closure = self.hooked().closure();
+        closure.map_err(|refusal| Problem::new(refusal.reason, what()).with_source(refusal).into())
+    }
+}
+
+impl<'a> Common<'a> {
+    /// The hooks that are to be run.
+    pub(super) fn candidates(&self) -> Result<Vec<Candidate<'a>>> {
+        let Common { operation, selection, .. } = *self;
+        let found = &selection.hooks;
+        let candidate = |(n, selected): (usize, &'a Selected)| {
+            let Selected { hook, others } = selected;
+            let request = Request::build(request::Inputs {
+                operation,
+                approved_by: operation.approvals.approved_by.clone(),
+                target: self.target.clone(),
+                release: selection.release.clone(),
+                hook,
+                hooks: others,
+                organisation: self.organisation.clone(),
+                cluster_id: self.cluster_id.clone(),
+                now: self.now,
+            })
+            .map_err(|error| {
+                Problem::new(error.reason(), "cannot make the request for the policies").with_source(error)
+            })?;
+            let step = operation.parameters.whole_event().map(|_| Step { number: n + 1, of: found.len() });
+            clone::check_name(&request, step, &selection.jobs).map_err(|error| {
+                let message = format!("the Operation {} cannot be run", quote(&operation.name));
+                Problem::new(error.reason(), message).with_source(error)
+            })?;
+            let references = references(&request.hook.manifest);
+            let event = operation.parameters.event.as_deref();
+            Ok(Candidate { selected, request, references, step, selection, event })
+        };
+        found.iter().enumerate().map(candidate).collect()
+    }
+
+    /// The runs, by what was found of the prerequisites of each; none where nobody looked.
+    pub(super) fn runs(&self, candidates: &[Candidate<'_>], facts: Option<Vec<Facts<'_>>>) -> Result<Runs> {
+        let (mut runs, mut warnings, mut cluster_objects) = (Vec::<Run>::new(), Vec::new(), BTreeSet::new());
+        let mut is_blocked = false;
+        let mut facts = facts.map(Vec::into_iter);
+        for candidate in candidates {
+            let Candidate { request, .. } = candidate;
+            let closure = candidate.closure()?;
+            let known = facts.as_mut().and_then(Iterator::next);
+            if known.is_none() {
+                warnings.extend(closure::warnings(self.operation, request, &closure.needed));
+            }
+            cluster_objects.extend(closure::cluster_objects(request, &closure.needed));
+            let assumed = assumed(candidate, &closure.needed, self.operation.parameters.closure);
+            let settled = match known {
+                Some(known) => match self.settle(candidate, &closure.needed, &known) {
+                    Err(refusal) if !refusal.is_final() => {
+                        let message = format!("the run would wait now: {}", refusal.message);
+                        warnings.push(Warning { code: refusal.reason.as_str(), message });
+                        is_blocked = true;
+                        self.settle(candidate, &closure.needed, &assumed)
+                    }
+                    settled => settled,
+                },
+                None => self.settle(candidate, &closure.needed, &assumed),
+            };
+            let settled = settled.map_err(|refusal| {
+                let what =
+                    format!("the hook {} cannot have created what it needs", quote(&request.hook.name));
+                Problem::new(refusal.reason, what).with_source(refusal)
+            })?;
+            let earlier = runs.iter().map(|earlier| &earlier.staging);
+            let mut staging = Staging::after(earlier, settled.loans, candidate.step);
+            staging.not_created = settled.not_created;
+            runs.push(Run { request: request.clone(), staging });
+        }
+        warnings.extend(closure::value_needed(&cluster_objects));
+        Ok(Runs { runs, warnings, is_blocked })
+    }
+
+    /// What the controller does about the prerequisites. Which objects without a namespace this cluster's hookhost may create only it
+    /// knows: all that the hook needs are taken to be allowed.
+    fn settle(
+        &self,
+        candidate: &Candidate<'_>,
+        needed: &[Member<'_>],
+        facts: &Facts<'_>,
+    ) -> Result<hookhost_core::prerequisites::Settled, hookhost_core::Refusal> {
+        let cluster_objects: Vec<ClusterObject> = needed
+            .iter()
+            .filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name))
+            .collect();
+        let terms = Terms {
+            namespace: candidate.hooked().namespace(),
+            cluster_objects: &cluster_objects,
+            uncovered: if self.is_verified { Uncovered::None } else { Uncovered::All },
+            applier: self.applier.map(|applier| applier.account.name.as_str()),
+            event: candidate.event,
+            jobs: &[],
+        };
+        let lending = match self.operation.parameters.closure {
+            true if !needed.is_empty() => Lending::On,
+            _ => Lending::NotAsked,
+        };
+        settle(&candidate.hooked(), needed, facts, &lending, &terms)
+    }
+}
+
+/// What a plan takes to exist where nobody looks: all that is no hook of the release, and of the hooks those that Helm leaves in the
+/// cluster. `creates` is whether hookhost creates the others for the run; where it does not, warnings name them.
+fn assumed<'r>(candidate: &'r Candidate<'_>, needed: &[Member<'_>], creates: bool) -> Facts<'r> {
+    let (namespace, revision) = (candidate.hooked().namespace(), candidate.request.release.revision);
+    let existing = candidate.references.iter().map(|one| (one, one.keys.keys().cloned().collect())).collect();
+    let mut found = BTreeMap::new();
+    for member in needed {
+        let object = ObjectRef::of(member);
+        let is_left = ByHelm::of(member.hook, revision) == ByHelm::Left;
+        let is_there = !creates || is_left || object.is_outside(namespace);
+        let entry = found.entry(object).or_insert(loan::Found::Missing);
+        if is_there {
+            *entry = loan::Found::Kept;
+        }
+    }
+    Facts { existing, found }
+}
+
+/// What of the prerequisites of these hooks exists in the cluster.
+pub(super) async fn look<'r>(reader: &Reader, candidates: &'r [Candidate<'_>]) -> Result<Vec<Facts<'r>>> {
+    let mut all = Vec::new();
+    for candidate in candidates {
+        let namespace = candidate.hooked().namespace();
+        let closure = candidate.closure()?;
+        let objects: BTreeSet<ObjectRef> = closure.needed.iter().map(ObjectRef::of).collect();
+        let found = objects.into_iter().map(async |object| {
+            let ObjectRef { kind, namespace, name } = &object;
+            let found = match reader.needed(*kind, namespace, name).await? {
+                None => loan::Found::Missing,
+                Some(metadata) if metadata.get("deletionTimestamp").is_some() => loan::Found::Leaving,
+                // Only the controller can tell whether another run has created it for itself.
+                Some(_) => loan::Found::Kept,
+            };
+            Ok::<_, Error>((object, found))
+        });
+        let found = stream::iter(found).buffered(AT_ONCE).try_collect::<BTreeMap<_, _>>();
+        let existing = existing(reader, namespace, &candidate.references, |_| None);
+        let (existing, found) = futures::try_join!(existing, found)?;
+        all.push(Facts { existing, found });
+    }
+    Ok(all)
+}
