@@ -26,6 +26,7 @@ mod host;
 pub mod hostile;
 mod installation;
 mod operator;
+mod parity;
 mod proxy;
 mod waits;
 mod world;

@@ -16,6 +16,7 @@ use testbed::{Cluster, Options};
 use crate::api::Api;
 use crate::host::{Host, Setup, hookhost};
 use crate::installation::Installations;
+use crate::parity;
 
 /// How long anything may take that a test waits for. A run takes 3 s on an idle machine; CI's may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -440,6 +441,7 @@ impl World {
         let operation = self
             .until(namespace, operation, &format!("Blocked={wanted}"), |it| says(it, "Blocked") == wanted);
         assert_eq!(operation["status"]["phase"], "Pending", "{operation:#}");
+        parity::check(self, &operation, reason, &message(&operation, "Blocked"));
         operation
     }
 
@@ -452,6 +454,7 @@ impl World {
         let wanted = (format!("False/{reason}"), format!("True/{reason}"));
         assert_eq!((says(&operation, "Accepted"), says(&operation, "Failed")), wanted, "{operation:#}");
         assert!(operation["status"]["engineRef"].is_null(), "no Job is made: {operation:#}");
+        parity::check(self, &operation, reason, &message(&operation, "Failed"));
         message(&operation, "Failed")
     }
 
