@@ -1,13 +1,18 @@
 //! Reading which *prerequisites* of a hook exist: see [`hookhost_core::prerequisites`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::dependency::{MAX_KEYS, Reference};
+use hookhost_core::loan::Loan;
+use hookhost_core::refusal::Refusal;
+use hookhost_core::target::{Applier, ToCreate};
 use kube::api::GetParams;
+use kube::core::ApiResource;
 
 use crate::error::{Error, Result};
 use crate::read::{Keys, Reader};
+use crate::resource::{job_resource, needed_resource};
 
 /// Objects that are asked for at once, of those that a pod refers to, and of the hooks that it needs: either may be 256.
 pub const AT_ONCE: usize = 8;
@@ -44,6 +49,33 @@ async fn ask(reader: &Reader, namespace: &str, reference: &Reference) -> Result<
     // Of one object no more than so many are wanted.
     let found = reader.keys(*kind, namespace, name, &now, MAX_KEYS, is_wanted).await?;
     Ok(found.map(Option::unwrap_or_default))
+}
+
+/// Asks the API server whether the service account as which Flux applies the release could itself create the Jobs of these runs, by their
+/// namespaces, and the objects that are created for each. It is asked anew for each start: rights change.
+pub async fn review<'r>(
+    reader: &Reader,
+    applier: &Applier,
+    runs: impl Iterator<Item = (&'r str, &'r [Loan])>,
+) -> Result<Result<(), Refusal>> {
+    let of = |resource: &ApiResource, namespace: &str| ToCreate {
+        group: resource.group.clone(),
+        resource: resource.plural.clone(),
+        namespace: namespace.to_owned(),
+    };
+    let mut created = BTreeSet::new();
+    for (namespace, loans) in runs {
+        created.insert(of(&job_resource(), namespace));
+        // Those that give rights have been refused already, and only those may be without a namespace.
+        created.extend(loans.iter().map(|loan| of(&needed_resource(loan.object.kind), namespace)));
+    }
+    let answers = created.into_iter().map(async |one| {
+        let is_allowed = reader.may_create(&applier.user(), &applier.groups(), &one).await?;
+        Ok::<_, Error>((!is_allowed).then_some(one))
+    });
+    let forbidden: Vec<Option<ToCreate>> = stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
+    let forbidden: Vec<ToCreate> = forbidden.into_iter().flatten().collect();
+    Ok(applier.refuse(&forbidden).map_or(Ok(()), Err))
 }
 
 #[cfg(test)]

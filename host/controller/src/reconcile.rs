@@ -21,7 +21,6 @@
 //! missing then.
 
 mod ahead;
-mod applier;
 mod blind;
 mod claimed;
 mod decide;

@@ -12,22 +12,24 @@ use serde_json::{Value, json};
 use crate::{World, hookhost, ok, says};
 
 /// Reasons that only the controller can find, with what it knows and a person who plans does not.
-const ONLY_THE_CONTROLLER: [(&str, &str); 19] = [
+const ONLY_THE_CONTROLLER: [(&str, &str); 21] = [
     ("AccessForbidden", "its own rights"),
     ("AdmissionDenied", "the answer to its write"),
     ("ApiRejected", "the answer to its write"),
-    ("ApplierForbidden", "whether an account may create the objects"),
     ("AwaitingApproval", "the control plane's key"),
     ("ClaimInvalid", "its key of claims"),
     ("ClaimKeyUnavailable", "its key of claims"),
     ("ClosureRefused", "the content of objects, and which of them it may create"),
-    ("ConflictingOperation", "the other Operations"),
+    ("ClusterUnreachable", "the answer to its write"),
+    ("ConflictingOperation", "its place among the other Operations"),
+    ("CrdMissing", "what its API server has, which tests hide from it"),
     ("DeadlineExceeded", "when the run began"),
     ("HookNotVerified", "whether test hooks are allowed"),
     ("HostBusy", "its memory"),
     ("JobNameTaken", "the Jobs in the cluster"),
     ("JobRejected", "the answer to its write"),
     ("NamespaceNotManaged", "its gate and its organisations"),
+    ("OperationTooLarge", "the file of one is refused before, by the reader of files"),
     ("ReleaseChanged", "the release that the run began with"),
     ("TargetKindDisabled", "which kinds are served"),
     ("TooManyOperations", "the other Operations"),
@@ -41,7 +43,12 @@ const ONLY_THE_CONTROLLER: [(&str, &str); 19] = [
 pub(crate) fn check(world: &World, operation: &Value, reason: &str, reported: &str) {
     // The HookPolicies are asked by the controller alone.
     let is_of_policy = reason.starts_with("Policy");
-    if is_of_policy || ONLY_THE_CONTROLLER.iter().any(|(known, _)| *known == reason) {
+    // The administrator's values and HookPolicies, which a plan does not know.
+    let is_of_values =
+        ["Helm value closure.enabled", "Helm value helmReleases.enabled", "(spec.closure: Forbid)"]
+            .iter()
+            .any(|it| reported.contains(it));
+    if is_of_policy || is_of_values || ONLY_THE_CONTROLLER.iter().any(|(known, _)| *known == reason) {
         return;
     }
     let metadata = &operation["metadata"];

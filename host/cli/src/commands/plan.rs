@@ -4,8 +4,10 @@
 //! or from a cluster, and asks the policies.
 
 mod closure;
+mod conflicts;
 mod grants;
 mod hook_policies;
+mod in_cluster;
 mod inputs;
 mod runs;
 mod secret;
@@ -36,9 +38,9 @@ use runs::Run;
 ///
 /// With a file as --release no cluster is needed. With a release's name, or none, it is read from the cluster.
 ///
-/// In a cluster the plan looks, as the controller does, whether the objects exist that the hook needs, and warns where the run would
-/// wait for them. It does not look for other Operations, nor ask what the service account may create as which Flux applies the
-/// release. The cluster's HookPolicies are not asked; a warning names them. Give their modules and settings with --policy.
+/// In a cluster the plan looks, as the controller does, for other Operations on the release, for the objects that the hook needs, and for
+/// what the service account may create as which Flux applies the release; it warns where the run would wait. What the person may not
+/// read, a warning names. The cluster's HookPolicies are not asked; a warning names them. Give their modules and settings with --policy.
 ///
 /// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
 /// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.

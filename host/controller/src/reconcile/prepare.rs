@@ -33,6 +33,7 @@ use super::{Context, Subject};
 use hookhost_cluster::client;
 use hookhost_cluster::error::Error;
 use hookhost_cluster::job::Job;
+use hookhost_cluster::prerequisites::review;
 use hookhost_cluster::records::{Held, Kept, Share};
 use hookhost_cluster::resolve::{Awaited, Halt, Location, Resolver, Rules};
 
@@ -176,7 +177,8 @@ impl Context {
         let kept = self.reader.keep(&subject.key.namespace, all.iter().map(Prepared::bytes).sum())?;
         drop(share);
         if let Some(applier) = applied_by {
-            self.review(&applier, &all).await??;
+            let runs = all.iter().map(|one: &Prepared| (one.namespace.as_str(), &one.loans[..]));
+            review(&self.reader, &applier, runs).await??;
         }
         if made.is_empty() {
             // All at once: a step may bind a role that is another's.

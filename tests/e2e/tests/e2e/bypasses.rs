@@ -1,7 +1,7 @@
 //! Ways around a rule: another name for the same release, another namespace for the same hook, an account that Flux was told to
 //! take, content of one's own under the chart's name.
 
-use e2e::{GATE, MODULES, Release, World, hookhost, message, says, world};
+use e2e::{GATE, MODULES, Release, World, hookhost, message, ok, says, world};
 use serde_json::{Value, json};
 
 use crate::releases::{helm_release, upgrade};
@@ -194,27 +194,29 @@ fn what_flux_applies_as_an_account_is_created_only_if_that_account_could_create_
         assert!(told.contains(word), "{told}");
     }
     assert!(world.list(&namespace, "jobs", "").is_empty());
-    // A plan cannot know: whoever plans need not be allowed to ask.
+    // A person who may not ask what the account may, nor list Operations, is told so.
+    role("tenant-plans", "helm.toolkit.fluxcd.io", &["helmreleases"]);
+    let token = ok(world.cluster.kubectl(&["create", "token", "tenant", "--namespace", &namespace]));
+    let kubeconfig = ok(world.cluster.kubeconfig_of(token.trim(), None)).display().to_string();
     let file = world.cluster.logs().join("applied-as.json");
     let operation = world.get(&namespace, &format!("operation/{name}")).unwrap();
-    std::fs::write(
-        &file,
-        json!({"apiVersion": operation["apiVersion"], "kind": "Operation",
-        "metadata": {"name": "planned", "namespace": namespace}, "spec": operation["spec"]})
-        .to_string(),
-    )
-    .unwrap();
+    let planned = json!({
+        "apiVersion": operation["apiVersion"], "kind": "Operation",
+        "metadata": {"name": "planned", "namespace": namespace}, "spec": operation["spec"],
+    });
+    std::fs::write(&file, planned.to_string()).unwrap();
     let plan = std::process::Command::new(hookhost())
-        .args(["plan", "--kubeconfig", &world.cluster.kubeconfig().display().to_string(), "--filename"])
+        .args(["plan", "--kubeconfig", &kubeconfig, "--output", "json", "--filename"])
         .arg(&file)
-        .args(["--output", "json"])
         .output()
         .unwrap();
     let plan: Value =
         serde_json::from_slice(&plan.stdout).unwrap_or_else(|error| panic!("{error}: {plan:?}"));
-    let warned =
-        plan["warnings"].as_array().into_iter().flatten().any(|one| one["code"] == "ApplierNotAsked");
-    assert!(warned, "{plan:#}");
+    let warnings: Vec<&str> =
+        plan["warnings"].as_array().into_iter().flatten().filter_map(|one| one["code"].as_str()).collect();
+    for code in ["ConflictsNotRead", "ApplierNotAsked"] {
+        assert!(warnings.contains(&code), "{code} in {plan:#}");
+    }
 
     // Once the account has the right, the same Operation runs.
     role("tenant-jobs", "batch", &["jobs"]);

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use hookhost_cluster::client::{self, Connection};
-use hookhost_cluster::read::Reader;
+use hookhost_cluster::operation::TargetKey;
 use hookhost_core::Reason;
 use hookhost_core::operation::{Operation, TargetRef};
 use hookhost_core::plan::Warning;
@@ -22,9 +21,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
-use super::hook_policies;
-use super::runs::{self, Common, Run, Runs};
-use super::target::{self, Chosen, Found};
+use super::in_cluster;
+use super::runs::{Common, Run, Runs};
+use super::target::{Chosen, Found};
 use crate::cluster::{self, Place};
 use crate::policies;
 use crate::problem::Problem;
@@ -108,7 +107,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             cluster::block_on(async {
                 let connection =
                     place.connect().await.context("no --release is given, so the target is looked for")?;
-                find(&connection, &mut operation, given).await
+                in_cluster::find(&connection, &mut operation, given).await
             })?
         }
     };
@@ -116,7 +115,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
 }
 
 /// What the arguments say of a plan besides the Operation and its release.
-struct Given {
+pub(super) struct Given {
     target: Option<Target>,
     organisation: Option<String>,
     cluster_id: String,
@@ -124,7 +123,7 @@ struct Given {
 }
 
 impl Given {
-    fn common<'a>(self, of: &'a Planned, operation: &'a Operation) -> Common<'a> {
+    pub(super) fn common<'a>(self, of: &'a Planned, operation: &'a Operation) -> Common<'a> {
         let namespace = operation.namespace.as_ref().unwrap_or(&of.namespace);
         Common {
             operation,
@@ -140,19 +139,20 @@ impl Given {
 }
 
 /// The release that a plan is made from, and what of it.
-struct Planned {
+pub(super) struct Planned {
     target: Target,
     /// Namespace of the release.
     namespace: String,
-    selection: Selection,
+    pub(super) selection: Selection,
     is_verified: bool,
-    applier: Option<Applier>,
+    pub(super) applier: Option<Applier>,
+    pub(super) names: Vec<TargetKey>,
     warnings: Vec<Warning>,
 }
 
 impl Planned {
-    fn new(found: Found, operation: &Operation) -> Result<Planned> {
-        let Found { target, chosen, is_verified, applier } = found;
+    pub(super) fn new(found: Found, operation: &Operation) -> Result<Planned> {
+        let Found { target, chosen, is_verified, applier, names } = found;
         let Chosen { release, namespace, selection, warnings } = chosen;
         let selection = selection.map_err(|refusal| {
             let message = format!("the release {release} cannot serve the Operation");
@@ -160,7 +160,7 @@ impl Planned {
                 .with_source(refusal)
                 .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
         })?;
-        let mut of = Planned { target, namespace, selection, is_verified, applier, warnings };
+        let mut of = Planned { target, namespace, selection, is_verified, applier, names, warnings };
         of.warn(operation);
         Ok(of)
     }
@@ -180,57 +180,13 @@ impl Planned {
         if let Some(approver) = &operation.approvals.approved_by {
             warn("ApprovalNotVerified", format!("the approval by {} is taken as given", quote(approver)));
         }
-        if let Some(applier) = &self.applier {
-            let message = format!(
-                "Flux applies the release as the service account {} ({}): hookhost creates nothing that this account could not \
-                 create itself, and asks the API server for that before it does; this plan has not asked",
-                quote(&applier.account.to_string()),
-                applier.from
-            );
-            warn("ApplierNotAsked", message);
-        }
     }
 
     /// The runs with all warnings; `more` are of the release and of the cluster.
-    fn warned(mut self, more: impl IntoIterator<Item = Warning>, runs: Runs) -> Runs {
+    pub(super) fn warned(mut self, more: impl IntoIterator<Item = Warning>, runs: Runs) -> Runs {
         self.warnings.extend(more);
         self.warnings.extend(runs.warnings);
         Runs { warnings: self.warnings, ..runs }
-    }
-}
-
-/// Finds the release of the Operation's target, and looks for what its hooks need.
-async fn find(connection: &Connection, operation: &mut Operation, given: Given) -> Result<Runs> {
-    let (found, not_asked) = futures::join!(
-        target::resolve(connection, operation, &connection.namespace),
-        hook_policies::not_asked(connection)
-    );
-    let found = found?;
-    operation.namespace = Some(connection.namespace.clone());
-    let of = Planned::new(found, operation)?;
-    let common = given.common(&of, operation);
-    let candidates = common.candidates()?;
-    let reader = Reader::new(connection.requests.clone());
-    let (facts, not_looked) = match runs::look(&reader, &candidates).await {
-        Ok(facts) => (Some(facts), None),
-        Err(error) => (None, Some(not_looked(error)?)),
-    };
-    let runs = common.runs(&candidates, facts)?;
-    drop(candidates);
-    Ok(of.warned(not_asked.into_iter().chain(not_looked), runs))
-}
-
-/// A warning that the plan could not look for what the hooks need, where the person may not.
-fn not_looked(error: anyhow::Error) -> Result<Warning> {
-    match error.downcast_ref::<hookhost_cluster::Error>() {
-        Some(hookhost_cluster::Error::Api(error @ client::Error::Forbidden { .. })) => {
-            let message = format!(
-                "this plan has not looked whether what the hook needs exists: {error}. The controller looks, and the run waits for \
-                 what is missing"
-            );
-            Ok(Warning { code: "PrerequisitesNotRead", message })
-        }
-        _ => Err(error.context("cannot look for what the hook needs")),
     }
 }
 
@@ -274,7 +230,8 @@ fn read_release(
     let TargetRef { kind, name, .. } = operation.target_ref.clone();
     let target = Target { kind, name, ..Target::default() };
     let chosen = Chosen::of(&record, operation);
-    Ok((Found { target, chosen, is_verified: false, applier: None }, warning))
+    let found = Found { target, chosen, is_verified: false, applier: None, names: Vec::new() };
+    Ok((found, warning))
 }
 
 /// The cluster and namespace in which the Operation's target is looked for.

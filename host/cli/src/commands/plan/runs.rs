@@ -17,7 +17,8 @@ use hookhost_core::loan::{self, ByHelm, ClusterObject, Terms, Uncovered};
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{Staging, Warning};
-use hookhost_core::prerequisites::{Closure, Facts, Hooked, settle};
+use hookhost_core::prerequisites::{Closure, Facts, Hooked, Settled, settle};
+use hookhost_core::refusal::Refusal;
 use hookhost_core::request::{self, Request, Target};
 use hookhost_core::selection::{Selected, Selection};
 use hookhost_core::step::Step;
@@ -139,8 +140,7 @@ impl<'a> Common<'a> {
             let settled = match known {
                 Some(known) => match self.settle(candidate, &closure.needed, &known) {
                     Err(refusal) if !refusal.is_final() => {
-                        let message = format!("the run would wait now: {}", refusal.message);
-                        warnings.push(Warning { code: refusal.reason.as_str(), message });
+                        warnings.push(would_wait(&refusal.of_step(&request.hook.name, candidate.step)));
                         is_blocked = true;
                         self.settle(candidate, &closure.needed, &assumed)
                     }
@@ -169,7 +169,7 @@ impl<'a> Common<'a> {
         candidate: &Candidate<'_>,
         needed: &[Member<'_>],
         facts: &Facts<'_>,
-    ) -> Result<hookhost_core::prerequisites::Settled, hookhost_core::Refusal> {
+    ) -> Result<Settled, Refusal> {
         let cluster_objects: Vec<ClusterObject> = needed
             .iter()
             .filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name))
@@ -190,6 +190,11 @@ impl<'a> Common<'a> {
     }
 }
 
+/// The warning that the run would wait now.
+pub(super) fn would_wait(refusal: &Refusal) -> Warning {
+    Warning { code: refusal.reason.as_str(), message: format!("the run would wait now: {}", refusal.message) }
+}
+
 /// What a plan takes to exist where nobody looks: all that is no hook of the release, and of the hooks those that Helm leaves in the
 /// cluster. `creates` is whether hookhost creates the others for the run; where it does not, warnings name them.
 fn assumed<'r>(candidate: &'r Candidate<'_>, needed: &[Member<'_>], creates: bool) -> Facts<'r> {
@@ -208,8 +213,11 @@ fn assumed<'r>(candidate: &'r Candidate<'_>, needed: &[Member<'_>], creates: boo
     Facts { existing, found }
 }
 
-/// What of the prerequisites of these hooks exists in the cluster.
-pub(super) async fn look<'r>(reader: &Reader, candidates: &'r [Candidate<'_>]) -> Result<Vec<Facts<'r>>> {
+/// What of the prerequisites of these hooks exists in the cluster; or why that cannot be read.
+pub(super) async fn look<'r>(
+    reader: &Reader,
+    candidates: &'r [Candidate<'_>],
+) -> Result<Result<Vec<Facts<'r>>, Error>> {
     let mut all = Vec::new();
     for candidate in candidates {
         let namespace = candidate.hooked().namespace();
@@ -227,8 +235,10 @@ pub(super) async fn look<'r>(reader: &Reader, candidates: &'r [Candidate<'_>]) -
         });
         let found = stream::iter(found).buffered(AT_ONCE).try_collect::<BTreeMap<_, _>>();
         let existing = existing(reader, namespace, &candidate.references, |_| None);
-        let (existing, found) = futures::try_join!(existing, found)?;
-        all.push(Facts { existing, found });
+        match futures::try_join!(existing, found) {
+            Ok((existing, found)) => all.push(Facts { existing, found }),
+            Err(error) => return Ok(Err(error)),
+        }
     }
-    Ok(all)
+    Ok(Ok(all))
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use hookhost_cluster::client::{self, Connection};
 use hookhost_cluster::error::Error;
+use hookhost_cluster::operation::TargetKey;
 use hookhost_cluster::read::Reader;
 use hookhost_cluster::resolve::{Halt, Resolver, Rules};
 use hookhost_core::Reason;
@@ -25,6 +26,8 @@ pub(in crate::commands) struct Found {
     pub(in crate::commands) is_verified: bool,
     /// As which service account Flux applies the release, where the HelmRelease names one.
     pub(in crate::commands) applier: Option<Applier>,
+    /// All targets by which Operations may name the release; none where it is from a file.
+    pub(in crate::commands) names: Vec<TargetKey>,
 }
 
 /// What of a release's record an Operation is about.
@@ -78,7 +81,8 @@ pub(in crate::commands) async fn resolve(
     let found = async {
         let (target, location) = resolver.target(operation, Readiness::Required).await?;
         let (chosen, _) = resolver.select(&location, choose, Chosen::bytes).await?.into_parts();
-        Ok(Found { target, chosen, is_verified: location.snapshot.is_some(), applier: location.applier })
+        let (is_verified, names) = (location.snapshot.is_some(), location.names());
+        Ok(Found { target, chosen, is_verified, applier: location.applier, names })
     };
     found.await.map_err(|halt| problem(halt, &operation.target_ref.name).into())
 }

@@ -1,0 +1,88 @@
+//! A plan for a *cluster*: what exists there decides about it as it would about the run.
+
+use anyhow::Result;
+use hookhost_cluster::client::{self, Connection};
+use hookhost_cluster::error::Error;
+use hookhost_cluster::prerequisites::review;
+use hookhost_cluster::read::Reader;
+use hookhost_core::operation::Operation;
+use hookhost_core::plan::Warning;
+use hookhost_core::refusal::Refusal;
+use hookhost_helm::hook::Hook;
+
+use super::conflicts::conflict;
+use super::hook_policies;
+use super::inputs::{Given, Planned};
+use super::runs::{self, Run, Runs};
+use super::target;
+
+/// What a cluster says of a plan.
+#[derive(Default)]
+struct Said {
+    warnings: Vec<Warning>,
+    is_blocked: bool,
+}
+
+impl Said {
+    /// What was read; none, with a warning, where the person may not read it. `what` is what the plan has not found out.
+    fn read<T>(&mut self, code: &'static str, what: &str, read: Result<T, Error>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(Error::Api(error @ client::Error::Forbidden { .. })) => {
+                let message =
+                    format!("this plan has not found out {what}: {error}. The controller finds out");
+                self.warnings.push(Warning { code, message });
+                Ok(None)
+            }
+            Err(error) => Err(anyhow::Error::new(error).context(format!("cannot find out {what}"))),
+        }
+    }
+
+    /// The run would not start now, or never.
+    fn rejects(&mut self, refusal: Refusal) {
+        self.is_blocked = true;
+        self.warnings.push(runs::would_wait(&refusal));
+    }
+}
+
+/// Finds the release of the Operation's target, and everything on which it depends whether its hooks start.
+pub(super) async fn find(connection: &Connection, operation: &mut Operation, given: Given) -> Result<Runs> {
+    let (found, not_asked) = futures::join!(
+        target::resolve(connection, operation, &connection.namespace),
+        hook_policies::not_asked(connection)
+    );
+    let found = found?;
+    operation.namespace = Some(connection.namespace.clone());
+    let mut said = Said::default();
+    said.warnings.extend(not_asked);
+    let of = Planned::new(found, operation)?;
+    let hooks: Vec<&Hook> = of.selection.hooks.iter().map(|selected| &selected.hook).collect();
+    let conflict = conflict(connection, operation, &of.names, &hooks).await;
+    let conflict =
+        said.read("ConflictsNotRead", "whether the run would wait for another Operation", conflict)?;
+    conflict.flatten().into_iter().for_each(|refusal| said.rejects(refusal));
+
+    let common = given.common(&of, operation);
+    let candidates = common.candidates()?;
+    let reader = Reader::new(connection.requests.clone());
+    let facts = runs::look(&reader, &candidates).await?;
+    let facts = said.read("PrerequisitesNotRead", "whether the objects exist that the hook needs", facts)?;
+    let runs = common.runs(&candidates, facts)?;
+    if let Some(applier) = &of.applier {
+        let created = runs
+            .runs
+            .iter()
+            .map(|Run { request, staging }| (request.release.namespace.as_str(), &staging.loans[..]));
+        let reviewed = review(&reader, applier, created).await;
+        let what = format!(
+            "whether the service account {} ({}), as which Flux applies the release, could create what hookhost creates for the run",
+            applier.account, applier.from
+        );
+        let reviewed = said.read("ApplierNotAsked", &what, reviewed)?;
+        reviewed.into_iter().filter_map(Result::err).for_each(|refusal| said.rejects(refusal));
+    }
+    drop(candidates);
+    let Said { warnings, is_blocked } = said;
+    let is_blocked = is_blocked || runs.is_blocked;
+    Ok(of.warned(warnings, Runs { is_blocked, ..runs }))
+}
