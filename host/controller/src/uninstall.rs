@@ -39,8 +39,8 @@ pub const LIMIT: Duration = Duration::from_secs(180);
 /// How long the Lease is held meanwhile, without renewing it: longer than all of it can take.
 pub const HOLD: Duration = Duration::from_secs(300);
 
-/// How long it is held afterwards: until Helm has deleted the Deployment, whose pods would claim it. A hookhost that is
-/// installed again waits for it.
+/// How long it is held afterwards: until Helm has deleted the Deployment, whose pods would claim it. After that, and after their
+/// rights, the chart's hook deletes the Lease, so that a hookhost that is installed again does not wait for it.
 pub const LEAVE: Duration = Duration::from_secs(60);
 
 /// Tries to write one object, whoever else writes it at the same time, before it is left for the next run.

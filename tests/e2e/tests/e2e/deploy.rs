@@ -390,6 +390,8 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
     }
     let job = format!("job.batch/{name}-uninstall");
     assert_eq!(left_of(world, name), [job.as_str()], "Helm leaves nothing else");
+    let lease = world.get(&installed.at, &format!("lease/{name}"));
+    assert!(lease.is_none(), "a hookhost that is installed again would wait for it: {lease:#?}");
     let log = ok(world.cluster.kubectl(&["logs", "--namespace", &installed.at, &job]));
     assert!(log.contains("released a Job"), "what it did can be read afterwards: {log}");
     let kept_for = &world.get(&installed.at, &job).unwrap()["spec"]["ttlSecondsAfterFinished"];
@@ -407,6 +409,8 @@ fn uninstalled_leaves_nothing_that_hangs(helm: Helm, name: &'static str, gate: &
     );
     installed.install(name, gate, &namespaces[..1], 1);
     world.phase(&kept.namespace, operation, "Succeeded");
+    let log = installed.logs(&installed.pods()[0]);
+    assert!(log.contains("this hookhost leads") && !log.contains("standing by"), "it leads at once: {log}");
     installed.upgrade(&["logLines=5"]);
     assert_eq!(key(), made, "an upgrade leaves it alone");
     ok(world.cluster.kubectl(&["delete", "namespace", namespaces[0], "--timeout=60s"]));
