@@ -210,8 +210,14 @@ fn enter(pid: Pid, words: &[String], programs: &Programs) -> Result<ExitStatus> 
     run(with_hookhost(&mut nsenter))
 }
 
-/// Puts this build's `hookhost` on a command's PATH.
+/// The variable by which `hookhost` finds the stock policies.
+const STOCK_POLICIES: &str = "HOOKHOST_STOCK_POLICIES";
+
+/// Puts this build's `hookhost` on a command's PATH, and lets it find this build's stock policies, unless the person has named others.
 fn with_hookhost(command: &mut Command) -> &mut Command {
+    if std::env::var_os(STOCK_POLICIES).is_none() {
+        command.env(STOCK_POLICIES, policies::dir());
+    }
     let given = command.get_envs().find(|(key, _)| *key == "PATH").and_then(|(_, path)| path);
     let path = given.map(ToOwned::to_owned).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
     let paths = std::iter::once(target().join("debug")).chain(std::env::split_paths(&path));
@@ -248,4 +254,21 @@ fn running() -> Option<Pid> {
 
 fn pid_file() -> PathBuf {
     dir().join("pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn the_shells_hookhost_finds_this_builds_stock_policies() {
+        let mut command = Command::new("hookhost");
+        with_hookhost(&mut command);
+        let is_named = |(key, value): (&OsStr, Option<&OsStr>)| {
+            key == STOCK_POLICIES && value == Some(policies::dir().as_os_str())
+        };
+        assert!(std::env::var_os(STOCK_POLICIES).is_some() || command.get_envs().any(is_named));
+    }
 }
