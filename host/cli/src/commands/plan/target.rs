@@ -94,9 +94,9 @@ fn problem(halt: Halt, name: &str) -> Problem {
         Halt::Rejected(refusal) => {
             let (reason, problem) = (refusal.reason, Problem::new(refusal.reason, refusal.message));
             match reason {
-                Reason::TargetNotFound => {
-                    problem.with_advice("-n names another namespace, where the Operation's file does not.")
-                }
+                Reason::TargetNotFound => problem.with_advice(
+                    "Is it in another namespace? Name that with -n, or in metadata.namespace where the Operation comes from a file.",
+                ),
                 _ => problem,
             }
         }
