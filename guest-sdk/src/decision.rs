@@ -3,16 +3,11 @@
 use crate::bindings::vworkspace::hook_policy::types::{
     Bounds, Decision, Denial, Entry, Overrides, Postponement,
 };
-use crate::text::cut;
-
-/// Characters of a message, by the contract; longer ones are cut.
-const MESSAGE_CHARS: usize = 1024;
-
-/// Characters of a reason, by the contract.
-const REASON_CHARS: usize = 63;
+use crate::limits::{HOLD_SECONDS, MESSAGE_CHARS, REASON_CHARS};
+use crate::text::{cut, is_reason};
 
 /// The longest a run can be held at a time, by the contract: 30 days.
-pub const MAX_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
+pub const MAX_HOLD_SECONDS: u32 = HOLD_SECONDS;
 
 /// Building decisions. A run is shaped by adding constraints to [`Decision::allow`]:
 ///
@@ -100,7 +95,8 @@ impl Decision {
         self.with(|o| o.ttl_seconds_after_finished.exactly(seconds))
     }
 
-    /// Adds a label to the Job and its pods. At most 64, in Kubernetes' own syntax.
+    /// Adds a label to the Job and its pods. At most 64, in Kubernetes' own syntax, to which
+    /// [`label_value`](crate::label_value) brings any text.
     pub fn label(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|o| set(&mut o.labels, key.into(), value.into()))
     }
@@ -166,10 +162,7 @@ fn set(entries: &mut Vec<Entry>, key: String, value: String) {
 /// The reason, if it is one by the contract.
 #[expect(clippy::panic, reason = "a mistake in the policy, not in its input; documented")]
 fn checked(reason: &str) -> String {
-    let pascal = reason.starts_with(|c: char| c.is_ascii_uppercase())
-        && reason.chars().all(|c| c.is_ascii_alphanumeric())
-        && reason.len() <= REASON_CHARS;
-    if !pascal {
+    if !is_reason(reason) {
         panic!(
             "{reason:?} cannot be a reason: PascalCase such as ImageNotAllowed, at most {REASON_CHARS} characters"
         );

@@ -174,7 +174,7 @@
 //! | request, settings | 1 MiB, 64 KiB |
 //! | closure of a hook | 256 objects; 16,384 rules, strings in rules and subjects |
 //! | reason, message | 63 characters PascalCase, 1,024 characters (cut beyond) |
-//! | labels, annotations | 64 each, in Kubernetes' syntax; an annotation's value 4 KiB |
+//! | labels, annotations | 64 each, in Kubernetes' syntax ([`label_value`]); an annotation's value 4 KiB |
 //! | hold | 1 second to 30 days ([`MAX_HOLD_SECONDS`]) |
 //! | log | 64 lines of 1,024 characters (cut and dropped beyond) |
 //!
@@ -202,6 +202,7 @@ mod bump;
 mod decision;
 pub mod glob;
 mod guest;
+pub mod limits;
 pub mod log;
 mod policy;
 mod request;
@@ -218,6 +219,7 @@ pub use bindings::vworkspace::hook_policy::types::{
 pub use decision::MAX_HOLD_SECONDS;
 pub use policy::{NoSettings, Policy, SettingsError};
 pub use select::{AnyOf, Event, OperationType, Selector};
+pub use text::label_value;
 
 /// Bytes of stack that a policy is linked with: `-C link-arg=-zstack-size=65536`, which `hookhost policy build` passes.
 ///

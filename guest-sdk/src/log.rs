@@ -4,19 +4,14 @@
 //! The contract ends an evaluation that logs more than 64 lines or more than 1,024 characters in one. These functions
 //! cannot get there: a long line is cut, and lines beyond the 63rd are dropped (the 64th is kept for a panic).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use crate::bindings::vworkspace::hook_policy::types::Level;
+use crate::limits::{LOG_LINE_CHARS, LOG_LINES};
 use crate::text::cut;
 
-/// Lines of an evaluation, by the contract.
-const LINES: u32 = 64;
-
-/// Characters of a line, by the contract.
-const LINE_CHARS: usize = 1024;
-
 /// Ordinary lines so far. An instance lives for one evaluation, so nobody has to set it back.
-static WRITTEN: AtomicU32 = AtomicU32::new(0);
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
 /// What helps while writing a policy.
 pub fn debug(message: impl AsRef<str>) {
@@ -39,14 +34,14 @@ pub fn error(message: impl AsRef<str>) {
 }
 
 fn line(level: Level, message: &str) {
-    if !cfg!(target_arch = "wasm32") || WRITTEN.fetch_add(1, Ordering::Relaxed) < LINES - 1 {
+    if !cfg!(target_arch = "wasm32") || WRITTEN.fetch_add(1, Ordering::Relaxed) < LOG_LINES - 1 {
         write(level, message);
     }
 }
 
 /// Writes a line without counting it: for the panic that ends the evaluation.
 pub(crate) fn write(level: Level, message: &str) {
-    let message = cut(message, LINE_CHARS);
+    let message = cut(message, LOG_LINE_CHARS);
     #[cfg(target_arch = "wasm32")]
     crate::bindings::vworkspace::hook_policy::logging::log(level, &message);
     #[cfg(not(target_arch = "wasm32"))]

@@ -13,6 +13,9 @@
 //! assert_eq!(decision, Decision::allow().deadline_at_most(3600));
 //! ```
 
+mod contract;
+
+pub use contract::check;
 use serde_json::{Value, json};
 
 use crate::bindings::vworkspace::hook_policy::types::{
@@ -231,16 +234,21 @@ pub fn validate<P: Policy>(settings: Value) -> Result<(), Vec<SettingsError>> {
     guest::settings::<P>(&settings.to_string()).map(drop)
 }
 
-/// What the policy decides, as the host would ask: settings are validated first.
+/// What the policy decides, as the host would ask: settings are validated first, and the answer is held to the contract's limits
+/// ([`check`]).
 ///
 /// # Panics
-/// If the policy refuses the settings.
+/// If the policy refuses the settings, or answers what a host rejects; the message is the host's.
 #[expect(clippy::panic, reason = "an assertion")]
 pub fn evaluate<P: Policy>(request: &Request, settings: Value) -> Decision {
-    match guest::settings::<P>(&settings.to_string()) {
+    let decision = match guest::settings::<P>(&settings.to_string()) {
         Ok(settings) => P::evaluate(request, &settings),
         Err(errors) => panic!("the policy refuses these settings: {errors:#?}"),
+    };
+    if let Err(problem) = check(&decision) {
+        panic!("{problem}");
     }
+    decision
 }
 
 /// Asserts that a checked-in schema is the one that the policy's types give, so that a change of settings shows in
@@ -266,4 +274,36 @@ pub fn assert_settings_schema<P: Policy>(file: &str) {
 /// The smallest manifest of a Job with this pod specification.
 pub fn job(pod_spec: Value) -> Value {
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": {"spec": pod_spec}}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::NoSettings;
+
+    /// Labels a run with what somebody wrote into an annotation.
+    struct Unchecked;
+
+    impl Policy for Unchecked {
+        type Settings = NoSettings;
+
+        fn evaluate(request: &Request, _: &NoSettings) -> Decision {
+            Decision::allow().label("owner", request.operation.annotation("owner").unwrap_or_default())
+        }
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "the policy's answer breaks the contract: at allow.labels[\"owner\"]: found \"Ada Lovelace\", expected a label value"
+    )]
+    fn an_answer_that_a_host_rejects_fails_the_test_in_the_hosts_words() {
+        let request = request().operation_annotation("owner", "Ada Lovelace").build();
+        evaluate::<Unchecked>(&request, json!({}));
+    }
+
+    #[test]
+    fn an_answer_within_the_contract_is_returned() {
+        let request = request().operation_annotation("owner", "ada").build();
+        assert_eq!(evaluate::<Unchecked>(&request, json!({})), Decision::allow().label("owner", "ada"));
+    }
 }

@@ -117,3 +117,150 @@ fn entries(what: &str, list: Vec<wit::EntryResult>) -> Result<BTreeMap<String, S
     }
     Ok(map)
 }
+
+#[cfg(test)]
+mod tests {
+    use hookhost_core::decision::limits;
+    use hookhost_helm::name;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bounds;
+
+    #[test]
+    fn the_sdks_limits_are_those_that_answers_are_held_to() {
+        use hook_policy::limits as sdk;
+        assert_eq!(sdk::NUMBER, limits::NUMBER);
+        assert_eq!(sdk::REASON_CHARS, limits::REASON_CHARS);
+        assert_eq!(sdk::MESSAGE_CHARS, limits::MESSAGE_CHARS);
+        assert_eq!(sdk::ENTRIES, limits::ENTRIES);
+        assert_eq!(sdk::LABEL_CHARS, name::DNS_LABEL_BYTES);
+        assert_eq!(sdk::DOMAIN_CHARS, name::DNS_SUBDOMAIN_BYTES);
+        assert_eq!(sdk::ANNOTATION_VALUE_BYTES, limits::ANNOTATION_VALUE_BYTES);
+        assert_eq!(sdk::HOLD_SECONDS, limits::RETRY_AFTER_SECONDS);
+        assert_eq!(sdk::LOG_LINES, bounds::LOG_LINES);
+        assert_eq!(sdk::LOG_LINE_CHARS, bounds::LOG_LINE_CHARS);
+        assert_eq!(sdk::SETTINGS_ERRORS, bounds::SETTINGS_ERRORS);
+    }
+
+    /// What the host says to an answer, as `hookhost policy test` and an Operation have it.
+    fn host(answer: &hook_policy::Decision) -> Result<(), String> {
+        let number = |it: &hook_policy::Bounds| wit::Bounds {
+            exactly: it.exactly,
+            at_most: it.at_most,
+            at_least: it.at_least,
+        };
+        let entries = |list: &[hook_policy::Entry]| {
+            let entry =
+                |it: &hook_policy::Entry| wit::EntryResult { key: it.key.clone(), value: it.value.clone() };
+            list.iter().map(entry).collect()
+        };
+        let answer = match answer {
+            hook_policy::Decision::Allow(it) => wit::Decision::Allow(wit::Overrides {
+                active_deadline_seconds: number(&it.active_deadline_seconds),
+                backoff_limit: number(&it.backoff_limit),
+                ttl_seconds_after_finished: number(&it.ttl_seconds_after_finished),
+                labels: entries(&it.labels),
+                annotations: entries(&it.annotations),
+            }),
+            hook_policy::Decision::Deny(it) => {
+                wit::Decision::Deny(wit::Denial { reason: it.reason.clone(), message: it.message.clone() })
+            }
+            hook_policy::Decision::Hold(it) => wit::Decision::Hold(wit::Postponement {
+                reason: it.reason.clone(),
+                message: it.message.clone(),
+                retry_after_seconds: it.retry_after_seconds,
+            }),
+        };
+        decision(answer)
+            .map(drop)
+            .map_err(|problem| crate::Error::BadOutput { problem, logs: Vec::new() }.to_string())
+    }
+
+    /// Texts around every limit and rule: keys, values, reasons and messages.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[A-Za-z0-9._/ -]{0,8}",
+            "[A-Z][A-Za-z0-9]{0,6}",
+            "([a-z0-9.-]{1,4}/)?[A-Za-z0-9]{1,2}",
+            "\\PC{0,6}[\u{202e}\"\\\\\n]?",
+            (prop_oneof![Just(63_usize), Just(253), Just(1024), Just(4096)], 0..3_usize, "[aé.]")
+                .prop_map(|(most, more, unit)| unit
+                    .repeat((most + more - 1) / unit.len() + usize::from(unit.len() > 1))),
+            (250..256_usize).prop_map(|length| format!("{}/x", "a".repeat(length))),
+        ]
+    }
+
+    fn number() -> impl Strategy<Value = hook_policy::Bounds> {
+        let end = || {
+            prop::option::weighted(
+                0.3,
+                prop_oneof![
+                    Just(-1_i64),
+                    Just(0),
+                    Just(limits::NUMBER),
+                    Just(limits::NUMBER + 1),
+                    Just(i64::MIN)
+                ],
+            )
+        };
+        (end(), end(), end()).prop_map(|(exactly, at_most, at_least)| hook_policy::Bounds {
+            exactly,
+            at_most,
+            at_least,
+        })
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<hook_policy::Entry>> {
+        let some = prop::collection::vec((text(), text()), 0..3).prop_map(|list| {
+            list.into_iter().map(|(key, value)| hook_policy::Entry { key, value }).collect()
+        });
+        let many = (63..67_usize).prop_map(|count| {
+            (0..count).map(|n| hook_policy::Entry { key: format!("k{n:02}"), value: String::new() }).collect()
+        });
+        prop_oneof![5 => some, 1 => many]
+    }
+
+    fn answers() -> impl Strategy<Value = hook_policy::Decision> {
+        let retry =
+            prop_oneof![0..3_u32, Just(limits::RETRY_AFTER_SECONDS), Just(limits::RETRY_AFTER_SECONDS + 1)];
+        prop_oneof![
+            (number(), number(), number(), entries(), entries()).prop_map(
+                |(
+                    active_deadline_seconds,
+                    backoff_limit,
+                    ttl_seconds_after_finished,
+                    labels,
+                    annotations,
+                )| {
+                    hook_policy::Decision::Allow(hook_policy::Overrides {
+                        active_deadline_seconds,
+                        backoff_limit,
+                        ttl_seconds_after_finished,
+                        labels,
+                        annotations,
+                    })
+                }
+            ),
+            (text(), text()).prop_map(|(reason, message)| {
+                hook_policy::Decision::Deny(hook_policy::Denial { reason, message })
+            }),
+            (text(), text(), retry).prop_map(|(reason, message, retry_after_seconds)| {
+                hook_policy::Decision::Hold(hook_policy::Postponement {
+                    reason,
+                    message,
+                    retry_after_seconds,
+                })
+            }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn the_sdks_check_of_an_answer_says_what_the_host_says(answer in answers()) {
+            prop_assert_eq!(hook_policy::testing::check(&answer), host(&answer));
+        }
+    }
+}
