@@ -2,11 +2,28 @@
 
 use serde::Deserialize;
 
-use crate::bindings::vworkspace::hook_policy::types::{Entry, Hook, Operation, Subject, Target};
+use crate::bindings::vworkspace::hook_policy::types::{Entry, Hook, Operation, Request, Subject, Target};
 
 /// The value of a key in a list of labels or annotations.
 fn value<'a>(entries: &'a [Entry], key: &str) -> Option<&'a str> {
     entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+}
+
+impl Request {
+    /// Seconds from `now` until a moment, which is in seconds since 1970 too: what [`Decision::hold`](crate::Decision::hold) wants.
+    /// 0 if the moment is past, and at most what fits the type.
+    ///
+    /// ```
+    /// # use hook_policy::Decision;
+    /// # let request = hook_policy::testing::request().build();
+    /// let settled = request.release.last_deployed.unwrap_or(request.now) + 7200;
+    /// let wait = request.seconds_until(settled);
+    /// assert_eq!(wait, 3600, "it was deployed an hour ago");
+    /// let decision = if wait == 0 { Decision::allow() } else { Decision::hold("JustDeployed", "…", wait) };
+    /// ```
+    pub fn seconds_until(&self, moment: i64) -> u32 {
+        u32::try_from(moment.saturating_sub(self.now).max(0)).unwrap_or(u32::MAX)
+    }
 }
 
 impl Operation {

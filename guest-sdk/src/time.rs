@@ -28,7 +28,8 @@
 //!         if !is_weekend && (now.hour() < 6 || now.hour() >= 20) {
 //!             return Decision::allow();
 //!         }
-//!         Decision::hold("OutsideWindow", format!("it is {now}; runs start on weekdays from 20:00 to 06:00"), 900)
+//!         let message = format!("it is {now}; runs start on weekdays from 20:00 to 06:00");
+//!         Decision::hold("OutsideWindow", message, now.seconds_until(20, 0))
 //!     }
 //! }
 //!
@@ -113,6 +114,9 @@ impl JsonSchema for Zone {
     }
 }
 
+/// Seconds of a day of 24 hours.
+const DAY: u32 = 24 * 60 * 60;
+
 /// What clocks and calendars show. As text it is "Sat 2026-12-05 22:00 CET".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalTime(jiff::ZonedDateTime);
@@ -136,6 +140,30 @@ impl LocalTime {
     /// The minute, 0 to 59.
     pub fn minute(&self) -> u8 {
         self.0.minute().unsigned_abs()
+    }
+
+    /// Seconds until clocks show this hour and minute the next time, today or tomorrow, as
+    /// [`Decision::hold`](crate::Decision::hold) wants them; at least 1. Where clocks skip that time, it is as long after the change
+    /// as it would have been. More than 23:59 counts as that.
+    ///
+    /// ```
+    /// # use hook_policy::time::Zone;
+    /// let now = Zone::named("Europe/Berlin").unwrap().at(1_772_366_400); // 13:00 there
+    /// assert_eq!(now.seconds_until(22, 30), 34_200);
+    /// assert_eq!(now.seconds_until(13, 0), 86_400, "it is 13:00 now, so tomorrow");
+    /// ```
+    pub fn seconds_until(&self, hour: u8, minute: u8) -> u32 {
+        // At most 23 and 59.
+        let (hour, minute) = (hour.min(23) as i8, minute.min(59) as i8);
+        let zone = self.0.time_zone();
+        let days = [Ok(self.0.date()), self.0.date().tomorrow()];
+        let moments = days.into_iter().flatten().filter_map(|date| {
+            let moment = zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?;
+            Some(moment.as_second() - self.0.timestamp().as_second())
+        });
+        let next = moments.filter(|seconds| *seconds > 0).min();
+        // None at the end of the year 9999 only.
+        next.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DAY)
     }
 }
 
@@ -204,8 +232,21 @@ mod tests {
         for seconds in [i64::MIN, i64::MAX, 0] {
             for zone in ["UTC", "Pacific/Apia", "America/New_York"] {
                 assert!(at(zone, seconds).hour() < 24, "{seconds} in {zone}");
+                assert!(at(zone, seconds).seconds_until(u8::MAX, u8::MAX) > 0, "{seconds} in {zone}");
             }
         }
+    }
+
+    #[test]
+    fn the_next_time_of_day_is_so_many_seconds_away_also_where_clocks_change() {
+        // 2026-03-28T21:30:00Z: Sat 22:30 in Berlin. At 02:00 of the next day clocks go forward to 03:00.
+        let saturday = at("Europe/Berlin", 1_774_733_400);
+        assert_eq!(saturday.to_string(), "Sat 2026-03-28 22:30 CET");
+        assert_eq!(saturday.seconds_until(22, 31), 60);
+        assert_eq!(saturday.seconds_until(6, 0), 6 * 3600 + 1800, "an hour less than on other days");
+        assert_eq!(saturday.seconds_until(2, 30), 4 * 3600, "which is 03:30 that day");
+        assert_eq!(saturday.seconds_until(22, 30), 23 * 3600);
+        assert_eq!(at("UTC", 30).seconds_until(0, 0), 86_370);
     }
 
     #[test]

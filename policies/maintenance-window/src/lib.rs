@@ -65,14 +65,13 @@ impl Policy for MaintenanceWindow {
             Some(opening) if opening <= request.now => {
                 let close = settings.end_with_window.then(|| calendar.closing(request.now)).flatten();
                 close.map_or_else(Decision::allow, |close| {
-                    Decision::allow().deadline_at_most(u32::try_from(close - request.now).unwrap_or(u32::MAX))
+                    Decision::allow().deadline_at_most(request.seconds_until(close))
                 })
             }
             Some(opening) => {
-                let wait = u32::try_from(opening - request.now).unwrap_or(MAX_HOLD_SECONDS);
                 let message =
                     format!("{}; the next window opens {}", closed(&calendar, request.now), zone.at(opening));
-                Decision::hold(REASON, message, wait)
+                Decision::hold(REASON, message, request.seconds_until(opening))
             }
             None => {
                 let closed = closed(&calendar, request.now);

@@ -4,20 +4,12 @@ mod template;
 
 use std::collections::BTreeMap;
 
-use hook_policy::{Decision, Policy, Request, Selector, SettingsError, log};
+use hook_policy::limits::{ANNOTATION_VALUE_BYTES, ENTRIES, LABEL_CHARS};
+use hook_policy::{Decision, Policy, Request, Selector, SettingsError, label_value, log};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use template::Template;
-
-/// Labels of one run, by the contract; the same for annotations.
-const ENTRIES: usize = 64;
-
-/// Characters of a label's value, in Kubernetes.
-const LABEL_VALUE_CHARS: usize = 63;
-
-/// Bytes of an annotation's value, by the contract.
-const ANNOTATION_VALUE_BYTES: usize = 4096;
 
 /// Keys that the host or Kubernetes sets itself: exact, or all that begin so where they end in a slash.
 const OWNED_KEYS: [&str; 11] = [
@@ -104,9 +96,9 @@ impl Policy for OrgLabels {
                     let path = format!("rules[{at}].{what}.{key}");
                     errors.extend(key_problem(key).map(|message| SettingsError::at(&path, message)));
                     let literal = template.literal().filter(|_| what == "labels");
-                    if let Some(value) = literal.filter(|value| sanitised(value) != **value) {
+                    if let Some(value) = literal.filter(|value| label_value(value) != **value) {
                         let message =
-                            format!("{value:?} cannot be a label's value; {:?} could", sanitised(value));
+                            format!("{value:?} cannot be a label's value; {:?} could", label_value(value));
                         errors.push(SettingsError::at(path, message));
                     }
                 }
@@ -138,7 +130,7 @@ fn decide(request: &Request, settings: &Settings) -> Result<Decision, Refusal> {
     for rule in settings.rules.iter().filter(|rule| rule.selector.matches(request)) {
         for (key, template) in &rule.labels {
             if let Some(value) = fill(key, template, request, settings)? {
-                decision = decision.label(key, label_value(key, value, settings)?);
+                decision = decision.label(key, legal(key, value, settings)?);
             }
         }
         for (key, template) in &rule.annotations {
@@ -173,8 +165,9 @@ fn fill(
     }
 }
 
-fn label_value(key: &str, value: String, settings: &Settings) -> Result<String, Refusal> {
-    let legal = sanitised(&value);
+/// The label's value as Kubernetes allows it.
+fn legal(key: &str, value: String, settings: &Settings) -> Result<String, Refusal> {
+    let legal = label_value(&value);
     if legal == value {
         return Ok(value);
     }
@@ -182,24 +175,13 @@ fn label_value(key: &str, value: String, settings: &Settings) -> Result<String, 
         return Err(Refusal {
             reason: "LabelValueIllegal",
             message: format!(
-                "label {key:?} would be {value:?}; allowed are at most {LABEL_VALUE_CHARS} letters, digits, '-', '_' and '.', \
+                "label {key:?} would be {value:?}; allowed are at most {LABEL_CHARS} letters, digits, '-', '_' and '.', \
                  with a letter or digit at both ends, for example {legal:?}"
             ),
         });
     }
     log::info(format!("label {key}: {value:?} became {legal:?}"));
-    Ok(legal)
-}
-
-/// The nearest value that Kubernetes allows for a label: itself, if it is one.
-fn sanitised(value: &str) -> String {
-    let plain: String = value
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
-        .skip_while(|c| !c.is_ascii_alphanumeric())
-        .take(LABEL_VALUE_CHARS)
-        .collect();
-    plain.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+    Ok(legal.into_owned())
 }
 
 /// An annotation's value within its bound, cut between characters.
@@ -215,7 +197,7 @@ fn key_problem(key: &str) -> Option<String> {
         return Some(format!("{own:?} belongs to the host or to Kubernetes; use a domain of your own"));
     }
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let name_fits = !name.is_empty() && sanitised(name) == name;
+    let name_fits = !name.is_empty() && label_value(name) == name;
     let part_fits = |part: &str| {
         let middle = part.trim_matches(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         !part.is_empty()
