@@ -125,9 +125,17 @@ pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value, place: &str) -
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let at = if path == "." { String::new() } else { format!(" at {path}") };
-        Problem::new(Reason::ValidationFailed, format!("{place}{at}: {}", error.inner()))
+        let problem = Problem::new(Reason::ValidationFailed, format!("{place}{at}: {}", error.inner()));
+        let is_time = path.rsplit('.').next().is_some_and(|field| TIMES.contains(&field));
+        if is_time { problem.with_advice(TIME_RULE) } else { problem }
     })
 }
+
+/// Fields of a request that are times.
+const TIMES: [&str; 4] = ["now", "created", "firstDeployed", "lastDeployed"];
+
+/// How a time is written.
+const TIME_RULE: &str = "Write a time as RFC 3339 has it, in UTC or with its offset: 2026-03-02T09:00:00Z or 2026-03-02T10:00:00+01:00.";
 
 /// A request from a file.
 pub(crate) fn request(path: &Path) -> Result<Request> {

@@ -64,8 +64,11 @@ fn a_new_policy_outside_the_repository_builds_passes_its_cases_and_fails_them_wh
     type_the_page_for_authors(&folder, sdk);
     let policy = folder.join("short-runs");
 
-    expect(&hookhost(&policy, &["policy", "test"]), 0, &["3 passed, 0 failed"]);
+    expect(&hookhost(&policy, &["policy", "test"]), 0, &["4 passed, 0 failed"]);
     let wasm = policy.join("target/policies/short-runs.wasm");
+    let complete = pages::root().join("docs/src/policies/cases.yaml");
+    let test = ["policy", "test", "target/policies/short-runs.wasm", "--cases", complete.to_str().unwrap()];
+    expect(&hookhost(&policy, &test), 0, &["4 passed, 0 failed"]);
     let bytes = std::fs::read(&wasm).unwrap();
     let here = dir.path().to_str().unwrap().as_bytes();
     assert!(

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use hookhost_controller::crd::HookPolicy;
+use hookhost_core::Request;
 use hookhost_core::operation::Operation;
+use hookhost_core::request::Numbers;
 use hookhost_helm::yaml;
 use serde_json::Value;
 
@@ -193,6 +195,55 @@ fn is_within(part: &Value, whole: &Value) -> bool {
         }
         (part, whole) => part == whole,
     }
+}
+
+/// The places of a value where nothing is, and not of the rules of a role, which have not all fields at once.
+fn empty_places(path: &str, value: &Value, empty: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, value) in fields.iter().filter(|(key, _)| *key != "rules") {
+                empty_places(&format!("{path}.{key}"), value, empty);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().for_each(|item| empty_places(&format!("{path}[]"), item, empty));
+        }
+        Value::Number(_) | Value::Bool(_) => {}
+        Value::String(text) if !text.is_empty() => {}
+        _ => empty.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn the_complete_file_of_cases_has_every_field_of_a_request_and_every_kind_of_answer() {
+    let file = std::fs::read_to_string(pages::root().join("docs/src/policies/cases.yaml")).unwrap();
+    let file = yaml::read_one(&file).unwrap();
+    let request: Request = serde_json::from_value(file["request"].clone()).unwrap();
+    // Every field of the type is in its JSON, those that are not given as null or empty.
+    let json = serde_json::to_value(&request).unwrap();
+    let mut empty = Vec::new();
+    empty_places("request", &json, &mut empty);
+    assert!(empty.is_empty(), "the file shows nothing of {empty:?}");
+    // But for these, which are left out.
+    for numbers in [request.requested, request.hook.declared] {
+        let Numbers { active_deadline_seconds, backoff_limit, ttl_seconds_after_finished } = numbers;
+        assert!(
+            active_deadline_seconds.is_some()
+                && backoff_limit.is_some()
+                && ttl_seconds_after_finished.is_some(),
+            "{numbers:?}"
+        );
+    }
+    let closure = &request.hook.closure;
+    assert!(closure.iter().any(|object| !object.rules.is_empty() && !object.namespace.is_empty()));
+    assert!(closure.iter().any(|object| object.role_ref.is_some() && !object.subjects.is_empty()));
+    let cases = file["cases"].as_array().unwrap();
+    let kinds: Vec<&str> = cases
+        .iter()
+        .flat_map(|case| case["expect"].as_object().unwrap().keys())
+        .map(String::as_str)
+        .collect();
+    assert_eq!(kinds, ["allow", "deny", "hold", "invalidSettings"]);
 }
 
 /// Whether the chart has a value of this path. What is below an object that is empty by default is anybody's.

@@ -158,6 +158,13 @@ fn a_misspelt_field_of_a_case_is_named_with_its_place() {
     test(&dir, &[]).exits(1).says(&["tests/cases.yaml", "cases[0] (x)", "hook.evnts", "unknown field"]);
     dir.write("tests/cases.yaml", "cases: [{name: x, expct: 1}]\n");
     test(&dir, &[]).exits(1).says(&["cases[0].expct", "unknown field"]);
+    dir.write("tests/cases.yaml", "cases: [{name: x, request: {now: 2026-03-02 22:00}}]\n");
+    test(&dir, &[]).exits(1).says(&[
+        "cases[0] (x)",
+        "at now",
+        "Write a time as RFC 3339",
+        "2026-03-02T09:00:00Z",
+    ]);
     dir.write("tests/cases.yaml", "cases: [{name: x}, {name: x}]\n");
     test(&dir, &[]).exits(1).says(&["two cases of the name \"x\""]);
 }
