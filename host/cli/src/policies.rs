@@ -75,11 +75,22 @@ fn find(typed: &Path) -> Result<PathBuf> {
 
 /// Opens a policy's file, or a stock policy by its name; gives back its bytes too.
 pub(crate) fn load(sandbox: &Sandbox, path: &Path) -> Result<(Policy, Vec<u8>)> {
+    load_within(sandbox, path, limits()?)
+}
+
+/// The same with the limits that a HookPolicy gives its policy, but with time enough for a busy machine.
+pub(crate) fn load_patiently(sandbox: &Sandbox, path: &Path, limits: Limits) -> Result<(Policy, Vec<u8>)> {
+    let timeout = limits.timeout().max(PATIENCE);
+    let limits = limits.with_timeout(timeout).map_err(|error| problem("cannot set the time limit", error))?;
+    load_within(sandbox, path, limits)
+}
+
+fn load_within(sandbox: &Sandbox, path: &Path, limits: Limits) -> Result<(Policy, Vec<u8>)> {
     let path = &find(path)?;
     let wasm = file::read(path, "policy", POLICY_BYTES)?;
     let name = path.display();
     let policy = sandbox
-        .load(&wasm, limits()?)
+        .load(&wasm, limits)
         .map_err(|error| problem(format!("cannot load the policy {name}"), error))?;
     Ok((policy, wasm))
 }

@@ -3,6 +3,7 @@
 //! Everything is decided by the same functions of the core as in the controller; this command reads the inputs, from files
 //! or from a cluster, and asks the policies.
 
+mod asked;
 mod closure;
 mod conflicts;
 mod grants;
@@ -20,18 +21,17 @@ use clap::ValueEnum;
 use hookhost_core::Request;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{self, Plan};
-use hookhost_core::verdict::{Answer, Outcome as VerdictOutcome};
+use hookhost_core::verdict::Outcome as VerdictOutcome;
 use hookhost_helm::yaml;
-use hookhost_sandbox::PreparedRequest;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::Place;
 use crate::exit::{ErrorFormat, Outcome};
 use crate::output::{self, Table};
-use crate::policies;
 use crate::problem::Problem;
-use inputs::{Inputs, PolicyArgument, PolicyInUse};
+use asked::PolicyArgument;
+use inputs::Inputs;
 use runs::Run;
 
 /// Show the Job that an Operation would become
@@ -40,7 +40,7 @@ use runs::Run;
 ///
 /// In a cluster the plan looks, as the controller does, for other Operations on the release, for the objects that the hook needs, and for
 /// what the service account may create as which Flux applies the release; it warns where the run would wait. What the person may not
-/// read, a warning names. The cluster's HookPolicies are not asked; a warning names them. Give their modules and settings with --policy.
+/// read, a warning names. The cluster's HookPolicies are not asked; a warning names them. Give their files with --policy.
 ///
 /// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
 /// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.
@@ -50,6 +50,7 @@ Examples:
   hookhost plan -f operation.yaml --release shop.yaml
   hookhost plan -f op.yaml --release shop.yaml --policy cap.wasm=cap.yaml -o explain
   hookhost plan -f op.yaml --release shop.yaml --policy deadline-cap
+  hookhost plan -f op.yaml --release shop.yaml --policy hookpolicy.yaml
   hookhost plan -f op.yaml -o explain
   hookhost plan -f op.yaml --release shop -n acme --revision 3
   kubectl get secret sh.helm.release.v1.shop.v3 -o yaml \\
@@ -65,8 +66,13 @@ pub(crate) struct Args {
     /// Revision of the release that --release names in the cluster [default: the newest that is deployed]
     #[arg(long, value_name = "N", requires = "release")]
     revision: Option<u32>,
-    /// Policy to ask, a file or the name of a stock policy, with its settings; can be given more than once, in any order
-    #[arg(long = "policy", value_name = "FILE.wasm|NAME[=SETTINGS.yaml]")]
+    /// Policy to ask: a file or the name of a stock policy, with its settings, or the file of a HookPolicy; can be given more than
+    /// once, in any order
+    ///
+    /// A HookPolicy is asked as in the cluster: if its match fits, within its limits, and only recorded in Audit. Of its module a stock
+    /// policy is found by its name, and a file below $HOOKHOST_POLICY_DIR, or else in the folder of the HookPolicy's file. A module
+    /// in a ConfigMap is given before it: --policy FILE.wasm=HOOKPOLICY.yaml.
+    #[arg(long = "policy", value_name = "HOOKPOLICY.yaml|FILE.wasm|NAME[=SETTINGS.yaml]")]
     policies: Vec<PolicyArgument>,
     /// File with what the Operation's targetRef names, for its labels and annotations [default: as in the cluster, where
     /// that is asked]
@@ -115,12 +121,13 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let Inputs { operation, runs, policies, warnings, is_blocked } = inputs::resolve(args)?;
     let mut planned = Vec::new();
     for Run { request, staging } in runs {
-        let answers = ask(&request, &policies)?;
+        let (answers, said) = asked::ask(&request, &policies)?;
         let mut plan = plan::plan_staged(&request, &answers, staging).map_err(|error| {
             let message = format!("cannot plan the hook {}", request.hook.name);
             Problem::new(error.reason(), message).with_source(error)
         })?;
         plan.warnings.extend(warnings.clone());
+        plan.warnings.extend(said);
         planned.push((plan, request));
     }
     print(&planned, &operation, format, show_secrets)?;
@@ -135,24 +142,6 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     } else {
         Outcome::Done
     })
-}
-
-/// Asks every policy. One that gives no answer fails the plan: nobody knows what it would have said.
-fn ask(request: &Request, policies: &[PolicyInUse]) -> Result<Vec<Answer>> {
-    if policies.is_empty() {
-        return Ok(Vec::new());
-    }
-    let prepared =
-        PreparedRequest::new(request).map_err(|error| policies::problem("cannot ask the policies", error))?;
-    let answers = policies.iter().map(|PolicyInUse { name, digest, policy, settings }| {
-        let evaluation = policy
-            .evaluate(&prepared, settings)
-            .inspect_err(|error| policies::logs(error.logs()))
-            .map_err(|error| policies::problem(format!("the policy {name} gave no decision"), error))?;
-        policies::logs(&evaluation.logs);
-        Ok(Answer { policy: name.clone(), digest: digest.clone(), decision: evaluation.decision })
-    });
-    answers.collect()
 }
 
 /// One plan, or those of all hooks of an event.

@@ -76,6 +76,74 @@ fn a_stock_policy_is_named_without_a_file_and_a_file_of_that_name_counts_first()
     assert!(code == Some(1) && stderr.contains("cannot load the policy deadline-cap"), "{stderr}");
 }
 
+/// A HookPolicy with this spec.
+fn hook_policy(spec: &str) -> String {
+    format!(
+        "apiVersion: policy.vworkspace.io/v1alpha1\nkind: HookPolicy\nmetadata: {{name: short}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn a_hook_policy_is_asked_as_in_a_cluster() {
+    let dir = Dir::with_release();
+    for (file, does) in [("cap.wasm", Does::Cap), ("deny.wasm", Does::Deny), ("trap.wasm", Does::Trap)] {
+        dir.write(file, policy(&does));
+    }
+    let planned = |spec: &str| {
+        dir.write("policy.yaml", hook_policy(spec));
+        plan(&dir, &["--policy", "policy.yaml"])
+    };
+    let capped = "activeDeadlineSeconds: 600\n";
+    planned("{module: {file: cap.wasm}, match: {organisations: [acme]}}").exits(0).prints(&[capped]);
+    planned("{module: {file: deny.wasm}}").exits(3).says(&["short"]);
+
+    let other = planned("{module: {file: deny.wasm}, match: {organisations: [other]}}").exits(0);
+    other.says(&["the HookPolicy \"short\" does not match this run"]);
+    let selecting = "{module: {file: cap.wasm}, match: {namespaceSelector: {matchLabels: {tier: gold}}}}";
+    planned(selecting).exits(0).prints(&[capped]).says(&["tier=gold", "takes it to select this one"]);
+    let audited = planned("{module: {file: deny.wasm}, mode: Audit}").exits(0);
+    audited.says(&["in Audit, so this is only recorded: {\"deny\""]);
+    planned("{module: {file: trap.wasm}}").exits(1);
+    planned("{module: {file: trap.wasm}, failurePolicy: Ignore}").exits(0).says(&["goes on without it"]);
+
+    planned("{module: {file: cap.wasm}, setings: {a: 1}}").exits(1).says(&["no field spec.setings"]);
+    let pinned = format!("{{module: {{file: cap.wasm, sha256: '{:064}'}}}}", 0);
+    planned(&pinned).exits(1).says(&["not the module of the HookPolicy \"short\"", "spec.module.sha256"]);
+}
+
+#[test]
+fn a_hook_policys_module_that_is_in_a_config_map_is_given_beside_it() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    let module = "{configMap: {namespace: hookhost, name: cap, key: cap.wasm}}";
+    dir.write("policy.yaml", hook_policy(&format!("{{module: {module}}}")));
+    plan(&dir, &["--policy", "policy.yaml"]).exits(1).says(&[
+        "the ConfigMap hookhost/cap, which a plan does not read",
+        "--policy cap.wasm=policy.yaml",
+        "jsonpath='{.binaryData.cap\\.wasm}'",
+    ]);
+    let run = plan(&dir, &["--policy", "cap.wasm=policy.yaml", "-o", "explain"]).exits(0);
+    let row = run.stdout.lines().find(|line| line.starts_with("spec.activeDeadlineSeconds")).unwrap();
+    assert!(row.contains("600") && row.contains("policy short"), "{row}");
+}
+
+#[test]
+fn a_hook_policy_that_allows_or_forbids_what_helm_deleted_counts_more_than_the_operation() {
+    let dir = Dir::with_release();
+    dir.write("cap.wasm", policy(&Does::Cap));
+    let job = job("shop-migrate")
+        .replace("      containers:\n", "      serviceAccountName: shop\n      containers:\n");
+    dir.write("release.json", deleted_by_helm(record(&[job, account()])).to_string());
+    dir.write("policy.yaml", hook_policy("{module: {file: cap.wasm}, closure: Allow}"));
+    let made = plan(&dir, &["--policy", "policy.yaml", "-o", "json"]).exits(0).json();
+    assert!(made["loans"].as_array().is_some_and(|made| !made.is_empty()), "{made:#}");
+    dir.write("policy.yaml", hook_policy("{module: {file: cap.wasm}, closure: Forbid}"));
+    dir.write("op.yaml", OPERATION.replace("parameters:\n", "parameters:\n    closure: true\n"));
+    let forbidden = plan(&dir, &["--policy", "policy.yaml", "-o", "json"]).exits(0).json();
+    assert!(forbidden["loans"].as_array().is_none_or(Vec::is_empty), "{forbidden:#}");
+    assert!(forbidden["warnings"].to_string().contains("ClosureForbidden"), "{forbidden:#}");
+}
+
 #[test]
 fn json_has_the_job_the_verdict_and_every_source() {
     let dir = Dir::with_release();

@@ -124,7 +124,7 @@ pub(super) fn digest_of(wasm: &[u8]) -> String {
     digits
 }
 
-fn check_pin(digest: &str, pin: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_pin(digest: &str, pin: Option<&str>) -> Result<(), Problem> {
     match pin {
         Some(pin) if pin != digest => {
             let message = format!("the module is sha256:{digest}, but spec.module.sha256 wants sha256:{pin}");

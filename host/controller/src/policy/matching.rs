@@ -54,6 +54,12 @@ impl Matcher {
         Ok(Matcher { namespaces, organisations, hooks, events, charts })
     }
 
+    /// The same for whatever namespaces, and the selector that it has of them, if it has one.
+    pub(super) fn but_for_namespaces(&self) -> (Matcher, Option<String>) {
+        let selector = (!self.namespaces.selects_all()).then(|| self.namespaces.to_string());
+        (Matcher { namespaces: Selector::default(), ..self.clone() }, selector)
+    }
+
     /// What of the request made it match, in words, nothing where the policy matches all; none if it does not match.
     pub(super) fn matches(&self, request: &Request, scope: &Scope) -> Option<Vec<String>> {
         let mut by = Vec::new();

@@ -25,7 +25,7 @@ const FILE_BYTES: u64 = (4 << 20) + 1;
 
 /// Where a module is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Source {
+pub enum Source {
     /// A key of a ConfigMap's binaryData.
     ConfigMap(ConfigMapKey),
     /// A path below the directory for policies.

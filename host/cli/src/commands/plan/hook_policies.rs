@@ -23,7 +23,7 @@ pub(super) async fn not_asked(connection: &Connection) -> Option<Warning> {
             let names = all.items.iter().map(|one| printable(&one.name_any()));
             format!(
                 "this plan has not asked the HookPolicies of the cluster: {}. They may deny the run, hold it or bound its values: \
-                 give their modules and settings with --policy",
+                 give them with --policy, each as a file (kubectl get hookpolicy NAME -o yaml)",
                 shortlist(names, MAX_NAMED)
             )
         }

@@ -10,6 +10,7 @@ use hookhost_core::plan::Warning;
 use hookhost_core::refusal::Refusal;
 use hookhost_helm::hook::Hook;
 
+use super::asked::Asked;
 use super::conflicts::conflict;
 use super::hook_policies;
 use super::inputs::{Given, Planned};
@@ -46,7 +47,12 @@ impl Said {
 }
 
 /// Finds the release of the Operation's target, and everything on which it depends whether its hooks start.
-pub(super) async fn find(connection: &Connection, operation: &mut Operation, given: Given) -> Result<Runs> {
+pub(super) async fn find(
+    connection: &Connection,
+    operation: &mut Operation,
+    given: Given,
+    policies: &[Asked],
+) -> Result<Runs> {
     let (found, not_asked) = futures::join!(
         target::resolve(connection, operation, &connection.namespace),
         hook_policies::not_asked(connection)
@@ -62,7 +68,7 @@ pub(super) async fn find(connection: &Connection, operation: &mut Operation, giv
         said.read("ConflictsNotRead", "whether the run would wait for another Operation", conflict)?;
     conflict.flatten().into_iter().for_each(|refusal| said.rejects(refusal));
 
-    let common = given.common(&of, operation);
+    let common = given.common(&of, operation, policies);
     let candidates = common.candidates()?;
     let reader = Reader::new(connection.requests.clone());
     let facts = runs::look(&reader, &candidates).await?;

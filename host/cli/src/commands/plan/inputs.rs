@@ -1,9 +1,7 @@
 //! What the arguments of `hookhost plan` resolve to: release found, files read and checked, the request built, policies
 //! loaded.
 
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use hookhost_cluster::operation::TargetKey;
@@ -16,11 +14,11 @@ use hookhost_core::target::Applier;
 use hookhost_helm::record::Record;
 use hookhost_helm::status::Status;
 use hookhost_helm::text::quote;
-use hookhost_sandbox::{Policy, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Args;
+use super::asked::{self, Asked};
 use super::in_cluster;
 use super::runs::{Common, Run, Runs};
 use super::target::{Chosen, Found};
@@ -34,42 +32,11 @@ pub(super) struct Inputs {
     pub(super) operation: Operation,
     /// The hook, or all of the event in their order.
     pub(super) runs: Vec<Run>,
-    pub(super) policies: Vec<PolicyInUse>,
+    pub(super) policies: Vec<Asked>,
     /// What is odd about the Operation and the release as they were given.
     pub(super) warnings: Vec<Warning>,
     /// Whether the controller would let the Operation wait now, which a warning says.
     pub(super) is_blocked: bool,
-}
-
-/// A policy that is to be asked.
-pub(super) struct PolicyInUse {
-    /// Its own name; with the settings' file where one policy is asked more than once.
-    pub(super) name: String,
-    pub(super) digest: String,
-    pub(super) policy: Policy,
-    /// JSON text that the policy has accepted.
-    pub(super) settings: String,
-}
-
-/// A policy's file and that of its settings, as typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PolicyArgument {
-    wasm: PathBuf,
-    settings: Option<PathBuf>,
-}
-
-impl FromStr for PolicyArgument {
-    type Err = Infallible;
-
-    /// Splits at the "=" after ".wasm", so that both names may have one; without ".wasm" at the first.
-    fn from_str(text: &str) -> Result<PolicyArgument, Infallible> {
-        let end = text.find(".wasm=").map(|at| at + ".wasm".len()).or_else(|| text.find('='));
-        let (wasm, settings) = match end {
-            Some(end) => (&text[..end], Some(PathBuf::from(&text[end + 1..]))),
-            None => (text, None),
-        };
-        Ok(PolicyArgument { wasm: wasm.into(), settings })
-    }
 }
 
 /// Reads and checks everything. What a person wrote comes first, since it is most often wrong.
@@ -94,11 +61,12 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         cluster_id,
         now: now.unwrap_or_else(Timestamp::now),
     };
+    let policies = asked::load(&policies)?;
     let Runs { runs, warnings, is_blocked } = match release {
         Some(release) => {
             let (found, warning) = read_release(&release, revision, place, &operation)?;
             let of = Planned::new(found, &operation)?;
-            let common = given.common(&of, &operation);
+            let common = given.common(&of, &operation, &policies);
             let runs = common.runs(&common.candidates()?, None)?;
             of.warned(warning, runs)
         }
@@ -107,11 +75,11 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             cluster::block_on(async {
                 let connection =
                     place.connect().await.context("no --release is given, so the target is looked for")?;
-                in_cluster::find(&connection, &mut operation, given).await
+                in_cluster::find(&connection, &mut operation, given, &policies).await
             })?
         }
     };
-    Ok(Inputs { policies: load(&policies)?, operation, runs, warnings, is_blocked })
+    Ok(Inputs { policies, operation, runs, warnings, is_blocked })
 }
 
 /// What the arguments say of a plan besides the Operation and its release.
@@ -123,10 +91,16 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn common<'a>(self, of: &'a Planned, operation: &'a Operation) -> Common<'a> {
+    pub(super) fn common<'a>(
+        self,
+        of: &'a Planned,
+        operation: &'a Operation,
+        policies: &'a [Asked],
+    ) -> Common<'a> {
         let namespace = operation.namespace.as_ref().unwrap_or(&of.namespace);
         Common {
             operation,
+            policies,
             target: self.target.unwrap_or_else(|| of.target.clone()),
             selection: &of.selection,
             organisation: self.organisation.unwrap_or_else(|| namespace.clone()),
@@ -282,62 +256,5 @@ fn check_status(record: &Record) -> Result<(), Problem> {
                 .with_advice("Wait until Helm is done, then read the Secret of the deployed revision."))
         }
         _ => Ok(()),
-    }
-}
-
-fn load(arguments: &[PolicyArgument]) -> Result<Vec<PolicyInUse>> {
-    if arguments.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sandbox = policies::sandbox()?;
-    let mut in_use: Vec<PolicyInUse> =
-        arguments.iter().map(|argument| load_one(&sandbox, argument)).collect::<Result<_>>()?;
-    tell_apart(&mut in_use, arguments);
-    let mut names: Vec<&str> = in_use.iter().map(|policy| policy.name.as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => {
-            Err(Problem::new(Reason::UsageInvalid, format!("the policy {} is given twice", pair[0]))
-                .with_advice("Give it once, or with different settings.")
-                .into())
-        }
-        None => Ok(in_use),
-    }
-}
-
-/// Gives every policy whose name is not its own the file of its settings beside it, so that no name depends on the order
-/// of the arguments.
-fn tell_apart(in_use: &mut [PolicyInUse], arguments: &[PolicyArgument]) {
-    let names: Vec<String> = in_use.iter().map(|policy| policy.name.clone()).collect();
-    for (policy, argument) in in_use.iter_mut().zip(arguments) {
-        if names.iter().filter(|name| **name == policy.name).count() > 1 {
-            let file = argument.settings.as_ref().unwrap_or(&argument.wasm);
-            policy.name = format!("{} ({})", policy.name, file.display());
-        }
-    }
-}
-
-fn load_one(sandbox: &Sandbox, argument: &PolicyArgument) -> Result<PolicyInUse> {
-    let PolicyArgument { wasm: path, settings } = argument;
-    let settings = policies::settings(settings.as_ref())?;
-    let (policy, _) = policies::load(sandbox, path)?;
-    let described = policies::describe(&policy, &path.to_string_lossy())?;
-    policies::check_settings(&policy, &described.name, &settings)?;
-    Ok(PolicyInUse { name: described.name, digest: policies::digest(&policy), policy, settings })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_and_its_settings_are_told_apart() {
-        let parsed = |text: &str| {
-            let PolicyArgument { wasm, settings } = text.parse().unwrap();
-            (wasm.display().to_string(), settings.map(|path| path.display().to_string()))
-        };
-        assert_eq!(parsed("cap.wasm"), ("cap.wasm".into(), None));
-        assert_eq!(parsed("a=b/cap.wasm=c=d.yaml"), ("a=b/cap.wasm".into(), Some("c=d.yaml".into())));
-        assert_eq!(parsed("cap=s.yaml"), ("cap".into(), Some("s.yaml".into())));
     }
 }

@@ -26,6 +26,7 @@ use hookhost_core::target::Applier;
 use hookhost_helm::text::quote;
 use jiff::Timestamp;
 
+use super::asked::{self, Asked};
 use super::closure;
 use crate::problem::Problem;
 
@@ -48,6 +49,8 @@ pub(super) struct Runs {
 /// What is the same for all hooks of a plan.
 pub(super) struct Common<'a> {
     pub(super) operation: &'a Operation,
+    /// The policies that are asked; a HookPolicy among them may say what is created for a run.
+    pub(super) policies: &'a [Asked],
     pub(super) target: Target,
     pub(super) selection: &'a Selection,
     pub(super) organisation: String,
@@ -132,21 +135,24 @@ impl<'a> Common<'a> {
             let Candidate { request, .. } = candidate;
             let closure = candidate.closure()?;
             let known = facts.as_mut().and_then(Iterator::next);
+            let (operation, forbidden) = asked::with_closure(self.operation, self.policies, request);
+            warnings.extend(forbidden);
             if known.is_none() {
-                warnings.extend(closure::warnings(self.operation, request, &closure.needed));
+                warnings.extend(closure::warnings(&operation, request, &closure.needed));
             }
+            let creates = operation.parameters.closure;
             cluster_objects.extend(closure::cluster_objects(request, &closure.needed));
-            let assumed = assumed(candidate, &closure.needed, self.operation.parameters.closure);
+            let assumed = assumed(candidate, &closure.needed, creates);
             let settled = match known {
-                Some(known) => match self.settle(candidate, &closure.needed, &known) {
+                Some(known) => match self.settle(candidate, &closure.needed, &known, creates) {
                     Err(refusal) if !refusal.is_final() => {
                         warnings.push(would_wait(&refusal.of_step(&request.hook.name, candidate.step)));
                         is_blocked = true;
-                        self.settle(candidate, &closure.needed, &assumed)
+                        self.settle(candidate, &closure.needed, &assumed, creates)
                     }
                     settled => settled,
                 },
-                None => self.settle(candidate, &closure.needed, &assumed),
+                None => self.settle(candidate, &closure.needed, &assumed, creates),
             };
             let settled = settled.map_err(|refusal| {
                 let what =
@@ -163,12 +169,13 @@ impl<'a> Common<'a> {
     }
 
     /// What the controller does about the prerequisites. Which objects without a namespace this cluster's hookhost may create only it
-    /// knows: all that the hook needs are taken to be allowed.
+    /// knows: all that the hook needs are taken to be allowed. `creates` is whether any are created for the run.
     fn settle(
         &self,
         candidate: &Candidate<'_>,
         needed: &[Member<'_>],
         facts: &Facts<'_>,
+        creates: bool,
     ) -> Result<Settled, Refusal> {
         let cluster_objects: Vec<ClusterObject> = needed
             .iter()
@@ -182,7 +189,7 @@ impl<'a> Common<'a> {
             event: candidate.event,
             jobs: &[],
         };
-        let lending = match self.operation.parameters.closure {
+        let lending = match creates {
             true if !needed.is_empty() => Lending::On,
             _ => Lending::NotAsked,
         };
