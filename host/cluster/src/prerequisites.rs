@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::dependency::{MAX_KEYS, Reference};
 use hookhost_core::loan::Loan;
+use hookhost_core::maker;
+use hookhost_core::prerequisites::Hooked;
 use hookhost_core::refusal::Refusal;
 use hookhost_core::target::{Applier, ToCreate};
 use kube::api::GetParams;
@@ -36,6 +38,18 @@ pub async fn existing<'r>(
     let keys: Vec<_> = keys.collect();
     let found: Vec<_> = stream::iter(keys).buffer_unordered(AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// The SecretProviderClasses that a hook's pod needs and that exist though Helm has deleted them, by its record: somebody has created
+/// them again. Where that cannot be told, for want of the right or of the kind, the record is all that is known.
+pub async fn existing_classes(reader: &Reader, hooked: &Hooked<'_>) -> Result<BTreeSet<String>> {
+    let mut existing = BTreeSet::new();
+    for class in maker::deleted_classes(&hooked.hook.manifest, hooked.makers) {
+        if reader.provider_class_exists(hooked.namespace(), class.name()).await? == Some(true) {
+            existing.insert(class.name().to_owned());
+        }
+    }
+    Ok(existing)
 }
 
 /// Those keys of an object that the pod refers to, where it refers to any; else only whether there is the object.

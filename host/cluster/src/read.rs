@@ -205,6 +205,16 @@ impl Reader {
         Ok(self.get_metadata(kind, namespace, name, params, |_| ()).await?.is_some())
     }
 
+    /// Whether there is a SecretProviderClass; none where that cannot be told: for want of the right, or of its kind.
+    pub async fn provider_class_exists(&self, namespace: &str, name: &str) -> Result<Option<bool>> {
+        let resource = resource::provider_class_resource();
+        match self.get(&resource, namespace, name, &GetParams::default(), |_| Ok(())).await {
+            Ok(found) => Ok(Some(found.is_some())),
+            Err(Error::Api(client::Error::Forbidden { .. } | client::Error::KindMissing { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What of the metadata of an object says what it is to a run, as it is now; none if there is none of that name.
     pub async fn needed(&self, kind: needed::Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         let params = GetParams::default();

@@ -29,6 +29,11 @@ pub fn needed_resource(kind: needed::Kind) -> ApiResource {
     resource(kind.group(), "v1", kind.as_str(), &kind.plural())
 }
 
+/// By what a Secrets Store CSI driver mounts a volume.
+pub fn provider_class_resource() -> ApiResource {
+    resource("secrets-store.csi.x-k8s.io", "v1", "SecretProviderClass", "secretproviderclasses")
+}
+
 /// A resource by its words.
 pub fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)

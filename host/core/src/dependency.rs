@@ -150,13 +150,28 @@ pub fn references(manifest: &Value) -> Vec<Reference> {
 
 /// Whether a container of the pod mounts a volume whose driver is one of [`SECRET_STORES`].
 fn mounts_secret_store(spec: &Map<String, Value>) -> bool {
+    stores(spec).next().is_some()
+}
+
+/// The volumes that a container mounts and whose driver is one of [`SECRET_STORES`].
+fn stores(spec: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let is_store = |volume: &Value| {
         let driver = at(volume, "csi.driver").and_then(Value::as_str);
         driver.is_some_and(|driver| SECRET_STORES.contains(&driver))
     };
-    let stores = items(spec.get("volumes"), "volumes").filter(|(_, volume)| is_store(volume));
     let mounted = mounted(spec);
-    stores.filter_map(|(_, volume)| volume.get("name")?.as_str()).any(|name| mounted.contains(name))
+    let is_mounted = move |volume: &Value| {
+        volume.get("name").and_then(Value::as_str).is_some_and(|name| mounted.contains(name))
+    };
+    let stores = items(spec.get("volumes"), "volumes").map(|(_, volume)| volume);
+    stores.filter(move |volume| is_store(volume) && is_mounted(volume))
+}
+
+/// Names of the SecretProviderClasses by which drivers of [`SECRET_STORES`] mount volumes of a hook's pod: without its class a volume
+/// is never mounted, and the pod stays in ContainerCreating.
+pub(crate) fn provider_classes(manifest: &Value) -> BTreeSet<&str> {
+    let stores = Workload::of(manifest).pod_spec().into_iter().flat_map(stores);
+    stores.filter_map(|volume| at(volume, "csi.volumeAttributes.secretProviderClass")?.as_str()).collect()
 }
 
 /// Keys of a Secret or config map, of the text that the API server has of it; none if it has more than so many, or the text is not

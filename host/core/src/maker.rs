@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use crate::dependency::Reference;
+use crate::dependency::{Reference, provider_classes};
+use crate::reason::Reason;
 use crate::refusal::Refusal;
 use hookhost_helm::hook::{Hook, cut};
 use hookhost_helm::text::{quote, shortlist};
@@ -101,6 +102,11 @@ impl Maker {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> usize {
         let names = self.makes.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>();
@@ -139,6 +145,39 @@ pub fn tell(refusal: Refusal, missing: &[&Reference], makers: &[Maker]) -> Refus
         ));
     }
     if message == refusal.message { refusal } else { refusal.saying(message) }
+}
+
+/// The kind of the objects that tell a Secrets Store CSI driver what to mount (secrets-store.csi.x-k8s.io).
+const PROVIDER_CLASS: &str = "SecretProviderClass";
+
+/// The SecretProviderClasses by which volumes of a hook's pod are mounted and that are hooks which Helm deletes when their event is over.
+pub fn deleted_classes<'m>(manifest: &Value, makers: &'m [Maker]) -> Vec<&'m Maker> {
+    let is_class = |maker: &&Maker| maker.kind == PROVIDER_CLASS && maker.is_deleted;
+    let mut classes = makers.iter().filter(is_class).peekable();
+    if classes.peek().is_none() {
+        return Vec::new();
+    }
+    let named = provider_classes(manifest);
+    classes.filter(|maker| named.contains(maker.name.as_str())).collect()
+}
+
+/// Lets the Operation wait if SecretProviderClasses that its pod mounts volumes by do not exist.
+pub fn refuse_classes(missing: &[&Maker]) -> Option<Refusal> {
+    if missing.is_empty() {
+        return None;
+    }
+    let message = format!("the hook's pod could not start: {}", lost_classes(missing));
+    Some(Refusal::wait(Reason::DependencyMissing, message))
+}
+
+/// What has become of SecretProviderClasses that Helm deletes, and what helps.
+pub fn lost_classes(classes: &[&Maker]) -> String {
+    format!(
+        "it mounts a volume by {}, which the chart has as a hook and Helm has deleted when its event was over, by the release's \
+         record. hookhost does not create objects of that kind. Let the chart keep it (delete policy before-hook-creation alone), or \
+         make it part of the release proper",
+        shortlist(classes.iter().map(ToString::to_string), MAX_NAMED)
+    )
 }
 
 #[cfg(test)]
@@ -199,5 +238,35 @@ mod tests {
             let silent = told(api_version, kind, name, spec, true);
             assert!(!silent.contains("as a hook"), "{silent}");
         }
+    }
+
+    #[test]
+    fn a_provider_class_that_helm_deletes_is_missed_where_a_container_mounts_its_volume() {
+        let class = |name: &str, is_deleted: bool| {
+            let manifest = json!({"apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+                "metadata": {"name": name}, "spec": {"provider": "vault"}});
+            let mut hook = testing::hook(manifest, "shop");
+            hook.delete_policies = if is_deleted { vec!["hook-succeeded".to_owned()] } else { Vec::new() };
+            assert!(Maker::may_be(&hook));
+            Maker::of(&hook, &hook.manifest)
+        };
+        let makers = [class("db", true), class("kept", false), class("unused", true)];
+        let volume = |name: &str| {
+            json!({"name": name, "csi": {"driver": "secrets-store.csi.k8s.io",
+                "volumeAttributes": {"secretProviderClass": name}}})
+        };
+        let pod = json!({"kind": "Pod", "spec": {
+            "volumes": [volume("db"), volume("kept"), volume("unused"), volume("absent")],
+            "containers": [{"volumeMounts": [{"name": "db"}, {"name": "kept"}, {"name": "absent"}]}]}});
+        let deleted = deleted_classes(&pod, &makers);
+        assert_eq!(deleted.iter().map(|class| class.name()).collect::<Vec<_>>(), ["db"]);
+        let refusal = refuse_classes(&deleted).unwrap();
+        assert_eq!(refusal.reason, Reason::DependencyMissing);
+        for word in
+            ["SecretProviderClass \"db\" (shop/templates/hooks.yaml)", "Helm has deleted", "release proper"]
+        {
+            assert!(refusal.message.contains(word), "{word}: {}", refusal.message);
+        }
+        assert_eq!(refuse_classes(&[]), None);
     }
 }

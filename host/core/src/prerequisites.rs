@@ -56,6 +56,8 @@ pub struct Facts<'r> {
     pub existing: BTreeMap<&'r Reference, BTreeSet<String>>,
     /// What exists of each hook that the run needs. One that is not in here could not be looked for.
     pub found: BTreeMap<ObjectRef, Found>,
+    /// Names of SecretProviderClasses that the pod needs and that exist though Helm has deleted them, by its record.
+    pub classes: BTreeSet<String>,
 }
 
 /// What is done about a hook's prerequisites when its run starts.
@@ -154,6 +156,12 @@ fn refuse(of: &Hooked<'_>, facts: &Facts<'_>, absent: &[ObjectRef], lending: &Le
     refusal
         .map(|refusal| maker::tell(refusal, &missing, makers))
         .or_else(|| dependency::refuse_keys(&lacking))
+        .or_else(|| {
+            let deleted = maker::deleted_classes(&of.hook.manifest, makers).into_iter();
+            let missing: Vec<&Maker> =
+                deleted.filter(|class| !facts.classes.contains(class.name())).collect();
+            maker::refuse_classes(&missing)
+        })
 }
 
 /// The members in other namespaces that Helm deletes and that could not be looked for.

@@ -25,7 +25,7 @@ use crate::crd::Closure;
 use hookhost_cluster::client;
 use hookhost_cluster::error::Error;
 use hookhost_cluster::job::Job;
-use hookhost_cluster::prerequisites::{AT_ONCE, existing};
+use hookhost_cluster::prerequisites::{AT_ONCE, existing, existing_classes};
 use hookhost_cluster::resolve::Location;
 
 /// Objects that a message names.
@@ -61,9 +61,10 @@ impl Context {
             true => Lending::NotAsked,
             false => self.lending(subject, operation, request)?,
         };
-        let (existing, found) = futures::try_join!(
+        let (existing, found, classes) = futures::try_join!(
             existing(&self.reader, namespace, references, |reference| ahead.keys(namespace, reference)),
-            self.look_at(&closure.needed, namespace, &lending)
+            self.look_at(&closure.needed, namespace, &lending),
+            existing_classes(&self.reader, hooked)
         )?;
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
         let uncovered = self.uncovered(location);
@@ -75,7 +76,7 @@ impl Context {
             event,
             jobs: &made,
         };
-        let facts = Facts { existing, found };
+        let facts = Facts { existing, found, classes };
         let Settled { loans, not_created } = settle(hooked, &closure.needed, &facts, &lending, &terms)?;
         if lending != Lending::On {
             return Ok(Needs { loans, not_created, expected: Vec::new() });

@@ -236,6 +236,27 @@ fn without_its_network_policy_a_hook_runs_and_the_operation_says_so() {
 }
 
 #[test]
+fn a_provider_class_that_helm_has_deleted_is_named_instead_of_a_pod_that_hangs() {
+    let world = world();
+    let namespace = namespace("class");
+    let class = json!({"apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+        "metadata": {"name": "class-db", "annotations": {"helm.sh/hook": "pre-upgrade"}}, "spec": {"provider": "vault"}});
+    let mut manifest = job("class-migrate", "true", json!({}));
+    let pod = &mut manifest["spec"]["template"]["spec"];
+    pod["volumes"] = json!([{"name": "store", "csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": true,
+        "volumeAttributes": {"secretProviderClass": "class-db"}}}]);
+    pod["containers"][0]["volumeMounts"] = json!([{"name": "store", "mountPath": "/mnt/store"}]);
+    let release = store(&namespace, "class", &[(class, -5, true), (manifest, 0, false)]);
+    let name = operation(world, &release, json!({"hookName": "class-migrate"}));
+    let told = message(&world.blocked(&namespace, &name, "DependencyMissing"), "Blocked");
+    for word in ["SecretProviderClass \"class-db\" (shop/templates/0.yaml)", "before-hook-creation alone"] {
+        assert!(told.contains(word), "{told}");
+    }
+    world.cancel(&namespace, &name);
+    world.phase(&namespace, &name, "Cancelled");
+}
+
+#[test]
 fn a_secret_that_another_hooks_controller_makes_is_waited_for_by_the_name_of_that_hook() {
     let world = world();
     let namespace = namespace("external");

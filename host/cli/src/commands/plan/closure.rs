@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use hookhost_core::closure::Member;
 use hookhost_core::dependency::{can_do_without, references, starts_without};
 use hookhost_core::loan::{ByHelm, ClusterObject};
+use hookhost_core::maker::{self, Maker};
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
@@ -79,6 +80,13 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
         warn("RunsWithout", message);
     }
     warnings
+}
+
+/// That a volume of the hook's pod needs what Helm deletes and hookhost does not create.
+pub(super) fn deleted_classes(request: &Request, makers: &[Maker]) -> Option<Warning> {
+    let classes = maker::deleted_classes(&request.hook.manifest, makers);
+    let message = format!("the hook's pod may not start: {}", maker::lost_classes(&classes));
+    (!classes.is_empty()).then_some(Warning { code: "DeletedByHelm", message })
 }
 
 /// The objects without a namespace that hookhost may have to create, as the chart value names them.

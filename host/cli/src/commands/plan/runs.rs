@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_cluster::error::Error;
-use hookhost_cluster::prerequisites::{AT_ONCE, existing};
+use hookhost_cluster::prerequisites::{AT_ONCE, existing, existing_classes};
 use hookhost_cluster::read::Reader;
 use hookhost_core::clone;
 use hookhost_core::closure::Member;
 use hookhost_core::dependency::{Lending, Reference, references};
 use hookhost_core::loan::{self, ByHelm, ClusterObject, Terms, Uncovered};
+use hookhost_core::maker;
 use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::{Staging, Warning};
@@ -139,6 +140,7 @@ impl<'a> Common<'a> {
             warnings.extend(forbidden);
             if known.is_none() {
                 warnings.extend(closure::warnings(&operation, request, &closure.needed));
+                warnings.extend(closure::deleted_classes(request, &self.selection.makers));
             }
             let creates = operation.parameters.closure;
             cluster_objects.extend(closure::cluster_objects(request, &closure.needed));
@@ -217,7 +219,9 @@ fn assumed<'r>(candidate: &'r Candidate<'_>, needed: &[Member<'_>], creates: boo
             *entry = loan::Found::Kept;
         }
     }
-    Facts { existing, found }
+    let classes = maker::deleted_classes(&candidate.request.hook.manifest, &candidate.selection.makers);
+    let classes = classes.into_iter().map(|class| class.name().to_owned()).collect();
+    Facts { existing, found, classes }
 }
 
 /// What of the prerequisites of these hooks exists in the cluster; or why that cannot be read.
@@ -242,8 +246,9 @@ pub(super) async fn look<'r>(
         });
         let found = stream::iter(found).buffered(AT_ONCE).try_collect::<BTreeMap<_, _>>();
         let existing = existing(reader, namespace, &candidate.references, |_| None);
-        match futures::try_join!(existing, found) {
-            Ok((existing, found)) => all.push(Facts { existing, found }),
+        let hooked = candidate.hooked();
+        match futures::try_join!(existing, found, existing_classes(reader, &hooked)) {
+            Ok((existing, found, classes)) => all.push(Facts { existing, found, classes }),
             Err(error) => return Ok(Err(error)),
         }
     }
