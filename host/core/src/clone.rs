@@ -33,6 +33,7 @@ use crate::operation;
 use crate::reason::{HasReason, Reason};
 use crate::request::Request;
 use crate::step::Step;
+use crate::strip::QUEUE_WHY;
 use crate::verdict::{PolicyUse, Solved};
 use hookhost_helm::hook::{self, NotRunnable};
 use hookhost_helm::name;
@@ -158,7 +159,8 @@ pub fn clone(
     if is_suspended {
         spec.insert("suspend".to_owned(), json!(true));
     }
-    let decision = annotation::decision(request, solved, policies, not_created)?;
+    let unqueued = stripped.iter().find(|gone| gone.why == QUEUE_WHY).and_then(|gone| gone.value.as_str());
+    let decision = annotation::decision(request, solved, policies, not_created, unqueued)?;
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -128,6 +128,35 @@ pub(crate) fn positions(
     Ok(found)
 }
 
+/// Network policies that a message names of those that [`missed`] finds.
+const MAX_MISSED: usize = 8;
+
+/// Network policies among the `hooks` that select the pods of Helm's own run of `hook`, by its Job's name or another label that it alone
+/// has, and not those of hookhost's: they do not apply to the run, whether they exist or not. At most so many.
+pub(crate) fn missed(hook: &Hook, namespace: &str, hooks: &[Hook]) -> Vec<ObjectRef> {
+    let index = Index::of(hooks, namespace);
+    let workload = Workload::of(&hook.manifest);
+    let name = if text(&hook.manifest, "metadata.name").is_some() { hook.name.as_str() } else { "" };
+    let policies =
+        index.by_key.iter().filter(|((kind, of, _), _)| *kind == Kind::NetworkPolicy && *of == namespace);
+    let mut policies = policies.peekable();
+    if policies.peek().is_none() {
+        return Vec::new();
+    }
+    let (ours, helms) = (network::labels(workload), network::helms_labels(workload, name));
+    let is_missed = |position: &usize| {
+        let policy = &hooks[*position].manifest;
+        network::selects(policy, &helms) && !network::selects(policy, &ours)
+    };
+    let missed = policies.filter(|(_, positions)| positions.iter().any(is_missed));
+    let named = missed.map(|((kind, namespace, name), _)| ObjectRef {
+        kind: *kind,
+        namespace: (*namespace).to_owned(),
+        name: (*name).to_owned(),
+    });
+    named.take(MAX_MISSED).collect()
+}
+
 /// What policies are told of a closure.
 pub fn describe(closure: &[Member<'_>]) -> Result<Vec<ClosureObject>, ClosureError> {
     let mut room = object::Room::new();

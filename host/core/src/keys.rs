@@ -33,8 +33,12 @@ pub const DECISION_BYTES: usize = 48 * 1024;
 /// In it: who approved the Operation, by the claim that was verified when its run began.
 pub const APPROVED_BY: &str = "approvedBy";
 
-/// Keys in the decision of what hookhost has not created for the run: [`NotCreated::without`] and [`NotCreated::unseen`].
-pub(crate) const NOT_CREATED: [&str; 2] = ["without", "unseen"];
+/// Keys in the decision of what hookhost has not created for the run: [`NotCreated::without`], [`NotCreated::unseen`] and
+/// [`NotCreated::missed`].
+pub(crate) const NOT_CREATED: [&str; 3] = ["without", "unseen", "missed"];
+
+/// In it: the queue in which the chart's Job would be and this one is not.
+pub(crate) const UNQUEUED: &str = "unqueued";
 
 /// Annotation: which step of how many a Job is, as "2/3".
 pub const STEP: &str = "hookhost.vworkspace.io/step";

@@ -22,6 +22,11 @@ impl ObjectRef {
         self.kind.is_namespaced() && self.namespace != namespace
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<ObjectRef>() + self.namespace.len() + self.name.len()
+    }
+
     /// `Role/migrate`: as kubectl takes it, without the namespace.
     pub fn kind_and_name(&self) -> String {
         format!("{}/{}", self.kind, self.name)

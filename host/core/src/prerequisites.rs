@@ -117,13 +117,13 @@ pub fn settle(
     let unseen = unseen(of, needed, facts);
     if *lending != Lending::On {
         let without = absent.into_iter().filter(can_do_without).collect();
-        return Ok(Settled { loans: Vec::new(), not_created: NotCreated { without, unseen } });
+        return Ok(Settled { loans: Vec::new(), not_created: NotCreated { without, unseen, ..NotCreated::default() } });
     }
     let loans = arrange(of.hook, needed, terms, |object| match found.get(object) {
         Some(found) => found.clone(),
         None => Found::Kept,
     })?;
-    Ok(Settled { loans, not_created: NotCreated { unseen, without: Vec::new() } })
+    Ok(Settled { loans, not_created: NotCreated { unseen, ..NotCreated::default() } })
 }
 
 /// Why the run cannot start, these members of its closure being absent.

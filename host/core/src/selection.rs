@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::closure::{self, ClosureError};
 use crate::kind::Kind;
 use crate::maker::{MAKER, MAX_MAKERS, Maker};
+use crate::object::ObjectRef;
 use crate::operation::Operation;
 use crate::refusal::Refusal;
 use crate::request::Release;
@@ -45,6 +46,8 @@ pub struct Selected {
     /// The release's other hooks that it needs, in the order in which Helm makes them: see
     /// [`closure`](crate::closure::closure).
     pub others: Vec<Hook>,
+    /// Network policies among the release's hooks that select the pods of Helm's own run of it and not those of hookhost's.
+    pub missed: Vec<ObjectRef>,
 }
 
 impl Selection {
@@ -53,6 +56,7 @@ impl Selection {
         selected_bytes(self.counted)
             + self.jobs.iter().map(Hook::text_bytes).sum::<usize>()
             + self.makers.iter().map(Maker::bytes).sum::<usize>()
+            + self.hooks.iter().flat_map(|selected| &selected.missed).map(ObjectRef::bytes).sum::<usize>()
     }
 }
 
@@ -78,7 +82,8 @@ pub fn select(record: &Record, operation: &Operation) -> Result<Selection, Refus
         }
         let others = reader.others(&hook);
         let others = others.map_err(|error| Refusal::from(error).of_step(&hook.name, step))?;
-        hooks.push(Selected { hook, others });
+        let missed = reader.missed(&hook)?;
+        hooks.push(Selected { hook, others, missed });
     }
     let counted = MAX_RUN_BYTES - reader.room.left();
     let jobs = listing.heads().iter().filter(|head| head.kind == "Job").cloned().collect();
@@ -181,6 +186,15 @@ impl<'l, 'r> Reader<'l, 'r> {
             others.push(other.clone());
         }
         Ok(others)
+    }
+
+    /// The network policies that select the pods of Helm's own run of a hook and not those of hookhost's.
+    ///
+    /// # Errors
+    /// As [`Reader::others`].
+    pub fn missed(&mut self, hook: &Hook) -> Result<Vec<ObjectRef>, ClosureError> {
+        let namespace = self.listing.release_namespace();
+        Ok(closure::missed(hook, namespace, &self.sketches()?.hooks))
     }
 
     /// Reads those at these positions that were not read yet.

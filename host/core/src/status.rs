@@ -27,7 +27,7 @@ mod tests;
 mod write;
 
 use jiff::Timestamp;
-pub use message::{NOTICES, gist};
+pub use message::{NOTICES, gist, missed};
 pub use overwritten::{note_overwritten, writer};
 pub use patch::patch;
 pub use read::{

@@ -56,6 +56,12 @@ const CONTROLLER_LABEL: &str =
 
 const OWN_KEY: &str = "hookhost keeps there what it has to know of what it made";
 
+/// The label by which Kueue takes a Job into a queue.
+pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
+
+/// Why a Job that hookhost creates suspended does not have it.
+pub const QUEUE_WHY: &str = "hookhost creates this Job suspended and starts it when its turn comes; the queue would start it before that";
+
 const API_SERVERS: &str = "the API server sets it for each object";
 
 /// All that is not taken over from the chart. The object places are about the chart's Job or Pod, of which the run's Job is made,
@@ -101,11 +107,7 @@ pub const STRIP: [Strip; 50] = [
         "app.kubernetes.io/instance",
         "Argo CD prunes what has it, no owner, and is not in the application's manifests",
     ),
-    strip(
-        Place::QueueLabel,
-        "kueue.x-k8s.io/queue-name",
-        "hookhost creates this Job suspended and starts it when its turn comes; the queue would start it before that",
-    ),
+    strip(Place::QueueLabel, QUEUE_LABEL, QUEUE_WHY),
     strip(Place::ObjectKey, "applyset.kubernetes.io", "kubectl apply --prune deletes what is not in its set"),
     strip(Place::ObjectKey, "kapp.k14s.io", "kapp deletes what has it and is not in the application"),
     strip(Place::ObjectKey, "objectset.rio.cattle.io", "Rancher Fleet deletes what is not in its bundle"),

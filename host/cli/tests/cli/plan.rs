@@ -351,3 +351,34 @@ fn what_helm_deletes_is_told_from_what_it_leaves_with_the_chart_value_that_is_ne
     let value = r#"--set-json 'closure.clusterObjects=[\"acme/ClusterRole/shop-nodes\",\"acme/ClusterRoleBinding/shop-nodes\"]'"#;
     assert!(deleted.contains(value), "{deleted}");
 }
+
+#[test]
+fn what_a_run_misses_of_the_charts_hooks_is_a_warning() {
+    let dir = Dir::with_release();
+    let job = job("shop-migrate").replace(
+        "      containers:\n",
+        "      volumes: [{name: store, csi: {driver: secrets-store.csi.k8s.io, volumeAttributes: {secretProviderClass: shop-db}}}]\n      \
+         containers:\n",
+    );
+    let job = job.replace(
+        "          image: shop:1\n",
+        "          image: shop:1\n          volumeMounts: [{name: store, mountPath: /mnt}]\n",
+    );
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: shop-egress}\n\
+                  spec: {podSelector: {matchLabels: {job-name: shop-migrate}}}\n";
+    let class = "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: shop-db}\nspec: {}\n";
+    let mut release = deleted_by_helm(record(&[job, policy.to_owned(), class.to_owned()]));
+    for (n, (kind, name)) in
+        [("Job", "shop-migrate"), ("NetworkPolicy", "shop-egress"), ("SecretProviderClass", "shop-db")]
+            .into_iter()
+            .enumerate()
+    {
+        release["hooks"][n]["kind"] = json!(kind);
+        release["hooks"][n]["name"] = json!(name);
+    }
+    dir.write("release.json", release.to_string());
+    plan(&dir, &[]).exits(0).says(&[
+        "The run's pods are not selected by NetworkPolicy \"shop-egress\", though those of Helm's own run are",
+        "the hook's pod may not start: it mounts a volume by SecretProviderClass \"shop-db\"",
+    ]);
+}

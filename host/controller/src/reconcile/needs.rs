@@ -100,7 +100,7 @@ impl Context {
         &self,
         subject: &Subject,
         operation: &Operation,
-        Selected { hook, others }: &Selected,
+        Selected { hook, others, .. }: &Selected,
         request: &Request,
         created: &[ObjectRef],
         uncovered: Uncovered,

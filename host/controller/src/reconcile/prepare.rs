@@ -8,7 +8,7 @@
 //! comes before all of this. Everything that decides is a pure function of the core; here is only the reading that feeds
 //! it, so that `hookhost plan` shows the very Job that is made.
 
-use hookhost_core::clone;
+use hookhost_core::clone::{self, NotCreated};
 use hookhost_core::conflict::Overtaken;
 use hookhost_core::step::Step;
 use std::sync::Arc;
@@ -205,7 +205,7 @@ impl Context {
         self.check_overtaken(subject, &overtaken, &chosen)?;
         self.check_place(subject, &release.namespace)?;
         let mut all: Vec<Wanted> = Vec::new();
-        for (n, Selected { hook, others }) in found.iter().enumerate() {
+        for (n, Selected { hook, others, missed }) in found.iter().enumerate() {
             let step = is_event.then_some(Step { number: n + 1, of: found.len() });
             let wanted = async {
                 if location.snapshot.is_some() {
@@ -238,7 +238,7 @@ impl Context {
                 let Needs { loans, expected, not_created } = needs;
                 self.remember(subject, operation, &location, &release.namespace, &references);
                 let mut staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
-                staging.not_created = not_created;
+                staging.not_created = NotCreated { missed: missed.clone(), ..not_created };
                 Ok(Wanted { request, staging, expected, applier: location.applier.clone() })
             };
             let wanted = wanted.await.map_err(|stop: Stop| stop.of_step(&hook.name, step))?;

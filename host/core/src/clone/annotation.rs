@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::CloneError;
-use crate::keys::{APPROVED_BY, DECISION_BYTES, NOT_CREATED};
+use crate::keys::{APPROVED_BY, DECISION_BYTES, NOT_CREATED, UNQUEUED};
 use crate::object::ObjectRef;
 use crate::request::Request;
 use crate::verdict::{Effective, Entry, PolicyUse, Solved};
@@ -20,9 +20,11 @@ pub struct NotCreated {
     pub without: Vec<ObjectRef>,
     /// Objects in namespaces where hookhost may not look: they may exist.
     pub unseen: Vec<ObjectRef>,
+    /// Network policies that select the pods of Helm's own run and not this one's: they do not apply to it.
+    pub missed: Vec<ObjectRef>,
 }
 
-/// The annotation's value.
+/// The annotation's value. `unqueued` is the queue that the chart's label names and the Job is not in.
 ///
 /// # Errors
 /// It is too long. It is never shortened: it says which hook of which release the Job runs, and hookhost reads that back.
@@ -31,6 +33,7 @@ pub(super) fn decision(
     solved: &Solved,
     policies: &[PolicyUse],
     not_created: &NotCreated,
+    unqueued: Option<&str>,
 ) -> Result<String, CloneError> {
     let hook = &request.hook;
     let release = &request.release;
@@ -58,11 +61,15 @@ pub(super) fn decision(
             decision[what] = entries(added);
         }
     }
-    let NotCreated { without, unseen } = not_created;
-    let without: Vec<String> = without.iter().map(ObjectRef::kind_and_name).collect();
+    if let Some(queue) = unqueued {
+        decision[UNQUEUED] = json!(queue);
+    }
+    let NotCreated { without, unseen, missed } = not_created;
+    let [without, missed] =
+        [without, missed].map(|objects| objects.iter().map(ObjectRef::kind_and_name).collect::<Vec<_>>());
     let far = |object: &ObjectRef| format!("{}/{}", object.namespace, object.kind_and_name());
     let unseen: Vec<String> = unseen.iter().map(far).collect();
-    for (key, named) in NOT_CREATED.into_iter().zip([without, unseen]) {
+    for (key, named) in NOT_CREATED.into_iter().zip([without, unseen, missed]) {
         if !named.is_empty() {
             decision[key] = named.into_iter().take(MAX_NOT_CREATED).collect();
         }

@@ -109,7 +109,8 @@ pub(super) fn object_keys(
     let first_key = gone.len();
     keys.strip(has_owner, labels_at, &mut gone);
     if is_suspended {
-        remove(&mut keys.labels, Place::QueueLabel, labels_at, &mut gone);
+        // The Job alone is without it, also where it would have it of its pods.
+        remove(&mut keys.labels, Place::QueueLabel, LABELS, &mut gone);
     }
     bound(&mut keys.labels, LABELS_BYTES, labels_at, &mut gone);
     let most = CHART_ANNOTATIONS_BYTES.min(ANNOTATIONS_BYTES.saturating_sub(by_policies));

@@ -414,3 +414,31 @@ fn a_network_policy_that_selects_the_pod_is_of_the_closure() {
         assert!(shown.iter().all(|object| object.kind == "NetworkPolicy" && object.namespace == "shop"));
     }
 }
+
+#[test]
+fn a_network_policy_that_selects_helms_own_job_by_its_name_misses_the_runs_pods_and_is_no_part_of_the_closure()
+ {
+    let policy = |name: &str, selector: Value| {
+        hook(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name},
+                "spec": {"podSelector": {"matchLabels": selector}}}),
+            0,
+        )
+    };
+    let hooks = [
+        policy("by-name", json!({"job-name": "migrate"})),
+        policy("by-long-name", json!({"batch.kubernetes.io/job-name": "migrate", "app": "migrate"})),
+        policy("by-label", json!({"app": "migrate"})),
+        policy("of-others", json!({"job-name": "another"})),
+    ];
+    let job = hook(
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"},
+            "spec": {"template": {"metadata": {"labels": {"app": "migrate"}}}}}),
+        0,
+    );
+    let names: Vec<String> = missed(&job, "shop", &hooks).into_iter().map(|policy| policy.name).collect();
+    assert_eq!(names, ["by-long-name", "by-name"]);
+    let reached = closure_of(Workload::of(&job.manifest), &hooks).unwrap();
+    let reached: Vec<&str> = reached.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!(reached, ["by-label"]);
+}

@@ -440,12 +440,14 @@ fn what_a_run_is_without_is_kept_on_its_job() {
         kind: crate::kind::Kind::RoleBinding,
         ..object.clone()
     };
-    let not_created = clone::NotCreated { without: vec![object], unseen: vec![far] };
+    let named = ObjectRef { name: "by-name".to_owned(), ..object.clone() };
+    let not_created = clone::NotCreated { without: vec![object], unseen: vec![far], missed: vec![named] };
     let staging = Staging { not_created, ..Staging::default() };
     let job = plan_staged(&request, &[], staging).unwrap().job.unwrap();
     let decision: Value =
         serde_json::from_str(job["metadata"]["annotations"][keys::DECISION].as_str().unwrap()).unwrap();
     assert_eq!(decision["without"], json!(["NetworkPolicy/migrate"]));
     assert_eq!(decision["unseen"], json!(["kube-system/RoleBinding/migrate"]));
+    assert_eq!(decision["missed"], json!(["NetworkPolicy/by-name"]));
     assert_eq!(job["spec"].get("suspend"), None, "it waits for nothing");
 }

@@ -9,6 +9,7 @@ use crate::clone::{Cloned, TOO_LARGE};
 use crate::loan::Loan;
 use crate::operation::Operation;
 use crate::request::Request;
+use crate::strip::{QUEUE_LABEL, QUEUE_WHY};
 use crate::verdict::Solved;
 use hookhost_helm::record::Record;
 use hookhost_helm::text;
@@ -148,6 +149,13 @@ pub(super) fn of_run(request: &Request, solved: &Solved, cloned: &Cloned) -> Vec
         let message =
             format!("the Job does not have all that the chart's has, which is too large: {too_large}");
         warnings.push(warning("MetadataTooLarge", message));
+    }
+    for gone in cloned.stripped.iter().filter(|gone| gone.why == QUEUE_WHY) {
+        let message = format!(
+            "the run is not in the queue {} of the chart's label {QUEUE_LABEL}, so no quota holds it back: {QUEUE_WHY}",
+            gone.value
+        );
+        warnings.push(warning("QueueLabelDropped", message));
     }
     for gone in &cloned.stripped {
         match gone.path.as_str() {

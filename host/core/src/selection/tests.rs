@@ -65,7 +65,7 @@ fn the_hook_and_what_it_needs_are_read_and_nothing_else() {
         binding("unused", "other"),
     ];
     let selection = selected(hooks, "migrate").unwrap();
-    let [Selected { hook, others }] = &selection.hooks[..] else { panic!("{selection:?}") };
+    let [Selected { hook, others, .. }] = &selection.hooks[..] else { panic!("{selection:?}") };
     assert_eq!((hook.name.as_str(), names(others)), ("migrate", vec!["r", "r"]));
     assert_eq!(others[1].manifest["subjects"][0]["name"], "migrate");
     assert_eq!((selection.release.name.as_str(), selection.release.revision), ("shop", 1));

@@ -9,6 +9,7 @@ use super::conditions::time;
 use super::read::{job_ref, text};
 use super::{CancelledBy, LOG_BYTES};
 use crate::outcome::{Culprit, tail};
+use crate::strip::QUEUE_LABEL;
 use hookhost_helm::text::shortlist;
 use hookhost_helm::text::{clean, cut};
 
@@ -139,6 +140,15 @@ pub(super) fn job(status: &Value) -> String {
     }
 }
 
+/// What is said of network policies of the chart, by their names, that select the pods of Helm's own run and not those of hookhost's.
+pub fn missed(names: &str) -> String {
+    format!(
+        "The run's pods are not selected by {names}, though those of Helm's own run are: by the Job's name, or another label that \
+         only they have. Where another policy isolates pods, the run may not reach what it needs. In the chart, select by a label of \
+         the pod template."
+    )
+}
+
 /// What Accepted says, from engineRef and outputs, so that it can be said again.
 pub(super) fn accepted(status: &Value) -> String {
     let outputs = status.get("outputs").unwrap_or(&Value::Null);
@@ -166,8 +176,11 @@ pub(super) fn accepted(status: &Value) -> String {
             shortlist(made, MAX_NAMED)
         ));
     }
-    let without = outputs.pointer("/decision/without").and_then(Value::as_array).into_iter().flatten();
-    let without: Vec<String> = without.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
+    let named = |key: &str| -> Vec<String> {
+        let named = outputs.get("decision").and_then(|decision| decision.get(key)?.as_array());
+        named.into_iter().flatten().filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect()
+    };
+    let without = named("without");
     if !without.is_empty() {
         message.push_str(&format!(
             " It runs without {}, which the chart has as a hook for its pods and Helm has deleted: where another policy isolates pods, it may \
@@ -175,8 +188,18 @@ pub(super) fn accepted(status: &Value) -> String {
             shortlist(without, MAX_NAMED)
         ));
     }
-    let unseen = outputs.pointer("/decision/unseen").and_then(Value::as_array).into_iter().flatten();
-    let unseen: Vec<String> = unseen.filter_map(|it| Some(clean(it.as_str()?, NAME_BYTES))).collect();
+    let missed = named("missed");
+    if !missed.is_empty() {
+        message.push_str(&format!(" {}", self::missed(&shortlist(missed, MAX_NAMED))));
+    }
+    if let Some(queue) = outputs.pointer("/decision/unqueued").and_then(Value::as_str) {
+        message.push_str(&format!(
+            " It is not in the queue {} of the chart's label {QUEUE_LABEL}: hookhost creates this Job suspended, and starts it itself when \
+             its temporary objects are there and its turn has come; the queue would start it before that.",
+            clean(queue, NAME_BYTES)
+        ));
+    }
+    let unseen = named("unseen");
     if !unseen.is_empty() {
         message.push_str(&format!(
             " The chart has as hooks, which Helm deletes after their event, objects that the run needs in namespaces where hookhost may \
@@ -311,5 +334,30 @@ impl Failure<'_> {
             told.push_str(&log);
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn accepted_says_which_policies_miss_the_run_and_which_queue_it_is_not_in() {
+        let status = json!({
+            "engineRef": {"kind": "Job", "namespace": "acme", "name": "migrate"},
+            "outputs": {"hook": "shop-migrate", "decision": {"missed": ["NetworkPolicy/by-name"], "unqueued": "batch"}},
+        });
+        let message = accepted(&status);
+        for words in [
+            "The run's pods are not selected by NetworkPolicy/by-name",
+            "select by a label of the pod template",
+            "not in the queue batch of the chart's label kueue.x-k8s.io/queue-name",
+        ] {
+            assert!(message.contains(words), "{words} in {message}");
+        }
+        let plain = accepted(&json!({"outputs": {"decision": {}}}));
+        assert!(!plain.contains("queue") && !plain.contains("selected"), "{plain}");
     }
 }

@@ -236,6 +236,40 @@ fn without_its_network_policy_a_hook_runs_and_the_operation_says_so() {
 }
 
 #[test]
+fn a_network_policy_that_selects_the_charts_own_job_is_reported_to_miss_the_run() {
+    let world = world();
+    let namespace = namespace("by-name");
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "np-by-name", "annotations": {"helm.sh/hook": "pre-upgrade"}},
+        "spec": {"podSelector": {"matchLabels": {"job-name": "np-named"}}, "policyTypes": ["Egress"], "egress": [{}]}});
+    let release =
+        store(&namespace, "np-named", &[(policy, -5, true), (job("np-named", "true", json!({})), 0, false)]);
+    let name = operation(world, &release, json!({"hookName": "np-named", "closure": true}));
+    let told = message(&world.phase(&namespace, &name, "Succeeded"), "Accepted");
+    for word in ["not selected by NetworkPolicy/np-by-name", "label of the pod template"] {
+        assert!(told.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn a_hook_of_an_event_is_in_no_queue_and_the_operation_says_why() {
+    let world = world();
+    let namespace = namespace("queued");
+    let mut manifest = job("queued", "true", json!({}));
+    manifest["metadata"]["labels"] = json!({"kueue.x-k8s.io/queue-name": "batch"});
+    let release = store(&namespace, "queued", &[(manifest, 0, false)]);
+    let name = operation(world, &release, json!({"event": "pre-upgrade"}));
+    let told = message(&world.phase(&namespace, &name, "Succeeded"), "Accepted");
+    assert!(told.contains("not in the queue batch") && told.contains("before that"), "{told}");
+    // Alone its Job is not created suspended, so the queue may have it.
+    let name = operation(world, &release, json!({"hookName": "queued"}));
+    let told = message(&world.phase(&namespace, &name, "Succeeded"), "Accepted");
+    assert!(!told.contains("queue batch"), "{told}");
+    let job = world.get(&namespace, &format!("job/{name}")).unwrap();
+    assert_eq!(job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "batch");
+}
+
+#[test]
 fn a_provider_class_that_helm_has_deleted_is_named_instead_of_a_pod_that_hangs() {
     let world = world();
     let namespace = namespace("class");

@@ -11,6 +11,7 @@ use hookhost_core::object::ObjectRef;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
 use hookhost_core::request::Request;
+use hookhost_core::status;
 use hookhost_helm::text::shortlist;
 
 /// Objects that a warning names.
@@ -87,6 +88,13 @@ pub(super) fn deleted_classes(request: &Request, makers: &[Maker]) -> Option<War
     let classes = maker::deleted_classes(&request.hook.manifest, makers);
     let message = format!("the hook's pod may not start: {}", maker::lost_classes(&classes));
     (!classes.is_empty()).then_some(Warning { code: "DeletedByHelm", message })
+}
+
+/// That network policies of the chart do not apply to the run.
+pub(super) fn missed(policies: &[ObjectRef]) -> Option<Warning> {
+    let names = shortlist(policies.iter().map(ObjectRef::to_string), MAX_NAMED);
+    (!policies.is_empty())
+        .then(|| Warning { code: "NetworkPolicyMissesRun", message: status::missed(&names) })
 }
 
 /// The objects without a namespace that hookhost may have to create, as the chart value names them.

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_cluster::error::Error;
 use hookhost_cluster::prerequisites::{AT_ONCE, existing, existing_classes};
 use hookhost_cluster::read::Reader;
-use hookhost_core::clone;
+use hookhost_core::clone::{self, NotCreated};
 use hookhost_core::closure::Member;
 use hookhost_core::dependency::{Lending, Reference, references};
 use hookhost_core::loan::{self, ByHelm, ClusterObject, Terms, Uncovered};
@@ -74,7 +74,7 @@ pub(super) struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn hooked(&self) -> Hooked<'_> {
-        let Selected { hook, others } = self.selected;
+        let Selected { hook, others, .. } = self.selected;
         Hooked {
             hook,
             hooks: others,
@@ -100,7 +100,7 @@ impl<'a> Common<'a> {
         let Common { operation, selection, .. } = *self;
         let found = &selection.hooks;
         let candidate = |(n, selected): (usize, &'a Selected)| {
-            let Selected { hook, others } = selected;
+            let Selected { hook, others, .. } = selected;
             let request = Request::build(request::Inputs {
                 operation,
                 approved_by: operation.approvals.approved_by.clone(),
@@ -143,6 +143,8 @@ impl<'a> Common<'a> {
                 warnings.extend(closure::deleted_classes(request, &self.selection.makers));
             }
             let creates = operation.parameters.closure;
+            let missed = &candidate.selected.missed;
+            warnings.extend(closure::missed(missed));
             cluster_objects.extend(closure::cluster_objects(request, &closure.needed));
             let assumed = assumed(candidate, &closure.needed, creates);
             let settled = match known {
@@ -163,7 +165,7 @@ impl<'a> Common<'a> {
             })?;
             let earlier = runs.iter().map(|earlier| &earlier.staging);
             let mut staging = Staging::after(earlier, settled.loans, candidate.step);
-            staging.not_created = settled.not_created;
+            staging.not_created = NotCreated { missed: missed.clone(), ..settled.not_created };
             runs.push(Run { request: request.clone(), staging });
         }
         warnings.extend(closure::value_needed(&cluster_objects));

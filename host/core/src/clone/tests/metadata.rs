@@ -112,6 +112,10 @@ fn the_label_by_which_a_queue_starts_jobs_is_left_out_where_hookhost_starts_this
     assert_eq!((labels.get(label), &labels["team"]), (None, &json!("payments")));
     let row = row(&plan, "metadata.labels[\"kueue.x-k8s.io/queue-name\"]");
     assert!(row.details.contains("the queue would start it"), "{row:?}");
+    let warning = plan.warnings.iter().find(|warning| warning.code == "QueueLabelDropped").unwrap();
+    assert!(warning.message.contains("not in the queue \"batch\""), "{warning}");
+    let decision = plan.job.as_ref().unwrap()["metadata"]["annotations"][DECISION].as_str().unwrap();
+    assert!(decision.contains(r#""unqueued":"batch""#), "the Operation says so too: {decision}");
 }
 
 #[test]
