@@ -76,7 +76,12 @@ impl Refusal {
     pub fn of_step(self, hook: &str, step: Option<Step>) -> Refusal {
         match step {
             Some(step) => {
-                let message = format!("the hook {} (step {step}): {}", quote(hook), self.message);
+                let named = format!("the hook {}", quote(hook));
+                // Where the message begins with the hook, it is named once.
+                let message = match self.message.strip_prefix(&format!("{named} ")) {
+                    Some(rest) => format!("{named} (step {step}) {rest}"),
+                    None => format!("{named} (step {step}): {}", self.message),
+                };
                 Refusal { object: self.object, ..Refusal::new(self.reason, &message, self.then) }
             }
             None => self,
@@ -185,6 +190,9 @@ mod tests {
         assert_eq!(told.message, "the hook \"migrate\" (step 2/3): there is no Secret");
         assert_eq!((told.reason, told.then), (refusal.reason, refusal.then));
         assert_eq!(refusal.clone().of_step("migrate", None), refusal);
+        let named = Refusal::wait(Reason::HookNotVerified, "the hook \"migrate\" is a test hook");
+        let told = named.of_step("migrate", Some(Step { number: 1, of: 2 }));
+        assert_eq!(told.message, "the hook \"migrate\" (step 1/2) is a test hook");
     }
 
     #[test]
