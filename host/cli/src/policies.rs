@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hookhost_controller::policy::stock;
 use hookhost_core::{Reason, Request};
+use hookhost_helm::text::list;
 use hookhost_helm::yaml;
 use hookhost_sandbox::{
     Cache, Compiler, Description, Level, Limits, LogLine, Policy, Sandbox, SettingsError,
@@ -175,8 +176,28 @@ pub(crate) fn check_settings(policy: &Policy, name: &str, settings: &str) -> Res
         Reason::PolicySettingsInvalid,
         format!("{name} refuses its settings: {}", lines.join("; ")),
     )
-    .with_advice("Correct the settings; `hookhost policy inspect FILE.wasm` shows what they may be.")
+    .with_advice(settings_advice(policy, name))
     .into())
+}
+
+/// What to do about settings that a policy refuses: which it needs, and an example, as far as its schema says so.
+fn settings_advice(policy: &Policy, name: &str) -> String {
+    let schema = policy.describe().map(|described| described.settings_schema).unwrap_or_default();
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let required: Vec<&str> = required.collect();
+    let needed = match required[..] {
+        [] => String::new(),
+        _ => format!(
+            " It needs {}; `hookhost plan` takes a file of settings after a policy: --policy {name}=SETTINGS.yaml.",
+            list(&required)
+        ),
+    };
+    let mut advice =
+        format!("Correct the settings; `hookhost policy inspect` shows what they may be.{needed}");
+    if let Some(example) = schema["examples"].get(0).and_then(|example| yaml_text(example).ok()) {
+        advice.push_str(&format!("\nAn example of such a file:\n{}", example.trim_end()));
+    }
+    output::escape(&advice).into_owned()
 }
 
 fn place(path: &str, message: &str) -> String {

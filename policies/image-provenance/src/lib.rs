@@ -12,6 +12,7 @@ use image::{Image, Source};
 /// Where images may come from.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{"allowed": ["registry.example.com", "docker.io/library/*"], "requireDigest": false}]))]
 pub struct Settings {
     /// Registries, and repositories or the paths above them, such as registry.example.com or docker.io/library/nginx.
     /// `*` in a path stands for any characters but "/". An image must fit one of them. None allow no image.

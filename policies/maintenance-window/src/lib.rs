@@ -23,6 +23,7 @@ const BLACKOUTS: usize = 128;
 /// When runs may start.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{"timeZone": "Europe/Berlin", "windows": [{"start": "22:00", "end": "04:00"}]}]))]
 pub struct Settings {
     /// The time zone of all days and times below, by its IANA name, such as Europe/Berlin. Left out: UTC.
     #[serde(default)]

@@ -29,6 +29,7 @@ const OWNED_KEYS: [&str; 11] = [
 /// Labels and annotations to add to runs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("examples" = [{"rules": [{"labels": {"example.com/organisation": "${organisation}"}}]}]))]
 pub struct Settings {
     /// Rules; all that fit a run apply. Where two give the same key, the later one counts.
     rules: Vec<Rule>,

@@ -80,6 +80,25 @@ fn what_the_book_types_without_a_cluster_runs_and_prints_what_the_book_shows() {
 }
 
 #[test]
+fn a_stock_policy_without_the_settings_that_it_needs_says_which_with_an_example() {
+    let stock = stock_policies();
+    let dir = Dir::with_release();
+    for (name, needed, example) in [
+        ("maintenance-window", "windows", "22:00"),
+        ("image-provenance", "allowed", "registry.example.com"),
+        ("org-labels", "rules", "${organisation}"),
+    ] {
+        let plan = ["plan", "-f", "op.yaml", "--release", "release.json", "--policy", name];
+        let output = dir.command(&plan).env("HOOKHOST_STOCK_POLICIES", &stock).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let asked = format!("--policy {name}=SETTINGS.yaml");
+        for words in [&format!("It needs {needed};"), &asked, "An example of such a file:", example] {
+            assert!(stderr.contains(words), "{words} in {stderr}");
+        }
+    }
+}
+
+#[test]
 fn an_output_fits_what_is_shown_of_it_and_nothing_else() {
     for (shown, printed) in
         [("a\nb\n", "a\nb\n"), ("a … c\n", "a  b  c\n"), ("a\n…\n", "a\nb\nc\n"), ("…\nc\n", "c\n")]
