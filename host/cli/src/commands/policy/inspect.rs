@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
 
 use crate::commands::Format;
@@ -67,18 +67,36 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 
 fn text(inspection: &Inspection) -> Result<String> {
     let Inspection { name, version, summary, contract, imports, size, digest, settings_schema } = inspection;
-    let schema = policies::yaml_text(settings_schema)?;
+    let schema = ordered(settings_schema)?;
     let schema: String = schema.lines().map(|line| format!("  {}\n", output::escape(line))).collect();
     let escaped = |text: &str| output::escape(text).into_owned();
     Ok(format!(
-        "Name:      {}\nVersion:   {}\nSummary:   {}\nContract:  {}\nImports:   {}\nSize:      {size} bytes\n\
-         Digest:    {digest}\nSettings (JSON Schema):\n{schema}",
+        "Name:      {}\nVersion:   {}\nSummary:   {}\nSettings (JSON Schema):\n{schema}\
+         Contract:  {}\nImports:   {}\nSize:      {size} bytes\nDigest:    {digest}\n",
         escaped(name),
         escaped(version),
         escaped(summary),
         escaped(contract),
         escaped(&imports.join(", ")),
     ))
+}
+
+/// What of a schema a person looks for first, in this order; what it refers to comes last.
+const FIRST: [&str; 4] = ["description", "examples", "required", "properties"];
+/// What other parts of a schema refer to.
+const LAST: &str = "$defs";
+
+/// A schema as YAML, the settings themselves before all else.
+fn ordered(schema: &Value) -> Result<String> {
+    let Some(fields) = schema.as_object() else { return policies::yaml_text(schema) };
+    let rank = |key: &str| match FIRST.iter().position(|first| *first == key) {
+        Some(at) => at,
+        None => FIRST.len() + usize::from(key == LAST),
+    };
+    let mut keys: Vec<&String> = fields.keys().collect();
+    keys.sort_by_key(|key| (rank(key), key.as_str()));
+    // One field after the other: a mapping as a whole is written by its keys' own order.
+    keys.into_iter().map(|key| policies::yaml_text(&json!({key.as_str(): fields[key]}))).collect()
 }
 
 /// Names of what a component imports and exports. The sandbox has accepted it, so it is short and well-formed.
@@ -103,4 +121,23 @@ fn interfaces(wasm: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
         }
     }
     Ok((imports, exports))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_come_before_what_they_refer_to() {
+        let schema = json!({"$defs": {"Window": {}}, "$schema": "x", "additionalProperties": false,
+            "properties": {"windows": {}}, "required": ["windows"], "description": "When runs may start."});
+        let text = ordered(&schema).unwrap();
+        let keys: Vec<&str> = text.lines().filter(|line| !line.starts_with([' ', '-'])).collect();
+        let keys: Vec<&str> = keys.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(
+            keys.iter().map(|key| key.trim_matches(['"', '\''])).collect::<Vec<_>>(),
+            ["description", "required", "properties", "$schema", "additionalProperties", "$defs"]
+        );
+        assert_eq!(ordered(&json!(true)).unwrap().trim(), "true");
+    }
 }
