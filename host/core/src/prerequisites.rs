@@ -117,7 +117,10 @@ pub fn settle(
     let unseen = unseen(of, needed, facts);
     if *lending != Lending::On {
         let without = absent.into_iter().filter(can_do_without).collect();
-        return Ok(Settled { loans: Vec::new(), not_created: NotCreated { without, unseen, ..NotCreated::default() } });
+        return Ok(Settled {
+            loans: Vec::new(),
+            not_created: NotCreated { without, unseen, ..NotCreated::default() },
+        });
     }
     let loans = arrange(of.hook, needed, terms, |object| match found.get(object) {
         Some(found) => found.clone(),

@@ -206,6 +206,32 @@ fn operators_can_read_of_every_field_of_a_line() {
 }
 
 #[test]
+fn the_sample_of_the_decision_log_has_the_fields_that_a_line_has() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/operating/monitoring.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    let sample = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let sample: Value = serde_json::from_str(sample).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let lines = ["every line", "lines about an Operation", "the decision log"];
+    let mut known: BTreeSet<String> = lines.into_iter().flat_map(documented).collect();
+    // That of an Operation whose target is a HelmRelease, in a cluster without an id.
+    assert!(known.remove("application_instance") && known.remove("cluster_id"));
+    assert_eq!(names(&sample), known);
+    let denial = hookhost_core::Denial { reason: "ImageNotAllowed".to_owned(), message: "…".to_owned() };
+    let record = crate::policy::DecisionRecord {
+        policy: "own-images".to_owned(),
+        digest: sample["policies"][0]["digest"].as_str().map(str::to_owned),
+        matched_by: vec!["organisation org-myteam".to_owned()],
+        effect: crate::policy::Effect::Audited,
+        outcome: crate::policy::Outcome::Decision(hookhost_core::Decision::Deny(denial)),
+        took: std::time::Duration::from_micros(21),
+        peak_memory: 196_608,
+    };
+    assert_eq!(sample["policies"][0], json!(record));
+    assert_eq!(sample["verdict"], json!({"outcome": "allowed"}));
+}
+
+#[test]
 fn the_decision_log_can_be_silenced_by_its_target() {
     let nothing = Value::Null;
     let lines = logged(Format::Json, "info,hookhost::decision=off", || {
