@@ -17,6 +17,7 @@ mod documents;
 mod events;
 mod head;
 mod json;
+mod layout;
 mod properties;
 mod read;
 mod resolve;
@@ -31,6 +32,7 @@ pub use events::is_parsing;
 
 pub(crate) use documents::{Document, documents};
 pub use head::{Head, Keep};
+pub use layout::{Node, NodeKind, layout};
 
 /// Bytes of text: several release Secrets of 1.4 MB each fit, and an etcd object (1.5 MiB) fits many times.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;

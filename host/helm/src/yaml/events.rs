@@ -101,7 +101,7 @@ enum State {
 
 /// What the parser finds in a text.
 pub(super) struct Events<'t> {
-    tokens: Tokens<'t>,
+    pub(super) tokens: Tokens<'t>,
     state: State,
     /// What comes after the collections that are open.
     states: Vec<State>,
@@ -320,7 +320,7 @@ impl<'t> Events<'t> {
         if is_first {
             self.tokens.take()?;
         }
-        let Token { kind, start } = self.tokens.peek()?;
+        let Token { kind, start, .. } = self.tokens.peek()?;
         let start = *start;
         match kind {
             Kind::BlockEntry => {
@@ -356,7 +356,7 @@ impl<'t> Events<'t> {
         if is_first {
             self.tokens.take()?;
         }
-        let Token { kind, start } = self.tokens.peek()?;
+        let Token { kind, start, .. } = self.tokens.peek()?;
         let start = *start;
         match kind {
             Kind::Key => {

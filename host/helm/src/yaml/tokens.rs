@@ -21,6 +21,8 @@ const MAX_LEVELS: usize = 10_000;
 pub(super) struct Token {
     pub(super) kind: Kind,
     pub(super) start: Mark,
+    /// Characters of the text before its end. Blanks and line ends that follow a scalar may be part of it.
+    end: usize,
 }
 
 /// What a token is.
@@ -91,6 +93,8 @@ pub(super) struct Tokens<'t> {
     queue: VecDeque<Token>,
     /// Tokens that were taken from the queue.
     taken: usize,
+    /// The end of the last of these.
+    end: usize,
     /// Whether the first one of the queue is known to be what comes next.
     is_next_known: bool,
     brackets: Vec<Bracket>,
@@ -108,6 +112,7 @@ impl<'t> Tokens<'t> {
             source: Source::of(text)?,
             queue: VecDeque::new(),
             taken: 0,
+            end: 0,
             is_next_known: false,
             brackets: Vec::new(),
             indent: None,
@@ -136,7 +141,14 @@ impl<'t> Tokens<'t> {
         self.is_next_known = false;
         self.taken += 1;
         let mark = self.source.mark();
-        self.queue.pop_front().ok_or_else(|| mark.wrong("a token is expected"))
+        let token = self.queue.pop_front().ok_or_else(|| mark.wrong("a token is expected"))?;
+        self.end = token.end;
+        Ok(token)
+    }
+
+    /// Characters of the text before the end of the token that was taken last.
+    pub(super) fn end(&self) -> usize {
+        self.end
     }
 
     /// Whether the next token may be a key's first.
@@ -173,7 +185,7 @@ impl<'t> Tokens<'t> {
     }
 
     fn push(&mut self, kind: Kind, start: Mark) {
-        self.queue.push_back(Token { kind, start });
+        self.queue.push_back(Token { kind, start, end: self.source.mark().index });
     }
 
     /// Finds at least one more token.
@@ -283,7 +295,7 @@ impl<'t> Tokens<'t> {
         if self.indents.len() > MAX_LEVELS {
             return Err(mark.wrong("exceeded max depth of 10000"));
         }
-        self.insert(token, Token { kind, start: mark });
+        self.insert(token, Token { kind, start: mark, end: mark.index });
         Ok(())
     }
 
@@ -410,7 +422,7 @@ impl<'t> Tokens<'t> {
             _ => None,
         };
         if let Some(key) = key {
-            self.insert(Some(key.token), Token { kind: Kind::Key, start: key.mark });
+            self.insert(Some(key.token), Token { kind: Kind::Key, start: key.mark, end: key.mark.index });
             self.roll(key.mark, Some(key.token), Kind::BlockMappingStart)?;
             // A key does not follow another one.
             self.is_key_allowed = false;
