@@ -8,10 +8,9 @@
 //! What is made of a large object takes some milliseconds, on a busy machine many more. Meanwhile another thread does what there is
 //! to do for others, so that nobody waits for as many of them as somebody else has made.
 
-use std::sync::{Mutex, PoisonError};
-
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use kube::Client;
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
@@ -157,7 +156,7 @@ pub fn apart<T>(bytes: usize, make: impl FnOnce() -> T) -> T {
         return make();
     }
     block_in_place(|| {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = TURN.lock();
         make()
     })
 }

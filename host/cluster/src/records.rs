@@ -16,11 +16,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hookhost_core::Reason;
 use hookhost_core::refusal::Refusal;
 use hookhost_helm::limits::READ_BYTES;
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Result;
@@ -110,7 +111,7 @@ impl Records {
 
     /// The turn of a namespace. Those of which nobody has or awaits it are forgotten: there are no more than reconciles.
     fn turn_of(&self, namespace: &str) -> Arc<Turn<()>> {
-        let mut turns = lock(&self.turns);
+        let mut turns = self.turns.lock();
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         turns.entry(namespace.to_owned()).or_default().clone()
     }
@@ -130,7 +131,7 @@ impl Records {
             );
             return Err(Refusal::fail(Reason::HookManifestTooLarge, message));
         }
-        let mut large = lock(&self.large);
+        let mut large = self.large.lock();
         if large.len() == LARGE_RUNS || !large.insert(namespace.to_owned()) {
             let message = format!(
                 "what is to be created for the run has {bytes} bytes, and hookhost creates more than {SMALL_RUN_BYTES} for \
@@ -145,12 +146,8 @@ impl Records {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.of).remove(&self.namespace);
+        self.of.lock().remove(&self.namespace);
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reading {
@@ -278,7 +275,7 @@ mod tests {
         let ended = Arc::new(Mutex::new(ended));
         let slow = |_| {
             let ended = ended.clone();
-            Box::pin(read(&records, "flood", move || ended.lock().unwrap().recv().is_ok(), |_| 0))
+            Box::pin(read(&records, "flood", move || ended.lock().recv().is_ok(), |_| 0))
         };
         let mut flood: Vec<_> = (0..2 * READ_AT_ONCE).map(slow).collect();
         for one in &mut flood {

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -26,6 +26,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -72,32 +73,28 @@ impl Health {
 
     /// This is loaded now.
     pub fn loaded(&self, what: &'static str) {
-        self.lock().awaited.remove(what);
+        self.0.lock().awaited.remove(what);
     }
 
     /// The threads that work do so; to be said each [`BEAT`].
     pub fn beat(&self) {
-        self.lock().beat = Instant::now();
+        self.0.lock().beat = Instant::now();
     }
 
     /// A task without which this process is of no use has ended; there is no way back.
     pub fn set_ended(&self, task: &'static str) {
-        self.lock().ended.get_or_insert(task);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ended.get_or_insert(task);
     }
 
     fn alive(&self) -> (StatusCode, String) {
-        match self.lock().defect() {
+        match self.0.lock().defect() {
             None => (StatusCode::OK, "ok\n".into()),
             Some(defect) => (StatusCode::SERVICE_UNAVAILABLE, defect),
         }
     }
 
     fn ready(&self) -> (StatusCode, String) {
-        let state = self.lock();
+        let state = self.0.lock();
         match state.defect() {
             Some(defect) => (StatusCode::SERVICE_UNAVAILABLE, defect),
             None if state.awaited.is_empty() => (StatusCode::OK, "ok\n".into()),

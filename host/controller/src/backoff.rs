@@ -2,8 +2,9 @@
 //! what nobody announces.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The first pause after an error; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(500);
@@ -46,7 +47,7 @@ impl Backoff {
             return rest;
         }
         let pause = self.grow(uid, FIRST_SLOW);
-        self.lock().entry(uid.to_owned()).or_default().until = now.checked_add(pause);
+        self.0.lock().entry(uid.to_owned()).or_default().until = now.checked_add(pause);
         pause
     }
 
@@ -56,7 +57,7 @@ impl Backoff {
     }
 
     fn rest_at(&self, uid: &str, now: Instant) -> Option<Duration> {
-        let until = self.lock().get(uid)?.until?;
+        let until = self.0.lock().get(uid)?.until?;
         until.checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 
@@ -67,24 +68,20 @@ impl Backoff {
 
     /// How often it has paused in a row.
     pub(crate) fn times(&self, uid: &str) -> u32 {
-        self.lock().get(uid).map_or(0, |pauses| pauses.times)
+        self.0.lock().get(uid).map_or(0, |pauses| pauses.times)
     }
 
     /// The next pause is a first one again.
     pub(crate) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+        self.0.lock().remove(uid);
     }
 
     fn grow(&self, uid: &str, first: Duration) -> Duration {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let Pauses { times, .. } = known.entry(uid.to_owned()).or_default();
         let pause = first.saturating_mul(1 << *times).min(LONGEST);
         *times = (*times + 1).min(MAX_DOUBLINGS);
         pause
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Pauses>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,12 +14,13 @@
 //! Jobs that only look like hookhost's keep a RoleBinding for some seconds at most: see [`crate::binding_keeper`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookhost_core::keys::RIGHTS;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -97,7 +98,7 @@ impl Bindings {
     /// Keeps the rights in a namespace for a Job that is about to be created; none where they are being taken away.
     pub(crate) fn begin(&self, namespace: &str) -> Option<Creating> {
         // Under one lock: else a deletion noted in between would take the rights away from the Job that is being created.
-        let mut known = self.known();
+        let mut known = self.0.known.lock();
         if known.leaving(namespace).is_some() {
             return None;
         }
@@ -107,12 +108,12 @@ impl Bindings {
 
     /// A deleted RoleBinding of a namespace, by which hookhost is about to lose its rights there.
     pub(crate) fn leaving(&self, namespace: &str) -> Option<String> {
-        self.known().leaving(namespace).cloned()
+        self.0.known.lock().leaving(namespace).cloned()
     }
 
     /// Has the deleted bindings examined again, since something changed for which they may have been kept.
     pub(crate) fn look_again(&self) {
-        if !self.known().leaving.is_empty() {
+        if !self.0.known.lock().leaving.is_empty() {
             self.0.changed.notify_one();
         }
     }
@@ -124,7 +125,7 @@ impl Bindings {
 
     /// The namespace is being deleted, and its bindings soon will be: they count as deleted from now on.
     pub(crate) fn terminate(&self, namespace: &str) {
-        let mut known = self.known();
+        let mut known = self.0.known.lock();
         let Some(held) = known.held.get(namespace).cloned() else { return };
         known.leaving.entry(namespace.to_owned()).or_default().extend(held);
         self.0.changed.notify_one();
@@ -138,7 +139,7 @@ impl Bindings {
             return false;
         }
         let noted = Binding { what, uid: binding.uid().unwrap_or_default() };
-        let mut known = self.known();
+        let mut known = self.0.known.lock();
         let before = known.held.entry(namespace.clone()).or_default().insert(name.clone(), noted.clone());
         if before.is_some_and(|before| before != noted) {
             // Another one of that name, which nobody has deleted yet: the end of the first was missed.
@@ -152,7 +153,7 @@ impl Bindings {
     }
 
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let mut known = self.known();
+        let mut known = self.0.known.lock();
         known.leave(namespace, name);
         remove(&mut known.held, namespace, name);
     }
@@ -160,27 +161,23 @@ impl Bindings {
     /// Whether so much time has passed since this was first asked of a deleted binding.
     pub(crate) fn has_waited(&self, namespace: &str, name: &str, long: Duration) -> bool {
         let place = (namespace.to_owned(), name.to_owned());
-        self.known().waiting.entry(place).or_insert_with(Instant::now).elapsed() >= long
+        self.0.known.lock().waiting.entry(place).or_insert_with(Instant::now).elapsed() >= long
     }
 
     /// The deleted bindings in whose namespaces no Job is being created, by namespace and name.
     pub(crate) fn ready(&self) -> Vec<((String, String), Binding)> {
-        let known = self.known();
+        let known = self.0.known.lock();
         let quiet = known.leaving.iter().filter(|(namespace, _)| !known.creating.contains_key(*namespace));
         let of = |namespace: &String, (name, binding): (&String, &Binding)| {
             ((namespace.clone(), name.clone()), binding.clone())
         };
         quiet.flat_map(|(namespace, all)| all.iter().map(move |one| of(namespace, one))).collect()
     }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Creating {
     fn drop(&mut self) {
-        let mut known = self.bindings.known();
+        let mut known = self.bindings.0.known.lock();
         if let Some(count) = known.creating.get_mut(&self.namespace) {
             *count = count.saturating_sub(1);
             if *count == 0 {

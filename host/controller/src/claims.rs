@@ -2,9 +2,9 @@
 //! same moment must not both find it free.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use hookhost_cluster::job::HookOfRelease;
+use parking_lot::Mutex;
 
 /// Which Operation holds which hook, by the Operation's UID.
 #[derive(Debug, Default)]
@@ -13,13 +13,13 @@ pub(crate) struct Claims(Mutex<HashMap<HookOfRelease, String>>);
 impl Claims {
     /// Whether the hook is this Operation's now.
     pub(crate) fn take(&self, hook: HookOfRelease, operation_uid: &str) -> bool {
-        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claims = self.0.lock();
         *claims.entry(hook).or_insert_with(|| operation_uid.to_owned()) == *operation_uid
     }
 
     /// Gives back what the Operation holds.
     pub(crate) fn release(&self, operation_uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, holder| holder != operation_uid);
+        self.0.lock().retain(|_, holder| holder != operation_uid);
     }
 }
 

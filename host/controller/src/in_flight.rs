@@ -1,9 +1,9 @@
 //! Operations *in flight* are those that are not finished; how many there are in each phase is a metric.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use hookhost_core::status;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::metrics::Metrics;
@@ -22,7 +22,7 @@ impl InFlight {
         // Another controller may have overwritten the phase of one that runs.
         let is_running = status::is_running(status) || status::phase(status) == Some(running);
         let phase = if is_running { running } else { pending };
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let changed = if status::is_finished(status) {
             known.remove(uid).is_some()
         } else {
@@ -35,14 +35,10 @@ impl InFlight {
 
     /// The Operation is gone.
     pub(crate) fn forget(&self, uid: &str, metrics: &Metrics) {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         if known.remove(uid).is_some() {
             count(&known, metrics);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, &'static str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

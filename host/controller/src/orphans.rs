@@ -3,8 +3,9 @@
 //!
 //! Here are the Jobs that may be orphans; [`crate::garbage`] looks at them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::fair::FairQueue;
@@ -28,7 +29,7 @@ struct Inner {
 impl Orphans {
     /// Asks for a Job to be looked at: no Operation with its label's UID is known.
     pub(crate) fn suspect(&self, namespace: &str, job: &str) {
-        self.suspects().push(Place::new(namespace, job));
+        self.0.suspects.lock().push(Place::new(namespace, job));
         self.0.more.notify_one();
     }
 
@@ -50,7 +51,7 @@ impl Orphans {
     /// The next one of a namespace that may have its turn. It is none any more: whatever is told of it from now on makes it one
     /// again.
     pub(crate) fn take(&self, may: impl Fn(&str) -> bool) -> Option<Place> {
-        self.suspects().pop_where(may)
+        self.0.suspects.lock().pop_where(may)
     }
 
     /// All of them, as "namespace/name".
@@ -59,9 +60,5 @@ impl Orphans {
         std::iter::from_fn(|| self.take(|_| true))
             .map(|place| format!("{}/{}", place.namespace, place.name))
             .collect()
-    }
-
-    fn suspects(&self) -> MutexGuard<'_, FairQueue> {
-        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

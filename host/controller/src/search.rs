@@ -6,10 +6,11 @@
 //! a run, or to end an Operation without one, asks there by name first.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::lists::{AT_ONCE, Lists};
@@ -31,11 +32,11 @@ pub(crate) struct Unsearched(Arc<Mutex<BTreeSet<String>>>);
 impl Unsearched {
     /// Their names.
     pub(crate) fn namespaces(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lock().iter().cloned().collect()
     }
 
     fn set(&self, namespaces: &[String]) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = namespaces.iter().cloned().collect();
+        *self.0.lock() = namespaces.iter().cloned().collect();
     }
 }
 

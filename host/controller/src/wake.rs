@@ -3,8 +3,9 @@
 //! Wakes are kept as a set, so there are never more of them than Operations, however fast they come; and they are served in
 //! turns by namespace.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::fair::FairQueue;
@@ -23,7 +24,7 @@ struct Inner {
 impl Wakes {
     /// Asks for one Operation to be looked at.
     pub(crate) fn wake(&self, key: OperationKey) {
-        let is_new = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+        let is_new = self.0.pending.lock().push(key);
         if is_new {
             self.0.more.notify_one();
         }
@@ -47,7 +48,7 @@ impl Wakes {
     }
 
     fn take(&self) -> Option<OperationKey> {
-        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.0.pending.lock().pop()
     }
 }
 

@@ -4,10 +4,10 @@
 //! must not see the form before the write: it would write again, and be refused as out of date.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use hookhost_cluster::operation::Whole;
 use hookhost_cluster::text::version;
+use parking_lot::Mutex;
 
 /// The forms of Operations that this process wrote last, until their watch has caught up.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ pub(crate) struct Written(Mutex<HashMap<String, Whole>>);
 impl Written {
     /// Keeps what a write gave back.
     pub(crate) fn keep(&self, written: Whole) {
-        self.lock().insert(written.brief.uid.clone(), written);
+        self.0.lock().insert(written.brief.uid.clone(), written);
     }
 
     /// The newer of what the watch has and what was written.
     pub(crate) fn latest(&self, watched: Whole) -> Whole {
         let uid = &watched.brief.uid;
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         match written.get(uid) {
             Some(newer) if version(&newer.object) > version(&watched.object) => newer.clone(),
             Some(_) => {
@@ -35,11 +35,7 @@ impl Written {
 
     /// Forgets an Operation that is gone.
     pub(crate) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Whole>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(uid);
     }
 }
 

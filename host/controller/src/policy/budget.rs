@@ -1,9 +1,8 @@
 //! The *budget* is the memory that all policies at work share, whatever each may have: an evaluation takes its policy's limit
 //! of it before it begins, and waits its turn where there is not as much left.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
 use hookhost_sandbox::limits::{ANSWER_BYTES, MAX_MEMORY};
+use parking_lot::{Condvar, Mutex};
 
 /// Bytes of all evaluations at work: two of the largest that a HookPolicy can allow, with what their answers may take here
 /// for a moment. Of the usual size it is four at once, each for some microseconds.
@@ -40,11 +39,11 @@ impl Budget {
     /// evaluations take that came before. `memory` is at most [`MAX_MEMORY`], so it ends.
     pub(super) fn take(&self, memory: usize) -> Share<'_> {
         let bytes = memory.min(MAX_MEMORY) + ANSWER_BYTES;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let number = state.drawn;
         state.drawn += 1;
         while state.turn != number || state.free < bytes {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
         state.turn += 1;
         state.free -= bytes;
@@ -53,15 +52,11 @@ impl Budget {
         self.changed.notify_all();
         Share { budget: self, bytes }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.budget.lock().free += self.bytes;
+        self.budget.state.lock().free += self.bytes;
         self.budget.changed.notify_all();
     }
 }
@@ -76,20 +71,20 @@ mod tests {
     fn evaluations_at_work_never_have_more_than_the_budget_and_each_has_its_turn() {
         let budget = Budget::new(EVALUATIONS_BYTES);
         let (first, second) = (budget.take(MAX_MEMORY), budget.take(MAX_MEMORY));
-        assert_eq!(budget.lock().free, 0);
+        assert_eq!(budget.state.lock().free, 0);
         let (done, ended) = mpsc::channel();
         std::thread::scope(|scope| {
             for name in ["large", "small"] {
                 let memory = if name == "large" { MAX_MEMORY } else { 0 };
-                let drawn = budget.lock().drawn;
+                let drawn = budget.state.lock().drawn;
                 let (budget, done) = (&budget, done.clone());
                 scope.spawn(move || {
                     let share = budget.take(memory);
-                    done.send((name, budget.lock().free)).unwrap();
+                    done.send((name, budget.state.lock().free)).unwrap();
                     share.bytes
                 });
                 // The order in which they come.
-                while budget.lock().drawn == drawn {
+                while budget.state.lock().drawn == drawn {
                     std::thread::yield_now();
                 }
             }
@@ -99,6 +94,6 @@ mod tests {
             drop(second);
             assert_eq!(ended.recv().unwrap().0, "small");
         });
-        assert_eq!(budget.lock().free, EVALUATIONS_BYTES);
+        assert_eq!(budget.state.lock().free, EVALUATIONS_BYTES);
     }
 }

@@ -1,9 +1,10 @@
 //! The *set* is all HookPolicies as they are at one moment, in the order of their names. It never changes; a change makes a
 //! new one, which shares with the old what stayed the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hookhost_core::Reason;
+use parking_lot::Mutex;
 
 use super::library::Loaded;
 use super::matching::Matcher;
@@ -53,12 +54,12 @@ pub(super) enum Last {
 impl Health {
     /// How the last evaluation went.
     pub(super) fn last(&self) -> Last {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     /// Notes an answer. Whether that is news.
     pub(super) fn answered(&self) -> bool {
-        let mut last = self.lock();
+        let mut last = self.0.lock();
         let is_news = matches!(*last, Last::Failed(_));
         if is_news {
             *last = Last::Recovered;
@@ -69,15 +70,11 @@ impl Health {
     /// Notes a failure. Whether that is news: of failures for the same reason the first is kept, so that a policy that
     /// fails for many Operations does not write as many messages.
     pub(super) fn failed(&self, problem: impl FnOnce() -> Problem, reason: Reason) -> bool {
-        let mut last = self.lock();
+        let mut last = self.0.lock();
         let is_news = !matches!(&*last, Last::Failed(known) if known.reason == reason);
         if is_news {
             *last = Last::Failed(problem());
         }
         is_news
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

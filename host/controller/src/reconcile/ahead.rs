@@ -8,13 +8,13 @@
 //! ends otherwise is made again, asking in order. So memory that is wrong costs time, and nothing else.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{OptionFuture, join_all};
 use hookhost_core::dependency::Reference;
 use hookhost_core::kind::Kind as ReferenceKind;
 use hookhost_core::target::{ObjectName, RecordRef};
 use kube::api::GetParams;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Context;
@@ -65,7 +65,7 @@ impl Trails {
     /// Remembers the way to a hook that was run.
     pub(super) fn keep(&self, instance: Option<ObjectName>, release: ObjectName, mut trail: Trail) {
         trail.references.truncate(MAX_REFERENCES);
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         if let Some(instance) = instance {
             keep(&mut known.releases, instance, release.clone());
         }
@@ -74,16 +74,12 @@ impl Trails {
 
     /// The HelmRelease that an instance had.
     pub(super) fn release_of(&self, instance: &ObjectName) -> Option<ObjectName> {
-        self.lock().releases.get(instance).cloned()
+        self.0.lock().releases.get(instance).cloned()
     }
 
     /// What was asked for after a HelmRelease.
     pub(super) fn of(&self, release: &ObjectName) -> Option<Trail> {
-        self.lock().trails.get(release).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().trails.get(release).cloned()
     }
 }
 
@@ -133,12 +129,12 @@ impl<'c> Ahead<'c> {
 
     /// Whether anything was asked out of order.
     pub(super) fn is_used(&self) -> bool {
-        self.lock().is_used
+        self.answers.lock().is_used
     }
 
     /// The keys of what the pod refers to, as far as it needs some, if that was asked; none if there is no such object.
     pub(super) fn keys(&self, namespace: &str, reference: &Reference) -> Option<Option<Keys>> {
-        let answers = self.lock();
+        let answers = self.answers.lock();
         let (of, found) = answers.references.as_ref()?;
         let (keys, with_keys) =
             found.get(&(reference.kind, reference.name.clone())).filter(|_| of == namespace)?;
@@ -147,7 +143,7 @@ impl<'c> Ahead<'c> {
 
     async fn ask_ahead(&self, release: &ObjectName) {
         // What was asked for along the trail of another release is given up.
-        *self.lock() = Answers { is_used: self.is_used(), ..Answers::default() };
+        *self.answers.lock() = Answers { is_used: self.is_used(), ..Answers::default() };
         let Context { gated, reader, trails, .. } = self.context;
         let may = |trail: &Trail| {
             !self.in_order && gated.contains(&trail.storage) && gated.contains(&trail.namespace)
@@ -156,7 +152,7 @@ impl<'c> Ahead<'c> {
         let object = reader.target(Kind::HelmRelease, &release.namespace, &release.name);
         let trail = OptionFuture::from(trail.map(|trail| follow(reader, trail)));
         let (object, found) = futures::join!(object, trail);
-        let mut answers = self.lock();
+        let mut answers = self.answers.lock();
         if let Some(found) = found {
             *answers = found;
         }
@@ -164,11 +160,7 @@ impl<'c> Ahead<'c> {
     }
 
     fn take_release(&self, at: &ObjectName) -> Option<Result<Option<Value>>> {
-        self.lock().release.take_if(|(of, _)| of == at).map(|(_, answer)| answer)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.lock().release.take_if(|(of, _)| of == at).map(|(_, answer)| answer)
     }
 }
 
@@ -183,7 +175,7 @@ impl Source for Ahead<'_> {
         match self.context.trails.release_of(at).filter(|_| !self.in_order) {
             Some(release) => {
                 let (object, ()) = futures::join!(asked, self.ask_ahead(&release));
-                self.lock().is_used = true;
+                self.answers.lock().is_used = true;
                 object
             }
             None => asked.await,
@@ -201,7 +193,7 @@ impl Source for Ahead<'_> {
     }
 
     fn record_ahead(&self, at: &RecordRef<'_>) -> Option<(Option<StoredRecord>, bool)> {
-        let mut answers = self.lock();
+        let mut answers = self.answers.lock();
         // Another record that was asked for is dropped: memory is counted for one.
         let record = answers.record.take();
         let (_, record) = record.filter(|(of, _)| is_at(of, at.namespace, &at.secret_name()))?;

@@ -3,9 +3,9 @@
 //! are kept until the end of their Operation is reported, in memory only: a host that starts anew reports the end without them.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hookhost_core::outcome::{LogSource, PodRef};
+use parking_lot::Mutex;
 
 /// Bytes of all logs that are kept: hundreds of the usual length, 64 of the longest. Beyond, the oldest are dropped.
 pub(crate) const LOGS_BYTES: usize = 1 << 20;
@@ -28,7 +28,7 @@ struct Kept {
 impl KeptLogs {
     /// Keeps the end of a log; also that there was nothing to be read, so that it is not read again.
     pub(super) fn keep(&self, operation: &str, source: LogSource, text: String) {
-        let mut kept = self.lock();
+        let mut kept = self.0.lock();
         kept.retain(|one| !(one.operation == operation && one.source.pod == source.pod));
         kept.push_back(Kept { operation: operation.to_owned(), source, text });
         while kept.iter().map(|one| one.text.len() + LOG_BESIDES).sum::<usize>() > LOGS_BYTES {
@@ -38,18 +38,14 @@ impl KeptLogs {
 
     /// What is kept of a pod's log.
     pub(super) fn of(&self, operation: &str, pod: &PodRef) -> Option<(LogSource, String)> {
-        let kept = self.lock();
+        let kept = self.0.lock();
         let found = kept.iter().find(|one| one.operation == operation && one.source.pod == *pod)?;
         Some((found.source.clone(), found.text.clone()))
     }
 
     /// The Operation's end is reported, or it is gone.
     pub(super) fn forget(&self, operation: &str) {
-        self.lock().retain(|one| one.operation != operation);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().retain(|one| one.operation != operation);
     }
 }
 
@@ -77,7 +73,7 @@ mod tests {
         for number in 0..2 * LOGS_BYTES / long {
             logs.keep(&format!("op-{number}"), source("a"), "x".repeat(long));
         }
-        let bytes: usize = logs.lock().iter().map(|one| one.text.len() + LOG_BESIDES).sum();
+        let bytes: usize = logs.0.lock().iter().map(|one| one.text.len() + LOG_BESIDES).sum();
         assert!(bytes <= LOGS_BYTES && bytes > LOGS_BYTES - 2 * long, "{bytes}");
         assert!(text("op-0", "a").is_none() && text("op-127", "a").is_some(), "the newest stay");
     }

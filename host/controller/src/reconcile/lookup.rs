@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::RandomState;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookhost_core::Reason;
@@ -19,6 +19,7 @@ use hookhost_core::target::Readiness;
 use hookhost_helm::hook::Hook;
 use hookhost_helm::record::Record;
 use hookhost_helm::snapshot::Snapshot;
+use parking_lot::Mutex;
 use tokio::sync::Mutex as Turn;
 
 use super::prepare::Stop;
@@ -175,7 +176,7 @@ impl Lookup {
 
 impl Lookups {
     fn of(&self, key: &Key) -> Arc<Turn<Kept>> {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.clock += 1;
         let asked = all.clock;
         let place = all.of.entry(key.clone()).or_default();
@@ -187,16 +188,12 @@ impl Lookups {
 
     /// What is kept of this target takes so many bytes now.
     fn note(&self, key: &Key, bytes: usize) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         if let Some(place) = all.of.get_mut(key) {
             let before = std::mem::replace(&mut place.bytes, bytes);
             all.bytes = all.bytes + bytes - before;
             all.make_room(key);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -309,7 +306,7 @@ mod tests {
     }
 
     fn is_kept(lookups: &Lookups, n: usize) -> bool {
-        lookups.lock().of.contains_key(&key(n))
+        lookups.0.lock().of.contains_key(&key(n))
     }
 
     #[test]
@@ -327,10 +324,10 @@ mod tests {
         lookups.note(&key(3), 1);
         assert!(is_kept(&lookups, 3));
         let sizes = |all: &All| (all.bytes, all.of.values().map(|place| place.bytes).sum::<usize>());
-        let (bytes, sum) = sizes(&lookups.lock());
+        let (bytes, sum) = sizes(&lookups.0.lock());
         assert!(bytes == sum && bytes <= KEPT_BYTES, "{bytes}, {sum}");
         lookups.note(&key(3), 2 * KEPT_BYTES);
         assert!(is_kept(&lookups, 3), "one that never fits is kept alone");
-        assert_eq!(lookups.lock().of.len(), 1);
+        assert_eq!(lookups.0.lock().of.len(), 1);
     }
 }

@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookhost_core::{Reason, status};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// The pause after the first time that the same was written again to an Operation. It doubles each time.
@@ -69,14 +69,14 @@ pub(super) enum Turn {
 impl Overwrites {
     /// Whether the status of a finished Operation may be written again; if not, how long to wait.
     pub(super) fn may_restore(&self, uid: &str, now: Instant) -> Result<Turn, Duration> {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         make_room(&mut known, uid, now)?;
         known.get(uid).map_or(Ok(Turn::First), |entry| entry.turn(now))
     }
 
     /// The status of a finished Operation was written again. `is_reported`: it says already that it is overwritten.
     pub(super) fn restored(&self, uid: &str, is_reported: bool, now: Instant) {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let entry = known.entry(uid.to_owned()).or_default();
         let is_first = entry.again.is_none();
         entry.count(now);
@@ -96,7 +96,7 @@ impl Overwrites {
         is_answer: bool,
         now: Instant,
     ) -> Result<Turn, Duration> {
-        let known = self.lock();
+        let known = self.0.lock();
         let Some((entry, last)) = known.get(uid).and_then(|entry| Some((entry, entry.written?))) else {
             return Ok(Turn::First);
         };
@@ -112,7 +112,7 @@ impl Overwrites {
     /// This status of an Operation that is not finished was written. Whether its phase, or the reason for that, was not the last one
     /// that was.
     pub(super) fn wrote(&self, uid: &str, status: &Value, now: Instant) -> bool {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let entry = known.entry(uid.to_owned()).or_default();
         let written = Written::of(status, now);
         let last = entry.written.replace(written);
@@ -124,19 +124,19 @@ impl Overwrites {
 
     /// For what was written last that the Operation waits.
     pub(super) fn reported(&self, uid: &str) -> Option<Reason> {
-        self.lock().get(uid)?.reported
+        self.0.lock().get(uid)?.reported
     }
 
     /// It was written that the Operation waits for this, or for nothing.
     pub(super) fn report(&self, uid: &str, reason: Option<Reason>) {
-        if let Some(entry) = self.lock().get_mut(uid) {
+        if let Some(entry) = self.0.lock().get_mut(uid) {
             entry.reported = reason;
         }
     }
 
     /// The Operation is finished: what was written to it before does not matter any more.
     pub(super) fn settle(&self, uid: &str) {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         match known.get_mut(uid) {
             Some(entry) if entry.again.is_some() => entry.written = None,
             Some(_) => drop(known.remove(uid)),
@@ -146,11 +146,7 @@ impl Overwrites {
 
     /// The Operation is gone.
     pub(super) fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(uid);
     }
 }
 
@@ -297,7 +293,7 @@ mod tests {
         // Whoever wrote over it is gone for long: if somebody does it once, it is put right at once.
         assert_eq!(restore(&overwrites, "a", now + 3 * LONGEST_PAUSE), Ok(Turn::First));
         overwrites.forget("a");
-        assert!(overwrites.lock().is_empty());
+        assert!(overwrites.0.lock().is_empty());
     }
 
     #[test]

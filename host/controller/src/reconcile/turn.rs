@@ -5,7 +5,7 @@
 //! Who waits is reconciled again when the one that it waits for ends or is blocked itself, not when any other does.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
 use hookhost_core::Reason;
 use hookhost_core::conflict::{self, Other, Overtaken, Relation, Standing, Turn, Upgrade, Waiting};
@@ -13,6 +13,7 @@ use hookhost_core::operation::Operation;
 use hookhost_core::refusal::Refusal;
 use hookhost_helm::hook::Hook;
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
 
 use super::{Context, Subject};
 use crate::wake::Wakes;
@@ -64,7 +65,7 @@ pub(super) struct Begun<'c> {
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        let later = self.turns.lock().starting.remove(&self.uid);
+        let later = self.turns.known.lock().starting.remove(&self.uid);
         self.turns.wakes.wake_all(later.into_iter().flatten());
     }
 }
@@ -76,14 +77,14 @@ impl Turns {
 
     /// The Operation waits for no other one any more.
     pub(crate) fn leave(&self, uid: &str) {
-        let next = self.lock().leave(uid);
+        let next = self.known.lock().leave(uid);
         self.wakes.wake_all(next);
     }
 
     /// The Upgrade of another engine that the Operation waits for, if it is the one that looks after it: however many wait for an
     /// Upgrade, one asks for its HelmRelease.
     pub(super) fn upgrade_before(&self, uid: &str) -> Option<Upgrade> {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let upgrade = known.upgrades.get(uid).cloned()?;
         let watcher = known.watchers.entry(upgrade.uid.clone()).or_insert_with(|| uid.to_owned());
         (watcher == uid).then_some(upgrade)
@@ -92,28 +93,24 @@ impl Turns {
     /// That Upgrade is over, though it does not say so: nobody waits for it any more.
     pub(super) fn pass(&self, upgrade: &Upgrade) {
         let Upgrade { uid, since } = upgrade.clone();
-        self.past.write().unwrap_or_else(PoisonError::into_inner).insert(uid, since);
+        self.past.write().insert(uid, since);
         self.note(&upgrade.uid, Standing::Over);
     }
 
     fn is_past(&self, other: &Other<'_>) -> bool {
-        let past = self.past.read().unwrap_or_else(PoisonError::into_inner);
+        let past = self.past.read();
         other.upgrade().is_some_and(|upgrade| past.get(&upgrade.uid) == Some(&upgrade.since))
     }
 
     /// How an Operation stands now: whoever waits for it is reconciled if that has changed.
     fn note(&self, uid: &str, standing: Standing) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let concerned = known.waiting.note(uid, standing);
         self.wake(&known, &concerned);
     }
 
     fn wake(&self, known: &Known, uids: &[String]) {
         self.wakes.wake_all(uids.iter().filter_map(|uid| known.keys.get(uid).cloned()));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +155,7 @@ impl Context {
     pub(super) fn ask_for_turn(&self, subject: &Subject, operation: &Operation) -> Asked<'_> {
         // Held while the others are looked at: so whatever becomes of one of them after that finds this one waiting, and no two
         // begin that conflict.
-        let mut known = self.turns.lock();
+        let mut known = self.turns.known.lock();
         if self.operations.by_uid(&subject.uid).is_none() {
             // Others would not find it. It is reconciled once it is known.
             return Asked::Later;
@@ -196,7 +193,7 @@ impl Context {
         operation: &Operation,
         names: Vec<TargetKey>,
     ) -> Result<Vec<Overtaken>, Refusal> {
-        let mut known = self.turns.lock();
+        let mut known = self.turns.known.lock();
         for name in &names {
             if self.knowledge(name.namespace())? == Knowledge::Soon {
                 let message = "not all Operations on this release are known yet";
@@ -265,7 +262,7 @@ impl Context {
         hooks: &[&Hook],
     ) -> Result<(), Refusal> {
         let Some(before) = overtaken.iter().rfind(|before| before.shares(hooks)) else { return Ok(()) };
-        let mut known = self.turns.lock();
+        let mut known = self.turns.known.lock();
         let now = self.operations.by_uid(&before.uid).and_then(|key| self.operations.get(&key));
         let standing = now.map_or(Standing::Over, |now| self.standing(&now));
         if standing == Standing::Over {
@@ -287,7 +284,7 @@ impl Context {
     /// An Operation is gone.
     pub(crate) fn note_deletion(&self, operation: &Brief) {
         self.turns.note(&operation.uid, Standing::Over);
-        self.turns.past.write().unwrap_or_else(PoisonError::into_inner).remove(&operation.uid);
+        self.turns.past.write().remove(&operation.uid);
     }
 
     fn standing(&self, operation: &Brief) -> Standing {
@@ -329,7 +326,7 @@ mod tests {
         let turns = Turns::new(Wakes::default());
         let upgrade = |uid: &str| Upgrade { uid: uid.to_owned(), since: Timestamp::UNIX_EPOCH };
         let wait = |uid: &str, before: Option<&str>| {
-            let mut known = turns.lock();
+            let mut known = turns.known.lock();
             known.keys.insert(uid.to_owned(), OperationKey::new("org", uid.to_owned()));
             known.wait_for_upgrade(uid, before.map(upgrade)).map(|key| key.name)
         };
@@ -345,7 +342,7 @@ mod tests {
         assert!(next == "b" || next == "c");
         assert!(turns.upgrade_before(&next).is_some() && turns.upgrade_before("a").is_some());
         let last = if next == "b" { "c" } else { "b" };
-        assert_eq!(turns.lock().leave(&next).map(|key| key.name).as_deref(), Some(last));
+        assert_eq!(turns.known.lock().leave(&next).map(|key| key.name).as_deref(), Some(last));
         assert!(turns.upgrade_before(&next).is_none() && turns.upgrade_before(last).is_some());
         assert_eq!(wait(last, None), None, "nobody is left");
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStream};
 use hookhost_core::Reason;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +30,7 @@ impl<K: Clone + Debug + Eq + std::hash::Hash> Tasks<K> {
 
     /// Starts the task for `key`, unless it runs. It is dropped where it waits once it is not needed any more.
     pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(&self, key: K, task: impl FnOnce() -> F) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         if running.contains_key(&key) {
             return;
         }
@@ -43,7 +44,7 @@ impl<K: Clone + Debug + Eq + std::hash::Hash> Tasks<K> {
 
     /// Ends the task for `key`. Whether there was one.
     pub(crate) fn stop(&self, key: &K) -> bool {
-        let token = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        let token = self.running.lock().remove(key);
         token.inspect(CancellationToken::cancel).is_some()
     }
 }

@@ -4,8 +4,8 @@ mod known;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hookhost_cluster::job::{HookOfRelease, Job};
 use hookhost_core::Reason;
@@ -14,6 +14,7 @@ use hookhost_core::keys;
 use hookhost_core::object::ObjectRef;
 pub(crate) use known::{JOBS_BYTES, UNPROVEN_EVERYWHERE};
 use known::{Known, Told};
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{Seen, Tasks, follow};
@@ -78,15 +79,15 @@ impl Jobs {
 
     /// Follows a namespace from now on.
     pub(crate) fn follow(&self, namespace: &str) {
-        let _changes = self.changes();
-        self.write().left.remove(namespace);
+        let _changes = self.0.changes.lock();
+        self.0.known.write().left.remove(namespace);
         self.start(namespace);
     }
 
     /// Follows a namespace that is not managed as long as a Job in it has hookhost's finalizer.
     pub(crate) fn follow_to_the_end(&self, namespace: &str) {
-        let _changes = self.changes();
-        let mut known = self.write();
+        let _changes = self.0.changes.lock();
+        let mut known = self.0.known.write();
         if !known.followed.contains_key(namespace) {
             known.left.insert(namespace.to_owned());
         }
@@ -96,15 +97,15 @@ impl Jobs {
 
     /// The namespace is not managed any more: runs that are under way there are followed to their end, then it is forgotten.
     pub(crate) fn leave(&self, namespace: &str) {
-        self.write().left.insert(namespace.to_owned());
+        self.0.known.write().left.insert(namespace.to_owned());
         self.forget_left(namespace);
     }
 
     /// Forgets a namespace that was left, once its Jobs are known and none has hookhost's finalizer.
     fn forget_left(&self, namespace: &str) {
-        let _changes = self.changes();
+        let _changes = self.0.changes.lock();
         // Under one lock: a Job that is made meanwhile is either seen here, or finds its namespace not followed.
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         // Where hookhost may not see them, it cannot do anything for them either.
         let is_seen = known.listed.contains(namespace)
             || known.broken.get(namespace).is_some_and(|(reason, _)| *reason == Reason::AccessForbidden)
@@ -121,7 +122,7 @@ impl Jobs {
 
     /// All namespaces in which a run may be under way though they are not managed are followed now.
     pub(crate) fn searched(&self) {
-        self.write().is_searched = true;
+        self.0.known.write().is_searched = true;
         if self.are_all_known() {
             self.0.wakes.wake_all(self.0.operations.keys());
         }
@@ -131,7 +132,7 @@ impl Jobs {
         let (jobs, namespace) = (self.clone(), namespace.to_owned());
         self.0.tasks.start(namespace.clone(), move || {
             let watch = jobs.0.watches.fetch_add(1, Ordering::Relaxed);
-            jobs.write().followed.insert(namespace.clone(), watch);
+            jobs.0.known.write().followed.insert(namespace.clone(), watch);
             // Two labels: Jobs of other engines have the first one too.
             let selection = Selection::new(jobs.0.client.clone(), &job_resource(), Some(&namespace))
                 .labels(&format!("{},{}", keys::OPERATION, keys::SOURCE_HOOK));
@@ -148,10 +149,10 @@ impl Jobs {
         let keyring = self.0.keyring.clone();
         keyring
             .follow(|keys| {
-                let more = self.write().sort(&keys);
+                let more = self.0.known.write().sort(&keys);
                 for namespace in more {
                     // hookhost's own are among those that were not known, for all that is known.
-                    self.write().listed.remove(&namespace);
+                    self.0.known.write().listed.remove(&namespace);
                     self.list_again(&namespace);
                 }
             })
@@ -159,7 +160,7 @@ impl Jobs {
     }
 
     fn list_again(&self, namespace: &str) {
-        let _changes = self.changes();
+        let _changes = self.0.changes.lock();
         if self.0.tasks.stop(&namespace.to_owned()) {
             self.start(namespace);
         }
@@ -167,30 +168,30 @@ impl Jobs {
 
     /// Whether all Jobs of a namespace are known.
     pub(crate) fn is_synced(&self, namespace: &str) -> bool {
-        self.read().listed.contains(namespace)
+        self.0.known.read().listed.contains(namespace)
     }
 
     /// Whether the Jobs of all namespaces are known, or known not to be: an Operation's Job may be in any.
     pub(crate) fn are_all_known(&self) -> bool {
-        self.read().are_all_known()
+        self.0.known.read().are_all_known()
     }
 
     /// For how many Jobs in this namespace hookhost has still something to do; with keys, of those that it can prove to be its own.
     pub(crate) fn held(&self, namespace: &str, keys: Option<&Keys>) -> usize {
         let is_own = |job: &Arc<Job>| keys.is_none_or(|keys| job.is_genuine(keys));
-        self.read().held(namespace).filter(is_own).count()
+        self.0.known.read().held(namespace).filter(is_own).count()
     }
 
     /// The namespaces that are followed and whose Jobs are not known; none while it is not known which are to be followed.
     pub(crate) fn unlisted(&self) -> Option<Vec<String>> {
-        let known = self.read();
+        let known = self.0.known.read();
         let unlisted = || known.followed.keys().filter(|one| !known.listed.contains(*one)).cloned().collect();
         known.is_searched.then(unlisted)
     }
 
     /// Has everything looked at that has a Job with hookhost's finalizer in this namespace.
     pub(crate) fn wake(&self, namespace: &str) {
-        let held: Vec<Arc<Job>> = self.read().held(namespace).collect();
+        let held: Vec<Arc<Job>> = self.0.known.read().held(namespace).collect();
         for job in held {
             self.concern(&job);
         }
@@ -209,18 +210,18 @@ impl Jobs {
     /// The name of a Job, not of this Operation, that runs the hook or has pods that still do. Whoever asks is woken when
     /// there is none any more.
     pub(crate) fn at_work(&self, hook: &HookOfRelease, operation_uid: &str) -> Option<String> {
-        self.write().at_work(hook, operation_uid)
+        self.0.known.write().at_work(hook, operation_uid)
     }
 
     /// The Operation waits for no hook to be free any more.
     pub(crate) fn unwant(&self, operation_uid: &str) {
-        self.write().unwant(operation_uid);
+        self.0.known.write().unwant(operation_uid);
     }
 
     /// Has the Operation reconciled when it is its turn for this temporary object of another run, or with none any more: then the
     /// next that waits for what it waited for is.
     pub(crate) fn await_object(&self, operation_uid: &str, object: Option<&ObjectRef>) {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         let next = match object {
             Some(object) => {
                 known.queues.wait(operation_uid, object);
@@ -234,24 +235,24 @@ impl Jobs {
 
     /// Why the Jobs of a namespace are not known, or not followed any more, where the API server says no or nothing.
     pub(crate) fn broken(&self, namespace: &str) -> Option<(Reason, String)> {
-        self.read().broken.get(namespace).cloned()
+        self.0.known.read().broken.get(namespace).cloned()
     }
 
     /// The Jobs for an Operation, in the order of their names; some may be in brief.
     pub(crate) fn of(&self, operation_uid: &str) -> Vec<Arc<Job>> {
-        self.read().of(operation_uid)
+        self.0.known.read().of(operation_uid)
     }
 
     /// Namespace and name of the Jobs whose Operation is not known.
     pub(crate) fn without_operation(&self) -> Vec<(String, String)> {
-        let known = self.read();
+        let known = self.0.known.read();
         let unknown = known.operations().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
         unknown.flat_map(|(_, places)| places.iter().cloned()).collect()
     }
 
     /// Whether a Job is there for an Operation of this namespace that is not known.
     pub(crate) fn is_any_unknown(&self, namespace: &str, keys: &Keys) -> bool {
-        let known = self.read();
+        let known = self.0.known.read();
         let mut unknown = known.operations().filter(|(uid, _)| self.0.operations.by_uid(uid).is_none());
         unknown.any(|(uid, _)| {
             let is_of = |job: &Arc<Job>| job.origin().is_some_and(|origin| origin.namespace == namespace);
@@ -261,13 +262,13 @@ impl Jobs {
 
     /// What is known of the Job of this name.
     pub(crate) fn at(&self, namespace: &str, name: &str) -> Option<Arc<Job>> {
-        self.read().at(namespace, name)
+        self.0.known.read().at(namespace, name)
     }
 
     /// Takes note of a Job that this process has just read or written, before its watch tells, if it does. Gives back the newest
     /// form that is known, the whole of it.
     pub(crate) fn insert(&self, job: Job) -> Arc<Job> {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         // Under the lock: with keys that come later, sort() finds this Job.
         let keys = self.0.keyring.keys();
         let job = known.insert(job, Told::Answer, keys.as_deref());
@@ -284,7 +285,7 @@ impl Jobs {
 
     /// A Job of the namespace may have lost hookhost's finalizer.
     fn after_change(&self, namespace: &str) {
-        let more = self.write().refillable();
+        let more = self.0.known.write().refillable();
         more.iter().for_each(|namespace| self.list_again(namespace));
         self.forget_left(namespace);
         self.0.listeners.bindings.look_again();
@@ -292,14 +293,14 @@ impl Jobs {
 
     /// Takes note that a Job is not there any more.
     pub(crate) fn remove(&self, job: &Job) {
-        self.write().remove(&job.namespace, &job.name, &job.uid);
+        self.0.known.write().remove(&job.namespace, &job.name, &job.uid);
         self.wake_for_what_is_free();
         self.after_change(&job.namespace);
     }
 
     /// Takes note of what one of the watches of a namespace reports; nothing from one that another has replaced.
     fn handle(&self, namespace: &str, watch: u64, seen: Seen<Job>) {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         if known.followed.get(namespace) != Some(&watch) {
             return;
         }
@@ -357,19 +358,7 @@ impl Jobs {
 
     /// Wakes what waits for a hook or a temporary object that is free now.
     fn wake_for_what_is_free(&self) {
-        let concerned = self.write().take_free();
+        let concerned = self.0.known.write().take_free();
         self.0.wakes.wake_all(concerned.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
-    }
-
-    fn changes(&self) -> MutexGuard<'_, ()> {
-        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
-        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
-        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

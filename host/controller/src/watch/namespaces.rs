@@ -1,13 +1,14 @@
 //! The namespaces that hookhost acts in: those whose labels a selector names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use parking_lot::RwLock;
 use tokio::sync::watch as latest;
 
 use hookhost_cluster::resource::resource;
@@ -59,8 +60,8 @@ impl Namespaces {
             .stream(|text| serde_json::from_str::<PartialObjectMeta>(text).ok())
             .default_backoff()
             .map_ok(move |event| {
-                let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-                let mut going = going.write().unwrap_or_else(PoisonError::into_inner);
+                let mut known = known.write();
+                let mut going = going.write();
                 let mut join = |namespace: &PartialObjectMeta| {
                     let name = namespace.name_any();
                     if namespace.metadata.deletion_timestamp.is_some() {
@@ -118,21 +119,21 @@ impl Namespaces {
 
     /// Whether the namespace is one of them.
     pub(crate) fn contains(&self, namespace: &str) -> bool {
-        self.labels.read().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)
+        self.labels.read().contains_key(namespace)
     }
 
     /// Whether the namespace is being deleted, as far as it is known.
     pub(crate) fn is_terminating(&self, namespace: &str) -> bool {
-        self.terminating.read().unwrap_or_else(PoisonError::into_inner).contains(namespace)
+        self.terminating.read().contains(namespace)
     }
 
     /// Takes note that a namespace is being deleted that is not one of them any more.
     pub(crate) fn note_terminating(&self, namespace: &str) {
-        self.terminating.write().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned());
+        self.terminating.write().insert(namespace.to_owned());
     }
 
     /// Its labels; none if it is not one of them.
     pub(crate) fn labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
-        self.labels.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned()
+        self.labels.read().get(namespace).cloned()
     }
 }

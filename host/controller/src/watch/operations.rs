@@ -21,7 +21,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
@@ -30,6 +30,7 @@ use hookhost_core::refusal::Refusal;
 use jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch as latest};
 use tokio::time::sleep_until;
 
@@ -132,7 +133,7 @@ impl Operations {
     /// Waits until all are to be listed again.
     async fn until_listed_again(&self) {
         loop {
-            let due = self.known().beyond.due(Timestamp::now());
+            let due = self.known.lock().beyond.due(Timestamp::now());
             let due = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -143,7 +144,7 @@ impl Operations {
                 () = self.relist.notified() => return,
                 () = due => {
                     // Before the first answer, too: else it would be due again and again until that comes.
-                    self.known().beyond.begin();
+                    self.known.lock().beyond.begin();
                     return;
                 }
                 () = self.is_due.notified() => {}
@@ -155,7 +156,7 @@ impl Operations {
     fn read(&self, json: &str, is_gated: &impl Fn(&str) -> bool) -> Option<Seen> {
         let stored = Stored::read(json)?;
         let brief = Brief::of(&stored)?;
-        let mut known = self.known();
+        let mut known = self.known.lock();
         // Asked under the lock: a namespace that gets the gate meanwhile finds out what was passed over.
         let is_gated = is_gated(&brief.key.namespace);
         let is_begun = brief.is_of_engine() && brief.has_status;
@@ -176,7 +177,7 @@ impl Operations {
 
     /// The namespace has the gate now: what was passed over of it is listed.
     pub(crate) fn joined(&self, namespace: &str) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if known.passed_over.remove(namespace) {
             known.beyond.join(namespace);
             self.relist.notify_one();
@@ -185,7 +186,7 @@ impl Operations {
 
     fn note(&self, event: Event<Seen>) -> Vec<Change> {
         let is_listed = matches!(event, Event::InitDone);
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let plan = known.beyond.plan();
         let changes = known.note(event);
         if known.has_room() {
@@ -208,38 +209,38 @@ impl Operations {
 
     /// Whether all Operations of a namespace are known that one there may have to wait for.
     pub(crate) fn knowledge(&self, namespace: &str) -> Knowledge {
-        self.known().beyond.knowledge(namespace)
+        self.known.lock().beyond.knowledge(namespace)
     }
 
     /// Whether the namespace has more Operations that wait than are known.
     pub(crate) fn are_some_unknown(&self, namespace: &str) -> bool {
-        self.known().beyond.has_waiting(namespace)
+        self.known.lock().beyond.has_waiting(namespace)
     }
 
     /// The Operation has a Job: it is known from now on, whatever else there is, and others wait for it.
     pub(crate) fn keep_started(&self, operation: &Arc<Brief>) {
-        self.known().keep_started(operation.clone());
+        self.known.lock().keep_started(operation.clone());
     }
 
     /// Whether nothing is done any more for this Operation, which has ended: of those that lack their hooks a bounded number is
     /// told when there are some.
     pub(crate) fn is_past(&self, uid: &str) -> bool {
-        self.known().is_past(uid)
+        self.known.lock().is_past(uid)
     }
 
     /// The Operation does not wait for its hook any more.
     pub(crate) fn stop_awaiting_hook(&self, uid: &str) {
-        self.known().count_again(uid);
+        self.known.lock().count_again(uid);
     }
 
     /// One Operation, in brief.
     pub(crate) fn get(&self, key: &OperationKey) -> Option<Arc<Brief>> {
-        self.known().by_key(key).cloned()
+        self.known.lock().by_key(key).cloned()
     }
 
     /// The whole of it, where its text is kept.
     pub(crate) fn whole(&self, uid: &str) -> Option<Whole> {
-        let known = self.known();
+        let known = self.known.lock();
         let (brief, text) = (known.by_uid(uid)?.clone(), known.texts.get(uid)?);
         drop(known);
         let object = serde_json::from_slice(&text.json).ok()?;
@@ -249,7 +250,7 @@ impl Operations {
 
     /// Where the Operation with this UID is.
     pub(crate) fn by_uid(&self, uid: &str) -> Option<OperationKey> {
-        self.known().by_uid(uid).map(|brief| brief.key.clone())
+        self.known.lock().by_uid(uid).map(|brief| brief.key.clone())
     }
 
     /// Where all Operations are.
@@ -264,22 +265,22 @@ impl Operations {
 
     /// Where those are that hookhost has found to wait for this.
     pub(crate) fn waiting_for(&self, reason: Reason) -> Vec<OperationKey> {
-        self.known().waiting_for(reason).map(|brief| brief.key.clone()).collect()
+        self.known.lock().waiting_for(reason).map(|brief| brief.key.clone()).collect()
     }
 
     /// For what hookhost has found an Operation to wait: by its own memory, since others write statuses too.
     pub(crate) fn waits_for(&self, uid: &str) -> Option<Reason> {
-        self.known().waits_for(uid)
+        self.known.lock().waits_for(uid)
     }
 
     /// hookhost has found that the Operation waits for this, or for nothing; whether that is new.
     pub(crate) fn note_wait(&self, uid: &str, reason: Option<Reason>) -> bool {
-        self.known().note_wait(uid, reason)
+        self.known.lock().note_wait(uid, reason)
     }
 
     /// Those on the release of this one that are not finished and may have to go before it, or after; it is one of them.
     pub(crate) fn rivals(&self, operation: &Brief) -> Vec<Arc<Brief>> {
-        let known = self.known();
+        let known = self.known.lock();
         let rivals = known.unfinished_beside(operation).filter(|other| other.may_conflict(operation));
         rivals.cloned().collect()
     }
@@ -287,15 +288,11 @@ impl Operations {
     /// Notes other names for the release that an Operation is on, now that its target was resolved: so it is found by those, and
     /// finds the Operations on those.
     pub(crate) fn note_names(&self, uid: &str, names: Vec<TargetKey>) {
-        self.known().note_names(uid, names);
+        self.known.lock().note_names(uid, names);
     }
 
     fn keys_where(&self, wanted: impl Fn(&Brief) -> bool) -> Vec<OperationKey> {
-        self.known().briefs().filter(|brief| wanted(brief)).map(|brief| brief.key.clone()).collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().briefs().filter(|brief| wanted(brief)).map(|brief| brief.key.clone()).collect()
     }
 }
 

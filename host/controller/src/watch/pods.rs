@@ -10,11 +10,12 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use hookhost_core::keys;
 use hookhost_core::outcome;
+use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,7 @@ impl Pods {
 
     /// Follows the pods of a Job, and with them all of its namespace. `operation` is the UID of the Operation that it is for.
     pub(crate) fn follow(&self, namespace: &str, job_uid: &str, operation: &str) {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         let here = known.entry(namespace.to_owned()).or_default();
         let next = here.follow(job_uid, operation);
         if next == Follow::GoOn {
@@ -111,7 +112,7 @@ impl Pods {
 
     /// Follows the pods of a Job no more; the namespace, if it was the last one there.
     pub(crate) fn release(&self, namespace: &str, job_uid: &str) {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         if known.get_mut(namespace).is_some_and(|here| here.release(job_uid)) {
             known.remove(namespace);
             for what in [What::Pods, What::Warnings] {
@@ -122,7 +123,7 @@ impl Pods {
 
     /// The pods of an Operation; none where they are not known yet.
     pub(crate) fn of(&self, namespace: &str, operation_uid: &str) -> Option<Vec<Arc<Value>>> {
-        let known = self.read();
+        let known = self.0.known.read();
         let here = known.get(namespace).filter(|here| here.is_listed)?;
         Some(here.of(operation_uid).into_iter().map(Arc::new).collect())
     }
@@ -130,7 +131,7 @@ impl Pods {
     /// These pods, as the API server has them, with the owners that they had when the watch saw them first, and the time
     /// at which they were asked to end.
     pub(crate) fn with_owners(&self, namespace: &str, mut pods: Vec<Arc<Value>>) -> Vec<Arc<Value>> {
-        let known = self.read();
+        let known = self.0.known.read();
         for pod in &mut pods {
             let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             if let Some(before) = known.get(namespace).and_then(|here| here.pod(name)) {
@@ -144,7 +145,7 @@ impl Pods {
 
     /// What the cluster last warned of about an object, if that was not before `since`.
     pub(crate) fn warning(&self, namespace: &str, uid: &str, since: &str) -> Option<String> {
-        let known = self.read();
+        let known = self.0.known.read();
         let warning = known.get(namespace)?.warning(uid)?;
         // To the second, which is all that every API has.
         let second = |time: &str| time.get(..SECOND).unwrap_or_default().to_owned();
@@ -179,7 +180,7 @@ impl Pods {
     /// Changes what is kept of a namespace that is followed, and keeps all namespaces within their bound; gives back the UIDs of
     /// the Operations that the change concerns.
     fn change(&self, namespace: &str, change: impl FnOnce(&mut Room) -> Vec<String>) -> Vec<String> {
-        let mut known = self.write();
+        let mut known = self.0.known.write();
         let concerned = known.get_mut(namespace).map(change).unwrap_or_default();
         while known.values().map(Room::bytes).sum::<usize>() > PODS_BYTES
             && known.values_mut().max_by_key(|here| here.bytes()).is_some_and(Room::drop_least)
@@ -189,14 +190,6 @@ impl Pods {
 
     fn wake(&self, operations: &[String]) {
         self.0.wakes.wake_all(operations.iter().filter_map(|uid| self.0.operations.by_uid(uid)));
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Room>> {
-        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Room>> {
-        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

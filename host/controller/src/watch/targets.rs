@@ -2,11 +2,12 @@
 //! is that something changed; what it is now is read by the reconciler.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Tasks;
@@ -148,12 +149,12 @@ impl Targets {
 
     /// The time now, for [`Targets::are_unchanged`].
     pub(crate) fn now(&self) -> u64 {
-        self.lock().clock
+        self.0.known.lock().clock
     }
 
     /// Whether these objects are watched, and have not changed since that time, as far as their watches tell.
     pub(crate) fn are_unchanged(&self, objects: &[Awaited], since: u64) -> bool {
-        let known = self.lock();
+        let known = self.0.known.lock();
         objects.iter().all(|object| known.is_unchanged(object, since))
     }
 
@@ -173,7 +174,7 @@ impl Targets {
 
     /// Whether the Operation waited for others before.
     fn change(&self, operation: &OperationKey, objects: HashSet<Awaited>) -> bool {
-        let mut known = self.lock();
+        let mut known = self.0.known.lock();
         let Some(Change { begin, end }) = known.wait(operation, objects) else { return false };
         // Under the lock: what one begins another must not end.
         for key in end {
@@ -194,14 +195,10 @@ impl Targets {
         let stream = all.metadata().stream(read).default_backoff().touched_objects();
         super::follow::drive(stream, "targets", |object| {
             let changed = Awaited { kind, namespace: namespace.to_owned(), name: object.name_any() };
-            let concerned = self.lock().touch(&changed);
+            let concerned = self.0.known.lock().touch(&changed);
             self.0.wakes.wake_all(concerned);
         })
         .await;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, StreamExt};
@@ -18,6 +18,7 @@ use kube::api::LogParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::utils::{Backoff, StreamBackoff};
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -266,7 +267,7 @@ struct Log {
 impl Log {
     async fn read(self) {
         let call = Call::new::<Pod>(Verb::Get, Some(&self.namespace), &self.source.pod).subresource("log");
-        let since = self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(&self.source).copied();
+        let since = self.shown.lock().get(&self.source).copied();
         let params = LogParams {
             container: Some(self.source.container.clone()),
             follow: true,
@@ -303,7 +304,7 @@ impl Log {
                 return;
             }
             if let Some(at) = line.at {
-                self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(self.source.clone(), at);
+                self.shown.lock().insert(self.source.clone(), at);
             }
         }
     }

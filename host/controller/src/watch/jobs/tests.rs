@@ -232,18 +232,18 @@ async fn a_job_that_is_made_while_its_namespace_loses_its_label_is_followed_to_i
     let jobs = jobs(kube::Client::new(tower::service_fn(silent), "default"));
     jobs.follow("org");
     jobs.leave("org");
-    let watch = jobs.read().followed["org"];
+    let watch = jobs.0.known.read().followed["org"];
     jobs.handle("org", watch, Seen::Listing);
     jobs.handle("org", watch, Seen::Listed);
-    assert!(jobs.read().followed.is_empty(), "nothing is left to do there");
+    assert!(jobs.0.known.read().followed.is_empty(), "nothing is left to do there");
     jobs.insert(job(&genuine("a", 5)));
-    assert!(jobs.read().followed.contains_key("org"));
+    assert!(jobs.0.known.read().followed.contains_key("org"));
     let mut released = genuine("a", 6);
     released["metadata"]["finalizers"] = json!([]);
     jobs.insert(job(&released));
-    let watch = jobs.read().followed["org"];
+    let watch = jobs.0.known.read().followed["org"];
     jobs.handle("org", watch, Seen::Listed);
-    assert!(jobs.read().followed.is_empty());
+    assert!(jobs.0.known.read().followed.is_empty());
 }
 
 #[tokio::test]
@@ -277,11 +277,11 @@ async fn a_watch_that_another_has_replaced_changes_nothing() {
         |_: Request<Body>| std::future::pending::<Result<Response<Body>, std::convert::Infallible>>();
     let jobs = jobs(kube::Client::new(tower::service_fn(silent), "default"));
     jobs.follow("org");
-    let first = jobs.read().followed["org"];
+    let first = jobs.0.known.read().followed["org"];
     jobs.handle("org", first, Seen::Applied(job(&genuine("a", 1))));
     assert_eq!(jobs.of("op-a").len(), 1);
     jobs.list_again("org");
-    assert_ne!(jobs.read().followed["org"], first);
+    assert_ne!(jobs.0.known.read().followed["org"], first);
     for late in [Seen::Listing, Seen::Listed, Seen::Applied(job(&genuine("late", 1)))] {
         jobs.handle("org", first, late);
     }

@@ -51,7 +51,7 @@ fn an_operation_counts_for_its_target_until_it_is_finished_or_gone() {
     assert_eq!(unfinished(&all, "shop"), ["b"]);
     all.note(Event::Delete(of("b", None)));
     all.note(Event::Delete(of("a", None)));
-    assert_eq!(all.known().names_with_unfinished(), 1, "nothing is left behind");
+    assert_eq!(all.known.lock().names_with_unfinished(), 1, "nothing is left behind");
     assert!(all.whole("a").is_none() && all.whole("c").is_some());
     assert_eq!(all.keys(), [OperationKey::new("org", "op")]);
 }
@@ -88,7 +88,7 @@ fn those_on_one_release_find_each_other_by_whichever_of_its_names() {
     all.note_names("r", vec![key("ApplicationInstance")]);
     assert_eq!(beside(&all, "a"), ["a"], "nobody waits for what is finished");
     all.note(Event::Delete(seen(&instance)));
-    assert_eq!(all.known().names_with_unfinished(), 0, "nothing is left behind");
+    assert_eq!(all.known.lock().names_with_unfinished(), 0, "nothing is left behind");
 }
 
 #[test]
