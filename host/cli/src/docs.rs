@@ -136,7 +136,7 @@ fn the_reference_of_the_crds_is_what_their_types_give() {
         "{GENERATED}# CRDs\n\n`hookhost crds` prints them as YAML. HookPolicy is hookhost's own; Operation and ApplicationInstance \
          are vWorkspace's, and hookhost\nbrings them for clusters without its operator.\n"
     );
-    for crd in Crd::ALL {
+    for &crd in Crd::ALL {
         let definition = crd.definition();
         let spec = &definition["spec"];
         for version in spec["versions"].as_array().unwrap() {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use strum::IntoStaticStr;
+
 use crate::client::{Call, Error};
 
 /// Counts.
@@ -14,7 +16,8 @@ pub trait Observe: Debug + Send + Sync {
 }
 
 /// How a write to the API server ended.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum WriteOutcome {
     /// Done.
     Ok,
@@ -44,11 +47,6 @@ impl WriteOutcome {
 
     /// The label's value in metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            WriteOutcome::Ok => "ok",
-            WriteOutcome::Conflict => "conflict",
-            WriteOutcome::Rejected => "rejected",
-            WriteOutcome::Unanswered => "unanswered",
-        }
+        self.into()
     }
 }

@@ -37,9 +37,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 pub use operation::{Approvals, EngineRef, LogsRef, Operation, OperationSpec, OperationStatus, TargetRef};
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantArray};
 
 /// A kind whose CRD hookhost can print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Crd {
     /// `operations.ops.vworkspace.io`
     Operations,
@@ -51,15 +53,11 @@ pub enum Crd {
 
 impl Crd {
     /// All of them.
-    pub const ALL: [Crd; 3] = [Crd::Operations, Crd::ApplicationInstances, Crd::HookPolicies];
+    pub const ALL: &[Crd] = Crd::VARIANTS;
 
     /// The kind's plural, by which it is asked for.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Crd::Operations => "operations",
-            Crd::ApplicationInstances => "applicationinstances",
-            Crd::HookPolicies => "hookpolicies",
-        }
+        self.into()
     }
 
     /// The CRD, as the API server takes it.

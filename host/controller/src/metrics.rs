@@ -9,8 +9,9 @@
 mod tests;
 
 use hookhost_cluster::observe::{Observe, WriteOutcome};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use strum::IntoStaticStr;
 
 use hookhost_cluster::client::Call;
 
@@ -87,7 +89,8 @@ struct WriteLabels {
 }
 
 /// What a policy answered.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum DecisionOutcome {
     /// The run may go on.
     Allow,
@@ -104,18 +107,13 @@ impl EncodeLabelValue for DecisionOutcome {
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
-        match self {
-            DecisionOutcome::Allow => "allow",
-            DecisionOutcome::Deny => "deny",
-            DecisionOutcome::Hold => "hold",
-            DecisionOutcome::Error => "error",
-        }
-        .encode(encoder)
+        <&str>::from(*self).encode(encoder)
     }
 }
 
 /// Why an Event was not made.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum EventLoss {
     /// Too many waited already.
     Full,
@@ -128,11 +126,7 @@ impl EncodeLabelValue for EventLoss {
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
-        match self {
-            EventLoss::Full => "full",
-            EventLoss::Refused => "refused",
-        }
-        .encode(encoder)
+        <&str>::from(*self).encode(encoder)
     }
 }
 
@@ -200,7 +194,7 @@ impl Metrics {
 
     /// A policy is gone, and its counts with it.
     pub fn forget_policy(&self, policy: &str) {
-        let known = self.0.policies.lock().unwrap_or_else(PoisonError::into_inner).remove(policy);
+        let known = self.0.policies.lock().remove(policy);
         if known {
             for outcome in
                 [DecisionOutcome::Allow, DecisionOutcome::Deny, DecisionOutcome::Hold, DecisionOutcome::Error]
@@ -249,7 +243,7 @@ impl Metrics {
     }
 
     fn policy_label(&self, policy: &str) -> String {
-        let mut policies = self.0.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut policies = self.0.policies.lock();
         if policies.contains(policy) {
             return policy.to_owned();
         }

@@ -176,7 +176,7 @@ impl<'a> Other<'a> {
             uid,
             created,
             started: text("status.startedAt").parse().ok(),
-            type_of: OperationType::ALL.into_iter().find(|known| known.as_str() == type_of),
+            type_of: type_of.parse().ok(),
             engine,
             runs,
             progress: progress(operation, engine == ENGINE, has_job),

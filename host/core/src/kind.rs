@@ -1,13 +1,26 @@
 //! A *kind* is one of those that a hook's pod can need: what it refers to by name, what gives its service account rights, and
 //! what lets its pod reach others.
 
-use std::fmt;
-
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr};
 
 /// What a pod can need, in the order in which Helm makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    Serialize,
+    Deserialize,
+)]
+#[cfg_attr(test, derive(strum::VariantArray))]
 #[allow(missing_docs)] // the words are Kubernetes' own
 pub enum Kind {
     NetworkPolicy,
@@ -25,19 +38,6 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 9] = [
-        Kind::NetworkPolicy,
-        Kind::ServiceAccount,
-        Kind::Secret,
-        Kind::ConfigMap,
-        Kind::PersistentVolumeClaim,
-        Kind::ClusterRole,
-        Kind::ClusterRoleBinding,
-        Kind::Role,
-        Kind::RoleBinding,
-    ];
-
     /// The kind of an object; none if it is not one that a pod can need.
     pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
@@ -46,22 +46,12 @@ impl Kind {
 
     /// By its word in the API; none if it is not one that a pod can need.
     pub fn named(word: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|known| known.as_str() == word)
+        word.parse().ok()
     }
 
     /// As in the API.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::NetworkPolicy => "NetworkPolicy",
-            Kind::ServiceAccount => "ServiceAccount",
-            Kind::Secret => "Secret",
-            Kind::ConfigMap => "ConfigMap",
-            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
-            Kind::ClusterRole => "ClusterRole",
-            Kind::ClusterRoleBinding => "ClusterRoleBinding",
-            Kind::Role => "Role",
-            Kind::RoleBinding => "RoleBinding",
-        }
+        self.into()
     }
 
     /// Its resource in the API: the word in paths and rights.
@@ -103,32 +93,15 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Kind::named(&text).ok_or_else(|| D::Error::custom("not a kind that a pod can need"))
-    }
-}
-
-impl Serialize for Kind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     #[test]
     fn each_kind_is_found_by_its_word_and_has_its_resource() {
-        for kind in Kind::ALL {
+        for &kind in Kind::VARIANTS {
             assert_eq!(Kind::named(kind.as_str()), Some(kind));
         }
         assert_eq!(Kind::NetworkPolicy.plural(), "networkpolicies");

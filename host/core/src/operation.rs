@@ -23,6 +23,7 @@ use crate::refusal::Refusal;
 use hookhost_helm::hook::{self, Hook};
 use hookhost_helm::workload::Numbers;
 use hookhost_helm::workload::at;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// The API version of the Operations this host reads.
 pub const API_VERSION: &str = "ops.vworkspace.io/v1alpha1";
@@ -160,7 +161,21 @@ pub struct Approvals {
 }
 
 /// spec.type of an Operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
 #[allow(missing_docs)] // the words are the API's own
 pub enum OperationType {
     Backup,
@@ -173,31 +188,14 @@ pub enum OperationType {
 
 impl OperationType {
     /// All of them.
-    pub const ALL: [OperationType; 6] = [
-        OperationType::Backup,
-        OperationType::Restore,
-        OperationType::Upgrade,
-        OperationType::Migration,
-        OperationType::RunCommand,
-        OperationType::Runbook,
-    ];
+    pub const ALL: &[OperationType] = <OperationType as VariantArray>::VARIANTS;
+
+    /// The names of all of them.
+    pub const NAMES: &[&str] = <OperationType as VariantNames>::VARIANTS;
 
     /// As in the API.
     pub fn as_str(self) -> &'static str {
-        match self {
-            OperationType::Backup => "Backup",
-            OperationType::Restore => "Restore",
-            OperationType::Upgrade => "Upgrade",
-            OperationType::Migration => "Migration",
-            OperationType::RunCommand => "RunCommand",
-            OperationType::Runbook => "Runbook",
-        }
-    }
-}
-
-impl fmt::Display for OperationType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into()
     }
 }
 

@@ -2,37 +2,17 @@
 //!
 //! Every error of hookhost answers `reason()` with one of these. The list only grows; a word keeps its meaning.
 
-use std::fmt;
-
 use hookhost_helm::hook::{EventError, FindError, NotRunnable};
 use hookhost_helm::record::RecordError;
 use hookhost_helm::workload::BadNumber;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// The reasons: the name of each is its word.
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $word:ident,)+) => {
-        /// Why an Operation, a policy or an input was refused, held or failed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[non_exhaustive]
-        pub enum Reason {
-            $($(#[$doc])* $word,)+
-        }
-
-        impl Reason {
-            /// All of them.
-            pub const ALL: &[Reason] = &[$(Reason::$word),+];
-
-            /// The word itself, PascalCase, as Kubernetes' conditions want it.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Reason::$word => stringify!($word),)+
-                }
-            }
-        }
-    };
-}
-
-reasons! {
+/// Why an Operation, a policy or an input was refused, held or failed.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[non_exhaustive]
+pub enum Reason {
     /// No hook of that name is in the release record.
     HookNotFound,
     /// More than one hook fits the name; kind or path must be given too.
@@ -161,9 +141,13 @@ reasons! {
     HostFailed,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+impl Reason {
+    /// All of them.
+    pub const ALL: &[Reason] = Reason::VARIANTS;
+
+    /// Its name, PascalCase, as Kubernetes' conditions want it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

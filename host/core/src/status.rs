@@ -37,6 +37,7 @@ pub use read::{
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};
 use serde_json::Value;
+use strum::IntoStaticStr;
 pub use write::next;
 
 pub use crate::foreign::{Evidence, Foreign};
@@ -193,7 +194,7 @@ pub struct Event {
 }
 
 /// The type of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[allow(missing_docs)] // the words are the API's own
 pub enum EventKind {
     Normal,
@@ -203,9 +204,6 @@ pub enum EventKind {
 impl EventKind {
     /// As in the API.
     pub fn as_str(self) -> &'static str {
-        match self {
-            EventKind::Normal => "Normal",
-            EventKind::Warning => "Warning",
-        }
+        self.into()
     }
 }

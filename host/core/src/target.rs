@@ -48,9 +48,10 @@ use crate::refusal::Refusal;
 use hookhost_helm::name;
 pub use hookhost_helm::snapshot::Snapshot;
 use hookhost_helm::text::quote;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// What kind of thing a targetRef names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 pub enum TargetKind {
     /// vWorkspace's instance of an application, which has a HelmRelease.
     ApplicationInstance,
@@ -62,16 +63,11 @@ pub enum TargetKind {
 
 impl TargetKind {
     /// All of them.
-    pub const ALL: [TargetKind; 3] =
-        [TargetKind::ApplicationInstance, TargetKind::HelmRelease, TargetKind::Release];
+    pub const ALL: &[TargetKind] = TargetKind::VARIANTS;
 
     /// The kind, as targetRef.kind has it.
     pub fn kind(self) -> &'static str {
-        match self {
-            TargetKind::ApplicationInstance => "ApplicationInstance",
-            TargetKind::HelmRelease => "HelmRelease",
-            TargetKind::Release => "Release",
-        }
+        self.into()
     }
 
     /// Its API version, as targetRef.apiVersion has it. Helm has no API: "helm.sh/v3" is the name of its storage's format,
@@ -91,7 +87,7 @@ impl TargetKind {
     pub fn of(target: &TargetRef) -> Result<TargetKind, Refusal> {
         let TargetRef { api_version, kind, name } = target;
         let invalid = |message: String| Refusal::fail(Reason::ValidationFailed, message);
-        let of_kind = TargetKind::ALL.into_iter().find(|known| known.kind() == kind);
+        let of_kind = kind.parse::<TargetKind>().ok();
         let Some(found) = of_kind.filter(|known| known.api_version() == api_version) else {
             return Err(invalid(match of_kind {
                 // Every version of an API shows the same objects, so naming the served one is all there is to do.
@@ -101,7 +97,7 @@ impl TargetKind {
                     known.api_version()
                 ),
                 _ => {
-                    let served = TargetKind::ALL.map(|kind| kind.to_string());
+                    let served: Vec<String> = TargetKind::ALL.iter().map(ToString::to_string).collect();
                     format!(
                         "spec.targetRef names a {} of {}, which has no hooks of its own; name {}",
                         quote(kind),

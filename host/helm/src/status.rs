@@ -1,9 +1,10 @@
 //! A *status* is what Helm made of a revision of a release.
 
-use std::fmt;
+use strum::{Display, EnumString, IntoStaticStr};
 
 /// What Helm made of a revision so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Status {
     /// Not known, or a word that this version of hookhost does not know.
     #[default]
@@ -27,36 +28,14 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 9] = [
-        Status::Unknown,
-        Status::Deployed,
-        Status::Uninstalled,
-        Status::Superseded,
-        Status::Failed,
-        Status::Uninstalling,
-        Status::PendingInstall,
-        Status::PendingUpgrade,
-        Status::PendingRollback,
-    ];
-
     /// Helm's word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Unknown => "unknown",
-            Status::Deployed => "deployed",
-            Status::Uninstalled => "uninstalled",
-            Status::Superseded => "superseded",
-            Status::Failed => "failed",
-            Status::Uninstalling => "uninstalling",
-            Status::PendingInstall => "pending-install",
-            Status::PendingUpgrade => "pending-upgrade",
-            Status::PendingRollback => "pending-rollback",
-        }
+        self.into()
     }
 
     /// The state of Helm's word for it.
     pub fn from_word(word: &str) -> Status {
-        Status::ALL.into_iter().find(|status| status.as_str() == word).unwrap_or_default()
+        word.parse().unwrap_or_default()
     }
 
     /// Whether this is the release's current revision.
@@ -70,11 +49,5 @@ impl Status {
             self,
             Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback | Status::Uninstalling
         )
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

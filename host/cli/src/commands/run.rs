@@ -144,9 +144,9 @@ pub(crate) struct Args {
 }
 
 fn operation_type() -> impl TypedValueParser<Value = OperationType> {
-    PossibleValuesParser::new(OperationType::ALL.map(OperationType::as_str)).try_map(|word| {
+    PossibleValuesParser::new(OperationType::NAMES.iter().copied()).try_map(|word| {
         let is = |type_of: &OperationType| type_of.as_str().eq_ignore_ascii_case(&word);
-        OperationType::ALL.into_iter().find(is).ok_or("no such type")
+        OperationType::ALL.iter().copied().find(is).ok_or("no such type")
     })
 }
 

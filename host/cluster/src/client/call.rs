@@ -7,9 +7,11 @@ use hookhost_helm::name::is_path_segment;
 use hookhost_helm::text::printable;
 use kube::Resource;
 use kube::core::ApiResource;
+use strum::IntoStaticStr;
 
 /// RBAC's verbs, as far as hookhost uses them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Verb {
     Get,
@@ -24,15 +26,7 @@ pub enum Verb {
 impl Verb {
     /// The word, as RBAC rules and metrics have it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Verb::Get => "get",
-            Verb::List => "list",
-            Verb::Watch => "watch",
-            Verb::Create => "create",
-            Verb::Update => "update",
-            Verb::Patch => "patch",
-            Verb::Delete => "delete",
-        }
+        self.into()
     }
 }
 

@@ -324,10 +324,10 @@ impl Reader {
 
     fn type_of(&mut self, spec: &Map<String, Value>) -> Option<OperationType> {
         let found = get(spec, "type").unwrap_or(&Value::Null);
-        let type_of = OperationType::ALL.into_iter().find(|type_of| found.as_str() == Some(type_of.as_str()));
+        let type_of = found.as_str().and_then(|word| word.parse().ok());
         if type_of.is_none() {
-            let words = OperationType::ALL.map(OperationType::as_str);
-            let hint = found.as_str().map(|word| did_you_mean(word, &words)).unwrap_or_default();
+            let words = OperationType::NAMES;
+            let hint = found.as_str().map(|word| did_you_mean(word, words)).unwrap_or_default();
             self.wrong("spec.type", found, &format!("one of {}{hint}", words.join(", ")));
         }
         type_of

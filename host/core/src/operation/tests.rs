@@ -53,7 +53,7 @@ fn the_specs_example_is_read() {
 #[test]
 fn the_types_are_those_of_the_contract() {
     let wit = include_str!("../../../../wit/hook-policy.wit");
-    let types = OperationType::ALL.map(OperationType::as_str);
+    let types = OperationType::NAMES;
     let (last, others) = types.split_last().unwrap();
     let sentence = format!("/// spec.type: {} or {last}.", others.join(", "));
     assert!(wit.contains(&sentence), "{sentence}");

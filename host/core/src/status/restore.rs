@@ -23,8 +23,7 @@ pub fn restore(status: &Value, foreign: Foreign, now: Timestamp) -> Option<Value
     let mut conditions = Conditions::of(status);
     let of_type = [FAILED, SUCCEEDED, CANCELLED].into_iter().find(|of_type| conditions.is_true(of_type))?;
     let reason = conditions.reason(of_type).to_owned();
-    let is_reason = |reason: &str| Reason::ALL.iter().any(|known| known.as_str() == reason);
-    if foreign.has(of_type) || !(RESULTS.contains(&reason.as_str()) || is_reason(&reason)) {
+    if foreign.has(of_type) || !(RESULTS.contains(&reason.as_str()) || reason.parse::<Reason>().is_ok()) {
         return None;
     }
     let told = conditions.message(of_type).to_owned();

@@ -79,7 +79,7 @@ fn fixture_record() -> Record {
 
 #[test]
 fn three_kinds_are_served_by_their_own_api_versions() {
-    for kind in TargetKind::ALL {
+    for &kind in TargetKind::ALL {
         assert_eq!(TargetKind::of(&target_ref(kind.api_version(), kind.kind(), "shop")), Ok(kind));
     }
 }

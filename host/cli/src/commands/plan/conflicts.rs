@@ -47,7 +47,7 @@ pub(super) async fn conflict(
             }
             let reported = object.data.get("status").and_then(status::blocked_reason);
             let reported = reported.filter(|_| !foreign.has_blocked());
-            let waits_for = Reason::ALL.iter().copied().find(|reason| reported == Some(reason.as_str()));
+            let waits_for = reported.and_then(|reason| reason.parse::<Reason>().ok());
             rivals.push(Rival { brief, waits_for });
         };
         client::read(&call, all.list_up_to(READ_BYTES, read)).await?;
