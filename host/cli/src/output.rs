@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
+use comfy_table::presets::NOTHING;
 use hookhost_helm::text::{is_unprintable, terminal_safe_json};
 
 /// Prints a result on stdout. Colours in it reach terminals only.
@@ -54,44 +55,27 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// A table for people: columns two blanks apart, as wide as their widest cell, the last as it comes.
-pub(crate) struct Table {
-    rows: Vec<Vec<String>>,
-}
+pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: &[&str]) -> Table {
-        Table { rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()] }
+        let mut table = comfy_table::Table::new();
+        table.load_style(NOTHING).set_header(headings);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        Table(table)
     }
 
     /// Adds a row. Cells are escaped, kept to one line each, and cut at [`MAX_CELL_CHARS`].
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.iter().map(|cell| cut(&escape(cell).replace(['\n', '\t'], " "))).collect());
+        self.0.add_row(cells.map(|cell| cut(&escape(cell).replace(['\n', '\t'], " "))));
     }
 
     /// The table as text.
     pub(crate) fn render(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                let width = if column + 1 == columns { 0 } else { width };
-                line.push_str(&format!("{cell:<width$}  "));
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        format!("{}\n", self.0.trim_fmt())
     }
 }
 

@@ -29,7 +29,6 @@
 
 mod budget;
 mod decide;
-mod glob;
 mod library;
 mod limits;
 mod load;
@@ -44,7 +43,7 @@ pub mod stock;
 mod wanted;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 pub use budget::EVALUATIONS_BYTES;
 pub use decide::{Decided, DecisionRecord, Effect, Outcome, Undecided};
@@ -53,6 +52,7 @@ use hookhost_sandbox::Sandbox;
 pub use manifest::{Manifest, Matched};
 pub use matching::Scope;
 pub use module::Source;
+use parking_lot::RwLock;
 pub use problem::Problem;
 pub(crate) use run::LOADS;
 use tokio::sync::{Notify, watch};
@@ -155,7 +155,7 @@ impl Policies {
     /// # Errors
     /// [`Undecided`] where a policy that must be asked cannot be, or where none answered and one is required.
     pub fn decide(&self, request: &Request, scope: &Scope) -> Result<Decided, Undecided> {
-        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let set = self.set.read().clone();
         let Some(set) = set else {
             return Err(Undecided { refusal: unknown(), records: Vec::new() });
         };
@@ -169,7 +169,7 @@ impl Policies {
     /// # Errors
     /// As long as the HookPolicies are not known.
     pub fn closure(&self, request: &Request, scope: &Scope) -> Result<Option<(Closure, String)>, Refusal> {
-        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let set = self.set.read().clone();
         let members = set.ok_or_else(unknown)?;
         let says = members.iter().filter(|member| member.mode == Mode::Enforce).filter_map(|member| {
             let closure = member.closure?;
@@ -184,7 +184,7 @@ impl Policies {
     /// # Errors
     /// As long as the HookPolicies are not known.
     pub fn allows_existing(&self, request: &Request, scope: &Scope) -> Result<bool, Refusal> {
-        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let set = self.set.read().clone();
         let members = set.ok_or_else(unknown)?;
         let enforced = || members.iter().filter(|member| member.mode == Mode::Enforce);
         let says = |existing: ClosureExisting, scope: &Scope| {
@@ -198,7 +198,7 @@ impl Policies {
 
     fn publish(&self, members: Arc<[Member]>) {
         let is_loading = members.iter().any(|member| matches!(member.state, State::Loading));
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Some(members);
+        *self.set.write() = Some(members);
         self.changed.send_modify(|generation| *generation += 1);
         if !is_loading {
             self.is_ready.send_replace(true);

@@ -28,6 +28,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hookhost_helm::text::hex;
 use hookhost_helm::yaml::is_parsing;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -190,11 +191,5 @@ pub fn log_decision(line: &DecisionLine<'_>) {
 
 /// The digest of a JSON document, "sha256:…", over its bytes without spaces and with sorted keys.
 pub fn digest(document: &Value) -> String {
-    use std::fmt::Write;
-    let mut digest = String::from("sha256:");
-    for byte in Sha256::digest(document.to_string().as_bytes()) {
-        // Writing to a String does not fail.
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
+    format!("sha256:{}", hex(Sha256::digest(document.to_string())))
 }

@@ -7,6 +7,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use hookhost_helm::text::hex;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -32,7 +33,7 @@ impl WasmDigest {
 
 impl std::fmt::Display for WasmDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex(self.0))
     }
 }
 
@@ -53,13 +54,8 @@ impl Key {
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex(self.0))
     }
-}
-
-/// Bytes in lowercase hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|d| char::from_digit(d.into(), 16)).collect()
 }
 
 /// `Hash` into SHA-256; `finish` is never asked for.

@@ -2,12 +2,12 @@
 //! uses any more is dropped.
 
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use hookhost_core::Reason;
-use hookhost_helm::text::quote;
+use hookhost_helm::text::{hex, quote};
 use hookhost_sandbox::{Description, Limits, Policy, Sandbox, limits};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
@@ -93,7 +93,7 @@ impl Library {
 
     /// The place for a component's code, and room for it by forgetting what is not used any more.
     fn entry(&self, digest: &str) -> Arc<Compiled> {
-        let mut all = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.compiled.lock();
         all.retain(|_, compiled| compiled.strong_count() > 0);
         if let Some(compiled) = all.get(digest).and_then(Weak::upgrade) {
             return compiled;
@@ -116,12 +116,7 @@ impl Library {
 
 /// The SHA-256 of a component's Wasm, in lowercase hexadecimal.
 pub(super) fn digest_of(wasm: &[u8]) -> String {
-    let mut digits = String::new();
-    for byte in Sha256::digest(wasm) {
-        // Writing to a String cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
+    hex(Sha256::digest(wasm))
 }
 
 pub(super) fn check_pin(digest: &str, pin: Option<&str>) -> Result<(), Problem> {

@@ -61,7 +61,8 @@ fn quantity(text: &str) -> Option<f64> {
     Some(number * factor)
 }
 
-/// A duration of Go (time.ParseDuration) that is not negative, in seconds.
+/// A duration of Go (time.ParseDuration) that is not negative, in seconds. jiff reads another language: it takes `1 second`,
+/// and neither `.5s` nor `1.5h30m`.
 fn duration(text: &str) -> Option<f64> {
     let mut rest = text;
     let mut seconds = 0.0;

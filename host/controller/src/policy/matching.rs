@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hookhost_core::{Reason, Request};
 use kube::core::{Selector, SelectorExt};
+use wildmatch::WildMatch;
 
-use super::glob;
 use super::problem::Problem;
 use crate::crd::Match;
 
@@ -80,18 +80,40 @@ impl Matcher {
             given.is_empty() || fitting.is_some()
         };
         let fits = part("organisation", &self.organisations, &|name| name == request.organisation)
-            && part("hook", &self.hooks, &|pattern| glob::matches(pattern, hook))
+            && part("hook", &self.hooks, &|pattern| glob(pattern, hook))
             && part("event", &self.events, &|event| request.hook.events.iter().any(|its| its == event))
-            && part("chart", &self.charts, &|pattern| glob::matches(pattern, chart));
+            && part("chart", &self.charts, &|pattern| glob(pattern, chart));
         fits.then_some(by)
     }
 }
 
+/// Whether a pattern stands for a whole name, in at most (length of the one) × (length of the other) steps.
+fn glob(pattern: &str, name: &str) -> bool {
+    WildMatch::new(pattern).matches(name)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_glob_means_here_what_it_means_in_a_policys_settings(
+            pattern in "[ab*?é]{0,8}", name in "[abé*?]{0,10}"
+        ) {
+            prop_assert_eq!(glob(&pattern, &name), hook_policy::glob::matches(&pattern, &name));
+        }
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_slow_is_not() {
+        assert!(!glob(&("*a".repeat(126) + "b"), &"a".repeat(100_000)));
+    }
 
     fn request() -> Request {
         let mut request = Request { organisation: "acme".into(), ..Request::default() };

@@ -1,4 +1,7 @@
 //! A *line* is one event, with the fields of the spans around it, as bytes.
+//!
+//! tracing-subscriber's own JSON is not used: it can neither name the fields as vWorkspace's tools look for them, nor bound
+//! them, nor put JSON into a line as JSON.
 
 use std::fmt::{self, Write};
 
