@@ -5,13 +5,13 @@ mod controller;
 mod crds;
 mod hooks;
 mod plan;
-mod policy;
 mod run;
 mod uninstall;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
+use crate::author;
 use crate::exit::{self, ErrorFormat, Outcome};
 
 /// Runs a Helm chart's own hook Job on demand, shaped by policies in WebAssembly.
@@ -31,27 +31,9 @@ enum Command {
     Uninstall(uninstall::Args),
     /// Write, build, test and look at policies
     #[command(subcommand, disable_help_subcommand = true)]
-    Policy(policy::Command),
+    Policy(author::Command),
     Crds(crds::Args),
     Completions(completions::Args),
-}
-
-/// How a result is printed: a table for people, or JSON for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// For programs; the fields stay as they are
-    Json,
-}
-
-impl Format {
-    fn errors(self) -> ErrorFormat {
-        match self {
-            Format::Table => ErrorFormat::Text,
-            Format::Json => ErrorFormat::Json,
-        }
-    }
 }
 
 impl Args {

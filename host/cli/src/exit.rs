@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use clap::ValueEnum;
 use hookhost_core::Reason;
 
 use crate::output;
@@ -49,6 +50,25 @@ pub(crate) enum ErrorFormat {
     Text,
     /// For programs.
     Json,
+}
+
+/// How a result is printed: a table for people, or JSON for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs; the fields stay as they are
+    Json,
+}
+
+impl Format {
+    /// How errors beside such a result are printed.
+    pub(crate) fn errors(self) -> ErrorFormat {
+        match self {
+            Format::Table => ErrorFormat::Text,
+            Format::Json => ErrorFormat::Json,
+        }
+    }
 }
 
 /// Prints the error, if there is one, and turns the result into the process's exit code.

@@ -1,16 +1,14 @@
 //! `hookhost`: lists the hooks of a Helm release, shows the Job that one of them would become, and helps to write the
 //! policies that shape it.
 //!
-//! A *command* is one thing that a person asks for; each has a module under `commands` with three parts: `Args` (what
-//! was typed), what the arguments resolve to (files read, values checked), and the doing. stdout carries the result and
-//! nothing else; everything said on the way goes to stderr.
+//! A *command* is one thing that a person asks for. Each has a module under `commands`, or under `author` if it is about
+//! writing policies, with three parts: `Args` (what was typed), what the arguments resolve to (files read, values checked),
+//! and the doing. stdout carries the result and nothing else; everything said on the way goes to stderr.
 
 mod argument;
-mod cargo;
-mod cases;
+mod author;
 mod cluster;
 mod commands;
-mod componentize;
 #[cfg(test)]
 mod docs;
 mod exit;
@@ -20,7 +18,6 @@ mod output;
 mod policies;
 mod problem;
 mod record;
-mod toolchain;
 mod usage;
 
 use std::process::ExitCode;

@@ -24,11 +24,10 @@ use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::Format;
 use super::controller::given;
 use crate::argument;
 use crate::cluster::{self, Place};
-use crate::exit::{ErrorFormat, Outcome};
+use crate::exit::{ErrorFormat, Format, Outcome};
 use crate::output;
 use crate::problem::Problem;
 use follow::{End, Follow, Options, Seen, Step, Until};

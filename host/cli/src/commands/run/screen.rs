@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use anyhow::Result;
 
-use crate::commands::Format;
+use crate::exit::Format;
 use crate::output;
 
 /// Back to the start of the line, and the rest of it gone.

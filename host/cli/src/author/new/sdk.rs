@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hookhost_core::Reason;
 
-use crate::cargo::toml_string;
+use crate::author::cargo::toml_string;
 use crate::problem::Problem;
 
 /// The variable that says where the SDK is, for those who make policies often.

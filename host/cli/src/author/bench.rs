@@ -9,13 +9,12 @@ use hookhost_helm::yaml;
 use hookhost_sandbox::{Compiler, PreparedRequest, Sandbox};
 use serde::Serialize;
 
-use crate::commands::Format;
-use crate::exit::Outcome;
+use crate::exit::{Format, Outcome};
 use crate::output::{self, Table};
 use crate::policies;
 
 /// The request that is used where none is given: a migration hook of a small chart.
-const EXAMPLE: &str = include_str!("../../../templates/request.yaml");
+const EXAMPLE: &str = include_str!("../../templates/request.yaml");
 
 /// How long evaluations are repeated: enough for thousands of them, short for the person who waits.
 const DURATION: Duration = Duration::from_secs(1);

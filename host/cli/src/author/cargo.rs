@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use hookhost_core::Reason;
 use serde::Deserialize;
 
+use super::toolchain::{TARGET, Toolchain};
 use crate::output;
 use crate::problem::Problem;
-use crate::toolchain::{TARGET, Toolchain};
 
 /// Bytes of a policy's stack. Rust's default is 1 MiB, which each fresh instance would have to clear; the deepest of
 /// the stock policies uses a tenth of this.

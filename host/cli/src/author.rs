@@ -1,11 +1,15 @@
-//! `hookhost policy`: what the author of a policy does with it.
+//! `hookhost policy`: what the *author* of a policy does with it. It needs the sandbox and a Rust toolchain, no cluster.
 
 mod bench;
 mod build;
+mod cargo;
+mod cases;
+mod componentize;
 mod eval;
 mod inspect;
 mod new;
 mod test;
+mod toolchain;
 
 use anyhow::Result;
 use clap::Subcommand;

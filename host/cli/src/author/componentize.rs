@@ -2,6 +2,7 @@
 //! kept, sent and loaded. What the module says of its imports and exports is in it already, left there by the SDK.
 
 use hookhost_core::Reason;
+use hookhost_helm::text::hex;
 use sha2::{Digest, Sha256};
 use wit_component::ComponentEncoder;
 
@@ -24,6 +25,5 @@ pub(crate) fn componentize(module: &[u8]) -> Result<Vec<u8>, Problem> {
 
 /// The digest by which a policy is pinned: `sha256:` and 64 hexadecimal digits.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(Sha256::digest(bytes)))
 }

@@ -7,8 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
 
-use crate::commands::Format;
-use crate::exit::Outcome;
+use crate::exit::{Format, Outcome};
 use crate::{output, policies};
 
 /// Show what a policy is: name, version, contract, digest and the settings that it takes

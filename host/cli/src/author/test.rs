@@ -10,9 +10,8 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use super::build;
-use crate::cases::{self, Answer, Case, File};
-use crate::commands::Format;
-use crate::exit::Outcome;
+use super::cases::{self, Answer, Case, File};
+use crate::exit::{Format, Outcome};
 use crate::policies::Line;
 use crate::problem::Problem;
 use crate::{file, output, policies};

@@ -6,13 +6,12 @@ use anyhow::{Context, Result};
 use hookhost_core::Reason;
 use serde::Serialize;
 
-use crate::cargo::{self, Crate, Metadata};
-use crate::commands::Format;
-use crate::componentize::{componentize, digest};
-use crate::exit::Outcome;
+use super::cargo::{self, Crate, Metadata};
+use super::componentize::{componentize, digest};
+use super::toolchain::Toolchain;
+use crate::exit::{Format, Outcome};
 use crate::output::{self, Table};
 use crate::problem::Problem;
-use crate::toolchain::Toolchain;
 use crate::{file, policies};
 
 /// Compile policies to WebAssembly components

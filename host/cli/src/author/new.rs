@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hookhost_core::Reason;
 
+use super::cargo;
 use crate::exit::Outcome;
 use crate::problem::Problem;
-use crate::{cargo, file, output};
+use crate::{file, output};
 use sdk::Sdk;
 
 /// The files of a new policy: where, and what is in them. `{name}`, `{type}` and `{sdk}` are filled in.
 const FILES: [(&str, &str); 5] = [
-    ("Cargo.toml", include_str!("../../../templates/policy/Cargo.toml.template")),
-    ("src/lib.rs", include_str!("../../../templates/policy/lib.rs.template")),
-    ("tests/cases.yaml", include_str!("../../../templates/policy/cases.yaml")),
-    ("README.md", include_str!("../../../templates/policy/README.md.template")),
-    (".gitignore", include_str!("../../../templates/policy/gitignore")),
+    ("Cargo.toml", include_str!("../../templates/policy/Cargo.toml.template")),
+    ("src/lib.rs", include_str!("../../templates/policy/lib.rs.template")),
+    ("tests/cases.yaml", include_str!("../../templates/policy/cases.yaml")),
+    ("README.md", include_str!("../../templates/policy/README.md.template")),
+    (".gitignore", include_str!("../../templates/policy/gitignore")),
 ];
 
 /// Characters of a name: with ".wasm" it is a file's name, and registries take no more.

@@ -7,8 +7,7 @@ use hookhost_core::{Decision, Request};
 use hookhost_sandbox::{Evaluation, Policy, PreparedRequest};
 use serde::Serialize;
 
-use crate::commands::Format;
-use crate::exit::Outcome;
+use crate::exit::{Format, Outcome};
 use crate::output;
 use crate::policies::{self, Line};
 
