@@ -9,10 +9,10 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, nice, pidfd_open, pidfd_send_signal};
 use testbed::{Image, Options, Programs};
 
 use crate::policies::{self, Profile};
@@ -67,6 +67,20 @@ pub(crate) fn programs_for(options: Options) -> Result<Programs> {
         }
         programs => Ok(programs?),
     }
+}
+
+/// The lowest priority that Linux knows.
+const LOWEST: i32 = 19;
+
+/// Does the same beside other work, with the time that it leaves: what a person waits for first is not slowed down.
+/// Gives back a function that waits for the end.
+pub(crate) fn programs_beside(options: Options) -> impl FnOnce() -> Result<Programs> {
+    let building = thread::spawn(move || {
+        // Of this thread, and of the programs that it starts.
+        nice(LOWEST).context("cannot lower the priority")?;
+        programs_for(options)
+    });
+    || building.join().map_err(|_| anyhow!("building the cluster's programs panicked"))?
 }
 
 /// Makes the image of a built `hookhost` and the built stock policies.

@@ -9,18 +9,19 @@ mod screen;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
-use testbed::{Options, Programs};
+use anyhow::{Result, bail};
+use testbed::Options;
 
 pub(crate) use boxed::play as play_in_a_box;
 use person::Person;
 
 use crate::cluster;
 use crate::policies::{self, Profile};
-use crate::run::{command, line, root, say, seconds, target};
+use crate::progress::{Progress, Step, time};
+use crate::run::{command, line, root, say, succeed, target};
+use crate::setup;
 
 /// The release's record, as the API server gave it.
 const RECORD: &str = "tests/fixtures/records/helm4/nextcloud-myteam.v2.yaml";
@@ -32,53 +33,75 @@ const ROLLBACK: &str = "tests/demo/rollback.yaml";
 const POLICIES: [&str; 3] = ["deadline-cap", "hook-allowlist", "org-labels"];
 /// A Tuesday noon, when the maintenance window of the demo is closed.
 const NOON: &str = "2026-05-26T12:00:00Z";
-/// How often a person who waits for a build hears of it.
-const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// Shows the main job: first without a cluster, then on one of this machine, or on the one of a context.
+///
+/// On a new machine Kubernetes takes the longest to build by far, so it begins first and only takes the time that the rest
+/// leaves; hookhost and its policies are built, and shown, before it.
 pub(crate) fn demo(context: Option<&str>, image: &str) -> Result<()> {
     let start = Instant::now();
-    // The first time it takes a quarter of an hour, beside what is built and shown meanwhile.
+    setup::wasm()?;
     let options = context.map_or_else(boxed::options, |_| Options::api_server());
     let on_a_cluster = context.is_some() || testbed::is_root();
-    let programs = on_a_cluster.then(|| thread::spawn(move || cluster::programs_for(options)));
-    offline(&policies::build(Profile::Dev)?)?;
+    let mut progress = Progress::of(steps(on_a_cluster));
+    let programs = on_a_cluster.then(|| cluster::programs_beside(options));
+
+    let built = progress.step(|| {
+        let (mut build, hookhost) = policies::hookhost_build(Profile::Dev);
+        // Its own progress would be in the middle of these lines.
+        succeed(BUILD_HOOKHOST, build.arg("--quiet"))?;
+        Ok(hookhost)
+    })?;
+    let hookhost = Hookhost(&built);
+    hookhost.show("The hooks of a release, from the record that Helm keeps", &["hooks", RECORD], 0)?;
+    let first_output = start.elapsed();
+    say("");
+    progress.step(|| succeed(BUILD_POLICIES, &mut policies::stock_build(&built)?))?;
+    offline(&hookhost)?;
+    say("");
     let Some(programs) = programs else {
         say(
-            "\nThe rest of the demo runs the hook in a cluster on this machine, whose pods need root. As root: cargo xtask demo",
+            "The rest of the demo runs the hook in a cluster on this machine, whose pods need root. As root: cargo xtask demo",
         );
         say("Or on a cluster that you have: cargo xtask demo --context NAME");
         return Ok(());
     };
-    let programs = wait_for(programs)?;
-    match context {
-        Some(context) => person::play(&Person { context, image, programs: programs.dir() })?,
-        None => {
-            let status = command(std::env::current_exe()?).arg("demo-in-a-box").status()?;
-            if !status.success() {
-                bail!(
-                    "the demo on the cluster ended with {status}; its logs are in {}",
-                    scene::made()?.join("logs").display()
-                );
-            }
-        }
-    }
-    say(&format!("({})", seconds(start.elapsed())));
+    let programs = progress.step(programs)?;
+    progress.step(|| match context {
+        Some(context) => person::play(&Person { context, image, programs: programs.dir() }),
+        None => in_a_box(),
+    })?;
+    say(&format!("(first output after {}, all after {})", time(first_output), time(start.elapsed())));
     Ok(())
 }
 
-/// Waits for the cluster's programs, and says so when it takes long.
-fn wait_for(programs: thread::JoinHandle<Result<Programs>>) -> Result<Programs> {
-    let start = Instant::now();
-    let mut told = Duration::ZERO;
-    while !programs.is_finished() {
-        thread::sleep(Duration::from_millis(100));
-        if start.elapsed() >= told + PROGRESS_EVERY {
-            told = start.elapsed();
-            say(&format!("building the cluster's programs: {} s so far", told.as_secs()));
-        }
+const BUILD_HOOKHOST: &str = "build hookhost";
+const BUILD_POLICIES: &str = "build the stock policies";
+
+/// What the demo does. The times are those of two cores; what is there already is taken for up to date.
+fn steps(on_a_cluster: bool) -> Vec<Step> {
+    let build = |name, minutes, built: PathBuf| Step {
+        name,
+        expected: if built.exists() { Duration::ZERO } else { Duration::from_mins(minutes) },
+    };
+    let policy = policies::dir().join(format!("{}.wasm", POLICIES[0]));
+    let mut steps = vec![build(BUILD_HOOKHOST, 8, hookhost()), build(BUILD_POLICIES, 1, policy)];
+    if on_a_cluster {
+        let cluster = root().join("tests/controlplane/bin/kubebox");
+        steps.push(build("build Kubernetes, Helm and Flux", 12, cluster));
+        steps.push(Step { name: "run the hook in a cluster", expected: Duration::from_mins(1) });
     }
-    programs.join().map_err(|_| anyhow!("building the cluster's programs panicked"))?
+    steps
+}
+
+/// Plays the part on a cluster of this machine, in a process of its own.
+fn in_a_box() -> Result<()> {
+    let status = command(std::env::current_exe()?).arg("demo-in-a-box").status()?;
+    if !status.success() {
+        let logs = scene::made()?.join("logs");
+        bail!("the demo on the cluster ended with {status}; its logs are in {}", logs.display());
+    }
+    Ok(())
 }
 
 /// The built `hookhost`.
@@ -87,15 +110,13 @@ fn hookhost() -> PathBuf {
 }
 
 /// The main job on a release record, without a cluster.
-fn offline(hookhost: &Path) -> Result<()> {
-    let hookhost = Hookhost(hookhost);
+fn offline(hookhost: &Hookhost<'_>) -> Result<()> {
     let plan = |operation: &str| -> Vec<String> {
         let mut args = plan_args_for(operation, &POLICIES);
         args.extend(["-o".to_owned(), "explain".to_owned()]);
         args
     };
 
-    hookhost.show("The hooks of a release, from the record that Helm keeps", &["hooks", RECORD], 0)?;
     hookhost.show("What would run, and where each value comes from", &plan(MIGRATION), 0)?;
     hookhost.show("The very Job: the chart's own, under the Operation's name", &plan_args(), 0)?;
     hookhost.show("A hook that is meant for rollbacks too is denied", &plan(ROLLBACK), 3)?;

@@ -12,6 +12,7 @@ mod differential;
 mod docs;
 mod fixtures;
 mod policies;
+mod progress;
 #[cfg(test)]
 mod rooms;
 mod run;

@@ -1,7 +1,8 @@
 //! The *stock policies* are the crates in `policies/`, built by the same `hookhost policy build` that a policy author
 //! uses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -33,6 +34,13 @@ pub(crate) enum Profile {
 
 /// Builds the `hookhost` binary; gives back its place.
 pub(crate) fn hookhost(profile: Profile) -> Result<PathBuf> {
+    let (mut build, hookhost) = hookhost_build(profile);
+    step("build hookhost", &mut build)?;
+    Ok(hookhost)
+}
+
+/// The command that builds the `hookhost` binary, and the place where it will be.
+pub(crate) fn hookhost_build(profile: Profile) -> (Command, PathBuf) {
     let mut build = cargo();
     // Of the whole workspace, as the tests are: with the features of one package alone, cargo would compile what it depends
     // on, wasmtime among it, once more.
@@ -44,8 +52,7 @@ pub(crate) fn hookhost(profile: Profile) -> Result<PathBuf> {
             "release"
         }
     };
-    step("build hookhost", &mut build)?;
-    Ok(target().join(folder).join("hookhost"))
+    (build, target().join(folder).join("hookhost"))
 }
 
 /// Where built policies are.
@@ -57,7 +64,14 @@ pub(crate) fn dir() -> PathBuf {
 pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     setup::wasm()?;
     let hookhost = hookhost(profile)?;
-    let crates = names()?.into_iter().map(|name| root().join("policies").join(name));
-    step("build the stock policies", command(&hookhost).args(["policy", "build"]).args(crates))?;
+    step("build the stock policies", &mut stock_build(&hookhost)?)?;
     Ok(hookhost)
+}
+
+/// The command with which a hookhost builds all stock policies.
+pub(crate) fn stock_build(hookhost: &Path) -> Result<Command> {
+    let crates = names()?.into_iter().map(|name| root().join("policies").join(name));
+    let mut build = command(hookhost);
+    build.args(["policy", "build"]).args(crates);
+    Ok(build)
 }

@@ -60,15 +60,23 @@ pub(crate) fn forget_this_task(command: &mut Command) {
 pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     say(&format!("── {name}"));
     let start = Instant::now();
-    let status = command.status().with_context(|| format!("{name}: cannot run {}", line(command)))?;
+    succeed(name, command)?;
     let took = start.elapsed();
-    if !status.success() {
-        bail!("{name}: failed ({status}) after {}\n  to run it alone: {}", seconds(took), line(command));
-    }
     if took > Duration::from_secs(1) {
         say(&format!("   {name}: {}", seconds(took)));
     }
     Ok(())
+}
+
+/// Runs a command to its end, which must be a good one; `name` is what it does.
+pub(crate) fn succeed(name: &str, command: &mut Command) -> Result<()> {
+    let start = Instant::now();
+    let status = command.status().with_context(|| format!("{name}: cannot run {}", line(command)))?;
+    if status.success() {
+        return Ok(());
+    }
+    let took = seconds(start.elapsed());
+    bail!("{name}: failed ({status}) after {took}\n  to run it alone: {}", line(command))
 }
 
 /// Runs a command and gives back what it printed on stdout.

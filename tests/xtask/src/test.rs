@@ -1,10 +1,9 @@
 //! A *test run* is what CI does: the checks, every crate's tests, the stock policies in the sandbox and, unless quick,
 //! what needs a cluster (hookhost end to end among it), a crate outside the repository, or the demo.
 
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::differential::{Differential, differential};
 use crate::policies::{self, Profile};
@@ -14,13 +13,13 @@ use crate::{check, cluster, demo, setup};
 /// Runs the tests.
 pub(crate) fn test(quick: bool) -> Result<()> {
     let start = Instant::now();
-    // What takes longest on a new machine goes first, beside the rest.
-    let programs = (!quick).then(|| thread::spawn(|| cluster::programs_for(cluster::whole())));
     setup::wasm()?;
+    // What takes longest on a new machine begins first, beside the rest.
+    let programs = (!quick).then(|| cluster::programs_beside(cluster::whole()));
     check::quick()?;
     let hookhost = policies::build(Profile::Dev)?;
     if let Some(programs) = programs {
-        programs.join().map_err(|_| anyhow!("building the control plane panicked"))??;
+        programs()?;
     }
 
     // The other two need a cluster.
