@@ -10,6 +10,8 @@ mod corpus;
 mod demo;
 mod differential;
 mod docs;
+#[cfg(test)]
+mod drawing;
 mod fixtures;
 mod policies;
 mod progress;

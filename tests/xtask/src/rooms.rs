@@ -136,6 +136,44 @@ fn circle(rooms: &Rooms) -> Option<Vec<String>> {
     rooms.keys().find_map(|room| visit(room, rooms, &mut Vec::new(), &mut done))
 }
 
+/// The modules in layers, the ground first: each depends only on modules of the layers before its own.
+fn layers(rooms: &Rooms) -> Vec<Vec<&str>> {
+    let mut layer: BTreeMap<&str, usize> = rooms.keys().map(|room| (room.as_str(), 0)).collect();
+    // As often as the longest way can be.
+    for (room, below) in rooms.keys().flat_map(|_| rooms) {
+        let above = below.iter().filter_map(|next| layer.get(next.as_str())).max().map_or(0, |most| most + 1);
+        layer.insert(room, above);
+    }
+    let mut layers = vec![Vec::new(); layer.values().max().map_or(0, |most| most + 1)];
+    layer.into_iter().for_each(|(room, layer)| layers[layer].push(room));
+    layers
+}
+
+/// How the table of the modules begins in ARCHITECTURE.md. It ends with an empty line.
+const TABLE: &str = "| crate | modules, from the ground up |\n|---|---|\n";
+
+/// After a change of modules: HOOKHOST_UPDATE_GOLDEN=1 cargo test --workspace --bin xtask rooms
+#[test]
+fn the_modules_in_architecture_md_are_those_of_the_code() {
+    let file = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once(TABLE).unwrap();
+    // The rows, up to the empty line.
+    let end = rest.lines().take_while(|line| !line.is_empty()).map(|line| line.len() + 1).sum();
+    let (shown, after) = rest.split_at(end);
+    let rows = CRATES.map(|name| {
+        let rooms = rooms(&root().join("host").join(name).join("src")).unwrap();
+        let layers: Vec<String> = layers(&rooms).into_iter().map(|layer| layer.join(", ")).collect();
+        format!("| `host/{name}` | {} |\n", layers.join(" **◄** "))
+    });
+    let rows = rows.concat();
+    if std::env::var_os("HOOKHOST_UPDATE_GOLDEN").is_some() {
+        fs::write(&file, format!("{before}{TABLE}{rows}{after}")).unwrap();
+    } else {
+        assert_eq!(shown, rows);
+    }
+}
+
 #[test]
 fn no_modules_of_a_crate_depend_on_each_other_in_a_circle() {
     for name in CRATES {
@@ -159,6 +197,8 @@ fn a_circle_is_found_and_names_in_groups_comments_and_tests_are_read_as_rust_rea
             .map(|(room, named)| ((*room).to_owned(), named.iter().map(|name| (*name).to_owned()).collect()))
             .collect()
     };
-    assert_eq!(circle(&of(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
+    let acyclic = of(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[]), ("d", &["c"])]);
+    assert_eq!(circle(&acyclic), None);
+    assert_eq!(layers(&acyclic), [vec!["c"], vec!["b", "d"], vec!["a"]]);
     assert_eq!(circle(&of(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])])).unwrap(), ["b", "c"]);
 }
