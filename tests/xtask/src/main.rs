@@ -76,11 +76,13 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
     },
-    /// Tell of a folder of release records which of their hooks can be run; with --cluster, run each of them
-    Corpus(corpus::Corpus),
-    /// The corpus' part on a cluster
-    #[command(hide = true)]
-    CorpusInABox(corpus::Corpus),
+    /// Report on a folder of release records which of their hooks can be run; with --cluster, run each of them
+    #[command(disable_help_flag = true)]
+    Corpus {
+        /// A folder and options: --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
     /// Read a million texts with hookhost and with Helm's own packages, and tell where they differ
     Differential(differential::Differential),
     /// A Kubernetes control plane on this machine, in namespaces of its own
@@ -102,8 +104,7 @@ fn main() -> ExitCode {
         Task::Bench { name } => bench::bench(name.as_deref()),
         Task::Policies => policies::build(policies::Profile::Dev).map(drop),
         Task::Fixtures { into } => fixtures::fixtures(into.as_deref()),
-        Task::Corpus(corpus) => corpus::corpus(&corpus),
-        Task::CorpusInABox(corpus) => corpus::play_in_a_box(&corpus),
+        Task::Corpus { arguments } => corpus::corpus(&arguments),
         Task::Differential(run) => differential::differential(&run),
         Task::Cluster { task } => cluster::cluster(task),
         Task::Check => check::check(),

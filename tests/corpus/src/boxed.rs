@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File as LogFile};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -16,9 +16,7 @@ use super::report::Report;
 use super::round::Rounds;
 use super::runs::{PATIENCE, Runs, apply_each};
 use super::{Corpus, judged};
-use crate::cluster;
-use crate::policies::{self, Profile};
-use crate::run::{command, output, say, seconds, target};
+use crate::run::{built, say, seconds};
 
 /// What it needs of a cluster.
 fn options() -> Options {
@@ -27,31 +25,17 @@ fn options() -> Options {
 
 /// Where the clusters' logs are.
 fn dir() -> PathBuf {
-    target().join("corpus")
+    built().with_file_name("corpus")
 }
 
-/// Builds what is needed, and runs the corpus in a process of its own, which moves into namespaces.
-pub(super) fn run(corpus: &Corpus) -> Result<()> {
+/// Runs the corpus. From then on this process is in namespaces of its own.
+pub(super) fn play(corpus: &Corpus) -> Result<()> {
     if !testbed::is_root() {
         bail!("the hooks' pods need root");
     }
-    cluster::programs_for(options())?;
-    policies::hookhost(Profile::Dev)?;
-    let mut play = command(std::env::current_exe()?);
-    play.arg("corpus-in-a-box").arg(std::path::absolute(corpus.dir())?);
-    play.arg("--output").arg(corpus.output.word());
-    let status = play.args(corpus.cluster_objects.then_some("--cluster-objects")).status()?;
-    if !status.success() {
-        bail!("the corpus on the cluster ended with {status}; logs are in {}", dir().display());
-    }
-    Ok(())
-}
-
-/// Runs the corpus. In a process of its own: it moves into namespaces.
-pub(crate) fn play(corpus: &Corpus) -> Result<()> {
     let programs = Programs::build(say)?;
     testbed::isolate()?;
-    let hookhost = target().join("debug/hookhost");
+    let hookhost = built().join("hookhost");
     let (mut report, files) = judged(&corpus.dir(), corpus.cluster_objects)?;
     let mut rounds = Rounds::default();
     for (n, file) in files.iter().enumerate() {
@@ -122,8 +106,8 @@ struct Host(Child);
 impl Host {
     /// Starts one that is installed for these objects without a namespace.
     fn start(cluster: &Cluster, hookhost: &Path, objects: &BTreeSet<String>, log: &Path) -> Result<Host> {
-        let crds = output(command(hookhost).arg("crds"))?;
-        cluster.apply("default", &crds)?;
+        let crds = Command::new(hookhost).arg("crds").output().context("cannot run hookhost")?;
+        cluster.apply("default", &String::from_utf8(crds.stdout)?)?;
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         cluster.kubectl(&established)?;
         fs::create_dir_all(dir()).with_context(|| format!("cannot create {}", dir().display()))?;
