@@ -19,7 +19,7 @@ use crate::key::OperationKey;
 use crate::text::{Text, to_json};
 use hookhost_core::keys::UNATTENDED;
 
-/// A hook of a release: the release's namespace and name, the hook's name.
+/// A hook of a release: the namespace in which it runs, the release's name, the hook's name.
 pub type HookOfRelease = [String; 3];
 
 /// Bytes of a Job's text, cut down: the largest decision and loans, in which each character is escaped, and all that its status

@@ -46,6 +46,8 @@ pub struct Config {
     pub flux_service_account: Option<String>,
     /// Whether test hooks of Flux' releases may be run: Flux' digest does not cover them.
     pub unverified_test_hooks: bool,
+    /// Whether a hook that no digest of Flux covers may run in another namespace than the release's, which its manifest names.
+    pub unverified_namespaces: bool,
     /// Whether what a hook needs, and Helm has deleted, may be made for a run. Needs the rights for it.
     pub closure: bool,
     /// What of that acts on the whole cluster and may be made, for releases of one namespace or of any.
@@ -102,6 +104,7 @@ impl Default for Config {
             helm_releases: false,
             flux_service_account: None,
             unverified_test_hooks: false,
+            unverified_namespaces: false,
             closure: false,
             cluster_objects: Vec::new(),
             role_bindings: Vec::new(),

@@ -32,6 +32,7 @@ mod logs;
 mod lookup;
 mod needs;
 mod overwritten;
+mod place;
 mod prepare;
 mod stage;
 mod start;

@@ -119,8 +119,7 @@ pub fn clone(
     not_created: &NotCreated,
 ) -> Result<Cloned, CloneError> {
     let manifest = &request.hook.manifest;
-    hook::check(manifest, &request.release.namespace)
-        .map_err(|why| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
+    hook::check(manifest).map_err(|why| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
     let mut stripped = Vec::new();
     let workload = Workload::of(manifest);
     let (mut spec, mut template) = if workload.is_pod() {
@@ -197,7 +196,7 @@ pub fn owned_labels(request: &Request) -> Vec<(&'static str, &str, &'static str)
 /// Whether the Operation is in the namespace that the Job runs in, so that it may own the Job: the garbage collector
 /// deletes what an owner in another namespace claims.
 pub fn is_same_namespace(request: &Request) -> bool {
-    request.operation.namespace == request.release.namespace
+    request.operation.namespace == request.job_namespace()
 }
 
 /// Longest suffix of the pods of an Indexed Job: a dash, and the highest index.
@@ -268,7 +267,7 @@ fn metadata(request: &Request, step: Option<Step>, kept: Keys, solved: &Solved, 
 
     let mut metadata = json!({
         "name": job_name(request, step),
-        "namespace": request.release.namespace,
+        "namespace": request.job_namespace(),
         "labels": labels,
         "annotations": annotations,
     });

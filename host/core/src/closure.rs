@@ -73,15 +73,16 @@ impl ClosureError {
 /// An object by what it is called: kind, namespace ("" for kinds that have none), name.
 type Key<'a> = (Kind, &'a str, &'a str);
 
-/// The hooks, of all `hooks` of a release in `namespace`, that the pod of `workload` reaches, in the order in which
-/// Helm would create them: by weight, then name, then kind.
+/// The hooks, of all `hooks` of a release in `release_namespace`, that the pod of `workload` reaches, in the order in which
+/// Helm would create them: by weight, then name, then kind. The pod is in the namespace that the workload names, else in the
+/// release's.
 pub fn closure<'a>(
     workload: Workload<'_>,
-    namespace: &'a str,
+    release_namespace: &'a str,
     hooks: &'a [Hook],
 ) -> Result<Vec<Member<'a>>, ClosureError> {
-    let found = positions(workload, namespace, hooks)?;
-    let found = found.into_iter().filter_map(|position| Member::of(&hooks[position], namespace));
+    let found = positions(workload, release_namespace, hooks)?;
+    let found = found.into_iter().filter_map(|position| Member::of(&hooks[position], release_namespace));
     let mut found: Vec<Member<'_>> = found.collect();
     found.sort_by(|a, b| a.rank().cmp(&b.rank()));
     Ok(found)
@@ -90,14 +91,15 @@ pub fn closure<'a>(
 /// Which of the hooks that are.
 pub(crate) fn positions(
     workload: Workload<'_>,
-    namespace: &str,
+    release_namespace: &str,
     hooks: &[Hook],
 ) -> Result<BTreeSet<usize>, ClosureError> {
-    let index = Index::of(hooks, namespace);
+    let index = Index::of(hooks, release_namespace);
     if index.by_key.is_empty() {
         // As in most charts.
         return Ok(BTreeSet::new());
     }
+    let namespace = workload.namespace().unwrap_or(release_namespace);
     let account = (Kind::ServiceAccount, namespace, workload.service_account());
     let mut wanted: Vec<Key<'_>> = vec![account];
     if let Some(spec) = workload.pod_spec() {

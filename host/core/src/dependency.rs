@@ -221,13 +221,14 @@ impl Reference {
 }
 
 /// Lets the Operation wait if an object that is there lacks a key: the pod would never get past
-/// CreateContainerConfigError.
-pub fn refuse_keys(missing: &[MissingKey<'_>]) -> Option<Refusal> {
+/// CreateContainerConfigError. `namespace` is the run's.
+pub fn refuse_keys(namespace: &str, missing: &[MissingKey<'_>]) -> Option<Refusal> {
     if missing.is_empty() {
         return None;
     }
     let all = shortlist(missing.iter().map(ToString::to_string), MAX_NAMED);
-    let message = format!("the hook's pod could not start: there is no {all} in the release's namespace");
+    let message =
+        format!("the hook's pod could not start: there is no {all} in the namespace {}", quote(namespace));
     Some(Refusal::wait(Reason::DependencyMissing, message))
 }
 
@@ -241,7 +242,7 @@ pub fn can_do_without(object: &ObjectRef) -> bool {
     object.kind == Kind::NetworkPolicy
 }
 
-/// Lets the Operation wait if something that it needs does not exist in another namespace than the release's: hookhost creates nothing
+/// Lets the Operation wait if something that it needs does not exist in another namespace than the run's: hookhost creates nothing
 /// there.
 pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Refusal> {
     let missing: Vec<String> =
@@ -251,7 +252,7 @@ pub fn refuse_far<'o>(missing: impl Iterator<Item = &'o ObjectRef>) -> Option<Re
     }
     let message = format!(
         "the hook needs what does not exist, or is being deleted: {}. The chart has it as a hook, which Helm creates for its event and may delete after it, and \
-         hookhost creates nothing in another namespace than the release's. Create it there, or make it part of the release proper",
+         hookhost creates nothing in another namespace than the run's. Create it there, or make it part of the release proper",
         shortlist(missing, MAX_NAMED)
     );
     Some(Refusal::wait(Reason::DependencyMissing, message))
@@ -270,9 +271,11 @@ pub enum Lending {
     Forbidden(String),
 }
 
-/// Lets the Operation wait if something that it needs does not exist: `missing` of what the pod refers to, `absent` of the
-/// hook's closure, which Helm has made for the event only, and usually deleted since. `step` is which of an event's hooks it is.
+/// Lets the Operation wait if something that it needs does not exist in the run's namespace: `missing` of what the pod refers to,
+/// `absent` of the hook's closure, which Helm has made for the event only, and usually deleted since. `step` is which of an event's
+/// hooks it is.
 pub fn refuse(
+    namespace: &str,
     missing: &[&Reference],
     absent: &[ObjectRef],
     lending: &Lending,
@@ -288,7 +291,8 @@ pub fn refuse(
     let rights = absent.iter().filter(|object| !is_named(object)).map(ObjectRef::to_string);
     let all = shortlist(missing.iter().map(ToString::to_string).chain(rights), MAX_NAMED);
     let what = if missing.is_empty() { "could not do its work" } else { "could not start" };
-    let mut message = format!("the hook's pod {what}: there is no {all} in the release's namespace");
+    let mut message =
+        format!("the hook's pod {what}: there is no {all} in the namespace {}", quote(namespace));
     if !absent.is_empty() {
         let which = if missing.iter().all(|reference| is_absent(reference)) {
             "The chart has them as hooks, which Helm makes for an event and deletes after it".to_owned()

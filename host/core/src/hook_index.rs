@@ -38,6 +38,7 @@ pub struct Index<S> {
 struct Head {
     name: u64,
     kind: u64,
+    namespace: u64,
     /// Where its digests end, and how many of them there are of each sort.
     end: u32,
     parts: u8,
@@ -47,6 +48,7 @@ struct Head {
     is_job_or_pod: bool,
     is_runnable: bool,
     is_unreadable: bool,
+    is_elsewhere: bool,
 }
 
 impl<S: BuildHasher> Index<S> {
@@ -62,6 +64,7 @@ impl<S: BuildHasher> Index<S> {
             index.heads.push(Head {
                 name: index.hasher.hash_one(hook.name.as_str()),
                 kind: index.hasher.hash_one(hook.kind.to_ascii_lowercase()),
+                namespace: index.hasher.hash_one(hook.namespace.as_str()),
                 end: u32::try_from(index.digests.len()).unwrap_or(u32::MAX),
                 parts: u8::try_from(ends().take(MAX_PARTS).count()).unwrap_or(u8::MAX),
                 events: u8::try_from(events.len()).unwrap_or(u8::MAX),
@@ -72,6 +75,7 @@ impl<S: BuildHasher> Index<S> {
                     hook.runnable,
                     Err(NotRunnable::Unreadable(_) | NotRunnable::TooMany)
                 ),
+                is_elsewhere: hook.is_elsewhere,
             });
         }
         index
@@ -107,14 +111,16 @@ impl<S: BuildHasher> Index<S> {
         let name = self.hasher.hash_one(selector.name);
         let kind = selector.kind.map(|kind| self.hasher.hash_one(kind.to_ascii_lowercase()));
         let event = selector.event.map(|event| self.hasher.hash_one(canonical_event(event)));
+        let namespace = selector.namespace.map(|namespace| self.hasher.hash_one(namespace));
         let path = selector.path.map(|path| self.hasher.hash_one(path));
         let is_long = selector.path.is_some_and(|path| path.split('/').count() > MAX_PARTS);
         let fits_but_for_its_path = |head: &&Head| {
             (head.name == name || (selector.name.is_empty() && path.is_some()))
                 && kind.is_none_or(|kind| head.kind == kind)
                 && event.is_none_or(|event| self.events(head).contains(&event))
+                && namespace.is_none_or(|namespace| head.namespace == namespace)
         };
-        let (mut best, mut found) = ((false, false), 0);
+        let (mut best, mut found) = ((false, false, false), 0);
         for head in self.heads.iter().filter(fits_but_for_its_path) {
             if is_long && head.is_deep {
                 return Meant::Unsure;
@@ -122,8 +128,9 @@ impl<S: BuildHasher> Index<S> {
             if path.is_some_and(|path| !self.ends(head).contains(&path)) {
                 continue;
             }
-            // Jobs and Pods go before other kinds, and those that can be run before those that cannot.
-            let rank = (head.is_job_or_pod, head.is_runnable);
+            // Jobs and Pods go before other kinds, those that can be run before those that cannot, and those in the release's
+            // namespace before those in others.
+            let rank = (head.is_job_or_pod, head.is_runnable, !head.is_elsewhere);
             match rank.cmp(&best) {
                 Ordering::Less => {}
                 Ordering::Equal => found += 1,
@@ -132,7 +139,7 @@ impl<S: BuildHasher> Index<S> {
         }
         match (found, best) {
             (0, _) => Meant::NotFound,
-            (1, (_, true)) => Meant::Found,
+            (1, (_, true, _)) => Meant::Found,
             _ => Meant::Otherwise,
         }
     }
@@ -169,15 +176,15 @@ mod tests {
         let kinds = ["Job", "Pod", "ConfigMap", "job"];
         let parts = prop::collection::vec(prop::sample::select(vec!["a", "b", "", "c.yaml"]), 1..12);
         let events = prop::collection::vec(prop::sample::select(vec!["test", "pre-upgrade"]), 0..3);
-        (0_u8..3, prop::sample::select(kinds.to_vec()), parts, events, any::<bool>()).prop_map(
-            |(name, kind, parts, events, can_run)| {
+        let namespaces = prop::sample::select(vec!["", "shop", "other", "further"]);
+        (0_u8..3, prop::sample::select(kinds.to_vec()), parts, events, any::<bool>(), namespaces).prop_map(
+            |(name, kind, parts, events, can_run, namespace)| {
                 let pod = if can_run { json!({"spec": {"containers": [{"name": "c"}]}}) } else { json!(null) };
                 let (version, spec) = match kind {
                     "Job" => ("batch/v1", json!({"template": pod})),
                     _ => ("v1", pod["spec"].clone()),
                 };
-                let manifest = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name.to_string()},
-                    "spec": spec});
+                let manifest = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name.to_string(), "namespace": namespace}, "spec": spec});
                 let mut hook = crate::testing::hook(manifest, "shop");
                 hook.path = parts.join("/");
                 hook.events = events.into_iter().map(str::to_owned).collect();
@@ -191,9 +198,10 @@ mod tests {
         let kind = prop::option::of(prop::sample::select(vec!["JOB", "Pod", "Secret"]));
         let parts = prop::collection::vec(prop::sample::select(vec!["a", "b", "", "c.yaml"]), 1..12);
         let event = prop::option::of(prop::sample::select(vec!["test-success", "pre-upgrade", "rollback"]));
-        (name, kind, prop::option::of(parts), event).prop_map(|(name, kind, parts, event)| {
+        let namespace = prop::option::of(prop::sample::select(vec!["shop", "other", "none"]));
+        (name, kind, prop::option::of(parts), event, namespace).prop_map(|(name, kind, parts, event, namespace)| {
             let all = json!({"hookName": name, "hookKind": kind, "hookPath": parts.map(|parts| parts.join("/")),
-                "event": event});
+                "event": event, "hookNamespace": namespace});
             let given = all.as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
             Value::Object(given.map(|(key, value)| (key.clone(), value.clone())).collect())
         })

@@ -202,7 +202,7 @@ mod tests {
             json!({"kind": "Pod", "spec": {"containers": [{"envFrom": [{"secretRef": {"name": "db"}}]}]}});
         let references = references(&pod);
         let missing: Vec<&Reference> = references.iter().filter(|one| one.name == "db").collect();
-        tell(refuse(&missing, &[], &Lending::Off, None).unwrap(), &missing, &makers).message
+        tell(refuse("shop", &missing, &[], &Lending::Off, None).unwrap(), &missing, &makers).message
     }
 
     #[test]

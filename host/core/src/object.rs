@@ -17,7 +17,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// Whether it is in another namespace than this, the release's: hookhost creates nothing there.
+    /// Whether it is in another namespace than this, the run's: hookhost creates nothing there.
     pub fn is_outside(&self, namespace: &str) -> bool {
         self.kind.is_namespaced() && self.namespace != namespace
     }

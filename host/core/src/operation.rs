@@ -108,6 +108,8 @@ pub struct Parameters {
     pub hook_kind: Option<String>,
     /// The template it was rendered from, whole or its last parts.
     pub hook_path: Option<String>,
+    /// The namespace in which Helm creates it, where the chart has hooks of one name in several.
+    pub hook_namespace: Option<String>,
     /// One of Helm's events: the one whose hooks are run, or, beside a name, one that the hook has.
     pub event: Option<String>,
     /// activeDeadlineSeconds, backoffLimit and ttlSecondsAfterFinished.
@@ -220,6 +222,7 @@ impl Operation {
             kind: self.parameters.hook_kind.as_deref(),
             path: self.parameters.hook_path.as_deref(),
             event: self.parameters.event.as_deref(),
+            namespace: self.parameters.hook_namespace.as_deref(),
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct HookRef {
 pub struct ReleaseRef {
     /// Its name.
     pub name: String,
-    /// Its namespace, where the Job runs.
+    /// Its namespace.
     pub namespace: String,
     /// Helm's revision.
     pub revision: u32,
@@ -130,7 +130,7 @@ impl Staging {
 /// The same for a run whose Job waits for something.
 pub fn plan_staged(request: &Request, answers: &[Answer], staging: Staging) -> Result<Plan, PlanError> {
     let Staging { loans, step, not_created } = staging;
-    hook::check(&request.hook.manifest, &request.release.namespace)
+    hook::check(&request.hook.manifest)
         .map_err(|why: NotRunnable| CloneError::NotRunnable { name: request.hook.name.clone(), why })?;
     let verdict = verdict::solve(&base::base(request, step.is_some())?, answers);
     let (mut job, mut explain) = (None, Vec::new());

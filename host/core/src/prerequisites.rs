@@ -72,7 +72,7 @@ pub struct Settled {
 impl<'a> Hooked<'a> {
     /// The namespace of the hook's Job.
     pub fn namespace(&self) -> &'a str {
-        &self.request.release.namespace
+        self.request.job_namespace()
     }
 
     /// The hooks that it needs.
@@ -80,7 +80,7 @@ impl<'a> Hooked<'a> {
     /// # Errors
     /// One of them cannot be read, or there are too many.
     pub fn closure(&self) -> Result<Closure<'a>, Refusal> {
-        let whole = closure(Workload::of(&self.hook.manifest), self.namespace(), self.hooks)
+        let whole = closure(Workload::of(&self.hook.manifest), &self.request.release.namespace, self.hooks)
             .map_err(BuildError::from)?;
         let needed = needed(self.hook, &whole, self.references, self.event);
         Ok(Closure { whole, needed })
@@ -139,7 +139,7 @@ fn refuse(of: &Hooked<'_>, facts: &Facts<'_>, absent: &[ObjectRef], lending: &Le
     let missing: Vec<&Reference> = references.iter().filter(is_missing).collect();
     let refusal = if *lending == Lending::On {
         let others: Vec<&Reference> = missing.iter().copied().filter(|one| !is_absent(one)).collect();
-        dependency::refuse(&others, &[], lending, step)
+        dependency::refuse(of.namespace(), &others, &[], lending, step)
     } else {
         // Where nothing is created, the run does without what the pod starts without.
         let is_needed = |object: &&ObjectRef| !starts_without(object, references);
@@ -147,7 +147,7 @@ fn refuse(of: &Hooked<'_>, facts: &Facts<'_>, absent: &[ObjectRef], lending: &Le
         // Without a network policy the pod starts, and in most namespaces reaches all that it wants.
         let is_barred = !missing.is_empty() || absent.iter().any(|object| !can_do_without(object));
         let refused = if is_barred { absent.as_slice() } else { &[] };
-        dependency::refuse(&missing, refused, lending, step)
+        dependency::refuse(of.namespace(), &missing, refused, lending, step)
     };
     // The chart has the keys of what is created.
     let lacking: Vec<MissingKey<'_>> = facts
@@ -158,7 +158,7 @@ fn refuse(of: &Hooked<'_>, facts: &Facts<'_>, absent: &[ObjectRef], lending: &Le
         .collect();
     refusal
         .map(|refusal| maker::tell(refusal, &missing, makers))
-        .or_else(|| dependency::refuse_keys(&lacking))
+        .or_else(|| dependency::refuse_keys(of.namespace(), &lacking))
         .or_else(|| {
             let deleted = maker::deleted_classes(&of.hook.manifest, makers).into_iter();
             let missing: Vec<&Maker> =

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::{BuildError, Inputs};
+use hookhost_helm::workload::Workload;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,6 +38,13 @@ pub struct Request {
     pub requested: Numbers,
     /// When the decision is asked for.
     pub now: Timestamp,
+}
+
+impl Request {
+    /// The namespace in which the Job runs: the one that the hook's manifest names, else the release's, as with Helm.
+    pub fn job_namespace(&self) -> &str {
+        Workload::of(&self.hook.manifest).namespace().unwrap_or(&self.release.namespace)
+    }
 }
 
 /// The Operation that asks for the run.
@@ -84,7 +92,8 @@ pub struct Target {
 pub struct Release {
     /// The release's name.
     pub name: String,
-    /// Where the release is installed and the Job will run.
+    /// Where the release is installed; the Job runs there unless its manifest names another namespace:
+    /// [`Request::job_namespace`].
     pub namespace: String,
     /// Helm's revision, from 1.
     pub revision: u32,

@@ -37,6 +37,10 @@ pub struct Hook {
     pub kind: String,
     /// The API version, for example "batch/v1"; empty where the manifest could not be read.
     pub api_version: String,
+    /// The namespace in which Helm creates it: the one that its manifest names, else the release's.
+    pub namespace: String,
+    /// Whether that is another than the release's.
+    pub is_elsewhere: bool,
     /// The template it was rendered from, for example "nextcloud/templates/migrate.yaml".
     pub path: String,
     /// Helm's events in their canonical spelling, for example "pre-upgrade".
@@ -61,6 +65,8 @@ impl Hook {
             name,
             kind,
             api_version,
+            namespace: String::new(),
+            is_elsewhere: false,
             path: String::new(),
             events: Vec::new(),
             weight: 0,
@@ -76,7 +82,7 @@ impl Hook {
         let words = self.events.iter().chain(&self.delete_policies);
         let words = words.map(|word| size_of::<String>() + word.len()).sum::<usize>();
         let doubled = self.name.len() + self.kind.len() + self.api_version.len();
-        size_of::<Hook>() + 2 * doubled + self.path.len() + words
+        size_of::<Hook>() + 2 * doubled + self.namespace.len() + self.path.len() + words
     }
 
     /// Whether Flux's digest of a verified record covers it. One of the event `test` it does not: anybody who can write the record

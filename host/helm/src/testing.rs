@@ -9,7 +9,11 @@ use serde_json::{Map, Value};
 pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
     let text =
         |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let own = Some(text("/metadata/namespace")).filter(|namespace| !namespace.is_empty());
+    let namespace = own.unwrap_or_else(|| release_namespace.to_owned());
     Hook {
+        is_elsewhere: namespace != release_namespace,
+        namespace,
         name: text("/metadata/name"),
         kind: text("/kind"),
         api_version: text("/apiVersion"),
@@ -18,7 +22,7 @@ pub(crate) fn hook(manifest: Value, release_namespace: &str) -> Hook {
         weight: 0,
         delete_policies: Vec::new(),
         last_run: LastRun::default(),
-        runnable: check(&manifest, release_namespace),
+        runnable: check(&manifest),
         manifest: manifest.into(),
     }
 }

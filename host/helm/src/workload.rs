@@ -68,6 +68,12 @@ impl<'m> Workload<'m> {
         Workload { manifest, is_pod: manifest.get("kind").and_then(Value::as_str) == Some("Pod") }
     }
 
+    /// The namespace that its manifest names; none where it is created in the release's.
+    pub fn namespace(self) -> Option<&'m str> {
+        let named = at(self.manifest, "metadata.namespace").and_then(Value::as_str);
+        named.filter(|namespace| !namespace.is_empty())
+    }
+
     /// Whether it is a Pod.
     pub fn is_pod(self) -> bool {
         self.is_pod

@@ -11,7 +11,7 @@ use testbed::{Cluster, Image, Options, Programs};
 
 use super::end::Way;
 use super::file::File;
-use super::prepared::{Prepared, Stage};
+use super::prepared::{ORGANISATION, Prepared, Stage};
 use super::report::Report;
 use super::round::Rounds;
 use super::runs::{PATIENCE, Runs, apply_each};
@@ -90,7 +90,7 @@ fn play_round(cluster: &Cluster, files: &[File], releases: &[usize], report: &mu
         let places: Vec<usize> = release.operations.iter().map(|(place, _)| *place).collect();
         report.refuse_all_but(n, &places);
         operations.extend(release.operations.into_iter().map(|(place, operation)| ((n, place), operation)));
-        namespaces.insert(release.namespace);
+        namespaces.extend(release.namespaces);
     }
     for namespace in namespaces {
         // Without it, no pod is admitted.
@@ -117,6 +117,9 @@ impl Host {
             "controller",
             "--helm-releases",
             "--closure",
+            "--allow-unverified-namespaces",
+            "--organisation-label",
+            ORGANISATION,
             "--no-lease",
             "--admin-address",
             "127.0.0.1:0",

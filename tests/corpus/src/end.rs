@@ -24,6 +24,8 @@ pub(super) enum Way {
     Blocked,
     /// It is not run.
     Refused,
+    /// It is not run, and Helm would not complete it either.
+    FailsWithHelm,
     /// It did not come to an end in time, though nothing in it takes long.
     Stuck,
 }
@@ -36,6 +38,7 @@ impl Way {
             Way::Failed => "failed",
             Way::Blocked => "blocked",
             Way::Refused => "refused",
+            Way::FailsWithHelm => "failsWithHelm",
             Way::Stuck => "stuck",
         }
     }

@@ -13,7 +13,11 @@ pub(super) fn selector<'h>(hook: &'h Hook, hooks: &[Hook]) -> Option<Selector<'h
     let path = Selector { path: Some(&hook.path), ..kind };
     let with_event =
         |other: Selector<'h>| hook.events.iter().map(move |event| Selector { event: Some(event), ..other });
-    let mut all = [name, kind].into_iter().chain(with_event(kind)).chain([path]).chain(with_event(path));
+    let namespace = Selector { namespace: Some(&hook.namespace), ..kind };
+    let both = Selector { namespace: Some(&hook.namespace), ..path };
+    let near = [name, kind].into_iter().chain(with_event(kind)).chain([path]).chain(with_event(path));
+    let far = [namespace].into_iter().chain(with_event(namespace)).chain([both]).chain(with_event(both));
+    let mut all = near.chain(far);
     all.find(|selector| hook::find(hooks, selector).is_ok_and(|found| std::ptr::eq(found, hook)))
 }
 
@@ -21,8 +25,14 @@ pub(super) fn selector<'h>(hook: &'h Hook, hooks: &[Hook]) -> Option<Selector<'h
 /// time, and has as long as is said here: what the chart's own Job declares would end it too early or too late.
 pub(super) fn operation(name: &str, record: &Record, selector: &Selector<'_>, seconds: u64) -> Value {
     let mut parameters = Map::new();
-    let Selector { name: hook, kind, path, event } = selector;
-    let words = [("hookName", Some(*hook)), ("hookKind", *kind), ("hookPath", *path), ("event", *event)];
+    let Selector { name: hook, kind, path, event, namespace } = selector;
+    let words = [
+        ("hookName", Some(*hook)),
+        ("hookKind", *kind),
+        ("hookPath", *path),
+        ("event", *event),
+        ("hookNamespace", *namespace),
+    ];
     parameters.extend(words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), json!(word?)))));
     parameters.insert("activeDeadlineSeconds".to_owned(), json!(seconds));
     parameters.insert("backoffLimit".to_owned(), json!(0));

@@ -26,10 +26,13 @@ const MAX_VOLUMES: usize = 8;
 /// Fields of a chart in its record that a run has no use for, and that are most of it.
 const BULK: [&str; 5] = ["files", "lock", "schema", "templates", "values"];
 
+/// The label with a namespace's organisation.
+pub(super) const ORGANISATION: &str = "vworkspace.io/organisation";
+
 /// What a cluster is given.
 pub(super) struct Prepared {
-    /// The release's namespace.
-    pub(super) namespace: String,
+    /// The namespaces of the release and of its hooks.
+    pub(super) namespaces: BTreeSet<String>,
     /// The namespace, what is in it, and the record.
     pub(super) objects: Vec<Value>,
     /// Its Operations; each with the place of its hook in the entry of the record.
@@ -59,10 +62,9 @@ impl Prepared {
         let surroundings = Surroundings::of(manifest, &hooks, &namespace, record.revision);
 
         change(&mut content, &record, stage.image, &surroundings);
-        let mut objects = vec![
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {"managed-by": "vworkspace"}}}),
-        ];
-        objects.extend(volumes(&surroundings, number, &record, hooks.len(), stage));
+        let namespaces = surroundings::namespaces(&hooks, &namespace);
+        let mut objects: Vec<Value> = namespaces.iter().map(|namespace| managed(namespace)).collect();
+        objects.extend(volumes(&surroundings, number, hooks.len(), stage));
         objects.extend(surroundings.objects().cloned());
         objects.push(secret(&record, &content)?);
 
@@ -78,8 +80,14 @@ impl Prepared {
             operations.push((place, operation));
         }
         let keys = keys(&record, &surroundings, &hooks);
-        Ok(Prepared { namespace, objects, operations, keys })
+        Ok(Prepared { namespaces, objects, operations, keys })
     }
+}
+
+/// A namespace that hookhost manages, of the corpus' one organisation.
+fn managed(name: &str) -> Value {
+    let labels = json!({"managed-by": "vworkspace", ORGANISATION: "corpus"});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
 /// Makes the record one of a deployed release whose hooks are stand-ins.
@@ -102,7 +110,7 @@ fn changed(stored: &StoredHook, namespace: &str, image: &str, surroundings: &Sur
     let each = hooks.iter().map(|hook| match hook.kind.as_str() {
         _ if !hook.manifest.is_object() => None,
         _ if hook.is_job_or_pod() => Some(yaml::write(&stand_in(hook, image, surroundings))),
-        "PersistentVolumeClaim" => Some(yaml::write(&surroundings::object(hook, namespace))),
+        "PersistentVolumeClaim" => Some(yaml::write(&surroundings::object(hook))),
         _ => Some(yaml::write(&hook.manifest)),
     });
     Some(each.collect::<Option<Vec<_>>>()?.join("---\n"))
@@ -123,29 +131,31 @@ fn secret(record: &Record, content: &Value) -> Result<Value> {
 fn volumes<'a>(
     surroundings: &'a Surroundings,
     number: usize,
-    record: &'a Record,
     hooks: usize,
     stage: &'a Stage<'_>,
 ) -> impl Iterator<Item = Value> + 'a {
     let wanted = surroundings.claims().flat_map(move |claim| vec![claim; hooks.clamp(1, MAX_VOLUMES)]);
     wanted.enumerate().map(move |(n, claim)| {
         let name = format!("corpus-{number}-{n}");
-        surroundings::volume(&name, &format!("{}/{name}", stage.volumes), (&record.namespace, claim))
+        surroundings::volume(&name, &format!("{}/{name}", stage.volumes), claim)
     })
 }
 
 fn keys(record: &Record, surroundings: &Surroundings, hooks: &[Hook]) -> BTreeSet<[String; 3]> {
-    let key = |kind: &str, name: &str| [record.namespace.clone(), kind.to_owned(), name.to_owned()];
+    let key = |namespace: &str, kind: &str, name: &str| [namespace, kind, name].map(str::to_owned);
     let text = |object: &Value, path: &str| {
         object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let objects =
-        surroundings.objects().map(|object| key(&text(object, "/kind"), &text(object, "/metadata/name")));
-    let hooks = hooks.iter().map(|hook| match surroundings::is_cluster_wide(hook) {
-        true => [String::new(), hook.kind.clone(), hook.name.clone()],
-        false => key(&hook.kind, &hook.name),
+    let objects = surroundings.objects().map(|object| {
+        let [namespace, kind, name] =
+            ["/metadata/namespace", "/kind", "/metadata/name"].map(|path| text(object, path));
+        key(&namespace, &kind, &name)
     });
-    objects.chain(hooks).chain([key("Release", &record.name)]).collect()
+    let hooks = hooks.iter().map(|hook| match surroundings::is_cluster_wide(hook) {
+        true => key("", &hook.kind, &hook.name),
+        false => key(&hook.namespace, &hook.kind, &hook.name),
+    });
+    objects.chain(hooks).chain([key(&record.namespace, "Release", &record.name)]).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::end::{End, Way};
 use super::entry::{Entry, Judged};
 use super::runs::Place;
 use super::table::Table;
+use super::verdict::Verdict;
 
 /// What is told of a corpus.
 #[derive(Default)]
@@ -21,13 +22,18 @@ pub(super) struct Report {
 /// What hooks are counted by: the one word for programs, and the heading.
 type Column = (&'static str, &'static str);
 
-const VERDICTS: &[Column] =
-    &[("asItIs", "AS IT IS"), ("withClosure", "WITH CLOSURE"), ("refused", "REFUSED")];
+const VERDICTS: &[Column] = &[
+    ("asItIs", "AS IT IS"),
+    ("withClosure", "WITH CLOSURE"),
+    ("refused", "REFUSED"),
+    ("failsWithHelm", "FAILS WITH HELM"),
+];
 const ENDS: &[Column] = &[
     ("succeeded", "SUCCEEDED"),
     ("failed", "FAILED"),
     ("blocked", "BLOCKED"),
     ("refused", "REFUSED"),
+    ("failsWithHelm", "FAILS WITH HELM"),
     ("stuck", "STUCK"),
 ];
 
@@ -79,7 +85,11 @@ impl Report {
         let entry = &mut self.entries[record];
         for (place, hook) in entry.hooks.iter_mut().enumerate() {
             if !places.contains(&place) {
-                hook.end = Some(End::new(Way::Refused, hook.verdict.reason().unwrap_or_default(), ""));
+                let way = match hook.verdict {
+                    Verdict::FailsWithHelm(_) => Way::FailsWithHelm,
+                    _ => Way::Refused,
+                };
+                hook.end = Some(End::new(way, hook.verdict.reason().unwrap_or_default(), ""));
             }
         }
         entry.tell();

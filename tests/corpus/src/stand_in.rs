@@ -47,19 +47,19 @@ pub(super) fn stand_in(hook: &Hook, image: &str, surroundings: &Surroundings) ->
     let mut manifest = (*hook.manifest).clone();
     let pod = if hook.kind == "Pod" { "/spec" } else { "/spec/template/spec" };
     if let Some(Value::Object(pod)) = manifest.pointer_mut(pod) {
-        change_pod(pod, image, surroundings);
+        change_pod(pod, &hook.namespace, image, surroundings);
     }
     manifest
 }
 
-fn change_pod(pod: &mut Map<String, Value>, image: &str, surroundings: &Surroundings) {
+fn change_pod(pod: &mut Map<String, Value>, namespace: &str, image: &str, surroundings: &Surroundings) {
     pod.retain(|field, _| !LEFT_OUT.contains(&field.as_str()));
     let security = pod.get("securityContext").map(|security| kept(security, &POD_SECURITY));
-    let token = surroundings.has_token(pod);
+    let token = surroundings.has_token(namespace, pod);
     for (list, is_init) in [("initContainers", true), ("containers", false)] {
         for container in pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let is_sidecar = is_init && container["restartPolicy"] == "Always";
-            let wanted = Wanted { token, is_sidecar, ..wanted(container, surroundings) };
+            let wanted = Wanted { token, is_sidecar, ..wanted(container, namespace, surroundings) };
             *container = container_for(container, &wanted, image, security.as_ref());
         }
     }
@@ -94,7 +94,7 @@ fn container_for(container: &Value, wanted: &Wanted, image: &str, pod_security: 
 }
 
 /// What a container was to have: its mounts, and the variables that come out of a Secret or a config map.
-fn wanted(container: &Value, surroundings: &Surroundings) -> Wanted {
+fn wanted(container: &Value, namespace: &str, surroundings: &Surroundings) -> Wanted {
     let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
     let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let mounts = list("volumeMounts").filter_map(|mount| text(mount, "/mountPath")).collect();
@@ -110,7 +110,7 @@ fn wanted(container: &Value, surroundings: &Surroundings) -> Wanted {
             let prefix = text(source, "/prefix").unwrap_or_default();
             let of = source.get(format!("{field}Ref")).filter(|of| of["optional"] != true);
             if let Some(name) = of.and_then(|of| text(of, "/name")) {
-                let keys = surroundings.keys(kind, &name).into_iter();
+                let keys = surroundings.keys(namespace, kind, &name).into_iter();
                 variables.extend(keys.map(|key| format!("{prefix}{key}")).filter(|name| is_plain(name)));
             }
         }

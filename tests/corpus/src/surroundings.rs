@@ -1,7 +1,7 @@
 //! The *surroundings* of a release are what its hooks' pods may need and what Helm would have left in the cluster: of its
 //! own objects, and of the hooks that are not deleted after their event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookhost_core::kind::Kind;
 use hookhost_core::loan::ByHelm;
@@ -13,13 +13,16 @@ use serde_json::{Map, Value, json};
 /// The delete policy that leaves nothing in the cluster.
 pub(super) const DELETED: &str = "hook-succeeded";
 
-/// What is around a release's hooks, in its namespace; and what its hooks have that is in none.
+/// Namespace ("" for what has none), kind and name of an object.
+type Key = (String, String, String);
+
+/// What is around a release's hooks, in the namespaces in which they run; and what they have that is in none.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
-    /// Objects to be made, by kind and name.
-    objects: BTreeMap<(String, String), Value>,
+    /// Objects to be made.
+    objects: BTreeMap<Key, Value>,
     /// Hooks that are made for a run only.
-    lent: BTreeMap<(String, String), Value>,
+    lent: BTreeMap<Key, Value>,
 }
 
 impl Surroundings {
@@ -29,9 +32,11 @@ impl Surroundings {
         let own: Vec<Hook> =
             documents(manifest).iter().flat_map(|document| objects_of(document, namespace)).collect();
         let own = own.iter().filter(|object| !is_cluster_wide(object));
-        for hook in own.chain(hooks).filter(|hook| is_needed(hook, namespace)) {
-            let key = (hook.kind.clone(), hook.name.clone());
-            let object = object(hook, namespace);
+        let namespaces = namespaces(hooks, namespace);
+        for hook in own.chain(hooks).filter(|hook| is_needed(hook, &namespaces)) {
+            let namespace = if is_cluster_wide(hook) { "" } else { hook.namespace.as_str() };
+            let key = key(namespace, &hook.kind, &hook.name);
+            let object = object(hook);
             if is_left(hook, revision) {
                 surroundings.objects.insert(key, object);
             } else {
@@ -46,34 +51,45 @@ impl Surroundings {
         self.objects.values()
     }
 
-    /// Names of the claims that are made, and of those that a run may make.
-    pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
+    /// Namespaces and names of the claims that are made, and of those that a run may make.
+    pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.objects.keys().chain(self.lent.keys());
-        all.filter(|(kind, _)| kind == "PersistentVolumeClaim").map(|(_, name)| name.as_str())
+        let claims = all.filter(|(_, kind, _)| kind == "PersistentVolumeClaim");
+        claims.map(|(namespace, _, name)| (namespace.as_str(), name.as_str()))
     }
 
-    /// The keys of a Secret's or config map's data, if the release has it.
-    pub(super) fn keys(&self, kind: &str, name: &str) -> Vec<&str> {
-        let object = self.get(kind, name).unwrap_or(&Value::Null);
+    /// The keys of a Secret's or config map's data, if the release has it in this namespace.
+    pub(super) fn keys(&self, namespace: &str, kind: &str, name: &str) -> Vec<&str> {
+        let object = self.get(namespace, kind, name).unwrap_or(&Value::Null);
         let maps = ["data", "stringData"].into_iter().filter_map(|field| object.get(field)?.as_object());
         maps.flat_map(Map::keys).map(String::as_str).collect()
     }
 
-    /// Whether a pod is given its service account's token: it says so itself, or else the account does.
-    pub(super) fn has_token(&self, pod: &Map<String, Value>) -> bool {
+    /// Whether a pod of this namespace is given its service account's token: it says so itself, or else the account does.
+    pub(super) fn has_token(&self, namespace: &str, pod: &Map<String, Value>) -> bool {
         const MOUNTS: &str = "automountServiceAccountToken";
         let named = |field: &str| pod.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
         let account = named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or("default");
         let of_pod = pod.get(MOUNTS).and_then(Value::as_bool);
-        let of_account =
-            self.get("ServiceAccount", account).and_then(|account| account.get(MOUNTS)?.as_bool());
+        let account = self.get(namespace, "ServiceAccount", account);
+        let of_account = account.and_then(|account| account.get(MOUNTS)?.as_bool());
         of_pod.or(of_account).unwrap_or(true)
     }
 
-    fn get(&self, kind: &str, name: &str) -> Option<&Value> {
-        let key = (kind.to_owned(), name.to_owned());
+    fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<&Value> {
+        let key = key(namespace, kind, name);
         self.objects.get(&key).or_else(|| self.lent.get(&key))
     }
+}
+
+fn key(namespace: &str, kind: &str, name: &str) -> Key {
+    (namespace.to_owned(), kind.to_owned(), name.to_owned())
+}
+
+/// The namespaces of a release in `namespace` and of those of its hooks that can be run.
+pub(super) fn namespaces(hooks: &[Hook], namespace: &str) -> BTreeSet<String> {
+    let runnable = hooks.iter().filter(|hook| hook.is_job_or_pod() && hook.runnable.is_ok());
+    runnable.map(|hook| hook.namespace.clone()).chain([namespace.to_owned()]).collect()
 }
 
 /// The documents of a release's manifest, so that one that cannot be read costs no other one.
@@ -120,23 +136,23 @@ pub(super) fn is_cluster_wide(hook: &Hook) -> bool {
     Kind::of(&hook.api_version, &hook.kind).is_some_and(|kind| !kind.is_namespaced())
 }
 
-/// Whether it is one of the kinds that a pod may need; nothing else of a release is made, and nothing in other namespaces.
-fn is_needed(hook: &Hook, namespace: &str) -> bool {
-    let of = at(&hook.manifest, "metadata.namespace").and_then(Value::as_str).unwrap_or_default();
+/// Whether it is one of the kinds that a pod may need; nothing else of a release is made, and nothing in namespaces in which no
+/// hook runs.
+fn is_needed(hook: &Hook, namespaces: &BTreeSet<String>) -> bool {
     Kind::of(&hook.api_version, &hook.kind).is_some()
         && !hook.name.is_empty()
-        && (of.is_empty() || of == namespace || is_cluster_wide(hook))
+        && (namespaces.contains(&hook.namespace) || is_cluster_wide(hook))
 }
 
 /// The object without what only its own cluster can know.
-pub(super) fn object(hook: &Hook, namespace: &str) -> Value {
+pub(super) fn object(hook: &Hook) -> Value {
     let mut object = (*hook.manifest).clone();
     let metadata = |field| at(&hook.manifest, field).cloned().unwrap_or_default();
     object["metadata"] = json!({
         "name": hook.name, "labels": metadata("metadata.labels"), "annotations": metadata("metadata.annotations"),
     });
     if !is_cluster_wide(hook) {
-        object["metadata"]["namespace"] = json!(namespace);
+        object["metadata"]["namespace"] = json!(hook.namespace);
     }
     match Kind::of(&hook.api_version, &hook.kind) {
         Some(Kind::PersistentVolumeClaim) => object["spec"] = claim(),

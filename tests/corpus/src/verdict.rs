@@ -24,6 +24,8 @@ pub(super) enum Verdict {
     WithClosure(Vec<String>),
     /// It cannot be run, for this reason.
     Refused(String),
+    /// It cannot be run, and Helm would not complete it either, for this reason.
+    FailsWithHelm(String),
 }
 
 impl Verdict {
@@ -33,13 +35,14 @@ impl Verdict {
             Verdict::AsItIs => "asItIs",
             Verdict::WithClosure(_) => "withClosure",
             Verdict::Refused(_) => "refused",
+            Verdict::FailsWithHelm(_) => "failsWithHelm",
         }
     }
 
     /// Why it is refused.
     pub(super) fn reason(&self) -> Option<&str> {
         match self {
-            Verdict::Refused(reason) => Some(reason),
+            Verdict::Refused(reason) | Verdict::FailsWithHelm(reason) => Some(reason),
             _ => None,
         }
     }
@@ -53,8 +56,12 @@ impl Verdict {
         cluster_objects: bool,
     ) -> (Verdict, Vec<ObjectRef>) {
         let refused = |reason: &str| (Verdict::Refused(reason.to_owned()), Vec::new());
-        if let Err(why) = &hook.runnable {
-            return refused(why.summary());
+        match &hook.runnable {
+            Err(why) if why.fails_with_helm() => {
+                return (Verdict::FailsWithHelm(why.summary().to_owned()), Vec::new());
+            }
+            Err(why) => return refused(why.summary()),
+            Ok(()) => {}
         }
         let Some(selector) = operation::selector(hook, hooks) else {
             return refused("nothing tells it from another hook");
@@ -73,7 +80,8 @@ impl Verdict {
         let objects: Vec<ObjectRef> = members.iter().map(ObjectRef::of).collect();
         let allowed = if cluster_objects { cluster_objects_of(&objects) } else { Vec::new() };
         let terms = Terms {
-            namespace: &record.namespace,
+            namespace: &hook.namespace,
+            release_namespace: &record.namespace,
             cluster_objects: &allowed,
             uncovered: Uncovered::All,
             applier: None,
@@ -213,6 +221,19 @@ mod tests {
     fn what_helm_leaves_in_the_cluster_is_there() {
         let all = [job("migrate"), account(), binding("ClusterRoleBinding", "b", None)];
         assert_eq!(verdict(&all, "before-hook-creation", false), Verdict::AsItIs);
+    }
+
+    #[test]
+    fn what_helm_would_not_complete_either_is_told_apart() {
+        let mut never = job("migrate");
+        never["spec"]["parallelism"] = json!(0);
+        let reason = "parallelism is 0".to_owned();
+        assert_eq!(verdict(&[never.clone()], DELETED, false), Verdict::FailsWithHelm(reason));
+        never["spec"]["completions"] = json!(0);
+        assert_eq!(verdict(&[never], DELETED, false), Verdict::AsItIs, "complete at once");
+        let mut far = job("migrate");
+        far["metadata"]["namespace"] = json!("other");
+        assert_eq!(verdict(&[far], DELETED, false), Verdict::AsItIs);
     }
 
     #[test]

@@ -89,6 +89,11 @@ pub(crate) struct Args {
     /// Allow test hooks of Flux's releases, which Flux's digest does not cover
     #[arg(long, env = "HOOKHOST_ALLOW_UNVERIFIED_TEST_HOOKS", help_heading = "What is served")]
     allow_unverified_test_hooks: bool,
+    /// Allow hooks whose manifest names another namespace than the release's also where no digest of Flux covers them: of plain
+    /// Helm releases, and test hooks. Who may write Secrets in a namespace can then run pods in all managed namespaces of its
+    /// organisation
+    #[arg(long, env = "HOOKHOST_ALLOW_UNVERIFIED_NAMESPACES", help_heading = "What is served")]
+    allow_unverified_namespaces: bool,
     /// Allow runs to have what Helm has deleted made for them (service accounts, roles, secrets …); needs the rights for it
     #[arg(long, env = "HOOKHOST_CLOSURE", help_heading = "What is served")]
     closure: bool,
@@ -193,6 +198,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         helm_releases,
         flux_default_service_account,
         allow_unverified_test_hooks,
+        allow_unverified_namespaces,
         closure,
         closure_cluster_objects,
         role_bindings,
@@ -242,6 +248,7 @@ async fn resolve(args: Args) -> Result<Setup> {
         helm_releases,
         flux_service_account: given(flux_default_service_account),
         unverified_test_hooks: allow_unverified_test_hooks,
+        unverified_namespaces: allow_unverified_namespaces,
         closure,
         cluster_objects: closure_cluster_objects,
         role_bindings,
@@ -386,6 +393,7 @@ mod tests {
         assert_eq!((args.concurrency, args.log_lines), (16, 20));
         assert_eq!(args.wait_timeout, wait::DEFAULT_TIMEOUT);
         assert!(!args.require_policy && !args.helm_releases && !args.allow_unverified_test_hooks);
+        assert!(!args.allow_unverified_namespaces);
         assert!(!args.no_helm_release_targets && args.flux_default_service_account.is_none());
         assert!(!args.closure && args.closure_cluster_objects.is_empty());
     }

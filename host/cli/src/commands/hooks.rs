@@ -120,6 +120,9 @@ struct Row<'a> {
     /// The same for the narrow table.
     #[serde(skip)]
     summary: Option<String>,
+    /// The namespace that its manifest names, where that is not the release's.
+    #[serde(skip)]
+    elsewhere: Option<&'a str>,
     /// Whether nobody knows what it is, so that it may be the one that is looked for.
     #[serde(skip)]
     is_unreadable: bool,
@@ -280,6 +283,7 @@ fn row(hook: &Hook) -> Row<'_> {
             NotRunnable::Unreadable(error) => format!("cannot be read: {error}"),
             why => why.summary().to_owned(),
         }),
+        elsewhere: hook.is_elsewhere.then_some(hook.namespace.as_str()),
         is_unreadable: matches!(hook.runnable, Err(NotRunnable::Unreadable(_) | NotRunnable::TooMany)),
         closure: None,
         needs: None,
@@ -308,8 +312,13 @@ const NARROW: [&str; 7] = ["NAME", "KIND", "EVENTS", "WEIGHT", "DEADLINE", "NEED
 
 fn narrow(row: &Row<'_>) -> [String; 7] {
     let [name, kind, events, weight, deadline, needs] = cells(row);
-    let runnable = row.summary.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
+    let runnable = row.summary.as_ref().map_or_else(|| yes(row), |why| format!("no: {why}"));
     [name, kind, events, weight, deadline, needs, runnable]
+}
+
+/// That it can be run, and where, if not in the release's namespace.
+fn yes(row: &Row<'_>) -> String {
+    row.elsewhere.map_or("yes".to_owned(), |namespace| format!("yes, in the namespace {namespace}"))
 }
 
 /// Headings of the wide table.
@@ -320,7 +329,7 @@ const WIDE: [&str; 12] = [
 
 fn wide(row: &Row<'_>) -> [String; 12] {
     let [name, kind, events, weight, deadline, needs] = cells(row);
-    let runnable = row.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
+    let runnable = row.why_not.as_ref().map_or_else(|| yes(row), |why| format!("no: {why}"));
     let number = |n: Option<i32>| n.map_or("-".to_owned(), |n| n.to_string());
     let (backoff, ttl) = (number(row.backoff_limit), number(row.ttl_seconds_after_finished));
     let [delete, phase] = [row.delete_policies.join(","), row.last_run.phase.to_owned()]

@@ -84,6 +84,9 @@ pub(crate) struct Args {
     /// changes with each revision
     #[arg(long, value_name = "PATH", help_heading = "What runs")]
     path: Option<String>,
+    /// The namespace that the hook's manifest names, where several have its name and none of them is in the release's
+    #[arg(long, value_name = "NAMESPACE", help_heading = "What runs")]
+    hook_namespace: Option<String>,
     /// Instead of a hook, all of one of Helm's events, one after the other: post-upgrade, test, …; beside a hook's name, its
     /// event, where several have that name
     #[arg(long, value_name = "EVENT", help_heading = "What runs")]
@@ -173,6 +176,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         type_of,
         kind,
         path,
+        hook_namespace,
         event,
         deadline,
         backoff,
@@ -201,6 +205,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         ttl,
         kind,
         path,
+        hook_namespace,
         event,
         wait_for_hook,
         closure,

@@ -382,3 +382,37 @@ fn what_a_run_misses_of_the_charts_hooks_is_a_warning() {
         "the hook's pod may not start: it mounts a volume by SecretProviderClass \"shop-db\"",
     ]);
 }
+
+#[test]
+fn a_hook_that_names_a_namespace_is_planned_there_with_what_the_installation_needs_for_it() {
+    let dir = Dir::new();
+    let far = |manifest: String| manifest.replacen("metadata:\n", "metadata:\n  namespace: abroad\n", 1);
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: shop-wide\n\
+                roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view }\nsubjects:\n  \
+                - { kind: ServiceAccount, name: shop, namespace: abroad }\n";
+    let mut release = record(&[far(job("shop-migrate")), far(account()), account(), role.to_owned()]);
+    for hook in release["hooks"].as_array_mut().unwrap() {
+        hook["delete_policies"] = json!(["hook-succeeded"]);
+    }
+    dir.write("release.json", release.to_string());
+    dir.write("op.yaml", OPERATION.replace("parameters:\n", "parameters:\n    closure: true\n"));
+    let run = plan(&dir, &["-o", "json"]).exits(0);
+    let planned: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(planned["job"]["metadata"]["namespace"], "abroad", "{planned:#}");
+    assert_eq!(planned["release"]["namespace"], "acme");
+    let made: Vec<(&Value, &Value)> = planned["loans"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| (&object["kind"], &object["metadata"]["namespace"]))
+        .collect();
+    assert!(made.contains(&(&json!("ServiceAccount"), &json!("abroad"))), "{made:?}");
+    assert!(!made.iter().any(|(_, namespace)| **namespace == "acme"), "{made:?}");
+    run.prints(&[
+        "OtherNamespace",
+        "allowUnverifiedNamespaces",
+        "abroad/ClusterRoleBinding/shop-wide",
+        "acme/ClusterRoleBinding/shop-wide",
+    ]);
+    dir.run(&["hooks", "release.json"]).exits(0).prints(&["yes, in the namespace abroad"]);
+}

@@ -121,7 +121,7 @@ pub struct ConfigMapKey {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// Labels of the Operation's namespace or of the Job's, which may differ: one that fits is enough.
+    /// Labels of the Operation's namespace, the release's or the Job's, which may differ: one that fits is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,

@@ -59,7 +59,7 @@ pub struct OperationSpec {
     pub engine: String,
     /// What the engine needs to know. For helmHookJob one of hookName (the hook's metadata.name in the rendered release), hookPath
     /// (its template, where the name changes with each revision) and event (all hooks of it, one after the other); optionally
-    /// hookKind, activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, closure (have made for the run
+    /// hookKind, hookNamespace (where the chart has hooks of one name in several namespaces), activeDeadlineSeconds, backoffLimit, ttlSecondsAfterFinished, waitForHook, closure (have made for the run
     /// what the hook needs and Helm has deleted), and waitTimeout (how long it may wait, such as 30m or 7d, from its creation until
     /// its Job is made, and with an event from the end of each hook until the next starts). For an event activeDeadlineSeconds is the time of all its hooks together, from the start of the first: each
     /// has what is left when it starts, or the chart's own deadline where that is shorter. Cannot be changed.

@@ -12,19 +12,21 @@ use crate::crd::Match;
 /// The namespaces of a run, as far as matching looks at them.
 ///
 /// A policy protects a namespace only if it is asked about everything that runs there, from wherever that was requested. So a
-/// selector matches if it selects either of the two.
+/// selector matches if it selects one of them: the Operation's, the Job's, or that of the release whose chart it is.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The labels of the Operation's namespace.
     pub namespace_labels: BTreeMap<String, String>,
     /// The labels of the Job's namespace; none where it is the Operation's.
     pub job_namespace_labels: Option<BTreeMap<String, String>>,
+    /// The labels of the release's namespace; none where it is one of those two.
+    pub release_namespace_labels: Option<BTreeMap<String, String>>,
 }
 
 impl Scope {
     /// The same for what a policy relaxes: only the namespace that the Job is in counts.
     pub(super) fn of_job(&self) -> Scope {
-        Scope { namespace_labels: self.job_labels().clone(), job_namespace_labels: None }
+        Scope { namespace_labels: self.job_labels().clone(), ..Scope::default() }
     }
 
     /// The labels of the namespace that the Job is in.
@@ -64,14 +66,16 @@ impl Matcher {
     pub(super) fn matches(&self, request: &Request, scope: &Scope) -> Option<Vec<String>> {
         let mut by = Vec::new();
         if !self.namespaces.selects_all() {
-            let of_job = if self.namespaces.matches(&scope.namespace_labels) {
+            let whose = if self.namespaces.matches(&scope.namespace_labels) {
                 ""
             } else if self.namespaces.matches(scope.job_labels()) {
                 " (the Job's namespace)"
+            } else if scope.release_namespace_labels.as_ref().is_some_and(|of| self.namespaces.matches(of)) {
+                " (the release's namespace)"
             } else {
                 return None;
             };
-            by.push(format!("namespaceSelector {}{of_job}", self.namespaces));
+            by.push(format!("namespaceSelector {}{whose}", self.namespaces));
         }
         let (hook, chart) = (request.hook.name.as_str(), request.release.chart.as_str());
         let mut part = |what, given: &[String], fits: &dyn Fn(&str) -> bool| {
@@ -133,7 +137,7 @@ mod tests {
     }
 
     fn by(matches: Value) -> Option<Vec<String>> {
-        by_in(matches, &Scope { namespace_labels: labels("gold"), job_namespace_labels: None })
+        by_in(matches, &Scope { namespace_labels: labels("gold"), ..Scope::default() })
     }
 
     #[test]
@@ -180,13 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_matches_by_the_operations_namespace_or_the_jobs() {
-        let across = Scope { namespace_labels: labels("tin"), job_namespace_labels: Some(labels("gold")) };
+    fn a_selector_matches_by_the_operations_namespace_the_jobs_or_the_releases() {
+        let across = Scope {
+            namespace_labels: labels("tin"),
+            job_namespace_labels: Some(labels("gold")),
+            release_namespace_labels: Some(labels("iron")),
+        };
         let tier = |tier: &str| json!({"namespaceSelector": {"matchLabels": {"tier": tier}}});
         assert_eq!(by_in(tier("tin"), &across), Some(vec!["namespaceSelector tier=tin".to_owned()]));
         let of_job = "namespaceSelector tier=gold (the Job's namespace)".to_owned();
         assert_eq!(by_in(tier("gold"), &across), Some(vec![of_job]));
+        let of_release = "namespaceSelector tier=iron (the release's namespace)".to_owned();
+        assert_eq!(by_in(tier("iron"), &across), Some(vec![of_release]));
         assert_eq!(by_in(tier("silver"), &across), None);
+        // What a policy relaxes it relaxes for the Job's namespace alone.
+        assert_eq!(by_in(tier("iron"), &across.of_job()), None);
+        assert!(by_in(tier("gold"), &across.of_job()).is_some());
         // A selector that is met by the absence of a label is met by either namespace, too.
         let not_tin = json!({"namespaceSelector": {"matchExpressions": [
             {"key": "tier", "operator": "NotIn", "values": ["tin"]},

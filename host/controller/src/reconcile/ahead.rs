@@ -55,9 +55,9 @@ pub(super) struct Trail {
     pub(super) record: String,
     /// The Secret that must not be there.
     pub(super) successor: String,
-    /// Namespace of the release, where its hooks run.
+    /// Where the hook was run.
     pub(super) namespace: String,
-    /// What the pod of the hook that was run refers to there, and whether by a key.
+    /// What its pod refers to there, and whether by a key.
     pub(super) references: Vec<(ReferenceKind, String, bool)>,
 }
 

@@ -6,7 +6,7 @@
 //! deployed: their hooks are those of the revision that the event began with. Their Jobs are kept until the last is over, since they
 //! are what is known of the steps that have been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hookhost_core::loan::MAX_LOANS;
@@ -60,25 +60,35 @@ impl Context {
     /// them. If one is not there, somebody took our finalizer off it and deleted it: nobody knows how it went, so the Operation
     /// has failed, and what is left of it is stopped.
     async fn all_steps(&self, subject: &Subject, mut jobs: Vec<Arc<Job>>) -> Result<AllSteps> {
-        let Some((of, base, namespace)) = jobs.first().and_then(|job| {
+        let Some((of, base)) = jobs.first().and_then(|job| {
             let (of, (base, _)) = (job.step?.of, job.name.rsplit_once('-')?);
-            Some((of, base.to_owned(), job.namespace.clone()))
+            Some((of, base.to_owned()))
         }) else {
             return Ok(AllSteps::Found(jobs));
         };
         let (known, mut is_lost) = (jobs.clone(), false);
+        let others: BTreeSet<&str> = known.iter().map(|job| job.namespace.as_str()).collect();
         for number in 1..=of {
             if known.iter().any(|job| job.step == Some(Step { number, of })) {
                 continue;
             }
             // The status may not have been written yet.
-            let name =
-                told_job(&subject.status, number).map_or_else(|| format!("{base}-{number}"), str::to_owned);
-            match self.own_job(subject, &namespace, &name).await? {
-                Own::Proven(job) => jobs.push(job),
-                Own::Unproven(job) => return self.unproven(subject, &job).await.map(AllSteps::Lost),
-                Own::Missing => is_lost = true,
+            let told = told_job(&subject.status, number);
+            let name = told.map_or_else(|| format!("{base}-{number}"), |(name, _)| name.to_owned());
+            let told_in = told.map(|(_, namespace)| namespace.unwrap_or(&subject.key.namespace));
+            let namespaces =
+                told_in.into_iter().chain(others.iter().copied().filter(|one| told_in != Some(*one)));
+            let mut is_found = false;
+            for namespace in namespaces {
+                match self.own_job(subject, namespace, &name).await? {
+                    Own::Proven(job) => jobs.push(job),
+                    Own::Unproven(job) => return self.unproven(subject, &job).await.map(AllSteps::Lost),
+                    Own::Missing => continue,
+                }
+                is_found = true;
+                break;
             }
+            is_lost |= !is_found;
         }
         let jobs = in_order(&jobs);
         if !is_lost {
@@ -137,8 +147,9 @@ impl Context {
         current: usize,
         outcome: Option<&Outcome>,
     ) -> Option<Run> {
-        let pods =
-            jobs.first().and_then(|job| self.pods.of(&job.namespace, &subject.uid)).unwrap_or_default();
+        let namespaces: BTreeSet<&str> = jobs.iter().map(|job| job.namespace.as_str()).collect();
+        let pods = namespaces.iter().filter_map(|namespace| self.pods.of(namespace, &subject.uid)).flatten();
+        let pods: Vec<Arc<Value>> = pods.collect();
         let pods: Vec<&Value> = pods.iter().map(AsRef::as_ref).collect();
         let is_lost =
             outcome.is_some_and(|outcome| outcome.is_over() && !matches!(outcome, Outcome::Succeeded { .. }));
@@ -158,6 +169,8 @@ impl Context {
                 None if is_skipped => StepRow::skipped(&run),
                 None => StepRow::of(&run, &outcome::observe(&object, &pods, Warnings::default())),
             };
+            let is_elsewhere = job.namespace != subject.key.namespace;
+            row.job_namespace = is_elsewhere.then(|| job.namespace.clone());
             // The pods of what is over are not watched any more.
             row.pod = row.pod.or_else(|| told_pod(&subject.status, &run.job_name));
             Some(row)
@@ -185,10 +198,11 @@ fn in_order(jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
     of_step.into_values().cloned().collect()
 }
 
-/// The Job that the status tells of a step, from 1.
-fn told_job(status: &Value, number: usize) -> Option<&str> {
+/// The Job that the status tells of a step, from 1; and its namespace, if that is not the Operation's.
+fn told_job(status: &Value, number: usize) -> Option<(&str, Option<&str>)> {
     let rows = status.pointer("/outputs/hooks")?.as_array()?;
-    rows.get(number.checked_sub(1)?)?.get("jobName")?.as_str()
+    let row = rows.get(number.checked_sub(1)?)?;
+    Some((row.get("jobName")?.as_str()?, row.get("jobNamespace").and_then(Value::as_str)))
 }
 
 /// The pod that the status tells of a step's Job.

@@ -70,6 +70,7 @@ impl Context {
         let uncovered = self.uncovered(location);
         let terms = Terms {
             namespace,
+            release_namespace: &request.release.namespace,
             cluster_objects: &self.config.cluster_objects,
             uncovered,
             applier: location.applier.as_ref().map(|applier| applier.account.name.as_str()),
@@ -166,7 +167,7 @@ impl Context {
         })
     }
 
-    /// What there is of a closure. In another namespace that is asked only where it is managed and of the release's organisation:
+    /// What there is of a closure. In another namespace that is asked only where it is managed and of the run's organisation:
     /// nobody learns by a hook what others have.
     async fn look_at(
         &self,

@@ -24,7 +24,6 @@ use hookhost_core::target::{Applier, ObjectName, Readiness, TargetKind};
 use hookhost_core::{Reason, Request, approval, request};
 use hookhost_helm::hook::Hook;
 use hookhost_helm::record::Record;
-use hookhost_helm::text::quote;
 use jiff::Timestamp;
 
 use super::ahead::{Ahead, Trail};
@@ -169,7 +168,7 @@ impl Context {
             let Some(job) = plan.job else {
                 return Err(Refusal::fail(Reason::HostFailed, "the plan has no Job").into());
             };
-            let namespace = request.release.namespace;
+            let namespace = request.job_namespace().to_owned();
             all.push(Prepared { namespace, name, job: Manifest::of(&job), loans: plan.loans, expected });
         }
         // From here on the API server is asked to create things, which may take long: nothing is left of the record but what is
@@ -208,9 +207,7 @@ impl Context {
         for (n, Selected { hook, others, missed }) in found.iter().enumerate() {
             let step = is_event.then_some(Step { number: n + 1, of: found.len() });
             let wanted = async {
-                if location.snapshot.is_some() {
-                    self.check_covered(hook)?;
-                }
+                self.check_hook(subject, &location, hook)?;
                 self.check_jobs(subject, &release, hook)?;
                 let request = Request::build(request::Inputs {
                     operation,
@@ -236,7 +233,7 @@ impl Context {
                 };
                 let needs = self.needs(subject, operation, &hooked, &location, ahead, made).await?;
                 let Needs { loans, expected, not_created } = needs;
-                self.remember(subject, operation, &location, &release.namespace, &references);
+                self.remember(subject, operation, &location, &hook.namespace, &references);
                 let mut staging = Staging::after(all.iter().map(|earlier| &earlier.staging), loans, step);
                 staging.not_created = NotCreated { missed: missed.clone(), ..not_created };
                 Ok(Wanted { request, staging, expected, applier: location.applier.clone() })
@@ -303,57 +300,10 @@ impl Context {
         }
     }
 
-    /// Flux leaves test hooks out of its digest, so whoever can write Secrets could have made them.
-    fn check_covered(&self, hook: &Hook) -> Result<(), Refusal> {
-        if self.config.unverified_test_hooks || hook.is_covered() {
-            return Ok(());
-        }
-        let message = format!(
-            "the hook {} is a test hook, and Flux's digest of the release does not cover those: anybody who can write \
-             Secrets in its namespace could have made it. Whoever installed hookhost can allow test hooks with \
-             --allow-unverified-test-hooks (Helm value allowUnverifiedTestHooks)",
-            quote(&hook.name)
-        );
-        Err(Refusal::wait(Reason::HookNotVerified, message))
-    }
-
-    /// Whether hookhost acts in this namespace for the Operation.
-    pub(super) fn check_place(&self, subject: &Subject, namespace: &str) -> Result<(), Refusal> {
-        // The organisation of a namespace without the gate is not known.
-        self.check_namespace(namespace)?;
-        self.check_organisation(subject, namespace)
-    }
-
-    /// Why nothing is started in a namespace though it is managed.
-    pub(super) fn losing_rights(&self, namespace: &str) -> String {
-        let binding = self.bindings.leaving(namespace).unwrap_or_default();
-        format!(
-            "the RoleBinding {namespace}/{binding}, which gives hookhost its rights, is being deleted: hookhost starts nothing new \
-             there. If it is to, add the namespace to its Helm chart's value `namespaces` again once the RoleBinding is gone"
-        )
-    }
-
-    /// A HelmRelease may name any namespace as its target, and who writes one need not have a say there: the release must be of
-    /// the Operation's own organisation.
-    fn check_organisation(&self, subject: &Subject, namespace: &str) -> Result<(), Refusal> {
-        let own = &subject.key.namespace;
-        let (ours, theirs) = (self.organisation(own), self.organisation(namespace));
-        if own == namespace || ours == theirs {
-            return Ok(());
-        }
-        let message = format!(
-            "the release is in the namespace {namespace} of the organisation {}, but the Operation is in {own} of {}: make \
-             the Operation there, or give both namespaces the same organisation (--organisation-label)",
-            quote(&theirs),
-            quote(&ours)
-        );
-        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
-    }
-
     /// A Job of another Operation may run the same hook of the same release: through another target, or because its Operation
     /// was deleted and its pods have not ended yet.
     fn check_jobs(&self, subject: &Subject, release: &request::Release, hook: &Hook) -> Result<(), Refusal> {
-        let hook = [release.namespace.clone(), release.name.clone(), hook.name.clone()];
+        let hook = [hook.namespace.clone(), release.name.clone(), hook.name.clone()];
         if let Some(job) = self.jobs.at_work(&hook, &subject.uid) {
             let message = format!(
                 "the Job {job} runs this hook of the release, or its pods have not ended yet: this Operation starts when \
@@ -385,21 +335,7 @@ impl Rules for Context {
 
     /// Jobs are made, and records are read, in gated namespaces only.
     fn check_namespace(&self, namespace: &str) -> Result<(), Refusal> {
-        if self.gated.is_terminating(namespace) {
-            let message = format!("the release is in the namespace {namespace}, which is being deleted");
-            return Err(Refusal::wait(Reason::NamespaceNotManaged, message));
-        }
-        if self.bindings.leaving(namespace).is_some() {
-            return Err(Refusal::wait(Reason::AccessForbidden, self.losing_rights(namespace)));
-        }
-        if self.gated.contains(namespace) {
-            return Ok(());
-        }
-        let gate = &self.config.namespace_gate;
-        let message = format!(
-            "the release is in the namespace {namespace}, where hookhost does not act: label it {gate}, if that is meant"
-        );
-        Err(Refusal::wait(Reason::NamespaceNotManaged, message))
+        self.check_release_namespace(namespace)
     }
 
     fn is_managed(&self, namespace: &str) -> bool {

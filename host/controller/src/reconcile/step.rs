@@ -36,7 +36,7 @@ use crate::looks::Action;
 use hookhost_cluster::error::{Error, Result};
 use hookhost_cluster::job::Job;
 use hookhost_cluster::records::Kept;
-use hookhost_cluster::resolve::{Awaited, Resolver, Rules as _};
+use hookhost_cluster::resolve::{Awaited, Resolver};
 use hookhost_cluster::write::{Renewed, Why};
 
 /// A step that may start now.
@@ -72,7 +72,7 @@ impl Context {
             return Ok(Action::await_change());
         };
         let mut awaited = Vec::new();
-        let started = match self.check_namespace(&job.namespace) {
+        let started = match self.check_job_namespace(&job.namespace) {
             // For good: the Jobs that wait would keep hookhost's RoleBinding, and whoever takes that away waits for its end.
             Err(refusal) => Err(Refusal { then: Then::Fail, ..refusal }.into()),
             Ok(()) => match self.decide_again(subject, jobs, &run, step, &mut awaited).await {
@@ -128,6 +128,7 @@ impl Context {
         let Some(selected) = chosen.filter(|chosen| chosen.hook.name == run.hook) else {
             return Err(is_changed(run, &release.name, release.revision).into());
         };
+        self.check_hook(subject, &location, &selected.hook)?;
         let mut request = Request::build(request::Inputs {
             operation: &operation,
             approved_by: self.approved_at_first(&operation, run, began.unwrap_or(now)),

@@ -60,7 +60,7 @@ impl Host {
 
     fn decide_for(&self, request: &Request) -> Result<Decided, Undecided> {
         let namespace_labels = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
-        self.policies.decide(request, &Scope { namespace_labels, job_namespace_labels: None })
+        self.policies.decide(request, &Scope { namespace_labels, ..Scope::default() })
     }
 
     /// Waits until the policies say something that will do.

@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::step::Step;
-use hookhost_helm::hook::{Hook, NotRunnable};
+use hookhost_helm::hook::Hook;
 use hookhost_helm::text::quote;
 
 /// A run's Job would have the name of a hook.
@@ -41,7 +41,8 @@ impl NameTaken {
 /// Whether the Job that runs the request's hook, or that step of an event, has a name that is no hook's of the release.
 pub fn check_name(request: &Request, step: Option<Step>, hooks: &[Hook]) -> Result<(), NameTaken> {
     let name = job_name(request, step);
-    let jobs = || hooks.iter().filter(|hook| is_job(hook));
+    let namespace = request.job_namespace();
+    let jobs = || hooks.iter().filter(|hook| is_job(hook) && hook.namespace == namespace);
     let Some(hook) = jobs().find(|hook| hook.name == name) else { return Ok(()) };
     let names = jobs().map(|hook| hook.name.as_str()).collect();
     Err(NameTaken {
@@ -51,12 +52,9 @@ pub fn check_name(request: &Request, step: Option<Step>, hooks: &[Hook]) -> Resu
     })
 }
 
-/// Whether Helm makes, and deletes, a Job for the hook in the release's namespace. What cannot be read is taken at Helm's
-/// word.
+/// Whether Helm makes, and deletes, a Job for the hook. What cannot be read is taken at Helm's word.
 fn is_job(hook: &Hook) -> bool {
-    let is_of_batch =
-        hook.kind == "Job" && (hook.api_version.is_empty() || hook.api_version.starts_with("batch/"));
-    is_of_batch && !matches!(hook.runnable, Err(NotRunnable::ForeignNamespace { .. }))
+    hook.kind == "Job" && (hook.api_version.is_empty() || hook.api_version.starts_with("batch/"))
 }
 
 /// Bytes that a suggested name keeps of the Operation's: with what is put behind it, it is never so long that the Job's
@@ -135,6 +133,12 @@ mod tests {
         let job = |namespace: Value| json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x", "namespace": namespace}});
         assert_eq!(other(job(json!("elsewhere"))), Ok(()));
         assert!(other(job(json!("shop"))).is_err() && other(job(Value::Null)).is_err());
+        let mut elsewhere = request("x");
+        elsewhere.hook.manifest = json!({"metadata": {"namespace": "elsewhere"}}).into();
+        elsewhere.operation.namespace = "elsewhere".to_owned();
+        let far = testing::hook(job(json!("elsewhere")), "shop");
+        assert!(check_name(&elsewhere, None, &[far]).is_err());
+        assert_eq!(check_name(&elsewhere, None, &[self::job("x")]), Ok(()));
         let unreadable = Hook { api_version: String::new(), manifest: Value::Null.into(), ..self::job("x") };
         assert!(check_name(&request("x"), None, &[unreadable]).is_err());
     }

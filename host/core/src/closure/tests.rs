@@ -269,6 +269,43 @@ fn objects_of_another_namespace_are_not_the_pods() {
 }
 
 #[test]
+fn of_a_job_that_names_a_namespace_they_are_what_is_there_and_what_binds_the_account_of_there() {
+    let account = |namespace: Value| {
+        hook(
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "migrate", "namespace": namespace}}),
+            0,
+        )
+    };
+    let binds = |name: &str, metadata: Value, of: &str| {
+        let mut metadata = metadata;
+        metadata["name"] = json!(name);
+        let subject = json!([{"kind": "ServiceAccount", "name": "migrate", "namespace": of}]);
+        let role = json!({"kind": "Role", "name": "r"});
+        rbac("RoleBinding", metadata, json!({"subjects": subject, "roleRef": role}))
+    };
+    let hooks = [
+        account(json!("far")),
+        account(Value::Null),
+        binds("near", json!({}), "shop"),
+        binds("to-far", json!({}), "far"),
+        binds("far", json!({"namespace": "far"}), "far"),
+    ];
+    let pod = json!({"serviceAccountName": "migrate"});
+    let job = |namespace: Value| json!({"kind": "Job", "metadata": {"namespace": namespace}, "spec": {"template": {"spec": pod}}});
+    let found = |namespace: Value| -> Vec<(String, String)> {
+        let found = closure(Workload::of(&job(namespace)), "shop", &hooks).unwrap();
+        found.iter().map(|member| (member.namespace.to_owned(), member.hook.name.clone())).collect()
+    };
+    let expected = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned())).collect()
+    };
+    let far = expected(&[("far", "far"), ("far", "migrate"), ("shop", "to-far")]);
+    assert_eq!(found(json!("far")), far);
+    let near = expected(&[("shop", "migrate"), ("shop", "near")]);
+    assert_eq!((found(Value::Null), found(json!("shop"))), (near.clone(), near));
+}
+
+#[test]
 fn thousands_of_cluster_roles_that_select_each_other_are_refused_at_once() {
     let selectors: Vec<Value> = (0..40)
         .map(|n| json!({"matchLabels": {"part": format!("p{n}")}}))

@@ -34,7 +34,7 @@ fn told(
     lending: &Lending,
 ) -> Option<Refusal> {
     let missing: Vec<_> = references.iter().filter(|one| one.is_missing(|| exists(one))).collect();
-    refuse(&missing, absent, lending, None)
+    refuse("shop", &missing, absent, lending, None)
 }
 
 fn absent(kind: Kind, name: &str) -> ObjectRef {
@@ -162,7 +162,7 @@ fn what_is_missing_is_named_with_its_place() {
         refusal.message,
         "the hook's pod could not start: there is no Secret \"db\" \
          (spec.template.spec.containers[0].env[1].valueFrom.secretKeyRef.name) and PersistentVolumeClaim \"data-0\" \
-         (spec.template.spec.volumes[2].persistentVolumeClaim.claimName) in the release's namespace"
+         (spec.template.spec.volumes[2].persistentVolumeClaim.claimName) in the namespace \"shop\""
     );
     assert_eq!(missing(&references, |_| true, &[]), None);
 }
@@ -173,7 +173,7 @@ fn what_helm_deleted_with_its_event_is_told_so() {
     let there = |reference: &Reference| !matches!(reference.name.as_str(), "db" | "migrate");
     let gone = [absent(Kind::ServiceAccount, "migrate"), absent(Kind::RoleBinding, "migrate")];
     let message = missing(&references, there, &gone).unwrap().message;
-    assert!(message.contains("and RoleBinding \"migrate\" in the release's namespace"), "{message}");
+    assert!(message.contains("and RoleBinding \"migrate\" in the namespace \"shop\""), "{message}");
     assert!(
         message.contains(
             "Of these the chart has as hooks, which Helm makes for an event and deletes after it: ServiceAccount \"migrate\" and \
@@ -191,7 +191,8 @@ fn of_a_later_hook_of_an_event_it_is_told_that_an_earlier_one_may_make_it() {
     let told = |missing: &str, number: usize| {
         let gone = [absent(Kind::ServiceAccount, "migrate")];
         let missing: Vec<_> = references.iter().filter(|one| one.name == missing).collect();
-        let refusal = refuse(&missing, &gone, &Lending::NotAsked, Some(Step { number, of: 3 })).unwrap();
+        let refusal =
+            refuse("shop", &missing, &gone, &Lending::NotAsked, Some(Step { number, of: 3 })).unwrap();
         refusal.message.ends_with("run that first, by its own name")
     };
     assert!(told("db", 2));
@@ -212,7 +213,7 @@ fn a_pod_whose_rights_are_gone_would_start_in_vain() {
         assert!(
             message.starts_with(
                 "the hook's pod could not do its work: there is no Role \"migrate\" and RoleBinding \"migrate\" in the \
-                 release's namespace. The chart has them as hooks"
+                 namespace \"shop\". The chart has them as hooks"
             ),
             "{message}"
         );
@@ -241,14 +242,14 @@ fn a_key_that_an_object_lacks_is_named_with_its_place() {
     assert_eq!(keys("settings"), ["list", "mode"]);
     assert!(keys("whole").is_empty());
     let lacking: Vec<_> = references.iter().flat_map(|one| one.lacks(|key| key != "password")).collect();
-    let refusal = refuse_keys(&lacking).unwrap();
+    let refusal = refuse_keys("shop", &lacking).unwrap();
     assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::Wait));
     assert_eq!(
         refusal.message,
         "the hook's pod could not start: there is no key \"password\" in the Secret \"db\" \
-         (spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef.name) in the release's namespace"
+         (spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef.name) in the namespace \"shop\""
     );
-    assert_eq!(refuse_keys(&[]), None);
+    assert_eq!(refuse_keys("shop", &[]), None);
 }
 
 #[test]
@@ -266,7 +267,7 @@ fn neither_references_nor_messages_grow_without_end() {
     let references = references(&job(mounting(volumes)));
     assert_eq!(references.len(), MAX_REFERENCES);
     let message = missing(&references, |_| false, &[]).unwrap().message;
-    assert!(message.contains("and 247 more in the release's namespace") && message.len() < 2000, "{message}");
+    assert!(message.contains("and 247 more in the namespace") && message.len() < 2000, "{message}");
 }
 
 proptest! {

@@ -25,8 +25,10 @@ const UNTIL_GIVEN_BACK: u32 = 5;
 /// Under which terms hookhost lends.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// The release's namespace.
+    /// The run's namespace.
     pub namespace: &'a str,
+    /// The release's.
+    pub release_namespace: &'a str,
     /// Objects without a namespace that may be lent.
     pub cluster_objects: &'a [ClusterObject],
     /// Which hooks may be lent that no digest of Flux covers.
@@ -131,15 +133,27 @@ fn check(
         );
         return Err(Refusal::fail(Reason::ClosureRefused, message));
     }
+    // Where the two differ, for both: what is given there must not be had by a chart from elsewhere, nor the other way round.
+    let is_named = |object: &ObjectRef, namespace: &str| {
+        terms.cluster_objects.iter().any(|one| one.allows(object, namespace))
+    };
     let is_barred = |loan: &Loan| {
-        let is_named = terms.cluster_objects.iter().any(|one| one.allows(&loan.object, terms.namespace));
-        !loan.object.kind.is_namespaced() && !is_named
+        let namespaces = [terms.namespace, terms.release_namespace];
+        !loan.object.kind.is_namespaced()
+            && !namespaces.iter().all(|namespace| is_named(&loan.object, namespace))
     };
     let barred: Vec<_> = loans.iter().filter(|(loan, _)| is_barred(loan)).collect();
     if !barred.is_empty() {
+        let both = match terms.namespace == terms.release_namespace {
+            true => String::new(),
+            false => {
+                let [run, release] = [terms.namespace, terms.release_namespace].map(quote);
+                format!("; for the namespaces {release}, of the release, and {run}, of the run")
+            }
+        };
         let message = format!(
             "the hook needs objects that act on the whole cluster and that Helm has deleted: {}. hookhost makes only those \
-             that it was installed for (Helm value closure.clusterObjects, as Kind/name)",
+             that it was installed for (Helm value closure.clusterObjects, as Kind/name{both})",
             shortlist(barred.iter().map(|(loan, _)| loan.object.to_string()), MAX_NAMED)
         );
         // Whoever installed hookhost can change it.

@@ -1,4 +1,4 @@
-//! A *cluster object* is an object without a namespace that whoever installed hookhost has allowed it to lend, to releases of
+//! A *cluster object* is an object without a namespace that whoever installed hookhost has allowed it to lend, to releases and runs of
 //! one namespace or of any: "ClusterRole/name", or "NAMESPACE/ClusterRole/name".
 
 use std::fmt;
@@ -32,7 +32,7 @@ impl ClusterObject {
         &self.object
     }
 
-    /// Whether an object may be lent to a release in a namespace.
+    /// Whether an object may be lent to a release, or a run, in a namespace.
     pub fn allows(&self, object: &ObjectRef, namespace: &str) -> bool {
         let is_here = self.namespace.as_deref().is_none_or(|only| only == namespace);
         is_here && (self.object.kind, &self.object.name) == (object.kind, &object.name)

@@ -61,6 +61,7 @@ fn hooks() -> Vec<Hook> {
 
 const TERMS: Terms<'static> = Terms {
     namespace: "shop",
+    release_namespace: "shop",
     cluster_objects: &[],
     uncovered: Uncovered::None,
     applier: None,
@@ -242,6 +243,22 @@ fn a_cluster_object_is_allowed_to_releases_of_one_namespace_or_of_any() {
         assert_eq!(allowed.to_string(), text);
         let terms = Terms { cluster_objects: &[allowed], ..TERMS };
         assert_eq!(arranged(&hooks, &terms, |_| Found::Missing).is_ok(), is_allowed, "{text}");
+    }
+    // Of a release elsewhere: what is given to the one namespace is not had from the other.
+    for (texts, is_allowed) in [
+        (&["shop/ClusterRoleBinding/migrate"][..], false),
+        (&["home/ClusterRoleBinding/migrate"], false),
+        (&["home/ClusterRoleBinding/migrate", "shop/ClusterRoleBinding/migrate"], true),
+        (&["ClusterRoleBinding/migrate"], true),
+    ] {
+        let allowed: Vec<ClusterObject> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let terms = Terms { release_namespace: "home", cluster_objects: &allowed, ..TERMS };
+        match arranged(&hooks, &terms, |_| Found::Missing) {
+            Ok(_) => assert!(is_allowed, "{texts:?}"),
+            Err(refusal) => {
+                assert!(!is_allowed && refusal.message.contains("\"home\", of the release"), "{refusal}");
+            }
+        }
     }
     let long = format!("ClusterRole/{}", "a".repeat(254));
     for text in [

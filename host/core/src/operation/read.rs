@@ -26,10 +26,11 @@ pub(super) const METADATA: &str = "metadata.labels and metadata.annotations";
 const SPEC_FIELDS: [&str; 5] = ["targetRef", "type", "engine", "parameters", "approvals"];
 const TARGET_FIELDS: [&str; 3] = ["apiVersion", "kind", "name"];
 const APPROVAL_FIELDS: [&str; 4] = ["required", "claim", "approvedBy", "approvedAt"];
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 11] = [
     "hookName",
     "hookKind",
     "hookPath",
+    "hookNamespace",
     "event",
     "activeDeadlineSeconds",
     "backoffLimit",
@@ -403,6 +404,7 @@ impl Reader {
             hook_name: self.hook_name(map),
             hook_kind: self.one_of(map, "hookKind", &["Job", "Pod"]),
             hook_path: self.text(map, BASE, "hookPath").filter(|path| !path.is_empty()),
+            hook_namespace: self.text(map, BASE, "hookNamespace").filter(|namespace| !namespace.is_empty()),
             event: self.one_of(map, "event", &EVENTS).map(|event| canonical_event(&event).to_owned()),
             numbers: Numbers {
                 active_deadline_seconds: self.number(map, "activeDeadlineSeconds").map(i64::from),
@@ -426,9 +428,11 @@ impl Reader {
         if get(map, "hookName").is_some() || !(is_text("hookPath") || has_event) {
             return self.required_text(map, BASE, "hookName");
         }
-        if let Some(value) = get(map, "hookKind").filter(|_| !is_text("hookPath")) {
-            let expected = "nothing where hookName is left out: all hooks of the event are run";
-            self.wrong(&join(BASE, "hookKind"), value, expected);
+        for key in ["hookKind", "hookNamespace"] {
+            if let Some(value) = get(map, key).filter(|_| !is_text("hookPath")) {
+                let expected = "nothing where hookName is left out: all hooks of the event are run";
+                self.wrong(&join(BASE, key), value, expected);
+            }
         }
         String::new()
     }

@@ -109,12 +109,12 @@ fn metadata(
         "the Operation's name and a hash of its UID".to_owned()
     };
     rows.push(row("metadata.name", job_name, Source::Operation, details));
-    rows.push(row(
-        "metadata.namespace",
-        request.release.namespace.clone(),
-        Source::Chart,
-        "the release's namespace",
-    ));
+    let namespace = request.job_namespace();
+    let details = match namespace == request.release.namespace {
+        true => "the release's namespace",
+        false => "the hook's own, as its manifest names it",
+    };
+    rows.push(row("metadata.namespace", namespace, Source::Chart, details));
     for (key, full, why) in clone::owned_labels(request) {
         let value = name::label_value(full);
         if value == full {

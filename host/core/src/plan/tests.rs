@@ -97,6 +97,35 @@ fn request(manifest: Value) -> Request {
     build(&spec_operation(), &[hook(manifest)]).unwrap()
 }
 
+#[test]
+fn the_job_is_where_its_manifest_says_and_the_operation_owns_it_only_in_its_own_namespace() {
+    let planned = |namespace: &str| {
+        let mut manifest = spec_hook();
+        manifest["metadata"]["namespace"] = json!(namespace);
+        let plan = plan(&request(manifest), &[]).unwrap();
+        let explained =
+            plan.explain.iter().find(|row| row.field == "metadata.namespace").unwrap().details.clone();
+        (plan.job.unwrap(), explained, plan.warnings)
+    };
+    let (far, explained, warnings) = planned("elsewhere");
+    assert_eq!(far["metadata"]["namespace"], "elsewhere");
+    assert!(far["metadata"]["ownerReferences"].is_null());
+    let name = far["metadata"]["name"].as_str().unwrap();
+    assert!(
+        name.starts_with("nextcloud-myteam-pre-upgrade-2026-05-28-"),
+        "others may be called so there: {name}"
+    );
+    assert_eq!(explained, "the hook's own, as its manifest names it");
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.code == "OtherNamespace" && warning.message.contains("\"elsewhere\""), "{warning}");
+    for near in ["", "org-myteam"] {
+        let (job, explained, warnings) = planned(near);
+        assert_eq!(job["metadata"]["namespace"], "org-myteam");
+        assert!(job["metadata"]["ownerReferences"].is_array() && warnings.is_empty());
+        assert_eq!(explained, "the release's namespace");
+    }
+}
+
 fn answer(policy: &str, decision: Value) -> Answer {
     Answer {
         policy: policy.to_owned(),

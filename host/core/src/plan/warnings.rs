@@ -96,6 +96,16 @@ pub(super) fn of_hook(request: &Request, loans: &[Loan]) -> Vec<Warning> {
             format!("the hook is written for a first installation ({events}), and the release exists");
         warnings.push(warning("InstallHook", message));
     }
+    let namespace = request.job_namespace();
+    if namespace != request.release.namespace {
+        let message = format!(
+            "the hook's manifest puts it into the namespace {}, not the release's: it runs where hookhost manages that namespace \
+             and it is of the Operation's organisation, and a hook that no digest of Flux covers only with \
+             --allow-unverified-namespaces (Helm value allowUnverifiedNamespaces)",
+            text::quote(namespace)
+        );
+        warnings.push(warning("OtherNamespace", message));
+    }
     if !loans.is_empty() {
         let loans = loans.iter().map(|loan| loan.object.to_string());
         let message = format!(

@@ -78,6 +78,7 @@ fn settled(
     }
     let terms = Terms {
         namespace: "shop",
+        release_namespace: "shop",
         cluster_objects: &[],
         uncovered: Uncovered::All,
         applier: None,

@@ -56,6 +56,9 @@ pub struct StepRow {
     pub hook: String,
     /// Its Job.
     pub job_name: String,
+    /// Where that is, if it is not in the Operation's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_namespace: Option<String>,
     /// Pending, Running, Succeeded, Failed; or Skipped, because an earlier one did not succeed.
     pub phase: &'static str,
     /// The newest pod that tells of it.
@@ -79,6 +82,7 @@ impl StepRow {
         let mut row = StepRow {
             hook: run.hook.clone(),
             job_name: run.job_name.clone(),
+            job_namespace: None,
             phase: PENDING,
             pod: None,
             completion_time: None,

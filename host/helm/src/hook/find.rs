@@ -17,11 +17,13 @@ pub struct Selector<'a> {
     pub path: Option<&'a str>,
     /// One of the hook's events.
     pub event: Option<&'a str>,
+    /// The namespace in which Helm creates it.
+    pub namespace: Option<&'a str>,
 }
 
 impl Selector<'_> {
     fn narrows(&self) -> bool {
-        self.kind.is_some() || self.path.is_some() || self.event.is_some()
+        self.kind.is_some() || self.path.is_some() || self.event.is_some() || self.namespace.is_some()
     }
 
     fn fits(&self, hook: &Hook) -> bool {
@@ -29,6 +31,7 @@ impl Selector<'_> {
             && self.kind.is_none_or(|kind| hook.kind.eq_ignore_ascii_case(kind))
             && self.path.is_none_or(|path| ends_with_path(&hook.path, path))
             && self.event.is_none_or(|event| hook.events.iter().any(|of| of == canonical_event(event)))
+            && self.namespace.is_none_or(|namespace| hook.namespace == namespace)
     }
 }
 
@@ -52,6 +55,8 @@ pub struct Candidate {
     pub path: String,
     /// Its events.
     pub events: Vec<String>,
+    /// Its namespace, where that is another than the release's.
+    pub namespace: Option<String>,
 }
 
 impl Candidate {
@@ -61,6 +66,7 @@ impl Candidate {
             kind: hook.kind.clone(),
             path: hook.path.clone(),
             events: hook.events.clone(),
+            namespace: hook.is_elsewhere.then(|| hook.namespace.clone()),
         }
     }
 }
@@ -68,7 +74,9 @@ impl Candidate {
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events: Vec<String> = self.events.iter().take(SHOWN_EVENTS).map(|event| cut(event)).collect();
-        write!(f, "{} {} ({}, {})", cut(&self.kind), quote(&self.name), events.join(","), cut(&self.path))
+        let namespace = self.namespace.as_ref().map(|namespace| format!(", namespace {}", cut(namespace)));
+        let (kind, name, path) = (cut(&self.kind), quote(&self.name), cut(&self.path));
+        write!(f, "{kind} {name} ({}, {path}{})", events.join(","), namespace.unwrap_or_default())
     }
 }
 
@@ -114,7 +122,8 @@ pub enum FindError {
         path: Option<String>,
         /// Those that fit; at most [`MAX_NAMED`].
         candidates: Vec<Candidate>,
-        /// The selectors that tell all of them apart: some of "kind", "path", "event"; or "name", where none was given.
+        /// The selectors that tell all of them apart: some of "kind", "path", "event", "namespace"; or "name", where none was
+        /// given.
         by: Vec<&'static str>,
     },
     /// The one that fits cannot be run.
@@ -141,11 +150,12 @@ impl FindError {
 
 /// The one hook that fits and can be run.
 ///
-/// Of several that fit, Jobs and Pods go before other kinds, and those that can be run before those that cannot:
-/// a Job and its service account may share a name.
+/// Of several that fit, Jobs and Pods go before other kinds, those that can be run before those that cannot, and those in the
+/// release's namespace before those in others: a Job and its service account may share a name.
 pub fn find<'h>(hooks: &'h [Hook], selector: &Selector<'_>) -> Result<&'h Hook, FindError> {
     let fitting: Vec<&Hook> = hooks.iter().filter(|hook| selector.fits(hook)).collect();
     let best = prefer(prefer(fitting, Hook::is_job_or_pod), |hook| hook.runnable.is_ok());
+    let best = prefer(best, |hook| !hook.is_elsewhere);
     match best[..] {
         [] => Err(missing(hooks, selector)),
         [hook] => match &hook.runnable {
@@ -354,12 +364,13 @@ impl Letters {
 /// The fewest of the selectors, tried in this order, by which each candidate could be chosen alone.
 fn telling_apart(hooks: &[&Hook]) -> Vec<&'static str> {
     type Part = (&'static str, for<'h> fn(&'h Hook) -> &'h [String]);
-    let parts: [Part; 3] = [
+    let parts: [Part; 4] = [
         ("kind", |hook| std::slice::from_ref(&hook.kind)),
         ("event", |hook| &hook.events),
         ("path", |hook| std::slice::from_ref(&hook.path)),
+        ("namespace", |hook| std::slice::from_ref(&hook.namespace)),
     ];
-    let mut sets: Vec<u8> = (1..8).collect();
+    let mut sets: Vec<u8> = (1..16).collect();
     sets.sort_by_key(|set| set.count_ones());
     for set in sets {
         let chosen = || parts.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0).map(|(_, part)| part);
@@ -399,7 +410,7 @@ fn not_found(
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(Candidate::to_string).collect();
         return format!(
-            "no hook named {} has the kind, path and event asked for; there is {}",
+            "no hook named {} has the kind, path, event and namespace asked for; there is {}",
             quote(name),
             others.join("; ")
         );
@@ -438,6 +449,7 @@ fn parameters(by: &[&str]) -> String {
         "kind" => "parameters.hookKind",
         "path" => "parameters.hookPath",
         "name" => "parameters.hookName",
+        "namespace" => "parameters.hookNamespace",
         _ => "parameters.event",
     };
     by.iter().map(parameter).collect::<Vec<_>>().join(" and ")

@@ -157,7 +157,7 @@ impl<'r> Listing<'r> {
         let head = self.heads[position].clone();
         match manifest {
             Ok(manifest) => Hook {
-                runnable: runnable::check(&manifest, self.release_namespace),
+                runnable: runnable::check(&manifest),
                 manifest: if manifest.is_object() { Arc::new(manifest) } else { Arc::default() },
                 ..head
             },
@@ -185,7 +185,8 @@ impl<'r> Listing<'r> {
         let before = self.heads.len();
         match self.add_objects(stored, room) {
             Ok(None) if self.heads.len() == before => {
-                self.push(unreadable(stored, NotRunnable::NotAnObject { missing: "it is empty" }), None);
+                let why = NotRunnable::NotAnObject { missing: "it is empty" };
+                self.push(unreadable(stored, self.release_namespace, why), None);
             }
             Ok(None) => {}
             Ok(Some(TooMany)) => self.add_unread(stored, NotRunnable::TooMany),
@@ -220,7 +221,7 @@ impl<'r> Listing<'r> {
 
     fn add_unread(&mut self, stored: &'r StoredHook, why: NotRunnable) {
         self.unread.push((self.heads.len(), &stored.manifest));
-        self.push(unreadable(stored, why), None);
+        self.push(unreadable(stored, self.release_namespace, why), None);
     }
 
     fn push(&mut self, hook: Hook, place: Option<Place<'r>>) {
@@ -328,10 +329,10 @@ fn flatten(document: Value, most: usize, objects: &mut Vec<Value>) {
 }
 
 fn object_of(stored: &StoredHook, manifest: &Value, release_namespace: &str) -> Hook {
-    let runnable = runnable::check(manifest, release_namespace);
+    let runnable = runnable::check(manifest);
     if !manifest.is_object() {
         // It keeps the name by which Helm knows it.
-        return Hook { runnable, ..of(stored) };
+        return Hook { runnable, ..of(stored, release_namespace) };
     }
     let text = |path: &str| at(manifest, path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (text("kind"), text("apiVersion"));
@@ -340,19 +341,24 @@ fn object_of(stored: &StoredHook, manifest: &Value, release_namespace: &str) -> 
     if name.is_empty() && runnable::is_job_or_pod(&api_version, &kind) {
         name = text("metadata.generateName");
     }
-    Hook { name, kind, api_version, runnable, ..of(stored) }
+    let own = Some(text("metadata.namespace")).filter(|namespace| !namespace.is_empty());
+    let namespace = own.unwrap_or_else(|| release_namespace.to_owned());
+    let is_elsewhere = namespace != release_namespace;
+    Hook { name, kind, api_version, namespace, is_elsewhere, runnable, ..of(stored, release_namespace) }
 }
 
-fn unreadable(stored: &StoredHook, why: NotRunnable) -> Hook {
-    Hook { runnable: Err(why), ..of(stored) }
+fn unreadable(stored: &StoredHook, release_namespace: &str, why: NotRunnable) -> Hook {
+    Hook { runnable: Err(why), ..of(stored, release_namespace) }
 }
 
 /// What is known of the hook before its manifest is read.
-fn of(stored: &StoredHook) -> Hook {
+fn of(stored: &StoredHook, release_namespace: &str) -> Hook {
     Hook {
         name: stored.name.clone(),
         kind: stored.kind.clone(),
         api_version: String::new(),
+        namespace: release_namespace.to_owned(),
+        is_elsewhere: false,
         path: stored.path.clone(),
         events: stored.events.iter().map(|event| super::find::canonical_event(event).to_owned()).collect(),
         weight: stored.weight,

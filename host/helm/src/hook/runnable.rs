@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::find::cut;
 use crate::limits::{MAX_DOCUMENTS, MAX_HOOKS, MAX_LISTED_BYTES};
+use crate::name::is_dns_label;
 use crate::text::quote;
 use crate::workload::at;
 use crate::yaml::YamlError;
@@ -22,26 +23,22 @@ pub enum NotRunnable {
         /// Of which API.
         api_version: String,
     },
-    /// The manifest puts it into a namespace other than the release's.
+    /// The manifest names what can be no namespace.
     #[error(
-        "its manifest names the namespace {}, but the release is in {} and a run stays there. Remove metadata.namespace \
-         from the chart's template, or set it to {{{{ .Release.Namespace }}}}",
-        quote(.namespace), quote(.release_namespace)
+        "its metadata.namespace is {}, and no namespace can be called that: Helm cannot create it either. Correct the chart's \
+         template",
+        quote(.namespace)
     )]
-    ForeignNamespace {
-        /// Of the manifest.
+    NoNamespace {
+        /// What it names.
         namespace: String,
-        /// Of the release.
-        release_namespace: String,
     },
-    /// spec.parallelism is 0.
-    #[error("its spec.parallelism is 0, so it would never start a pod. Set it to 1 or more in the chart")]
-    ParallelismZero,
-    /// spec.completions is 0.
+    /// spec.parallelism is 0, and there is something to complete.
     #[error(
-        "its spec.completions is 0, so it would be complete without running anything. Set it to 1 or more in the chart"
+        "its spec.parallelism is 0, so it never starts a pod and never ends: Helm waits for it in vain, too, until its timeout. \
+         Set it to 1 or more in the chart"
     )]
-    CompletionsZero,
+    ParallelismZero,
     /// spec.managedBy names another controller than Kubernetes' own.
     #[error(
         "its spec.managedBy gives it to {}, not to Kubernetes' own Job controller. Remove managedBy from the chart",
@@ -87,9 +84,8 @@ impl NotRunnable {
     pub fn summary(&self) -> &'static str {
         match self {
             NotRunnable::Kind { .. } => "not a Job or Pod",
-            NotRunnable::ForeignNamespace { .. } => "in another namespace",
+            NotRunnable::NoNamespace { .. } => "namespace invalid",
             NotRunnable::ParallelismZero => "parallelism is 0",
-            NotRunnable::CompletionsZero => "completions is 0",
             NotRunnable::ManagedByOther { .. } => "managed by another controller",
             NotRunnable::NoContainers { .. } => "no containers",
             NotRunnable::NoName => "no name",
@@ -97,6 +93,17 @@ impl NotRunnable {
             NotRunnable::TooMany => "too many objects",
             NotRunnable::NotAnObject { .. } => "not a Kubernetes object",
         }
+    }
+
+    /// Whether Helm would not complete it either: Kubernetes does not create it, or it never ends.
+    pub fn fails_with_helm(&self) -> bool {
+        matches!(
+            self,
+            NotRunnable::NoNamespace { .. }
+                | NotRunnable::ParallelismZero
+                | NotRunnable::NoContainers { .. }
+                | NotRunnable::NoName
+        )
     }
 }
 
@@ -108,8 +115,8 @@ pub(super) fn is_job_or_pod(api_version: &str, kind: &str) -> bool {
 /// The manager that means Kubernetes' own Job controller (KEP-4368); the same as none.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
-/// Whether this object, a hook of a release in `release_namespace`, can be run as a Job.
-pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnable> {
+/// Whether this object, a hook of a release, can be run as a Job.
+pub fn check(manifest: &Value) -> Result<(), NotRunnable> {
     let text = |path: &str| at(manifest, path).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     if !manifest.is_object() {
@@ -129,20 +136,16 @@ pub fn check(manifest: &Value, release_namespace: &str) -> Result<(), NotRunnabl
         return Err(NotRunnable::NoName);
     }
     let namespace = text("metadata.namespace");
-    if !namespace.is_empty() && namespace != release_namespace {
-        return Err(NotRunnable::ForeignNamespace {
-            namespace: namespace.to_owned(),
-            release_namespace: release_namespace.to_owned(),
-        });
+    if !namespace.is_empty() && !is_dns_label(namespace) {
+        return Err(NotRunnable::NoNamespace { namespace: namespace.to_owned() });
     }
     if kind == "Pod" {
         return containers(at(manifest, "spec.containers"), "spec.containers");
     }
-    if at(manifest, "spec.parallelism").and_then(Value::as_i64) == Some(0) {
+    let is_zero = |path: &str| at(manifest, path).and_then(Value::as_i64) == Some(0);
+    // With nothing to complete Kubernetes completes it at once, without a pod.
+    if is_zero("spec.parallelism") && !is_zero("spec.completions") {
         return Err(NotRunnable::ParallelismZero);
-    }
-    if at(manifest, "spec.completions").and_then(Value::as_i64) == Some(0) {
-        return Err(NotRunnable::CompletionsZero);
     }
     let controller = text("spec.managedBy");
     if !controller.is_empty() && controller != JOB_CONTROLLER {

@@ -92,14 +92,15 @@ fn what_cannot_be_run_says_why_and_what_to_do() {
         ),
         (
             format!(
-                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: x, namespace: other}}\nspec: {{{pod}}}"
+                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: x, namespace: a/b}}\nspec: {{{pod}}}"
             ),
-            "its manifest names the namespace \"other\", but the release is in \"shops\" and a run stays there. Remove \
-             metadata.namespace from the chart's template, or set it to {{ .Release.Namespace }}",
+            "its metadata.namespace is \"a/b\", and no namespace can be called that: Helm cannot create it either. Correct the \
+             chart's template",
         ),
         (
             format!("{head}spec: {{parallelism: 0, {pod}}}"),
-            "its spec.parallelism is 0, so it would never start a pod. Set it to 1 or more in the chart",
+            "its spec.parallelism is 0, so it never starts a pod and never ends: Helm waits for it in vain, too, until its \
+             timeout. Set it to 1 or more in the chart",
         ),
         (
             format!("{head}spec: {{managedBy: kueue.x-k8s.io/multikueue, {pod}}}"),
@@ -128,14 +129,58 @@ fn what_cannot_be_run_says_why_and_what_to_do() {
 }
 
 #[test]
+fn what_kubernetes_completes_without_a_pod_can_be_run_and_what_never_ends_fails_with_helm_too() {
+    let job = |numbers: &str| {
+        let manifest = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: x}}\nspec: {{{numbers}, template: {{spec: {{containers: [{{name: \
+             c}}]}}}}}}"
+        );
+        list(&[stored("x", &manifest)], "shops")[0].runnable.clone()
+    };
+    assert_eq!(job("completions: 0"), Ok(()));
+    assert_eq!(job("completions: 0, parallelism: 0"), Ok(()));
+    let never = job("completions: 1, parallelism: 0").unwrap_err();
+    assert!(never.fails_with_helm(), "{never}");
+    assert!(job("parallelism: 0").unwrap_err().fails_with_helm());
+    let managed = job("managedBy: kueue.x-k8s.io/multikueue").unwrap_err();
+    assert!(!managed.fails_with_helm(), "{managed}");
+}
+
+#[test]
 fn what_helm_runs_by_default_can_be_run() {
     for manifest in [
         "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: shops}\nspec: {containers: [{name: c}]}",
         "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x, namespace: null}\nspec: {managedBy: kubernetes.io/job-controller, \
          parallelism: null, template: {spec: {containers: [{name: c}]}}}",
     ] {
-        assert_eq!(list(&[stored("x", manifest)], "shops")[0].runnable, Ok(()));
+        let hook = &list(&[stored("x", manifest)], "shops")[0];
+        assert_eq!((&hook.runnable, hook.namespace.as_str(), hook.is_elsewhere), (&Ok(()), "shops", false));
     }
+}
+
+#[test]
+fn a_hook_is_in_the_namespace_that_its_manifest_names() {
+    let hooks = shop();
+    let far = select(&hooks, "elsewhere", |_| ()).unwrap();
+    assert_eq!((far.namespace.as_str(), far.is_elsewhere), ("other", true));
+    assert!(select(&hooks, "elsewhere", |by| by.namespace = Some("other")).is_ok());
+    let error = select(&hooks, "elsewhere", |by| by.namespace = Some("shops")).unwrap_err().to_string();
+    assert!(error.ends_with("shop/templates/elsewhere.yaml, namespace other)"), "{error}");
+}
+
+#[test]
+fn of_hooks_of_one_name_the_one_in_the_releases_namespace_is_meant_and_the_others_by_theirs() {
+    let twin = |namespace: &str| {
+        let mut twin = job("twin");
+        twin.manifest =
+            twin.manifest.replace("{name: twin}", &format!("{{name: twin, namespace: '{namespace}'}}"));
+        twin
+    };
+    let hooks = list(&[twin("far"), twin("further"), twin("")], "shops");
+    assert_eq!(select(&hooks, "twin", |_| ()).unwrap().namespace, "shops");
+    assert_eq!(select(&hooks, "twin", |by| by.namespace = Some("further")).unwrap().namespace, "further");
+    let error = select(&hooks[..2], "twin", |_| ()).unwrap_err().to_string();
+    assert!(error.contains("namespace far") && error.ends_with("parameters.hookNamespace"), "{error}");
 }
 
 #[test]
@@ -239,7 +284,7 @@ fn a_name_that_is_not_there_gives_the_nearest_that_can_be_run() {
     let error = select(&hooks, "reindx", |_| ()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no hook is named \"reindx\"; there is \"reindex\", \"migrate\". Choose by one of these names (parameters.hookName), by the \
+        "no hook is named \"reindx\"; there is \"reindex\", \"migrate\", \"elsewhere\". Choose by one of these names (parameters.hookName), by the \
          template (parameters.hookPath), or all hooks of an event (parameters.event); `hookhost hooks -o wide` lists all three"
     );
     assert!(matches!(error, FindError::NotFound { .. }));
@@ -280,7 +325,7 @@ fn a_name_that_is_there_under_another_event_is_shown() {
     let error = select(&hooks, "reindex", |by| by.event = Some("test")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no hook named \"reindex\" has the kind, path and event asked for; there is ServiceAccount \"reindex\" (pre-upgrade, \
+        "no hook named \"reindex\" has the kind, path, event and namespace asked for; there is ServiceAccount \"reindex\" (pre-upgrade, \
          shop/templates/reindex.yaml); Job \"reindex\" (pre-upgrade, shop/templates/reindex.yaml)"
     );
 }
@@ -292,7 +337,6 @@ fn what_is_found_and_cannot_be_run_says_why() {
         Err(FindError::NotRunnable { why, .. }) => why,
         other => panic!("{name}: {other:?}"),
     };
-    assert!(matches!(why("elsewhere"), NotRunnable::ForeignNamespace { .. }));
     assert!(matches!(why("robot"), NotRunnable::Kind { .. }));
     assert!(matches!(why("broken"), NotRunnable::Unreadable(_)));
 }
@@ -393,7 +437,7 @@ proptest! {
     #[test]
     fn any_object_is_checked(text in "(kind: |Job|Pod|\n|apiVersion: |batch/v1|metadata: |name: |spec: |\\{|\\}|items: |\\[|\\]|- |a|,|  ){0,30}") {
         let _ = list(&[stored("x", &text)], "shops");
-        let _ = check(&json!(text), "shops");
+        let _ = check(&json!(text));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::releases::{helm_release, upgrade};
 
 /// An Operation on a hook by its HelmRelease; gives back its name.
-fn by_helm_release(world: &World, release: &Release, hook: &str) -> String {
+pub(crate) fn by_helm_release(world: &World, release: &Release, hook: &str) -> String {
     let name = format!("{}-{hook}-{}", release.name, world.number());
     let mut operation = world.operation_named(&name, release, hook, json!({}));
     operation["spec"]["targetRef"] = target(release);
@@ -162,7 +162,7 @@ fn a_release_of_flux_is_no_plain_one_whatever_its_helm_release_is_called() {
 }
 
 /// Makes the service account "tenant", as which Flux is to apply; what comes back gives it all verbs on resources of a group.
-fn tenant(world: &World, namespace: &str) -> impl Fn(&str, &str, &[&str]) {
+pub(crate) fn tenant(world: &World, namespace: &str) -> impl Fn(&str, &str, &[&str]) {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}});
     world.apply(namespace, &account);
     let rbac = "rbac.authorization.k8s.io";

@@ -10,6 +10,7 @@ mod charts;
 mod claims;
 mod closure;
 mod deploy;
+mod elsewhere;
 mod event;
 mod faults;
 mod forged;

@@ -332,17 +332,21 @@ fn a_record_that_flux_did_not_write_is_tampered_with_and_nothing_of_it_runs() {
     world.delete(namespace, "secret/sh.helm.release.v1.forged.v2", None);
     world.phase(namespace, &waits, "Succeeded");
 
-    let record = STANDARD.decode(stored["data"]["release"].as_str().unwrap()).unwrap();
-    let record = gunzip(&STANDARD.decode(record).unwrap());
-    assert!(record.contains("echo migrating; echo done"));
-    // Helm reads a record that is not compressed, too.
-    let forged = record.replace("echo migrating; echo done", "cat /etc/shadow; echo ok!");
-    let forged = STANDARD.encode(STANDARD.encode(forged));
+    let forged = forged(&stored, "echo migrating; echo done", "cat /etc/shadow; echo ok!");
     world.patch(namespace, secret, &json!({"data": {"release": forged}}));
     let name = world.operation(&release, "ok-2", json!({}));
     let message = world.refused(namespace, &name, "ReleaseTampered");
     assert!(message.contains("sha256:"), "{message}");
     assert!(world.get(namespace, &format!("job/{name}")).is_none());
+}
+
+/// The data of a record's Secret with one text in the place of another.
+pub(crate) fn forged(stored: &Value, from: &str, to: &str) -> String {
+    let record = STANDARD.decode(stored["data"]["release"].as_str().unwrap()).unwrap();
+    let record = gunzip(&STANDARD.decode(record).unwrap());
+    assert!(record.contains(from), "{record}");
+    // Helm reads a record that is not compressed, too.
+    STANDARD.encode(STANDARD.encode(record.replace(from, to)))
 }
 
 fn gunzip(bytes: &[u8]) -> String {

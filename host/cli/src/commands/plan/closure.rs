@@ -23,7 +23,7 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
     let references = references(&request.hook.manifest);
     let named = |is_it: &dyn Fn(&Member<'_>, ByHelm, bool) -> bool| {
         let all = closure.iter().filter(|member| {
-            let is_far = ObjectRef::of(member).is_outside(&request.release.namespace);
+            let is_far = ObjectRef::of(member).is_outside(request.job_namespace());
             is_it(member, ByHelm::of(member.hook, revision), is_far)
         });
         let objects: BTreeSet<String> = all.map(|member| ObjectRef::of(member).to_string()).collect();
@@ -55,7 +55,7 @@ pub(super) fn warnings(operation: &Operation, request: &Request, closure: &[Memb
     }
     if let Some(far) = far {
         let message = format!(
-            "the hook needs hooks of the chart in other namespaces than the release's, which Helm deletes after their events or has \
+            "the hook needs hooks of the chart in other namespaces than the run's, which Helm deletes after their events or has \
              not created yet: {far}. hookhost creates nothing in other namespaces: where it may look, the run waits until they are \
              there; elsewhere it starts without knowing"
         );
@@ -99,12 +99,13 @@ pub(super) fn missed(policies: &[ObjectRef]) -> Option<Warning> {
 
 /// The objects without a namespace that hookhost may have to create, as the chart value names them.
 pub(super) fn cluster_objects(request: &Request, closure: &[Member<'_>]) -> BTreeSet<String> {
-    let (namespace, revision) = (&request.release.namespace, request.release.revision);
+    let (release, revision) = (request.release.namespace.as_str(), request.release.revision);
+    let namespaces = BTreeSet::from([release, request.job_namespace()]);
     closure
         .iter()
         .filter(|member| ByHelm::of(member.hook, revision) != ByHelm::Left)
         .filter_map(|member| ClusterObject::anywhere(member.kind, &member.hook.name))
-        .map(|object| format!("{namespace}/{object}"))
+        .flat_map(|object| namespaces.iter().map(move |namespace| format!("{namespace}/{object}")))
         .collect()
 }
 

@@ -75,10 +75,8 @@ pub(super) async fn find(
     let facts = said.read("PrerequisitesNotRead", "whether the objects exist that the hook needs", facts)?;
     let runs = common.runs(&candidates, facts)?;
     if let Some(applier) = &of.applier {
-        let created = runs
-            .runs
-            .iter()
-            .map(|Run { request, staging }| (request.release.namespace.as_str(), &staging.loans[..]));
+        let created =
+            runs.runs.iter().map(|Run { request, staging }| (request.job_namespace(), &staging.loans[..]));
         let reviewed = review(&reader, applier, created).await;
         let what = format!(
             "whether the service account {} ({}), as which Flux applies the release, could create what hookhost creates for the run",

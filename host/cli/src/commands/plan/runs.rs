@@ -187,6 +187,7 @@ impl<'a> Common<'a> {
             .collect();
         let terms = Terms {
             namespace: candidate.hooked().namespace(),
+            release_namespace: &candidate.request.release.namespace,
             cluster_objects: &cluster_objects,
             uncovered: if self.is_verified { Uncovered::None } else { Uncovered::All },
             applier: self.applier.map(|applier| applier.account.name.as_str()),

@@ -8,6 +8,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hookhost_core::conflict::HOLDS_NOBODY;
@@ -122,7 +123,8 @@ pub(super) struct Follow {
     status: Value,
     told: Told,
     logs: Logs,
-    watches_pods: bool,
+    /// The namespaces whose pods are watched: those of the Jobs that there were.
+    watched: BTreeSet<String>,
     is_lost: bool,
     is_asking: bool,
     is_cancelling: bool,
@@ -144,7 +146,7 @@ impl Follow {
             status: Value::Null,
             told: Told::default(),
             logs: Logs::default(),
-            watches_pods: false,
+            watched: BTreeSet::new(),
             is_lost: false,
             is_asking: false,
             is_cancelling: false,
@@ -243,13 +245,13 @@ impl Follow {
         }
         steps.extend(news(&self.status, &mut self.told).into_iter().map(Step::Tell));
         if self.options.until == Until::End
-            && !self.watches_pods
             && let Some(job) = job_ref(&self.status)
         {
-            self.watches_pods = true;
             let namespace =
                 if job.namespace.is_empty() { self.options.namespace.clone() } else { job.namespace };
-            steps.push(Step::WatchPods(namespace));
+            if self.watched.insert(namespace.clone()) {
+                steps.push(Step::WatchPods(namespace));
+            }
         }
     }
 

@@ -52,6 +52,7 @@ pub(super) struct Wish {
     pub(super) ttl: Option<Duration>,
     pub(super) kind: Option<String>,
     pub(super) path: Option<String>,
+    pub(super) hook_namespace: Option<String>,
     pub(super) event: Option<String>,
     pub(super) wait_for_hook: bool,
     pub(super) closure: bool,
@@ -102,6 +103,7 @@ impl Wish {
             ("hookName", self.hook.as_ref().map(|hook| json!(hook))),
             ("hookKind", self.kind.as_ref().map(|kind| json!(kind))),
             ("hookPath", self.path.as_ref().map(|path| json!(path))),
+            ("hookNamespace", self.hook_namespace.as_ref().map(|namespace| json!(namespace))),
             ("event", self.event.as_ref().map(|event| json!(event))),
             ("activeDeadlineSeconds", self.deadline.map(seconds)),
             ("backoffLimit", self.backoff.map(|backoff| json!(backoff))),
@@ -180,6 +182,7 @@ mod tests {
             ttl: None,
             kind: None,
             path: None,
+            hook_namespace: None,
             event: None,
             wait_for_hook: false,
             closure: false,
@@ -233,6 +236,7 @@ mod tests {
             ttl: Some(Duration::from_secs(60)),
             kind: Some("Job".into()),
             path: Some("templates/a.yaml".into()),
+            hook_namespace: Some("shop-jobs".into()),
             event: Some("pre-upgrade".into()),
             wait_for_hook: true,
             closure: true,
@@ -244,7 +248,8 @@ mod tests {
         assert_eq!(
             object["spec"]["parameters"],
             json!({
-                "hookName": "shop-migrate", "hookKind": "Job", "hookPath": "templates/a.yaml", "event": "pre-upgrade",
+                "hookName": "shop-migrate", "hookKind": "Job", "hookPath": "templates/a.yaml", "hookNamespace": "shop-jobs",
+                "event": "pre-upgrade",
                 "activeDeadlineSeconds": 1800, "backoffLimit": 0, "ttlSecondsAfterFinished": 60, "waitForHook": true,
                 "closure": true, "waitTimeout": "7200s",
             })

@@ -45,8 +45,6 @@ pub(super) struct Watches {
     lines: mpsc::Sender<Seen>,
     /// When the last line of each log that was shown was written.
     shown: Arc<Mutex<BTreeMap<Source, Timestamp>>>,
-    /// Where the pods are.
-    pods_in: String,
     /// Ends with this.
     tasks: JoinSet<()>,
 }
@@ -72,16 +70,14 @@ impl Watches {
         let (lines, lines_in) = mpsc::channel(WAITING_LINES);
         let mut tasks = JoinSet::new();
         tasks.spawn(watch_operation(connection.clone(), made.clone(), states.clone()));
-        let pods_in = made.namespace.clone();
         let shown = Arc::default();
-        let watches = Watches { connection, made, states, lines, shown, pods_in, tasks };
+        let watches = Watches { connection, made, states, lines, shown, tasks };
         (watches, Incoming { states: states_in, lines: lines_in })
     }
 
     /// Begins to watch the run's pods.
     pub(super) fn pods(&mut self, namespace: String) {
         let label = format!("{OPERATION}={}", self.made.uid);
-        self.pods_in.clone_from(&namespace);
         self.tasks.spawn(watch_pods(self.connection.clone(), namespace, label, self.states.clone()));
     }
 
@@ -89,7 +85,6 @@ impl Watches {
     pub(super) fn log(&mut self, source: Source) {
         let log = Log {
             connection: self.connection.clone(),
-            namespace: self.pods_in.clone(),
             source,
             shown: self.shown.clone(),
             lines: self.lines.clone(),
@@ -258,7 +253,6 @@ fn explain(call: &Call, error: watcher::Error) -> Result<Error, Problem> {
 /// The log of one container.
 struct Log {
     connection: Connection,
-    namespace: String,
     source: Source,
     shown: Arc<Mutex<BTreeMap<Source, Timestamp>>>,
     lines: mpsc::Sender<Seen>,
@@ -266,7 +260,8 @@ struct Log {
 
 impl Log {
     async fn read(self) {
-        let call = Call::new::<Pod>(Verb::Get, Some(&self.namespace), &self.source.pod).subresource("log");
+        let Source { namespace, pod, .. } = &self.source;
+        let call = Call::new::<Pod>(Verb::Get, Some(namespace), pod).subresource("log");
         let since = self.shown.lock().get(&self.source).copied();
         let params = LogParams {
             container: Some(self.source.container.clone()),
@@ -275,8 +270,8 @@ impl Log {
             since_time: since,
             ..LogParams::default()
         };
-        let api: Api<Pod> = Api::namespaced(self.connection.streams.clone(), &self.namespace);
-        let why = match api.log_stream(&self.source.pod, &params).await {
+        let api: Api<Pod> = Api::namespaced(self.connection.streams.clone(), namespace);
+        let why = match api.log_stream(pod, &params).await {
             Ok(log) => {
                 self.hand_on(log, since).await;
                 None

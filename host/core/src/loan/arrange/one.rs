@@ -97,8 +97,9 @@ fn rights(
         if text(subject, "/kind") != "ServiceAccount" || !is_near {
             let (kind, name) = (text(subject, "/kind"), text(subject, "/name"));
             return refuse(&format!(
-                "it also gives rights to the {kind} {}, which is no service account of the release's namespace",
-                quote(name)
+                "it also gives rights to the {kind} {}, which is no service account of the namespace {}",
+                quote(name),
+                quote(terms.namespace)
             ));
         }
     }

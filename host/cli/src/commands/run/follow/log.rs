@@ -20,6 +20,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// One run of a container, which has one log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Source {
+    /// The pod's namespace: the hooks of an event may be in several.
+    pub(in super::super) namespace: String,
     pub(in super::super) pod: String,
     pub(in super::super) container: String,
     /// How often the container was started before.
@@ -66,6 +68,7 @@ impl Logs {
     /// Takes note of a pod: begins to read the log of each container that has started.
     pub(super) fn pod(&mut self, pod: &Value, is_gone: bool, now: Duration, steps: &mut Vec<Step>) {
         let Some(name) = pod.pointer("/metadata/name").and_then(Value::as_str) else { return };
+        let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
         let phase = pod.pointer("/status/phase").and_then(Value::as_str);
         let has_ended = is_gone || matches!(phase, Some("Succeeded" | "Failed"));
         let count = |path: &str| pod.pointer(path).and_then(Value::as_array).map_or(0, Vec::len);
@@ -82,7 +85,8 @@ impl Logs {
                 continue;
             }
             let restarts = status.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
-            let source = Source { pod: name.to_owned(), container: container.to_owned(), restarts };
+            let (namespace, pod, container) = (namespace.to_owned(), name.to_owned(), container.to_owned());
+            let source = Source { namespace, pod, container, restarts };
             self.begin(source, runs, is_gone, now, steps);
         }
     }

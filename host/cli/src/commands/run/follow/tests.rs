@@ -56,7 +56,7 @@ fn succeeded(pod: &str) -> Value {
 /// A pod with this container in this state.
 fn pod(name: &str, phase: &str, container: &str, state: &str) -> Value {
     json!({
-        "metadata": {"name": name},
+        "metadata": {"namespace": "shop", "name": name},
         "spec": {"containers": [{"name": container}]},
         "status": {
             "phase": phase,
@@ -85,7 +85,7 @@ fn overwritten(mut operation: Value, types: &[&str]) -> Value {
 }
 
 fn source(pod: &str, container: &str) -> Source {
-    Source { pod: pod.into(), container: container.into(), restarts: 0 }
+    Source { namespace: "shop".into(), pod: pod.into(), container: container.into(), restarts: 0 }
 }
 
 fn told(steps: &[Step]) -> Vec<&str> {
@@ -318,6 +318,14 @@ fn of_an_event_each_hook_is_told_as_its_turn_comes_and_how_all_went_at_the_end()
     assert_eq!(told(&follow.handle(Seen::Operation(step(1, "Running")), at(1))).len(), 2);
     let steps = follow.handle(Seen::Operation(step(2, "Running")), at(2));
     assert_eq!(told(&steps), ["Accepted: Job acme/run-2 runs the hook h2.", "Running: It is active."]);
+    assert!(!steps.contains(&Step::WatchPods("acme".into())), "they are watched already: {steps:?}");
+    let mut elsewhere = step(2, "Running");
+    elsewhere["status"]["engineRef"]["namespace"] = json!("shop");
+    let steps = follow.handle(Seen::Operation(elsewhere), at(2));
+    assert!(steps.contains(&Step::WatchPods("shop".into())), "the next Job's namespace: {steps:?}");
+    let steps = follow.handle(Seen::Pod(pod("p", "Running", "main", "running")), at(2));
+    assert!(steps.contains(&Step::ReadLog(source("p", "main"))), "{steps:?}");
+    follow.handle(Seen::LogEnded(source("p", "main"), None), at(2));
     let mut failed = step(2, "Failed");
     let row = |hook: &str, phase: &str| json!({"hook": hook, "phase": phase});
     failed["status"]["outputs"] =
