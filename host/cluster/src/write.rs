@@ -250,7 +250,9 @@ impl Writes {
     /// Changes the metadata of a loan, if it is still in this form.
     pub async fn patch_loan(&self, object: &ObjectRef, form: &ObjectMeta, mut metadata: Value) -> Result<()> {
         metadata["uid"] = json!(form.uid);
-        metadata["resourceVersion"] = json!(form.resource_version);
+        if let Some(version) = &form.resource_version {
+            metadata["resourceVersion"] = json!(version);
+        }
         let patch = json!({ "metadata": metadata });
         let (resource, namespace) = (needed_resource(object.kind), namespace_of(object));
         let call = Call::of_resource(Verb::Patch, &resource, namespace, &object.name);

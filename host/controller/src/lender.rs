@@ -3,7 +3,8 @@
 //! Each step can be done again: a restart makes what is still missing, and takes back what is still there. What is not lent to
 //! the Job by its own words (owner or holder) is never changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
@@ -37,7 +38,14 @@ pub(crate) struct Lender {
     pub(crate) writes: Writes,
     /// By which it recognises what it made.
     pub(crate) keyring: Keyring,
+    /// UIDs of the Jobs whose temporary objects may still exist, as far as this process knows. Somebody may take hookhost's finalizer
+    /// off a Job, which says the same.
+    owing: Arc<Mutex<HashSet<String>>>,
 }
+
+/// Jobs of which is remembered that their temporary objects may still exist: far more than run at a time. Beyond, one that has its
+/// finalizer no more is forgotten, and its objects go with the Job.
+const MAX_OWING: usize = 4096;
 
 /// An object's metadata, in the core's and in Kubernetes' form.
 pub(crate) struct Seen {
@@ -46,6 +54,11 @@ pub(crate) struct Seen {
 }
 
 impl Lender {
+    pub(crate) fn new(reader: &Reader, writes: &Writes, keyring: &Keyring) -> Lender {
+        let (reader, writes, keyring) = (reader.clone(), writes.clone(), keyring.clone());
+        Lender { reader, writes, keyring, owing: Arc::default() }
+    }
+
     /// What there is now of an object.
     pub(crate) async fn look(&self, object: &ObjectRef) -> Result<Seen> {
         let ObjectRef { kind, namespace, name } = object;
@@ -78,6 +91,7 @@ impl Lender {
 
     /// Makes one object for a Job, or makes one that another run has the Job's too; or says why not.
     pub(crate) async fn lend(&self, job: &Job, loan: &Loan) -> Result<Option<Refusal>> {
+        self.owe(job);
         let new = NewObject::of(&loan.made_for(&job.id(), &*self.keyring.needed()?));
         let created = self.writes.create_loan(&loan.object, new, false).await?;
         if !matches!(created, Created::Taken) {
@@ -92,6 +106,11 @@ impl Lender {
             Ok(Some(refusal.until_removed(&loan.object)))
         };
         match found {
+            // Somebody may have written it since.
+            found if found.is_left_behind(loan.object.kind) => {
+                self.delete(&loan.object, &metadata).await?;
+                again("was left by a run that is gone, and is made anew")
+            }
             Found::Missing | Found::Leaving => again("is being deleted"),
             // It is as good as if it had been there before: it is used, and left alone.
             Found::Kept | Found::TakenOver { .. } => Ok(None),
@@ -100,7 +119,7 @@ impl Lender {
                     return again("is lent to another run");
                 }
                 // Whoever held it is gone without having given it back.
-                self.writes.delete_loan(&loan.object, &metadata).await?;
+                self.delete(&loan.object, &metadata).await?;
                 again("was left by a run that is gone, and is made anew")
             }
             Found::Lent { content, .. } if content != loan.content => {
@@ -112,6 +131,29 @@ impl Lender {
                 Ok(None)
             }
         }
+    }
+
+    /// Notes that the temporary objects of a Job may exist.
+    pub(crate) fn owe(&self, job: &Job) {
+        if job.borrowed().is_none() {
+            return;
+        }
+        let mut owing = self.owing();
+        if owing.len() >= MAX_OWING
+            && let Some(other) = owing.iter().next().cloned()
+        {
+            owing.remove(&other);
+        }
+        owing.insert(job.uid.clone());
+    }
+
+    /// Whether the temporary objects of a Job may still exist, though its finalizer is gone.
+    pub(crate) fn owes(&self, job: &Job) -> bool {
+        self.owing().contains(&*job.uid)
+    }
+
+    fn owing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.owing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back everything that the Job borrows.
@@ -139,6 +181,7 @@ impl Lender {
                 Err(error) => return Err(error),
             }
         }
+        self.owing().remove(&*job.uid);
         Ok(())
     }
 
@@ -154,12 +197,28 @@ impl Lender {
             Found::TakenOver { owners } if owners.iter().any(|uid| uid == job.uid) => {
                 self.writes.patch_loan(object, &metadata, without_us).await
             }
+            found if found.is_left_behind(object.kind) => self.delete(object, &metadata).await,
             found if !found.is_lent_to(object.kind, job) => Ok(()),
             _ if object.kind.is_namespaced() && self.is_shared(job, object, &metadata).await? => {
                 let owners = json!({"ownerReferences": [{"$patch": "delete", "uid": job.uid}]});
                 self.writes.patch_loan(object, &metadata, owners).await
             }
-            _ => self.writes.delete_loan(object, &metadata).await,
+            _ => self.delete(object, &metadata).await,
+        }
+    }
+
+    /// Deletes a temporary object. A role gives its rights until it is gone, and the next run waits for it, so nobody's finalizer keeps
+    /// it: none can be added once it is being deleted. A claim is Kubernetes' own to keep, as long as pods mount it.
+    async fn delete(&self, object: &ObjectRef, metadata: &ObjectMeta) -> Result<()> {
+        self.writes.delete_loan(object, metadata).await?;
+        let is_kept = metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+        if object.kind == Kind::PersistentVolumeClaim || !is_kept {
+            return Ok(());
+        }
+        let any_form = ObjectMeta { uid: metadata.uid.clone(), ..ObjectMeta::default() };
+        match self.writes.patch_loan(object, &any_form, json!({"finalizers": null})).await {
+            Err(Error::Api(client::Error::NotFound { .. })) => Ok(()),
+            patched => patched,
         }
     }
 
@@ -190,7 +249,7 @@ impl Lender {
             if let (Found::Lent { holder, .. }, Some(metadata)) = (found, metadata)
                 && !self.is_held(holder.as_deref()).await?
             {
-                self.writes.delete_loan(object, &metadata).await?;
+                self.delete(object, &metadata).await?;
                 tracing::warn!(object = object.to_string(), "deleted what a run had left behind");
             }
         }

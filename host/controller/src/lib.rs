@@ -33,6 +33,7 @@ pub mod policy;
 mod reconcile;
 mod run;
 mod search;
+mod started;
 mod stop;
 pub mod telemetry;
 #[cfg(test)]

@@ -65,6 +65,7 @@ use crate::organisation::Organisations;
 use crate::orphans::Orphans;
 use crate::policy::Policies;
 use crate::search::Unsearched;
+use crate::started::Started;
 use crate::stop::Stopper;
 use crate::telemetry;
 use crate::watch::{Jobs, Namespaces, Operations, Pods, Targets};
@@ -114,6 +115,7 @@ pub(crate) struct Context {
     pub(crate) keyring: Keyring,
     pub(crate) written: Written,
     pub(crate) claims: Claims,
+    pub(crate) started: Started,
     pub(crate) turns: Turns,
     /// Pauses after errors.
     pub(crate) errors: Backoff,
@@ -264,6 +266,7 @@ impl Context {
         let uid = &operation.uid;
         self.targets.forget(&operation.key);
         self.claims.release(uid);
+        self.started.forget(uid);
         self.turns.leave(uid);
         self.jobs.unwant(uid);
         self.jobs.await_object(uid, None);
@@ -420,6 +423,7 @@ impl Context {
     /// may get.
     fn settle(&self, subject: &Subject, status: &Value) {
         self.claims.release(&subject.uid);
+        self.started.forget(&subject.uid);
         self.turns.leave(&subject.uid);
         self.jobs.unwant(&subject.uid);
         self.jobs.await_object(&subject.uid, None);

@@ -178,7 +178,7 @@ impl Parts {
             operations: self.operations.clone(),
             reader: reader.clone(),
             writes: writes.clone(),
-            lender: Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() },
+            lender: Lender::new(&reader, &writes, &keyring),
             stopper: Stopper { reader, writes, keyring: keyring.clone() },
             namespaces: self.namespaces.clone(),
             organisations: Organisations { namespaces: self.namespaces.clone(), label: None },

@@ -194,7 +194,7 @@ impl Releaser {
         let writer = Writer::new(Claim::without_lease(), Metrics::new());
         let keyring = Keyring::new(client.clone(), writer.clone(), claim_secret);
         let (reader, writes) = (Reader::new(client.clone()), Writes::new(client.clone(), writer));
-        let lender = Lender { reader, writes, keyring };
+        let lender = Lender::new(&reader, &writes, &keyring);
         Releaser { lists: Lists::new(client.clone()), client, lender }
     }
 

@@ -50,6 +50,11 @@ impl Foreign {
         CONDITIONS.iter().position(|known| *known == of_type).is_some_and(|at| self.0 >> at & 1 == 1)
     }
 
+    /// Whether another controller has written whether the Operation runs.
+    pub fn has_running(self) -> bool {
+        self.has(RUNNING)
+    }
+
     /// Whether another controller has written why the Operation is blocked, or that it is not.
     pub fn has_blocked(self) -> bool {
         self.has(BLOCKED)

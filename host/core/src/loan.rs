@@ -254,16 +254,21 @@ impl Found {
         let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
         let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
         let owners: Vec<String> = owners.collect();
+        // Its claim proves it, whoever owns it: a Job that is deleted with orphaning loses its objects.
         let is_lent = |content: &String| {
             let holder = holder.as_deref().filter(|_| !object.kind.is_namespaced());
-            (!owners.is_empty() || holder.is_some())
-                && annotation(CLAIM).is_some_and(|claim| keys.is_loan(&claim, object, content, holder))
+            annotation(CLAIM).is_some_and(|claim| keys.is_loan(&claim, object, content, holder))
         };
         let Some(content) = content.filter(is_lent) else { return Found::Kept };
         if TAKEN_OVER.iter().any(|key| annotation(key).is_some()) {
             return Found::TakenOver { owners };
         }
         Found::Lent { content, owners, holder }
+    }
+
+    /// Whether it is a loan of this kind that no Job owns any more: its Job was deleted with orphaning, or somebody took the owner away.
+    pub fn is_left_behind(&self, kind: Kind) -> bool {
+        matches!(self, Found::Lent { owners, .. } if kind.is_namespaced() && owners.is_empty())
     }
 
     /// Whether an object of this kind is lent to this Job: it owns it, or holds it where there is no namespace.

@@ -31,8 +31,8 @@ pub use message::{NOTICES, gist, missed};
 pub use overwritten::{note_overwritten, writer};
 pub use patch::patch;
 pub use read::{
-    JobRef, blocked_reason, has_started, is_finished, is_overwritten, is_running, is_suspended, job_ref,
-    lacks_hook, message, not_running_since, phase, reason, started_at,
+    JobRef, blocked_reason, has_started, is_cancelling, is_finished, is_overwritten, is_running,
+    is_suspended, job_ref, lacks_hook, message, not_running_since, phase, reason, started_at,
 };
 pub use restore::restore;
 pub use run::{Run, StepRow, Steps};

@@ -26,7 +26,7 @@ impl Context {
     pub(super) async fn event(&self, subject: &Subject, jobs: &[Arc<Job>]) -> Result<Action> {
         let jobs = in_order(jobs);
         // The status names a Job only once one was let start: then those that are left do not begin anew.
-        let has_begun = status::job_ref(&subject.status).is_some();
+        let has_begun = status::job_ref(&subject.status).is_some() || self.started.of(&subject.uid).is_some();
         let keys = self.keyring.needed()?;
         if jobs.iter().all(|job| job.is_untouched(&keys)) && !has_begun {
             return self.restage(subject, &jobs).await;
@@ -36,6 +36,7 @@ impl Context {
             AllSteps::Lost(action) => return Ok(action),
         };
         let are_watched = jobs.iter().all(|job| job.is_watched);
+        jobs.iter().for_each(|job| self.lender.owe(job));
         let action = self.next_step(subject, &jobs).await?;
         Ok(if are_watched { action } else { action.or_sooner(UNWATCHED) })
     }

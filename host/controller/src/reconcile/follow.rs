@@ -18,6 +18,8 @@ use hookhost_cluster::read::{PodsOf, Which};
 impl Context {
     /// Mirrors the Job.
     pub(super) async fn follow(&self, subject: &Subject, job: &Arc<Job>) -> Result<Action> {
+        self.started.note(&subject.uid, job);
+        self.lender.owe(job);
         let object = job.object();
         let run = Run::of(&object);
         if subject.is_cancelled() && !job.is_finished() {
@@ -125,7 +127,8 @@ impl Context {
     /// remove the Job when its time comes.
     pub(super) async fn let_go(&self, job: &Job) -> Result<()> {
         if !job.is_indebted() {
-            return Ok(());
+            // Somebody took the finalizer off.
+            return if self.lender.owes(job) { self.lender.take_back(job).await } else { Ok(()) };
         }
         self.lender.take_back(job).await?;
         match self.writes.release_job(job).await? {

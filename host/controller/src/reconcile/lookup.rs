@@ -272,6 +272,7 @@ impl Context {
         let found = resolver.target(operation, Readiness::Required).await;
         awaited.append(&mut resolver.awaited);
         let (_, location) = found?;
+        self.check_place(subject, &location.namespace)?;
         let at = place(&location);
         if let Some(Ok(found)) = last.map(|last| &last.found)
             && found.at.is_some()

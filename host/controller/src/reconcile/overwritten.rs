@@ -22,6 +22,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 3600);
 /// After the same was written again so often, the pause is the longest.
 const LONGEST_AFTER: u32 = 11;
 
+/// The longest pause before that.
+const LONGEST_RETURN: Duration = Duration::from_secs(300);
+
+/// How often an Operation may go back to the reason for which it waited before, until that is written after a pause only. Somebody who
+/// changes a target back and forth would have every Operation written that waits for it, each time.
+const FREE_RETURNS: u32 = 2;
+
 /// Operations that are remembered. Beyond, those are forgotten whose pause is over; where none is, nothing is written again.
 const MAX_REMEMBERED: usize = 16_384;
 
@@ -37,6 +44,8 @@ struct Entry {
     reported: Option<Reason>,
     /// When the same was last written again, and how often that was.
     again: Option<(Instant, u32)>,
+    /// The reason for which it waited before the last one, and how often it went back to it.
+    before: Option<(u64, u32)>,
 }
 
 /// What was written to an Operation that is not finished.
@@ -46,6 +55,8 @@ struct Written {
     gist: u64,
     /// Its phase and the reason for that.
     reason: u64,
+    /// Whether it waits.
+    is_blocked: bool,
     at: Instant,
 }
 
@@ -53,7 +64,8 @@ impl Written {
     fn of(status: &Value, at: Instant) -> Written {
         let mut hasher = DefaultHasher::new();
         (status::phase(status), status::reason(status)).hash(&mut hasher);
-        Written { gist: status::gist(status), reason: hasher.finish(), at }
+        let is_blocked = status::blocked_reason(status).is_some();
+        Written { gist: status::gist(status), reason: hasher.finish(), is_blocked, at }
     }
 }
 
@@ -87,6 +99,8 @@ impl Overwrites {
 
     /// Whether this status of an Operation that is not finished may be written: at once if it is not what was written last.
     ///
+    /// One that waits for what it waited for before the last reason, again and again, waits a pause that doubles each time.
+    ///
     /// `is_answer`: another controller has written over that. Then the same reason in other words waits for the first pause, or a
     /// message that changes each time would be written as often as the other controller answers.
     pub(super) fn may_write(
@@ -105,8 +119,13 @@ impl Overwrites {
             return entry.turn(now);
         }
         let is_reworded = is_answer && last.reason == next.reason;
-        let rest = FIRST_PAUSE.checked_sub(now.duration_since(last.at)).filter(|rest| !rest.is_zero());
-        rest.filter(|_| is_reworded).map_or(Ok(Turn::First), Err)
+        let pause = match entry.returns(&last, &next) {
+            _ if is_reworded => FIRST_PAUSE,
+            Some(returns) if returns > FREE_RETURNS => pause(returns - FREE_RETURNS).min(LONGEST_RETURN),
+            _ => return Ok(Turn::First),
+        };
+        let rest = pause.checked_sub(now.duration_since(last.at)).filter(|rest| !rest.is_zero());
+        rest.map_or(Ok(Turn::First), Err)
     }
 
     /// This status of an Operation that is not finished was written. Whether its phase, or the reason for that, was not the last one
@@ -115,7 +134,14 @@ impl Overwrites {
         let mut known = self.0.lock();
         let entry = known.entry(uid.to_owned()).or_default();
         let written = Written::of(status, now);
-        let last = entry.written.replace(written);
+        let last = entry.written;
+        if let Some(last) = last.filter(|last| last.reason != written.reason) {
+            // Long after the last change it counts anew.
+            let is_late = now.duration_since(last.at) > 2 * LONGEST_RETURN;
+            let returns = entry.returns(&last, &written).filter(|_| !is_late).unwrap_or_default();
+            entry.before = Some((last.reason, returns));
+        }
+        entry.written = Some(written);
         if last.is_some_and(|last| last.gist == written.gist) {
             entry.count(now);
         }
@@ -161,6 +187,13 @@ fn make_room(known: &mut HashMap<String, Entry>, uid: &str, now: Instant) -> Res
 }
 
 impl Entry {
+    /// How often it goes back with this to what it waited for before the last reason; none if it does not.
+    fn returns(&self, last: &Written, next: &Written) -> Option<u32> {
+        let (before, returns) = self.before?;
+        let goes_back = before == next.reason && last.reason != next.reason;
+        (goes_back && last.is_blocked && next.is_blocked).then_some(returns + 1)
+    }
+
     /// How long it is until the same may be written again.
     fn rest(&self, now: Instant) -> Option<Duration> {
         let (at, count) = self.again?;
@@ -219,6 +252,32 @@ mod tests {
         assert_eq!(write("a", "still not", 10), Ok(Turn::Again));
         assert_eq!(write("a", "still not", 11), Err(Duration::from_secs(19)));
         assert_eq!(write("a", "ready", 11), Ok(Turn::First), "new at any time");
+    }
+
+    #[test]
+    fn a_wait_that_changes_back_and_forth_is_written_after_a_pause_that_doubles() {
+        let overwrites = Overwrites::default();
+        let start = Instant::now();
+        let reasons = ["ReleaseBusy", "HookNotFound"].map(|reason| {
+            json!({"phase": "Pending", "conditions": [
+                {"type": "Blocked", "status": "True", "reason": reason, "message": reason}]})
+        });
+        // Somebody changes the target each second for an hour.
+        let (mut writes, mut early) = (0, 0);
+        for second in 0..3600 {
+            let (now, status) = (start + Duration::from_secs(second), &reasons[second as usize % 2]);
+            if overwrites.may_write("a", status, false, now).is_ok() {
+                overwrites.wrote("a", status, now);
+                (writes, early) = (writes + 1, early + u32::from(second < 5));
+            }
+        }
+        assert!(early >= 3 && (10..40).contains(&writes), "{early}, {writes}");
+        // A reason that it did not have before is news at any time.
+        let news = blocked("not ready");
+        assert_eq!(
+            overwrites.may_write("a", &news, false, start + Duration::from_secs(3600)),
+            Ok(Turn::First)
+        );
     }
 
     #[test]

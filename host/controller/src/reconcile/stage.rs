@@ -49,7 +49,7 @@ impl Context {
         }
         match jobs.first() {
             Some((first, _)) => {
-                let started = self.let_start(first, None).await;
+                let started = self.let_start(&subject.uid, first, None).await;
                 // The next may share what it has.
                 self.jobs.await_object(&subject.uid, None);
                 started
@@ -82,7 +82,12 @@ impl Context {
     }
 
     /// Lets a Job start that was held back, with what has been decided of it since it was created.
-    pub(super) async fn let_start(&self, job: &Job, renewed: Option<Renewed>) -> Result<Action> {
+    pub(super) async fn let_start(
+        &self,
+        operation_uid: &str,
+        job: &Job,
+        renewed: Option<Renewed>,
+    ) -> Result<Action> {
         let proof = self.keyring.needed()?.opened(&job.namespace, &job.name, &job.uid);
         let Some(opened) = self.writes.open_job(job, proof, renewed).await? else {
             // Somebody deleted it just now.
@@ -90,6 +95,7 @@ impl Context {
             self.jobs.remove(job);
             return Ok(Action::requeue(AGAIN));
         };
+        self.started.note(operation_uid, job);
         let loans = job.borrowed().map_or(0, |borrowed| borrowed.objects.len());
         tracing::info!(job_namespace = job.namespace, job = job.name, loans, "let the Job start");
         self.jobs.insert(opened);

@@ -114,6 +114,9 @@ impl Context {
         if let Some(job) = status::job_ref(&subject.status) {
             return self.find_again(subject, &job.namespace, &job.name).await;
         }
+        if let Some(job) = self.started.of(&subject.uid) {
+            return self.find_again(subject, &job.namespace, &job.name).await;
+        }
         if subject.is_cancelled()
             && let Some(action) = self.hidden_at_end(subject, unproven).await?
         {
@@ -186,7 +189,7 @@ impl Context {
     /// hook. One lookup answers that for all Operations that wait for the same. None if the wait may be over: then the Operation
     /// is reconciled in full.
     async fn still_waits(&self, subject: &Subject, operation: &Operation) -> Result<Option<Action>> {
-        const SHARED: [Reason; 2] = [Reason::HookNotFound, Reason::TargetNotReady];
+        const SHARED: [Reason; 3] = [Reason::HookNotFound, Reason::TargetNotReady, Reason::ReleaseBusy];
         // After a start nothing is remembered yet, and what hookhost has reported itself is as good: the lookup decides.
         let remembered = self.operations.waits_for(&subject.uid).map(Reason::as_str);
         let told = remembered.or(subject.blocked_reason());
@@ -318,6 +321,7 @@ impl Context {
                     if job.is_unopened(&*self.keyring.needed()?) {
                         return self.open(subject, &[(job, loans)], &expected).await;
                     }
+                    self.started.note(&subject.uid, &job);
                 }
                 // The watch reports the first pod; this is for the case that none is created.
                 Ok(Action::requeue(PENDING_AFTER))

@@ -182,7 +182,7 @@ impl Context {
         };
         let Some(job) = self.read_waiting(subject, job).await? else { return Ok(Action::requeue(AGAIN)) };
         self.check_content(&decided.expected, &decided.used).await??;
-        let started = match self.let_start(&job, renewed).await {
+        let started = match self.let_start(&subject.uid, &job, renewed).await {
             Ok(action) => Ok(Ok(action)),
             Err(error) => not_let_start(&job, &error).map_or(Err(error), |refusal| Ok(Err(refusal))),
         };

@@ -75,10 +75,12 @@ impl Subject {
         self.text("/spec/targetRef/name").filter(|_| is_instance).unwrap_or_default()
     }
 
-    /// Whether it is to be cancelled: by annotation, or because it is being deleted.
+    /// Whether it is to be cancelled: by annotation, or because it is being deleted. Once hookhost has reported that it cancels the
+    /// Operation, this stays so: its Job is deleted by then.
     pub(crate) fn is_cancelled(&self) -> bool {
         let annotation = self.object.annotations().get(CANCEL);
-        self.is_deleted() || annotation.is_some_and(|value| value != "false")
+        let is_under_way = status::is_cancelling(&self.status) && !self.foreign.has_running();
+        self.is_deleted() || is_under_way || annotation.is_some_and(|value| value != "false")
     }
 
     /// By what it is cancelled, where it is.

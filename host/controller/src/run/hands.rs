@@ -18,6 +18,7 @@ use crate::organisation::Organisations;
 use crate::policy::Policies;
 use crate::reconcile::{Context, KeptLogs, Lookups, Overwrites, Trails, Turns};
 use crate::search::{Search, Unsearched};
+use crate::started::Started;
 use crate::stop::Stopper;
 use crate::watch::Targets;
 use crate::written::Written;
@@ -50,7 +51,7 @@ impl Hands {
         let keyring = &known.keyring;
         Hands {
             stopper: Stopper { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() },
-            lender: Lender { reader: reader.clone(), writes: writes.clone(), keyring: keyring.clone() },
+            lender: Lender::new(&reader, &writes, keyring),
             organisations: Organisations {
                 namespaces: known.gated.clone(),
                 label: config.organisation_label.clone(),
@@ -150,6 +151,7 @@ impl Hands {
             keyring,
             written: Written::default(),
             claims: Claims::default(),
+            started: Started::default(),
             turns: Turns::new(wakes),
             errors: Backoff::default(),
             waits: Backoff::default(),

@@ -99,7 +99,9 @@ pub fn arrange<'a>(
 fn may_share(loan: &Loan, found: &Found, terms: &Terms<'_>) -> Result<(), Refusal> {
     let Found::Lent { content, holder, .. } = found else { return Ok(()) };
     let is_own = terms.jobs.iter().any(|job| found.is_lent_to(loan.object.kind, job));
-    let why = if is_own || (loan.object.kind.is_namespaced() && *content == loan.content) {
+    // One that is left behind is created anew.
+    let is_free = found.is_left_behind(loan.object.kind);
+    let why = if is_own || is_free || (loan.object.kind.is_namespaced() && *content == loan.content) {
         return Ok(());
     } else if loan.object.kind.is_namespaced() {
         "is lent to a run of another revision of the release, which has it differently".to_owned()

@@ -42,6 +42,16 @@ pub fn stored(text: &str) -> Option<Value> {
                 });
                 owners.into()
             }
+            "finalizers" => {
+                // That there is one is all that counts.
+                let mut finalizers = Vec::new();
+                each_item(value, |finalizer| {
+                    if finalizers.is_empty() && bytes(finalizer) <= TEXT_BYTES {
+                        finalizers.push(scalar(finalizer));
+                    }
+                });
+                finalizers.into()
+            }
             key if TEXTS.contains(&key) && bytes(value) <= TEXT_BYTES => scalar(value),
             _ => continue,
         };

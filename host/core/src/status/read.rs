@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{
-    BLOCKED, CANCELLED, FAILED, HOOK_AVAILABLE, JOB_SUSPENDED, OVERWRITTEN, PENDING, RUNNING, SUCCEEDED,
+    BLOCKED, CANCELLED, CANCELLED_BY_USER, FAILED, HOOK_AVAILABLE, JOB_SUSPENDED, OVERWRITTEN, PENDING,
+    RUNNING, SUCCEEDED,
 };
 use crate::reason::Reason;
 
@@ -75,6 +76,11 @@ pub fn is_overwritten(status: &Value) -> bool {
 /// Whether it says that somebody has suspended the Job.
 pub fn is_suspended(status: &Value) -> bool {
     condition(status, RUNNING).and_then(reason_of) == Some(JOB_SUSPENDED)
+}
+
+/// Whether it says that hookhost has begun to cancel the Operation, which has not ended.
+pub fn is_cancelling(status: &Value) -> bool {
+    !is_finished(status) && condition(status, RUNNING).and_then(reason_of) == Some(CANCELLED_BY_USER)
 }
 
 /// Why the Operation is blocked; none where it is not.

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use e2e::{GATE, Host, PATIENCE, Proxy, Release, WAITS, World, condition, message, ok, says, world};
+use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 use testbed::Helm;
 
@@ -322,6 +323,60 @@ fn whoever_cancels_or_deletes_a_run_leaves_nothing_of_what_it_borrowed() {
     world.delete(namespace, &format!("operation/{name}"), None);
     world.until_gone(namespace, &format!("job/{name}"));
     all_gone(world, namespace, "owns");
+}
+
+#[test]
+fn what_a_run_had_goes_whatever_somebody_does_to_its_job_and_its_objects() {
+    let world = world();
+    let release = release("taken-away", &json!({}));
+    let namespace = &release.namespace;
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    world.delete(namespace, &format!("job/{name}"), Some(PropagationPolicy::Orphan));
+    world.until_object(namespace, "rolebinding/shop-owns", "without an owner", |it| owners(it).is_empty());
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Failed");
+    all_gone(world, namespace, "owns");
+    world.until_gone(namespace, &format!("job/{name}"));
+
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    world.patch(namespace, &format!("job/{name}"), &json!({"metadata": {"finalizers": null}}));
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "owns");
+    assert!(world.get(namespace, &format!("job/{name}")).is_some(), "only its objects went");
+
+    // A role that is being deleted gives its rights until it is gone.
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    for object in ["role/shop-owns", "rolebinding/shop-owns"] {
+        world.patch(namespace, object, &json!({"metadata": {"finalizers": ["example.com/keep"]}}));
+    }
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "owns");
+}
+
+#[test]
+fn what_is_left_of_a_run_is_created_anew_for_the_next() {
+    let world = world();
+    let release = release("left-behind", &json!({}));
+    let namespace = &release.namespace;
+    let first = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &first);
+    // Somebody keeps what the run was given, and writes into it.
+    let settings = json!({"metadata": {"ownerReferences": null}, "data": {"CHART_OF_SETTINGS": "theirs"}});
+    world.patch(namespace, "configmap/shop-owns", &settings);
+    let kept = world.get(namespace, "configmap/shop-owns").unwrap()["metadata"]["uid"].clone();
+    world.go(namespace, &pod);
+    world.phase(namespace, &first, "Succeeded");
+    all_gone(world, namespace, "owns");
+    let second = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &second);
+    assert_ne!(world.get(namespace, "configmap/shop-owns").unwrap()["metadata"]["uid"], kept);
+    world.go(namespace, &pod);
+    world.phase(namespace, &second, "Succeeded");
 }
 
 #[test]

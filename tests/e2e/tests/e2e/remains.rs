@@ -1,6 +1,7 @@
 //! A pod that still runs is the run, though its Job was deleted without it (`kubectl delete job --cascade=orphan`, the API's default
 //! where a client says nothing).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{GATE, PATIENCE, Release, WAITS, World, message, ok, says, world};
@@ -54,6 +55,43 @@ fn a_pod_that_is_left_without_its_job_is_the_run_until_it_has_ended() {
     let second = world.started(namespace, &next);
     world.go(namespace, &second);
     world.phase(namespace, &next, "Succeeded");
+}
+
+#[test]
+fn a_job_that_is_deleted_before_its_operation_reports_it_is_not_created_again() {
+    let world = world();
+    let release = release("unreported", GATE);
+    let namespace = release.namespace.clone();
+    let name = format!("unreported-{}", world.number());
+    let operation = world.operation_named(&name, &release, "waits", json!({}));
+    let (job, is_over) = (format!("job/{name}"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // As long as somebody writes the Operation all the time, hookhost's own write is a conflict.
+        let writing = || {
+            for n in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let patch = json!({"metadata": {"annotations": {"e2e": n.to_string()}}});
+                world.patch(&namespace, &format!("operation/{name}"), &patch);
+            }
+        };
+        world.apply(&namespace, &operation);
+        let writers: Vec<_> = (0..3).map(|_| scope.spawn(writing)).collect();
+        let pod = || world.list(&namespace, "pods", &format!("job-name={name}")).pop();
+        ok(world.cluster.eventually("it runs", PATIENCE, || {
+            pod().filter(|pod| pod["status"]["phase"] == "Running").map(drop)
+        }));
+        world.patch(&namespace, &job, &json!({"metadata": {"finalizers": null}}));
+        world.delete(&namespace, &job, Some(PropagationPolicy::Background));
+        ok(world.cluster.eventually("its pod is gone", PATIENCE, || pod().is_none().then_some(())));
+        is_over.store(true, Ordering::Relaxed);
+        writers.into_iter().for_each(|writer| ok(writer.join().map_err(|_| "a writer panicked")));
+    });
+    let operation = world.phase(&namespace, &name, "Failed");
+    assert_eq!(says(&operation, "Cancelled"), "True/ExternalDeletion");
+    let created = world.requests(&namespace).into_iter().filter(|one| one.starts_with("create jobs/"));
+    assert_eq!(created.count(), 1, "the hook ran once");
 }
 
 #[test]

@@ -184,6 +184,9 @@ fn a_cancellation_is_seen_before_the_pod_has_ended() {
     assert_eq!(ending["status"]["phase"], "Running", "{told}");
     let pod = world.of_operation(&namespace, "pods", &ending);
     assert_eq!(pod.len(), 1, "its pod is there: {pod:#?}");
+    // Its Job is deleted by then: nobody takes that back.
+    let back = json!({"metadata": {"annotations": {"ops.vworkspace.io/cancel": "false"}}});
+    world.patch(&namespace, "operation/cancelled", &back);
     // What is left is read, so that the command does not wait for the one who reads.
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
