@@ -178,7 +178,7 @@ impl Context {
         let may_be_seen = |object: &ObjectRef| {
             !object.is_outside(namespace)
                 || (self.gated.contains(&object.namespace)
-                    && self.organisation(&object.namespace) == self.organisation(namespace))
+                    && self.organisations.is_shared(&object.namespace, namespace))
         };
         let objects: BTreeSet<ObjectRef> = closure.iter().map(ObjectRef::of).filter(may_be_seen).collect();
         let found = objects.into_iter().map(async |object| {

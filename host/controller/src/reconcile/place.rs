@@ -153,23 +153,19 @@ impl Context {
     /// it must be of the Operation's own organisation.
     fn check_organisation(&self, subject: &Subject, namespace: &str, what: What<'_>) -> Result<(), Refusal> {
         let own = &subject.key.namespace;
-        let (ours, theirs) = (self.organisation(own), self.organisation(namespace));
-        if own == namespace || ours == theirs {
+        if self.organisations.is_shared(own, namespace) {
             return Ok(());
         }
         let advice = match what {
-            What::Release => {
-                "make the Operation there, or give both namespaces the same organisation (--organisation-label)"
-            }
-            What::Hook(_) | What::Job => {
-                "give both namespaces the same organisation (--organisation-label), if that is meant"
-            }
+            What::Release => "make the Operation there, or ",
+            What::Hook(_) | What::Job => "",
         };
+        // Whose the other namespace is is nobody's business here.
         let message = format!(
-            "{} of the organisation {}, but the Operation is in {own} of {}: {advice}",
+            "{}, which is not of the organisation {} of the Operation's namespace {own}: {advice}give both namespaces the organisation's \
+             label with the same value (Helm value organisationLabel), if that is meant",
             what.is_in(namespace),
-            quote(&theirs),
-            quote(&ours)
+            quote(&self.organisation(own))
         );
         Err(Refusal::wait(Reason::NamespaceNotManaged, message))
     }

@@ -105,6 +105,16 @@ impl Namespaces {
     }
 
     /// None at all.
+    /// These, with their labels.
+    #[cfg(test)]
+    pub(crate) fn labelled(all: &[(&str, &[(&str, &str)])]) -> Namespaces {
+        let texts = |labels: &[(&str, &str)]| {
+            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let labels = all.iter().map(|(name, labels)| ((*name).to_owned(), texts(labels))).collect();
+        Namespaces { labels: Arc::new(RwLock::new(labels)), ..Namespaces::none() }
+    }
+
     #[cfg(test)]
     pub(crate) fn none() -> Namespaces {
         let (_, synced) = latest::channel(true);

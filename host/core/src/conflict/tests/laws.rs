@@ -15,12 +15,17 @@ fn hooks() -> Vec<Hook> {
     vec![hook_of("a", "post-upgrade"), hook_of("b", "post-upgrade"), hook_of("c", "pre-upgrade")]
 }
 
+/// For what an Operation may wait besides its turn: what holds others up, and what does not.
+const HELD_FOR: [Reason; 3] = [Reason::AwaitingApproval, Reason::HookNotVerified, Reason::RestoredFromBackup];
+
 /// An Operation of a law.
 #[derive(Clone, Debug)]
 struct One {
     object: Value,
     /// Whether it waits for an approval.
     is_held: bool,
+    /// Its place in [`HELD_FOR`].
+    why: usize,
     state: State,
     /// For what it was found to wait.
     waits_for: Option<Reason>,
@@ -103,6 +108,12 @@ impl Host {
         if self.all[n].state != State::Waiting {
             return;
         }
+        if self.all[n].is_held && HELD_FOR[self.all[n].why] == Reason::RestoredFromBackup {
+            // It is not asked whose turn it is, nor is its place in line given up.
+            self.tell(n, Some(Reason::RestoredFromBackup));
+            self.untold.insert(n);
+            return;
+        }
         if let Some((before, relation, standing)) = self.before(n) {
             let concerned = self.waiting.wait(&uid(n), &uid(before), relation, standing);
             self.queue.extend(concerned.iter().map(|uid| number(uid)));
@@ -110,7 +121,7 @@ impl Host {
         } else {
             self.waiting.leave(&uid(n));
             if self.all[n].is_held {
-                self.tell(n, Some(Reason::AwaitingApproval));
+                self.tell(n, Some(HELD_FOR[self.all[n].why]));
             } else {
                 self.tell(n, None);
                 self.all[n].state = State::Started;
@@ -156,15 +167,15 @@ impl Host {
 fn any_operations(most: usize) -> impl Strategy<Value = Vec<One>> {
     // Mostly such as may overtake each other; sometimes the same hook, sometimes one that nothing may work beside.
     let types = prop_oneof![9 => Just("Migration"), 1 => Just("Restore")];
-    let one = (0_i64..4, types, prop::sample::select(PARAMETERS.to_vec()), any::<bool>());
+    let one = (0_i64..4, types, prop::sample::select(PARAMETERS.to_vec()), any::<bool>(), 0_usize..3);
     prop::collection::vec(one, 1..most).prop_map(|all| {
         let each = all.into_iter().enumerate();
-        each.map(|(n, (created, type_of, what, is_held))| {
+        each.map(|(n, (created, type_of, what, is_held, why))| {
             let mut object = operation(n, created, type_of, what);
             if what.contains('-') {
                 object["spec"]["parameters"] = json!({"event": what});
             }
-            One { object, is_held, state: State::Waiting, waits_for: None }
+            One { object, is_held, why, state: State::Waiting, waits_for: None }
         })
         .collect()
     })
@@ -180,7 +191,7 @@ proptest! {
     ) {
         let all = created.iter().enumerate().map(|(n, created)| {
             let object = operation(n, *created, "RunCommand", "a");
-            One { object, is_held: false, state: State::Waiting, waits_for: None }
+            One { object, is_held: false, why: 0, state: State::Waiting, waits_for: None }
         });
         let mut host = Host::new(all.collect());
         let started = started.map(|started| started.index(host.all.len()));
@@ -228,6 +239,8 @@ proptest! {
             steps.extend(host.untold.iter().map(|n| ('n', *n)));
             steps.extend(host.at_work().into_iter().map(|n| ('e', n)));
             steps.extend(held.map(|n| ('a', n)));
+            // Somebody holds one that waits: by a label, or by a target that is another.
+            steps.extend((0..host.all.len()).filter(|n| host.all[*n].state == State::Waiting && !host.all[*n].is_held).map(|n| ('h', n)));
             if steps.is_empty() {
                 break;
             }
@@ -237,6 +250,11 @@ proptest! {
                     host.reconcile(n);
                 }
                 ('n', n) => host.note(n),
+                ('h', n) => {
+                    host.all[n].is_held = true;
+                    host.all[n].why = choice.index(3);
+                    host.queue.insert(n);
+                }
                 ('a', n) => {
                     host.all[n].is_held = false;
                     // Approved, or deleted.
@@ -292,7 +310,7 @@ fn a_queue_is_worked_off_by_a_number_of_reconciliations_that_grows_with_it() {
     let reconciled = |count: usize| {
         let all = (0..count).map(|n| {
             let object = operation(n, n as i64, "Migration", "a");
-            One { object, is_held: false, state: State::Waiting, waits_for: None }
+            One { object, is_held: false, why: 0, state: State::Waiting, waits_for: None }
         });
         let mut host = Host::new(all.collect());
         while host.step() {}
