@@ -4,7 +4,7 @@
 //! the Job by its own words (owner or holder) is never changed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_core::Reason;
@@ -16,6 +16,7 @@ use hookhost_core::object::ObjectRef;
 use hookhost_core::refusal::Refusal;
 use hookhost_helm::text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::claim_key::Keyring;
@@ -138,7 +139,7 @@ impl Lender {
         if job.borrowed().is_none() {
             return;
         }
-        let mut owing = self.owing();
+        let mut owing = self.owing.lock();
         if owing.len() >= MAX_OWING
             && let Some(other) = owing.iter().next().cloned()
         {
@@ -149,11 +150,7 @@ impl Lender {
 
     /// Whether the temporary objects of a Job may still exist, though its finalizer is gone.
     pub(crate) fn owes(&self, job: &Job) -> bool {
-        self.owing().contains(&*job.uid)
-    }
-
-    fn owing(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owing.lock().contains(&*job.uid)
     }
 
     /// Takes back everything that the Job borrows.
@@ -181,7 +178,7 @@ impl Lender {
                 Err(error) => return Err(error),
             }
         }
-        self.owing().remove(&*job.uid);
+        self.owing.lock().remove(&*job.uid);
         Ok(())
     }
 

@@ -5,10 +5,10 @@
 //! remembered here says it: no second Job is created.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hookhost_cluster::job::Job;
 use hookhost_cluster::key::OperationKey;
+use parking_lot::Mutex;
 
 /// Namespace and name of a Job that was started, by the UID of its Operation. There are no more than Operations that have not ended.
 #[derive(Debug, Default)]
@@ -18,20 +18,16 @@ impl Started {
     /// The Operation's Job was started.
     pub(crate) fn note(&self, operation_uid: &str, job: &Job) {
         let place = || OperationKey::new(&job.namespace, &*job.name);
-        self.lock().entry(operation_uid.to_owned()).or_insert_with(place);
+        self.0.lock().entry(operation_uid.to_owned()).or_insert_with(place);
     }
 
     /// The first Job of the Operation that was started.
     pub(crate) fn of(&self, operation_uid: &str) -> Option<OperationKey> {
-        self.lock().get(operation_uid).cloned()
+        self.0.lock().get(operation_uid).cloned()
     }
 
     /// The Operation has ended, or is gone.
     pub(crate) fn forget(&self, operation_uid: &str) {
-        self.lock().remove(operation_uid);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, OperationKey>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(operation_uid);
     }
 }
