@@ -57,14 +57,19 @@ pub(crate) fn sandbox() -> Result<Sandbox> {
     ))
 }
 
+/// The folder of the stock policies: the one that the environment names, else the one beside the program.
+pub(crate) fn stock_dir() -> Option<PathBuf> {
+    let chosen = std::env::var_os(stock::ENV).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    chosen.or_else(stock::beside_program)
+}
+
 /// The file of a policy: the one that was typed, or else, by its name, that of a stock policy.
 fn find(typed: &Path) -> Result<PathBuf> {
     let Some(name) = typed.to_str().filter(|name| stock::is_name(name)) else { return Ok(typed.to_owned()) };
     if typed.is_file() {
         return Ok(typed.to_owned());
     }
-    let chosen = std::env::var_os(stock::ENV).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = chosen.or_else(stock::beside_program);
+    let dir = stock_dir();
     let file = dir.as_ref().map(|dir| dir.join(stock::file(name))).filter(|file| file.is_file());
     Ok(file.ok_or_else(|| {
         let message =

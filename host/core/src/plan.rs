@@ -185,7 +185,7 @@ impl Plan {
                 plan["job"] = json!(self.job);
                 plan["explain"] = json!(self.explain);
                 let loans = self.loans.iter().map(|loan| loan.manifest.value());
-                plan["loans"] = json!(loans.collect::<Vec<_>>());
+                plan["temporaryObjects"] = json!(loans.collect::<Vec<_>>());
             }
             Outcome::Denied(denials) => {
                 plan["outcome"] = json!("denied");

@@ -9,10 +9,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{World, hookhost, ok, says};
+use crate::{World, hookhost, ok, says, stock_policies};
 
 /// Reasons that only the controller can find, with what it knows and a person who plans does not.
-const ONLY_THE_CONTROLLER: [(&str, &str); 21] = [
+const ONLY_THE_CONTROLLER: [(&str, &str); 25] = [
     ("AccessForbidden", "its own rights"),
     ("AdmissionDenied", "the answer to its write"),
     ("ApiRejected", "the answer to its write"),
@@ -30,6 +30,10 @@ const ONLY_THE_CONTROLLER: [(&str, &str); 21] = [
     ("JobRejected", "the answer to its write"),
     ("NamespaceNotManaged", "its gate and its organisations"),
     ("OperationTooLarge", "the file of one is refused before, by the reader of files"),
+    ("PolicyHeld", "the time that is left of it"),
+    ("PolicyRequired", "whether a policy is required"),
+    ("PolicyTimedOut", "the machine that it runs on"),
+    ("PolicyUnavailable", "which HookPolicies it has loaded"),
     ("ReleaseChanged", "the release that the run began with"),
     ("TargetKindDisabled", "which kinds are served"),
     ("TooManyOperations", "the other Operations"),
@@ -41,14 +45,11 @@ const ONLY_THE_CONTROLLER: [(&str, &str); 21] = [
 /// # Panics
 /// It does not.
 pub(crate) fn check(world: &World, operation: &Value, reason: &str, reported: &str) {
-    // The HookPolicies are asked by the controller alone.
-    let is_of_policy = reason.starts_with("Policy");
-    // The administrator's values and HookPolicies, which a plan does not know.
-    let is_of_values =
-        ["Helm value closure.enabled", "Helm value helmReleases.enabled", "(spec.closure: Forbid)"]
-            .iter()
-            .any(|it| reported.contains(it));
-    if is_of_policy || is_of_values || ONLY_THE_CONTROLLER.iter().any(|(known, _)| *known == reason) {
+    // The administrator's values, which a plan does not know.
+    let is_of_values = ["Helm value closure.enabled", "Helm value helmReleases.enabled"]
+        .iter()
+        .any(|it| reported.contains(it));
+    if is_of_values || ONLY_THE_CONTROLLER.iter().any(|(known, _)| *known == reason) {
         return;
     }
     let metadata = &operation["metadata"];
@@ -66,17 +67,21 @@ pub(crate) fn check(world: &World, operation: &Value, reason: &str, reported: &s
     let kubeconfig = world.cluster.kubeconfig().display().to_string();
     let mut plan = Command::new(hookhost());
     plan.args(["plan", "-o", "json", "--kubeconfig", &kubeconfig, "-f"]).arg(&file);
+    plan.env("HOME", world.cluster.logs()).env("HOOKHOST_STOCK_POLICIES", stock_policies());
     let plan = ok(plan.output());
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let (printed, error) = (json(&plan.stdout), json(&plan.stderr));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let steps = printed["steps"].as_array().cloned().unwrap_or_else(|| vec![printed.clone()]);
     let warnings = steps.iter().flat_map(|step| step["warnings"].as_array().cloned().unwrap_or_default());
+    let verdicts = steps.iter().map(|step| (text(&step["reason"]), text(&step["message"])));
     let mut found: Vec<(String, String)> =
-        warnings.map(|warning| (text(&warning["code"]), text(&warning["message"]))).collect();
+        verdicts.chain(warnings.map(|warning| (text(&warning["code"]), text(&warning["message"])))).collect();
     found.push((text(&error["error"]["reason"]), text(&error["error"]["message"])));
     let is_same = |(code, message): &(String, String)| {
-        code == reason && !reported.is_empty() && message.ends_with(reported)
+        // Of an event the controller names the hook, and a plan has each hook apart.
+        let is_of_step = reported.starts_with("the hook ") && reported.ends_with(&format!("): {message}"));
+        code == reason && !reported.is_empty() && (message.ends_with(reported) || is_of_step)
     };
     assert!(
         found.iter().any(is_same),

@@ -40,7 +40,8 @@ use runs::Run;
 ///
 /// In a cluster the plan looks, as the controller does, for other Operations on the release, for the objects that the hook needs, and for
 /// what the service account may create as which Flux applies the release; it warns where the run would wait. What the person may not
-/// read, a warning names. The cluster's HookPolicies are not asked; a warning names them. Give their files with --policy.
+/// read, a warning names. The cluster's HookPolicies are asked, but for those whose modules
+/// only hookhost can read; one that is given with --policy counts instead of the cluster's of its name.
 ///
 /// Exits with 3 if a policy denies, or policies contradict each other; 4 if a policy holds the run, or it would be blocked for now:
 /// the release is being changed, its target is not ready or may not be run here; 5 if there is no such hook, release or target.
@@ -118,10 +119,22 @@ impl Args {
 /// Plans, and prints the plan.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let (format, show_secrets) = (args.output, args.show_secrets);
-    let Inputs { operation, runs, policies, warnings, is_blocked } = inputs::resolve(args)?;
+    let Inputs { operation, runs, policies, hook_policies, warnings, mut is_blocked } =
+        inputs::resolve(args)?;
     let mut planned = Vec::new();
     for Run { request, staging } in runs {
-        let (answers, said) = asked::ask(&request, &policies)?;
+        let (mut answers, mut said) = asked::ask(&request, &policies)?;
+        match hook_policies.as_ref().map(|policies| policies.ask(&request)) {
+            Some(Ok((more, warnings))) => {
+                answers.extend(more);
+                said.extend(warnings);
+            }
+            Some(Err(refusal)) => {
+                said.push(runs::would_wait(&refusal));
+                is_blocked = true;
+            }
+            None => {}
+        }
         let mut plan = plan::plan_staged(&request, &answers, staging).map_err(|error| {
             let message = format!("cannot plan the hook {}", request.hook.name);
             Problem::new(error.reason(), message).with_source(error)
@@ -157,7 +170,8 @@ fn print(
         Format::Json => {
             let mut documents: Vec<Value> =
                 planned.iter().map(|(plan, request)| document(plan, request)).collect();
-            let made = documents.iter_mut().filter_map(|document| document["loans"].as_array_mut());
+            let made =
+                documents.iter_mut().filter_map(|document| document["temporaryObjects"].as_array_mut());
             made.flatten().for_each(hide);
             match operation.parameters.whole_event() {
                 Some(event) => output::json(&json!({"event": event, "steps": documents})),

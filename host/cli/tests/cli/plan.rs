@@ -136,11 +136,11 @@ fn a_hook_policy_that_allows_or_forbids_what_helm_deleted_counts_more_than_the_o
     dir.write("release.json", deleted_by_helm(record(&[job, account()])).to_string());
     dir.write("policy.yaml", hook_policy("{module: {file: cap.wasm}, closure: Allow}"));
     let made = plan(&dir, &["--policy", "policy.yaml", "-o", "json"]).exits(0).json();
-    assert!(made["loans"].as_array().is_some_and(|made| !made.is_empty()), "{made:#}");
+    assert!(made["temporaryObjects"].as_array().is_some_and(|made| !made.is_empty()), "{made:#}");
     dir.write("policy.yaml", hook_policy("{module: {file: cap.wasm}, closure: Forbid}"));
     dir.write("op.yaml", OPERATION.replace("parameters:\n", "parameters:\n    closure: true\n"));
     let forbidden = plan(&dir, &["--policy", "policy.yaml", "-o", "json"]).exits(0).json();
-    assert!(forbidden["loans"].as_array().is_none_or(Vec::is_empty), "{forbidden:#}");
+    assert!(forbidden["temporaryObjects"].as_array().is_none_or(Vec::is_empty), "{forbidden:#}");
     assert!(forbidden["warnings"].to_string().contains("ClosureForbidden"), "{forbidden:#}");
 }
 
@@ -400,7 +400,7 @@ fn a_hook_that_names_a_namespace_is_planned_there_with_what_the_installation_nee
     let planned: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(planned["job"]["metadata"]["namespace"], "abroad", "{planned:#}");
     assert_eq!(planned["release"]["namespace"], "acme");
-    let made: Vec<(&Value, &Value)> = planned["loans"]
+    let made: Vec<(&Value, &Value)> = planned["temporaryObjects"]
         .as_array()
         .unwrap()
         .iter()

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use hookhost_core::Reason;
+use hookhost_core::{Reason, Request};
 use hookhost_helm::text::quote;
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 
 use super::Policies;
 use super::library::{Loaded, Unusable, digest_of};
+use super::matching::Scope;
 use super::module::Source;
 use super::problem::Problem;
 use super::set::State;
@@ -57,16 +58,22 @@ impl Policies {
         }
     }
 
-    /// Loads these HookPolicies once, without following them: for a plan. Gives back the names of those whose module only the controller
-    /// can read, each with the reason; they are not asked.
+    /// Loads those of these HookPolicies once that match one of these requests, without following them: for a plan. Gives back the names
+    /// of those whose module only the controller can read, each with the reason; they are not asked.
     pub async fn load_once(
         &self,
         client: &Client,
         hook_policies: &[DynamicObject],
+        requests: &[(&Request, Scope)],
     ) -> Vec<(String, Problem)> {
         let (mut members, mut not_asked) = (Vec::new(), Vec::new());
         for policy in hook_policies {
             let (name, wanted) = (policy.name_any(), Wanted::read(policy));
+            let matches =
+                |(request, scope): &(&Request, Scope)| wanted.matcher.matches(request, scope).is_some();
+            if !requests.iter().any(matches) {
+                continue;
+            }
             let state = match &wanted.component {
                 Err(problem) => State::NotReady(problem.clone()),
                 Ok(component) => match self.load(client, component, None).await {

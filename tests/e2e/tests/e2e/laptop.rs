@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use e2e::{GATE, chart, hookhost, ok, world};
+use e2e::{GATE, chart, hookhost, ok, stock_policies, world};
 use serde_json::{Value, json};
 
 /// Runs hookhost as a person with the cluster's kubeconfig does, by the variable.
@@ -106,6 +106,57 @@ fn a_release_by_its_name_whose_newest_revision_failed_is_shown_with_a_warning() 
     // Who names a revision knows what it is.
     let named = hooks(&["--revision", "1"]);
     assert!(!String::from_utf8_lossy(&named.stderr).contains("warning"), "{named:?}");
+}
+
+#[test]
+fn a_plan_for_a_cluster_asks_its_hook_policies_unless_one_is_given_in_its_place() {
+    let world = world();
+    let namespace = world.namespace("planned", &[GATE]);
+    let release = world.release("shop", &namespace, &json!({}));
+    let settings = json!({"deadlineSeconds": {"atMost": 60}});
+    let policy = crate::closure::policy(&namespace, "deadline-cap", json!({"settings": settings}));
+    let operation = world.operation_named("planned", &release, "ok", json!({}));
+    let file = world.cluster.logs().join("asks.json").display().to_string();
+    let mut in_namespace = operation.clone();
+    in_namespace["metadata"]["namespace"] = json!(namespace);
+    std::fs::write(&file, in_namespace.to_string()).unwrap();
+    let plan = |more: &[&str]| {
+        let args = [&["plan", "-f", &file, "-o", "json"][..], more].concat();
+        let plan = call(&args);
+        let printed: Value =
+            serde_json::from_slice(&plan.stdout).unwrap_or_else(|error| panic!("{error}: {plan:?}"));
+        (plan.status.code(), printed)
+    };
+    let (code, planned) = plan(&[]);
+    assert_eq!(code, Some(0), "{planned:#}");
+    assert_eq!(planned["job"]["spec"]["activeDeadlineSeconds"], 60, "{planned:#}");
+    assert_eq!(planned["policies"][0]["name"], json!(policy), "{planned:#}");
+
+    // What a change of that policy would do.
+    let mut changed = world.get("", &format!("hookpolicy/{policy}")).unwrap();
+    changed["spec"]["settings"]["deadlineSeconds"]["atMost"] = json!(30);
+    changed["spec"]["match"] = json!({});
+    let manifest = world.cluster.logs().join("changed.json");
+    std::fs::write(&manifest, changed.to_string()).unwrap();
+    let module = stock_policies().join("deadline-cap.wasm");
+    let (code, planned) = plan(&["--policy", &format!("{}={}", module.display(), manifest.display())]);
+    assert_eq!(
+        (code, &planned["job"]["spec"]["activeDeadlineSeconds"]),
+        (Some(0), &json!(30)),
+        "{planned:#}"
+    );
+
+    // One that no run may pass.
+    let held = crate::closure::policy(
+        &namespace,
+        "deadline-cap",
+        json!({
+            "settings": {"deadlineSeconds": {"atLeast": 600}},
+        }),
+    );
+    let (code, planned) = plan(&[]);
+    assert_eq!((code, &planned["reason"]), (Some(3), &json!("PolicyConflict")), "{planned:#}");
+    assert!(planned["message"].as_str().unwrap().contains(&held), "{planned:#}");
 }
 
 #[test]

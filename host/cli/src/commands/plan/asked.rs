@@ -1,6 +1,5 @@
 //! The policies that a plan *asks*: components with settings, or HookPolicies as they stand in files, which are asked as in a cluster.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,7 +7,6 @@ use std::str::FromStr;
 use anyhow::Result;
 use hookhost_controller::crd::{Closure, ConfigMapKey};
 use hookhost_controller::policy::{Manifest, Source};
-use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
 use hookhost_core::verdict::Answer;
 use hookhost_core::{Reason, Request};
@@ -35,6 +33,13 @@ pub(super) struct Asked {
     settings: String,
     /// What its HookPolicy says, where one is given.
     manifest: Option<Manifest>,
+}
+
+impl Asked {
+    /// Whether it is the HookPolicy of this name.
+    pub(super) fn is_hook_policy(&self, name: &str) -> bool {
+        self.manifest.is_some() && self.name == name
+    }
 }
 
 /// A policy's file and that of its settings, as typed.
@@ -172,33 +177,14 @@ fn load_manifest(sandbox: &Sandbox, manifest: Manifest, module: &Path) -> Result
     Ok(Asked { name, digest, policy, settings: manifest.settings().to_owned(), manifest: Some(manifest) })
 }
 
-/// The Operation as the HookPolicies among these let it have what Helm has deleted, as in a cluster: one that matches and forbids it
-/// counts most, and one that allows it more than what the Operation says.
-pub(super) fn with_closure<'o>(
-    operation: &'o Operation,
-    asked: &[Asked],
-    request: &Request,
-) -> (Cow<'o, Operation>, Option<Warning>) {
+/// What the HookPolicies among these that match say of temporary objects, and which of them.
+pub(super) fn closure(asked: &[Asked], request: &Request) -> Option<(Closure, String)> {
     let says = asked.iter().filter_map(|policy| {
         let manifest = policy.manifest.as_ref()?;
         let closure = manifest.closure()?;
-        manifest.matches(request).map(|_| (closure, &policy.name))
+        manifest.matches(request).map(|_| (closure, policy.name.clone()))
     });
-    let Some((closure, name)) = says.max_by_key(|(closure, _)| *closure == Closure::Forbid) else {
-        return (Cow::Borrowed(operation), None);
-    };
-    let is_allowed = closure == Closure::Allow;
-    let warning = (!is_allowed && operation.parameters.closure).then(|| {
-        let message = format!(
-            "the HookPolicy {} forbids to create for the run what Helm has deleted (spec.closure: Forbid), though the Operation asks \
-             for it: what is missing keeps the run waiting",
-            quote(name)
-        );
-        Warning { code: "ClosureForbidden", message }
-    });
-    let mut operation = operation.clone();
-    operation.parameters.closure = is_allowed;
-    (Cow::Owned(operation), warning)
+    says.max_by_key(|(closure, _)| *closure == Closure::Forbid)
 }
 
 /// Asks every policy that matches; gives back the answers that count, and what a person should know of the others. One that gives no

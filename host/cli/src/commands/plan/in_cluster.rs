@@ -5,6 +5,7 @@ use hookhost_cluster::client::{self, Connection};
 use hookhost_cluster::error::Error;
 use hookhost_cluster::prerequisites::review;
 use hookhost_cluster::read::Reader;
+use hookhost_core::Request;
 use hookhost_core::operation::Operation;
 use hookhost_core::plan::Warning;
 use hookhost_core::refusal::Refusal;
@@ -12,9 +13,9 @@ use hookhost_helm::hook::Hook;
 
 use super::asked::Asked;
 use super::conflicts::conflict;
-use super::hook_policies;
+use super::hook_policies::HookPolicies;
 use super::inputs::{Given, Planned};
-use super::runs::{self, Run, Runs};
+use super::runs::{self, Candidate, Run, Runs};
 use super::target;
 
 /// What a cluster says of a plan.
@@ -53,14 +54,9 @@ pub(super) async fn find(
     given: Given,
     policies: &[Asked],
 ) -> Result<Runs> {
-    let (found, not_asked) = futures::join!(
-        target::resolve(connection, operation, &connection.namespace),
-        hook_policies::not_asked(connection)
-    );
-    let found = found?;
+    let found = target::resolve(connection, operation, &connection.namespace).await?;
     operation.namespace = Some(connection.namespace.clone());
     let mut said = Said::default();
-    said.warnings.extend(not_asked);
     let of = Planned::new(found, operation)?;
     let hooks: Vec<&Hook> = of.selection.hooks.iter().map(|selected| &selected.hook).collect();
     let conflict = conflict(connection, operation, &of.names, &hooks).await;
@@ -73,7 +69,10 @@ pub(super) async fn find(
     let reader = Reader::new(connection.requests.clone());
     let facts = runs::look(&reader, &candidates).await?;
     let facts = said.read("PrerequisitesNotRead", "whether the objects exist that the hook needs", facts)?;
-    let runs = common.runs(&candidates, facts)?;
+    let requests: Vec<&Request> = candidates.iter().map(Candidate::request).collect();
+    let (hook_policies, warnings) = HookPolicies::load(connection, &requests, policies).await?;
+    said.warnings.extend(warnings);
+    let runs = common.runs(&candidates, facts, hook_policies.as_ref())?;
     if let Some(applier) = &of.applier {
         let created =
             runs.runs.iter().map(|Run { request, staging }| (request.job_namespace(), &staging.loans[..]));
@@ -88,5 +87,5 @@ pub(super) async fn find(
     drop(candidates);
     let Said { warnings, is_blocked } = said;
     let is_blocked = is_blocked || runs.is_blocked;
-    Ok(of.warned(warnings, Runs { is_blocked, ..runs }))
+    Ok(of.warned(warnings, Runs { is_blocked, hook_policies, ..runs }))
 }

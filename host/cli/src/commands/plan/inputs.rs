@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use super::Args;
 use super::asked::{self, Asked};
+use super::hook_policies::HookPolicies;
 use super::in_cluster;
 use super::runs::{Common, Run, Runs};
 use super::target::{Chosen, Found};
@@ -33,6 +34,8 @@ pub(super) struct Inputs {
     /// The hook, or all of the event in their order.
     pub(super) runs: Vec<Run>,
     pub(super) policies: Vec<Asked>,
+    /// Those of the cluster.
+    pub(super) hook_policies: Option<HookPolicies>,
     /// What is odd about the Operation and the release as they were given.
     pub(super) warnings: Vec<Warning>,
     /// Whether the controller would let the Operation wait now, which a warning says.
@@ -62,12 +65,12 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
         now: now.unwrap_or_else(Timestamp::now),
     };
     let policies = asked::load(&policies)?;
-    let Runs { runs, warnings, is_blocked } = match release {
+    let Runs { runs, warnings, is_blocked, hook_policies } = match release {
         Some(release) => {
             let (found, warning) = read_release(&release, revision, place, &operation)?;
             let of = Planned::new(found, &operation)?;
             let common = given.common(&of, &operation, &policies);
-            let runs = common.runs(&common.candidates()?, None)?;
+            let runs = common.runs(&common.candidates()?, None, None)?;
             of.warned(warning, runs)
         }
         None => {
@@ -79,7 +82,7 @@ pub(super) fn resolve(args: Args) -> Result<Inputs> {
             })?
         }
     };
-    Ok(Inputs { policies, operation, runs, warnings, is_blocked })
+    Ok(Inputs { policies, hook_policies, operation, runs, warnings, is_blocked })
 }
 
 /// What the arguments say of a plan besides the Operation and its release.

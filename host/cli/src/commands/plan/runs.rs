@@ -3,6 +3,7 @@
 //! Whether a run can start depends on what exists in the cluster. A plan for a cluster looks; a plan from a file goes by what Helm
 //! records.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hookhost_cluster::error::Error;
 use hookhost_cluster::prerequisites::{AT_ONCE, existing, existing_classes};
 use hookhost_cluster::read::Reader;
+use hookhost_controller::crd;
 use hookhost_core::clone::{self, NotCreated};
 use hookhost_core::closure::Member;
 use hookhost_core::dependency::{Lending, Reference, references};
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 
 use super::asked::{self, Asked};
 use super::closure;
+use super::hook_policies::HookPolicies;
 use crate::problem::Problem;
 
 /// A hook that is to be run.
@@ -45,6 +48,8 @@ pub(super) struct Runs {
     pub(super) warnings: Vec<Warning>,
     /// Whether the controller would let the Operation wait now, which a warning says.
     pub(super) is_blocked: bool,
+    /// The cluster's HookPolicies, which are to be asked.
+    pub(super) hook_policies: Option<HookPolicies>,
 }
 
 /// What is the same for all hooks of a plan.
@@ -73,6 +78,11 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// What the policies are asked.
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
     fn hooked(&self) -> Hooked<'_> {
         let Selected { hook, others, .. } = self.selected;
         Hooked {
@@ -127,8 +137,13 @@ impl<'a> Common<'a> {
         found.iter().enumerate().map(candidate).collect()
     }
 
-    /// The runs, by what was found of the prerequisites of each; none where nobody looked.
-    pub(super) fn runs(&self, candidates: &[Candidate<'_>], facts: Option<Vec<Facts<'_>>>) -> Result<Runs> {
+    /// The runs, by what was found of the prerequisites of each; none where nobody looked. `hook_policies` are the cluster's.
+    pub(super) fn runs(
+        &self,
+        candidates: &[Candidate<'_>],
+        facts: Option<Vec<Facts<'_>>>,
+        hook_policies: Option<&HookPolicies>,
+    ) -> Result<Runs> {
         let (mut runs, mut warnings, mut cluster_objects) = (Vec::<Run>::new(), Vec::new(), BTreeSet::new());
         let mut is_blocked = false;
         let mut facts = facts.map(Vec::into_iter);
@@ -136,27 +151,31 @@ impl<'a> Common<'a> {
             let Candidate { request, .. } = candidate;
             let closure = candidate.closure()?;
             let known = facts.as_mut().and_then(Iterator::next);
-            let (operation, forbidden) = asked::with_closure(self.operation, self.policies, request);
-            warnings.extend(forbidden);
+            let lending = self.lending(request, hook_policies, &closure.needed);
+            warnings.extend(self.forbidden(&lending));
+            let creates = lending == Lending::On;
+            let mut operation = Cow::Borrowed(self.operation);
+            if operation.parameters.closure != creates {
+                operation.to_mut().parameters.closure = creates;
+            }
             if known.is_none() {
                 warnings.extend(closure::warnings(&operation, request, &closure.needed));
                 warnings.extend(closure::deleted_classes(request, &self.selection.makers));
             }
-            let creates = operation.parameters.closure;
             let missed = &candidate.selected.missed;
             warnings.extend(closure::missed(missed));
             cluster_objects.extend(closure::cluster_objects(request, &closure.needed));
             let assumed = assumed(candidate, &closure.needed, creates);
             let settled = match known {
-                Some(known) => match self.settle(candidate, &closure.needed, &known, creates) {
+                Some(known) => match self.settle(candidate, &closure.needed, &known, &lending) {
                     Err(refusal) if !refusal.is_final() => {
                         warnings.push(would_wait(&refusal.of_step(&request.hook.name, candidate.step)));
                         is_blocked = true;
-                        self.settle(candidate, &closure.needed, &assumed, creates)
+                        self.settle(candidate, &closure.needed, &assumed, &lending)
                     }
                     settled => settled,
                 },
-                None => self.settle(candidate, &closure.needed, &assumed, creates),
+                None => self.settle(candidate, &closure.needed, &assumed, &lending),
             };
             let settled = settled.map_err(|refusal| {
                 let what =
@@ -169,17 +188,17 @@ impl<'a> Common<'a> {
             runs.push(Run { request: request.clone(), staging });
         }
         warnings.extend(closure::value_needed(&cluster_objects));
-        Ok(Runs { runs, warnings, is_blocked })
+        Ok(Runs { runs, warnings, is_blocked, hook_policies: None })
     }
 
     /// What the controller does about the prerequisites. Which objects without a namespace this cluster's hookhost may create only it
-    /// knows: all that the hook needs are taken to be allowed. `creates` is whether any are created for the run.
+    /// knows: all that the hook needs are taken to be allowed.
     fn settle(
         &self,
         candidate: &Candidate<'_>,
         needed: &[Member<'_>],
         facts: &Facts<'_>,
-        creates: bool,
+        lending: &Lending,
     ) -> Result<Settled, Refusal> {
         let cluster_objects: Vec<ClusterObject> = needed
             .iter()
@@ -194,11 +213,38 @@ impl<'a> Common<'a> {
             event: candidate.event,
             jobs: &[],
         };
-        let lending = match creates {
-            true if !needed.is_empty() => Lending::On,
-            _ => Lending::NotAsked,
-        };
-        settle(&candidate.hooked(), needed, facts, &lending, &terms)
+        settle(&candidate.hooked(), needed, facts, lending, &terms)
+    }
+
+    /// Whether anything is created for the run: a HookPolicy that forbids it counts most, and one that allows it more than what the
+    /// Operation says.
+    fn lending(
+        &self,
+        request: &Request,
+        hook_policies: Option<&HookPolicies>,
+        needed: &[Member<'_>],
+    ) -> Lending {
+        if needed.is_empty() {
+            return Lending::NotAsked;
+        }
+        let of_cluster = hook_policies.and_then(|policies| policies.closure(request).ok().flatten());
+        let says = asked::closure(self.policies, request).into_iter().chain(of_cluster);
+        match says.max_by_key(|(closure, _)| *closure == crd::Closure::Forbid) {
+            Some((crd::Closure::Forbid, policy)) => Lending::Forbidden(policy),
+            Some((crd::Closure::Allow, _)) => Lending::On,
+            None if self.operation.parameters.closure => Lending::On,
+            None => Lending::NotAsked,
+        }
+    }
+
+    fn forbidden(&self, lending: &Lending) -> Option<Warning> {
+        let Lending::Forbidden(policy) = lending else { return None };
+        let message = format!(
+            "the HookPolicy {} forbids to create for the run what Helm has deleted (spec.closure: Forbid), though the Operation asks \
+             for it: what is missing keeps the run waiting",
+            quote(policy)
+        );
+        self.operation.parameters.closure.then_some(Warning { code: "ClosureForbidden", message })
     }
 }
 
