@@ -186,7 +186,7 @@ impl GarbageCollector {
             before.iter().for_each(|before| self.jobs.remove(before));
             return Ok(Left::Nothing);
         };
-        if !job.is_for_operation() || !job.is_held() {
+        if !job.is_for_operation() || (!job.is_held() && !self.lender.owes(&job)) {
             before.iter().filter(|before| before.uid != job.uid).for_each(|before| self.jobs.remove(before));
             if !job.is_watched {
                 // Nothing would ever tell that it is gone.

@@ -3,7 +3,7 @@
 //! Each step can be done again: a restart makes what is still missing, and takes back what is still there. What is not lent to
 //! the Job by its own words (owner or holder) is never changed.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -39,18 +39,30 @@ pub(crate) struct Lender {
     pub(crate) writes: Writes,
     /// By which it recognises what it made.
     pub(crate) keyring: Keyring,
-    /// UIDs of the Jobs whose temporary objects may still exist, as far as this process knows. Somebody may take hookhost's finalizer
-    /// off a Job, which says the same.
-    owing: Arc<Mutex<HashSet<String>>>,
+    /// The Jobs whose temporary objects may still exist, by their UIDs, as far as this process knows. Their finalizers say the same, but
+    /// somebody may take those off.
+    owing: Arc<Mutex<HashMap<String, Owing>>>,
 }
 
-/// Jobs of which is remembered that their temporary objects may still exist: far more than run at a time. Beyond, one that has its
-/// finalizer no more is forgotten, and its objects go with the Job.
-const MAX_OWING: usize = 4096;
+/// A Job whose temporary objects may still exist.
+#[derive(Clone)]
+struct Owing {
+    namespace: String,
+    name: String,
+    /// UID of its Operation.
+    operation: String,
+    objects: Vec<ObjectRef>,
+}
+
+/// Jobs of which that is remembered: more than run at a time. Each has some five objects, of 200 bytes. Beyond, one is forgotten: its
+/// objects are cleaned up by its finalizer, or go with the Job.
+const MAX_OWING: usize = 1024;
 
 /// An object's metadata, in the core's and in Kubernetes' form.
 pub(crate) struct Seen {
     pub(crate) found: Found,
+    /// Whether hookhost has created it for a run, whatever has become of it since.
+    is_created: bool,
     metadata: Option<ObjectMeta>,
 }
 
@@ -64,8 +76,10 @@ impl Lender {
     pub(crate) async fn look(&self, object: &ObjectRef) -> Result<Seen> {
         let ObjectRef { kind, namespace, name } = object;
         let json = self.reader.needed(*kind, namespace, name).await?;
-        let found = Found::of(object, json.as_ref(), &*self.keyring.needed()?);
-        Ok(Seen { found, metadata: json.map(serde_json::from_value).transpose()? })
+        let keys = self.keyring.needed()?;
+        let found = Found::of(object, json.as_ref(), &keys);
+        let is_created = json.as_ref().is_some_and(|json| Found::is_created(object, json, &keys));
+        Ok(Seen { found, is_created, metadata: json.map(serde_json::from_value).transpose()? })
     }
 
     /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
@@ -98,7 +112,7 @@ impl Lender {
         if !matches!(created, Created::Taken) {
             return Ok(refusal(&loan.object, created));
         }
-        let Seen { found, metadata } = self.look(&loan.object).await?;
+        let Seen { found, is_created, metadata } = self.look(&loan.object).await?;
         let is_own = found.is_lent_to(loan.object.kind, &job.id());
         let Some(metadata) = metadata.filter(|_| !is_own) else { return Ok(None) };
         let again = |what: &str| {
@@ -111,6 +125,10 @@ impl Lender {
             found if found.is_left_behind(loan.object.kind) => {
                 self.delete(&loan.object, &metadata).await?;
                 again("was left by a run that is gone, and is made anew")
+            }
+            Found::Leaving if is_created => {
+                self.let_go(&loan.object, &metadata).await?;
+                again("is being deleted")
             }
             Found::Missing | Found::Leaving => again("is being deleted"),
             // It is as good as if it had been there before: it is used, and left alone.
@@ -136,29 +154,53 @@ impl Lender {
 
     /// Notes that the temporary objects of a Job may exist.
     pub(crate) fn owe(&self, job: &Job) {
-        if job.borrowed().is_none() {
+        let Some(borrowed) = job.borrowed() else { return };
+        let mut owing = self.owing.lock();
+        if owing.contains_key(&*job.uid) {
             return;
         }
-        let mut owing = self.owing.lock();
         if owing.len() >= MAX_OWING
-            && let Some(other) = owing.iter().next().cloned()
+            && let Some(other) = owing.keys().next().cloned()
         {
             owing.remove(&other);
         }
-        owing.insert(job.uid.clone());
+        let one = Owing {
+            namespace: job.namespace.to_string(),
+            name: job.name.to_string(),
+            operation: job.operation.to_string(),
+            objects: borrowed.objects.clone(),
+        };
+        owing.insert(job.uid.to_string(), one);
     }
 
     /// Whether the temporary objects of a Job may still exist, though its finalizer is gone.
     pub(crate) fn owes(&self, job: &Job) -> bool {
-        self.owing.lock().contains(&*job.uid)
+        self.owing.lock().contains_key(&*job.uid)
     }
 
     /// Takes back everything that the Job borrows.
     pub(crate) async fn take_back(&self, job: &Job) -> Result<()> {
         let Some(borrowed) = job.borrowed() else { return Ok(()) };
+        self.take_back_all(&job.id(), &borrowed.objects).await
+    }
+
+    /// Takes back everything that Jobs of this Operation have borrowed and that were never given back: the Jobs may be gone.
+    pub(crate) async fn take_back_of(&self, operation_uid: &str) -> Result<()> {
+        let owing: Vec<(String, Owing)> = {
+            let owing = self.owing.lock();
+            let of = owing.iter().filter(|(_, one)| one.operation == operation_uid);
+            of.map(|(uid, one)| (uid.clone(), one.clone())).collect()
+        };
+        for (uid, Owing { namespace, name, objects, .. }) in owing {
+            self.take_back_all(&JobId { namespace: &namespace, name: &name, uid: &uid }, &objects).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_back_all(&self, job: &JobId<'_>, objects: &[ObjectRef]) -> Result<()> {
         // What gives rights goes first.
-        for object in borrowed.objects.iter().rev() {
-            match self.take_back_one(&job.id(), object).await {
+        for object in objects.iter().rev() {
+            match self.take_back_one(job, object).await {
                 Ok(()) => {}
                 // Somebody took hookhost's rights away, or a policy of the cluster says no. With a namespace it goes with the Job;
                 // and the Job must be able to go.
@@ -178,12 +220,12 @@ impl Lender {
                 Err(error) => return Err(error),
             }
         }
-        self.owing.lock().remove(&*job.uid);
+        self.owing.lock().remove(job.uid);
         Ok(())
     }
 
     async fn take_back_one(&self, job: &JobId<'_>, object: &ObjectRef) -> Result<()> {
-        let Seen { found, metadata } = self.look(object).await?;
+        let Seen { found, is_created, metadata } = self.look(object).await?;
         let Some(metadata) = metadata else { return Ok(()) };
         let without_us = json!({
             "ownerReferences": [{"$patch": "delete", "uid": job.uid}],
@@ -194,13 +236,20 @@ impl Lender {
             Found::TakenOver { owners } if owners.iter().any(|uid| uid == job.uid) => {
                 self.writes.patch_loan(object, &metadata, without_us).await
             }
-            found if found.is_left_behind(object.kind) => self.delete(object, &metadata).await,
-            found if !found.is_lent_to(object.kind, job) => Ok(()),
-            _ if object.kind.is_namespaced() && self.is_shared(job, object, &metadata).await? => {
+            Found::Leaving if is_created => self.let_go(object, &metadata).await,
+            Found::Missing | Found::Leaving | Found::Kept | Found::TakenOver { .. } => Ok(()),
+            found @ Found::Lent { .. } if !object.kind.is_namespaced() => {
+                match found.is_lent_to(object.kind, job) {
+                    true => self.delete(object, &metadata).await,
+                    false => Ok(()),
+                }
+            }
+            // Whoever owns it by now: who has it lent says so itself.
+            Found::Lent { .. } if self.is_shared(job, object, &metadata).await? => {
                 let owners = json!({"ownerReferences": [{"$patch": "delete", "uid": job.uid}]});
                 self.writes.patch_loan(object, &metadata, owners).await
             }
-            _ => self.delete(object, &metadata).await,
+            Found::Lent { .. } => self.delete(object, &metadata).await,
         }
     }
 
@@ -208,6 +257,11 @@ impl Lender {
     /// it: none can be added once it is being deleted. A claim is Kubernetes' own to keep, as long as pods mount it.
     async fn delete(&self, object: &ObjectRef, metadata: &ObjectMeta) -> Result<()> {
         self.writes.delete_loan(object, metadata).await?;
+        self.let_go(object, metadata).await
+    }
+
+    /// Takes all finalizers off a temporary object that is being deleted.
+    async fn let_go(&self, object: &ObjectRef, metadata: &ObjectMeta) -> Result<()> {
         let is_kept = metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
         if object.kind == Kind::PersistentVolumeClaim || !is_kept {
             return Ok(());
@@ -242,7 +296,7 @@ impl Lender {
     /// Deletes what acts on the whole cluster and was left by runs that are gone.
     pub(crate) async fn sweep(&self, cluster_objects: &[ClusterObject]) -> Result<()> {
         for object in cluster_objects.iter().map(ClusterObject::object) {
-            let Seen { found, metadata } = self.look(object).await?;
+            let Seen { found, metadata, .. } = self.look(object).await?;
             if let (Found::Lent { holder, .. }, Some(metadata)) = (found, metadata)
                 && !self.is_held(holder.as_deref()).await?
             {

@@ -358,6 +358,12 @@ impl Context {
             // Its Job may be in a namespace that is not known yet. Woken when the last one is.
             [] if !self.jobs.are_all_known() => Ok(Action::await_change()),
             [] => self.start(subject, others).await,
+            // Some of an event's may be in namespaces that are not known yet, too.
+            [first, ..]
+                if first.step.is_some_and(|step| jobs.len() < step.of) && !self.jobs.are_all_known() =>
+            {
+                Ok(Action::await_change())
+            }
             [first, ..] if first.step.is_some() => self.event(subject, jobs).await,
             // There is but one: a copy of it has another name, for which its claim does not hold.
             [job, ..] if job.is_untouched(keys) => self.restage(subject, std::slice::from_ref(job)).await,

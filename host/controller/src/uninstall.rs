@@ -217,21 +217,21 @@ impl Releaser {
         }
         let namespaces = self.lists.namespaces(namespace_selector).await?;
         let looks = namespaces.into_iter().map(|namespace| async move {
-            let released = match self.jobs(Some(&namespace)).await {
-                Ok(jobs) => Ok(self.release(jobs).await),
-                Err(error) => Err(error),
-            };
-            (namespace, released)
+            let jobs = self.jobs(Some(&namespace)).await;
+            (namespace, jobs)
         });
         let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let mut all = Vec::new();
         // One namespace that cannot be cleaned keeps no other from it.
-        while let Some((namespace, released)) = looks.next().await {
-            match released {
-                Ok(released) => released.add_to(&mut report, left),
+        while let Some((namespace, jobs)) = looks.next().await {
+            match jobs {
+                Ok(jobs) => all.extend(jobs),
                 Err(Error::Forbidden { .. }) => drop(report.not_looked_at.insert(namespace)),
                 Err(error) => left.note(&namespace, format!("Jobs in {namespace}"), error),
             }
         }
+        // All together: the steps of an event may be in several.
+        self.release(all).await.add_to(&mut report, left);
         Ok(report)
     }
 

@@ -139,8 +139,9 @@ pub(crate) fn missed(hook: &Hook, namespace: &str, hooks: &[Hook]) -> Vec<Object
     let index = Index::of(hooks, namespace);
     let workload = Workload::of(&hook.manifest);
     let name = if text(&hook.manifest, "metadata.name").is_some() { hook.name.as_str() } else { "" };
+    let run_in = workload.namespace().unwrap_or(namespace);
     let policies =
-        index.by_key.iter().filter(|((kind, of, _), _)| *kind == Kind::NetworkPolicy && *of == namespace);
+        index.by_key.iter().filter(|((kind, of, _), _)| *kind == Kind::NetworkPolicy && *of == run_in);
     let mut policies = policies.peekable();
     if policies.peek().is_none() {
         return Vec::new();

@@ -244,26 +244,22 @@ impl Found {
     /// What an object is by its metadata, which are none if there is no object.
     pub fn of(object: &ObjectRef, metadata: Option<&Value>, keys: &Keys) -> Found {
         let Some(metadata) = metadata else { return Found::Missing };
-        let text = |path: &str| at(metadata, path).and_then(Value::as_str);
-        if text("deletionTimestamp").is_some() {
+        if at(metadata, "deletionTimestamp").is_some_and(Value::is_string) {
             return Found::Leaving;
         }
-        let annotation = |key: &str| metadata.pointer("/annotations")?.get(key)?.as_str().map(str::to_owned);
-        let (content, holder) = (annotation(CONTENT), annotation(HOLDER));
-        let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
-        let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
-        let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned));
-        let owners: Vec<String> = owners.collect();
-        // Its claim proves it, whoever owns it: a Job that is deleted with orphaning loses its objects.
-        let is_lent = |content: &String| {
-            let holder = holder.as_deref().filter(|_| !object.kind.is_namespaced());
-            annotation(CLAIM).is_some_and(|claim| keys.is_loan(&claim, object, content, holder))
-        };
-        let Some(content) = content.filter(is_lent) else { return Found::Kept };
-        if TAKEN_OVER.iter().any(|key| annotation(key).is_some()) {
-            return Found::TakenOver { owners };
+        match lent(object, metadata, keys).unwrap_or(Found::Kept) {
+            Found::Lent { owners, .. }
+                if TAKEN_OVER.iter().any(|key| annotation(metadata, key).is_some()) =>
+            {
+                Found::TakenOver { owners }
+            }
+            found => found,
         }
-        Found::Lent { content, owners, holder }
+    }
+
+    /// Whether it is an object that hookhost created, by its claim, whatever has become of it since.
+    pub fn is_created(object: &ObjectRef, metadata: &Value, keys: &Keys) -> bool {
+        lent(object, metadata, keys).is_some()
     }
 
     /// Whether it is a loan of this kind that no Job owns any more: its Job was deleted with orphaning, or somebody took the owner away.
@@ -279,6 +275,23 @@ impl Found {
             _ => false,
         }
     }
+}
+
+fn annotation(metadata: &Value, key: &str) -> Option<String> {
+    metadata.pointer("/annotations")?.get(key)?.as_str().map(str::to_owned)
+}
+
+/// An object as hookhost created it, if its claim proves that, whoever owns it: a Job that is deleted with orphaning loses its objects.
+fn lent(object: &ObjectRef, metadata: &Value, keys: &Keys) -> Option<Found> {
+    let (content, holder) = (annotation(metadata, CONTENT)?, annotation(metadata, HOLDER));
+    let of_claim = holder.as_deref().filter(|_| !object.kind.is_namespaced());
+    if !keys.is_loan(&annotation(metadata, CLAIM)?, object, &content, of_claim) {
+        return None;
+    }
+    let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let owners = owners.filter(|owner| owner.get("kind").and_then(Value::as_str) == Some("Job"));
+    let owners = owners.filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned)).collect();
+    Some(Found::Lent { content, owners, holder })
 }
 
 fn digest(text: &str) -> String {

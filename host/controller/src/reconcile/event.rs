@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookhost_core::loan::MAX_LOANS;
 use hookhost_core::outcome::{self, Outcome, Warnings};
@@ -47,6 +48,17 @@ impl Context {
         let Some(current) = jobs.iter().position(|job| !job.is_complete()) else {
             return self.tell(subject, jobs, jobs.len().saturating_sub(1)).await;
         };
+        // The event cannot come to its end any more, and no Job of it may keep a namespace from being deleted. That of the current
+        // step may be over all the same.
+        let is_going = |n: &usize| *n != current && self.gated.is_terminating(&jobs[*n].namespace);
+        if let Some(n) = (0..jobs.len()).find(is_going) {
+            let run = self.run(subject, jobs, n, None);
+            let written = self.write(subject, &State::NamespaceDeleted, run.as_ref()).await?;
+            for job in jobs.iter().filter(|job| self.gated.is_terminating(&job.namespace)) {
+                self.let_go(job).await?;
+            }
+            return Ok(written.or_sooner(Duration::ZERO));
+        }
         let job = &jobs[current];
         if subject.is_cancelled() && !job.is_finished() {
             return self.cancel_step(subject, jobs, current).await;

@@ -67,7 +67,7 @@ impl Context {
             existing_classes(&self.reader, hooked)
         )?;
         let made: Vec<JobId<'_>> = made.iter().map(|job| job.id()).collect();
-        let uncovered = self.uncovered(location);
+        let uncovered = self.uncovered(location, hooked.hook);
         let terms = Terms {
             namespace,
             release_namespace: &request.release.namespace,

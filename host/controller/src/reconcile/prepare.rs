@@ -291,9 +291,11 @@ impl Context {
         Ok(Resolved { target, selection, location, overtaken })
     }
 
-    /// Which hooks of the release there may be temporary objects of that no digest covers.
-    pub(super) fn uncovered(&self, location: &Location) -> Uncovered {
+    /// Which hooks of the release there may be temporary objects of for a run of `hook` that no digest covers.
+    pub(super) fn uncovered(&self, location: &Location, hook: &Hook) -> Uncovered {
         match location.snapshot {
+            // Whoever may write Secrets here would put objects into a namespace where they have no rights.
+            _ if hook.is_elsewhere && !self.config.unverified_namespaces => Uncovered::None,
             None => Uncovered::All,
             Some(_) if self.config.unverified_test_hooks => Uncovered::WithoutRights,
             Some(_) => Uncovered::None,

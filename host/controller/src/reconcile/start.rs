@@ -189,7 +189,7 @@ impl Context {
     /// hook. One lookup answers that for all Operations that wait for the same. None if the wait may be over: then the Operation
     /// is reconciled in full.
     async fn still_waits(&self, subject: &Subject, operation: &Operation) -> Result<Option<Action>> {
-        const SHARED: [Reason; 3] = [Reason::HookNotFound, Reason::TargetNotReady, Reason::ReleaseBusy];
+        const SHARED: [Reason; 2] = [Reason::HookNotFound, Reason::TargetNotReady];
         // After a start nothing is remembered yet, and what hookhost has reported itself is as good: the lookup decides.
         let remembered = self.operations.waits_for(&subject.uid).map(Reason::as_str);
         let told = remembered.or(subject.blocked_reason());
@@ -201,8 +201,9 @@ impl Context {
             Looked::Found(Ok(found)) => match found.choose(operation) {
                 Choice::Found | Choice::Unsure => None,
                 Choice::Refused(refusal) => Some(waiting(operation, refusal)),
-                // Another controller has written over the message that lists the hooks.
-                Choice::Missing if subject.foreign.has_blocked() => None,
+                // The status does not have the message that lists the hooks: another controller has written over it, or hookhost has
+                // not written it yet.
+                Choice::Missing if subject.blocked_reason() != Some(Reason::HookNotFound.as_str()) => None,
                 Choice::Missing => {
                     // The message that it has, which lists the hooks that exist, stays.
                     let message = status::message(&subject.status).unwrap_or_default();
@@ -298,6 +299,7 @@ impl Context {
             if !self.stopper.stop_remains(namespace, &subject.uid).await? {
                 return Ok(Action::requeue(UNTIL_PODS_END));
             }
+            self.lender.take_back_of(&subject.uid).await?;
             return self.write(subject, &State::Cancelled(subject.cancelled_by()), None).await;
         }
         let remains = self.stopper.remains(namespace, &subject.uid).await?;
@@ -308,6 +310,7 @@ impl Context {
             let running = State::Running { pod: None, waiting: Some(waiting) };
             return Ok(self.write(subject, &running, None).await?.or_sooner(UNTIL_PODS_END));
         }
+        self.lender.take_back_of(&subject.uid).await?;
         self.write(subject, &nothing_left(), None).await
     }
 

@@ -146,7 +146,7 @@ impl Context {
         // What the hooks of an event use together was created with the first that does.
         let created = jobs.iter().filter_map(|job| job.borrowed()).flat_map(|borrowed| &borrowed.objects);
         let created: Vec<ObjectRef> = created.cloned().collect();
-        let uncovered = self.uncovered(&location);
+        let uncovered = self.uncovered(&location, &selected.hook);
         let (used, expected) = self.uses(subject, &operation, selected, &request, &created, uncovered)?;
         let staging = Staging { step: Some(step), ..Staging::default() };
         let renewal = plan::Renewal::of(&self.decide(subject, &request, staging)?);

@@ -347,6 +347,30 @@ fn what_a_run_had_goes_whatever_somebody_does_to_its_job_and_its_objects() {
     all_gone(world, namespace, "owns");
     assert!(world.get(namespace, &format!("job/{name}")).is_some(), "only its objects went");
 
+    // Somebody else owns them by then, or has deleted them and keeps them.
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    let other = world.apply(namespace, &json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "theirs"},
+        "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}));
+    let owner =
+        json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "theirs", "uid": other["metadata"]["uid"]}]);
+    world.patch(namespace, "role/shop-owns", &json!({"metadata": {"ownerReferences": owner}}));
+    let kept = json!({"metadata": {"finalizers": ["example.com/keep"]}});
+    world.patch(namespace, "rolebinding/shop-owns", &kept);
+    world.delete(namespace, "rolebinding/shop-owns", None);
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Succeeded");
+    all_gone(world, namespace, "owns");
+
+    // The Job is gone, and its objects have no owner.
+    let name = world.operation(&release, "owns", borrows());
+    let pod = world.started(namespace, &name);
+    world.patch(namespace, &format!("job/{name}"), &json!({"metadata": {"finalizers": null}}));
+    world.delete(namespace, &format!("job/{name}"), Some(PropagationPolicy::Orphan));
+    world.go(namespace, &pod);
+    world.phase(namespace, &name, "Failed");
+    all_gone(world, namespace, "owns");
+
     // A role that is being deleted gives its rights until it is gone.
     let name = world.operation(&release, "owns", borrows());
     let pod = world.started(namespace, &name);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hookhost_cluster::client::{self, Call, Connection, Verb};
-use hookhost_cluster::error::Result;
+use hookhost_cluster::error::{Error, Result};
 use hookhost_cluster::operation::{Brief, TargetKey, Whole};
 use hookhost_cluster::resource::operation_resource;
 use hookhost_cluster::stream::Selection;
@@ -31,7 +31,10 @@ pub(super) async fn conflict(
     names: &[TargetKey],
     hooks: &[&Hook],
 ) -> Result<Option<Refusal>> {
-    let namespaces: BTreeSet<&str> = names.iter().map(TargetKey::namespace).collect();
+    let own = operation.namespace.as_deref().unwrap_or_default();
+    let own = TargetKey::new(own, &operation.target_ref.kind, &operation.target_ref.name);
+    let names: Vec<&TargetKey> = names.iter().chain([&own]).collect();
+    let namespaces: BTreeSet<&str> = names.iter().map(|name| name.namespace()).collect();
     let mut rivals = Vec::new();
     for namespace in namespaces {
         let resource = operation_resource();
@@ -42,7 +45,7 @@ pub(super) async fn conflict(
             // It may have been made already.
             let is_itself =
                 Some(namespace) == operation.namespace.as_deref() && brief.key.name == operation.name;
-            if is_itself || brief.is_finished || !names.contains(&brief.target) {
+            if is_itself || brief.is_finished || !names.contains(&&brief.target) {
                 return;
             }
             let reported = object.data.get("status").and_then(status::blocked_reason);
@@ -50,7 +53,15 @@ pub(super) async fn conflict(
             let waits_for = reported.and_then(|reason| reason.parse::<Reason>().ok());
             rivals.push(Rival { brief, waits_for });
         };
-        client::read(&call, all.list_up_to(READ_BYTES, read)).await?;
+        match client::read(&call, all.list_up_to(READ_BYTES, read)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Error::Unreadable { what: "the namespace's Operations: there are too many" });
+            }
+            // Where hookhost is not installed yet there are none.
+            Err(client::Error::KindMissing { .. } | client::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let others = rivals
         .iter()

@@ -1,7 +1,7 @@
 //! A plan for a *cluster*: what exists there decides about it as it would about the run.
 
 use anyhow::Result;
-use hookhost_cluster::client::{self, Connection};
+use hookhost_cluster::client::Connection;
 use hookhost_cluster::error::Error;
 use hookhost_cluster::prerequisites::review;
 use hookhost_cluster::read::Reader;
@@ -26,17 +26,16 @@ struct Said {
 }
 
 impl Said {
-    /// What was read; none, with a warning, where the person may not read it. `what` is what the plan has not found out.
-    fn read<T>(&mut self, code: &'static str, what: &str, read: Result<T, Error>) -> Result<Option<T>> {
+    /// What was read; none, with a warning, where it cannot be read. `what` is what the plan has not found out.
+    fn read<T>(&mut self, code: &'static str, what: &str, read: Result<T, Error>) -> Option<T> {
         match read {
-            Ok(read) => Ok(Some(read)),
-            Err(Error::Api(error @ client::Error::Forbidden { .. })) => {
+            Ok(read) => Some(read),
+            Err(error) => {
                 let message =
                     format!("this plan has not found out {what}: {error}. The controller finds out");
                 self.warnings.push(Warning { code, message });
-                Ok(None)
+                None
             }
-            Err(error) => Err(anyhow::Error::new(error).context(format!("cannot find out {what}"))),
         }
     }
 
@@ -61,14 +60,14 @@ pub(super) async fn find(
     let hooks: Vec<&Hook> = of.selection.hooks.iter().map(|selected| &selected.hook).collect();
     let conflict = conflict(connection, operation, &of.names, &hooks).await;
     let conflict =
-        said.read("ConflictsNotRead", "whether the run would wait for another Operation", conflict)?;
+        said.read("ConflictsNotRead", "whether the run would wait for another Operation", conflict);
     conflict.flatten().into_iter().for_each(|refusal| said.rejects(refusal));
 
     let common = given.common(&of, operation, policies);
     let candidates = common.candidates()?;
     let reader = Reader::new(connection.requests.clone());
     let facts = runs::look(&reader, &candidates).await?;
-    let facts = said.read("PrerequisitesNotRead", "whether the objects exist that the hook needs", facts)?;
+    let facts = said.read("PrerequisitesNotRead", "whether the objects exist that the hook needs", facts);
     let requests: Vec<&Request> = candidates.iter().map(Candidate::request).collect();
     let (hook_policies, warnings) = HookPolicies::load(connection, &requests, policies).await?;
     said.warnings.extend(warnings);
@@ -81,7 +80,7 @@ pub(super) async fn find(
             "whether the service account {} ({}), as which Flux applies the release, could create what hookhost creates for the run",
             applier.account, applier.from
         );
-        let reviewed = said.read("ApplierNotAsked", &what, reviewed)?;
+        let reviewed = said.read("ApplierNotAsked", &what, reviewed);
         reviewed.into_iter().filter_map(Result::err).for_each(|refusal| said.rejects(refusal));
     }
     drop(candidates);

@@ -125,6 +125,8 @@ pub(super) struct Planned {
     pub(super) applier: Option<Applier>,
     pub(super) names: Vec<TargetKey>,
     warnings: Vec<Warning>,
+    /// Whether the Operation itself keeps its run waiting.
+    is_blocked: bool,
 }
 
 impl Planned {
@@ -137,16 +139,27 @@ impl Planned {
                 .with_source(refusal)
                 .with_advice("`hookhost hooks` lists the hooks of a release and says which can be run.")
         })?;
-        let mut of = Planned { target, namespace, selection, is_verified, applier, names, warnings };
+        let mut of = Planned {
+            target,
+            namespace,
+            selection,
+            is_verified,
+            applier,
+            names,
+            warnings,
+            is_blocked: false,
+        };
         of.warn(operation);
         Ok(of)
     }
 
     /// Adds what is odd about the Operation and its release.
     fn warn(&mut self, operation: &Operation) {
-        let mut warn = |code, message: String| self.warnings.push(Warning { code, message });
+        let warnings = &mut self.warnings;
+        let mut warn = |code, message: String| warnings.push(Warning { code, message });
         operation.warnings().into_iter().for_each(|Warning { code, message }| warn(code, message));
         if let Some(refusal) = operation.refuse_restored() {
+            self.is_blocked = true;
             warn(refusal.reason.as_str(), refusal.message);
         }
         if self.is_verified && !self.selection.hooks.iter().all(|selected| selected.hook.is_covered()) {
@@ -163,7 +176,7 @@ impl Planned {
     pub(super) fn warned(mut self, more: impl IntoIterator<Item = Warning>, runs: Runs) -> Runs {
         self.warnings.extend(more);
         self.warnings.extend(runs.warnings);
-        Runs { warnings: self.warnings, ..runs }
+        Runs { warnings: self.warnings, is_blocked: self.is_blocked || runs.is_blocked, ..runs }
     }
 }
 
