@@ -113,7 +113,7 @@ fn a_plan_for_a_cluster_asks_its_hook_policies_unless_one_is_given_in_its_place(
     let world = world();
     let namespace = world.namespace("planned", &[GATE]);
     let release = world.release("shop", &namespace, &json!({}));
-    let settings = json!({"deadlineSeconds": {"atMost": 60}});
+    let settings = json!({"otherwise": {"deadlineSeconds": {"atMost": 60}}});
     let policy = crate::closure::policy(&namespace, "deadline-cap", json!({"settings": settings}));
     let operation = world.operation_named("planned", &release, "ok", json!({}));
     let file = world.cluster.logs().join("asks.json").display().to_string();
@@ -134,7 +134,7 @@ fn a_plan_for_a_cluster_asks_its_hook_policies_unless_one_is_given_in_its_place(
 
     // What a change of that policy would do.
     let mut changed = world.get("", &format!("hookpolicy/{policy}")).unwrap();
-    changed["spec"]["settings"]["deadlineSeconds"]["atMost"] = json!(30);
+    changed["spec"]["settings"]["otherwise"]["deadlineSeconds"]["atMost"] = json!(30);
     changed["spec"]["match"] = json!({});
     let manifest = world.cluster.logs().join("changed.json");
     std::fs::write(&manifest, changed.to_string()).unwrap();
@@ -151,7 +151,7 @@ fn a_plan_for_a_cluster_asks_its_hook_policies_unless_one_is_given_in_its_place(
         &namespace,
         "deadline-cap",
         json!({
-            "settings": {"deadlineSeconds": {"atLeast": 600}},
+            "settings": {"otherwise": {"deadlineSeconds": {"atLeast": 600}}},
         }),
     );
     let (code, planned) = plan(&[]);
