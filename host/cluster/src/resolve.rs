@@ -152,14 +152,19 @@ pub struct Resolver<'a, S, R> {
     pub rules: &'a R,
     /// Namespace of the Operation.
     pub namespace: &'a str,
-    /// The objects that were read, whose changes may change the result.
-    pub awaited: Vec<Awaited>,
+    /// Filled with the objects that are read, whose changes may change the result.
+    pub awaited: &'a mut Vec<Awaited>,
 }
 
 impl<'a, S: Source, R: Rules> Resolver<'a, S, R> {
     /// For an Operation of this namespace.
-    pub fn new(source: &'a S, rules: &'a R, namespace: &'a str) -> Resolver<'a, S, R> {
-        Resolver { source, rules, namespace, awaited: Vec::new() }
+    pub fn new(
+        source: &'a S,
+        rules: &'a R,
+        namespace: &'a str,
+        awaited: &'a mut Vec<Awaited>,
+    ) -> Resolver<'a, S, R> {
+        Resolver { source, rules, namespace, awaited }
     }
 
     /// The target, once it is as ready as it has to be, and the location of its release's record.

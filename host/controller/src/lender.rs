@@ -61,8 +61,6 @@ const MAX_OWING: usize = 1024;
 /// An object's metadata, in the core's and in Kubernetes' form.
 pub(crate) struct Seen {
     pub(crate) found: Found,
-    /// Whether hookhost has created it for a run, whatever has become of it since.
-    is_created: bool,
     metadata: Option<ObjectMeta>,
 }
 
@@ -76,10 +74,8 @@ impl Lender {
     pub(crate) async fn look(&self, object: &ObjectRef) -> Result<Seen> {
         let ObjectRef { kind, namespace, name } = object;
         let json = self.reader.needed(*kind, namespace, name).await?;
-        let keys = self.keyring.needed()?;
-        let found = Found::of(object, json.as_ref(), &keys);
-        let is_created = json.as_ref().is_some_and(|json| Found::is_created(object, json, &keys));
-        Ok(Seen { found, is_created, metadata: json.map(serde_json::from_value).transpose()? })
+        let found = Found::of(object, json.as_ref(), &*self.keyring.needed()?);
+        Ok(Seen { found, metadata: json.map(serde_json::from_value).transpose()? })
     }
 
     /// Asks the API server whether it would let hookhost make what gives rights, before anything is made: it lets nobody give
@@ -112,7 +108,7 @@ impl Lender {
         if !matches!(created, Created::Taken) {
             return Ok(refusal(&loan.object, created));
         }
-        let Seen { found, is_created, metadata } = self.look(&loan.object).await?;
+        let Seen { found, metadata } = self.look(&loan.object).await?;
         let is_own = found.is_lent_to(loan.object.kind, &job.id());
         let Some(metadata) = metadata.filter(|_| !is_own) else { return Ok(None) };
         let again = |what: &str| {
@@ -126,11 +122,11 @@ impl Lender {
                 self.delete(&loan.object, &metadata).await?;
                 again("was left by a run that is gone, and is made anew")
             }
-            Found::Leaving if is_created => {
+            Found::Leaving { is_created: true } => {
                 self.let_go(&loan.object, &metadata).await?;
                 again("is being deleted")
             }
-            Found::Missing | Found::Leaving => again("is being deleted"),
+            Found::Missing | Found::Leaving { .. } => again("is being deleted"),
             // It is as good as if it had been there before: it is used, and left alone.
             Found::Kept | Found::TakenOver { .. } => Ok(None),
             Found::Lent { holder, .. } if !loan.object.kind.is_namespaced() => {
@@ -225,7 +221,7 @@ impl Lender {
     }
 
     async fn take_back_one(&self, job: &JobId<'_>, object: &ObjectRef) -> Result<()> {
-        let Seen { found, is_created, metadata } = self.look(object).await?;
+        let Seen { found, metadata } = self.look(object).await?;
         let Some(metadata) = metadata else { return Ok(()) };
         let without_us = json!({
             "ownerReferences": [{"$patch": "delete", "uid": job.uid}],
@@ -236,8 +232,8 @@ impl Lender {
             Found::TakenOver { owners } if owners.iter().any(|uid| uid == job.uid) => {
                 self.writes.patch_loan(object, &metadata, without_us).await
             }
-            Found::Leaving if is_created => self.let_go(object, &metadata).await,
-            Found::Missing | Found::Leaving | Found::Kept | Found::TakenOver { .. } => Ok(()),
+            Found::Leaving { is_created: true } => self.let_go(object, &metadata).await,
+            Found::Missing | Found::Leaving { .. } | Found::Kept | Found::TakenOver { .. } => Ok(()),
             found @ Found::Lent { .. } if !object.kind.is_namespaced() => {
                 match found.is_lent_to(object.kind, job) {
                     true => self.delete(object, &metadata).await,
@@ -296,7 +292,7 @@ impl Lender {
     /// Deletes what acts on the whole cluster and was left by runs that are gone.
     pub(crate) async fn sweep(&self, cluster_objects: &[ClusterObject]) -> Result<()> {
         for object in cluster_objects.iter().map(ClusterObject::object) {
-            let Seen { found, metadata, .. } = self.look(object).await?;
+            let Seen { found, metadata } = self.look(object).await?;
             if let (Found::Lent { holder, .. }, Some(metadata)) = (found, metadata)
                 && !self.is_held(holder.as_deref()).await?
             {

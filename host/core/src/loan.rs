@@ -221,7 +221,10 @@ pub enum Found {
     /// Nothing.
     Missing,
     /// An object that is being deleted.
-    Leaving,
+    Leaving {
+        /// Whether hookhost has created it for a run.
+        is_created: bool,
+    },
     /// An object that was not lent.
     Kept,
     /// An object that was lent to these Jobs, and that somebody has made their own since.
@@ -245,7 +248,7 @@ impl Found {
     pub fn of(object: &ObjectRef, metadata: Option<&Value>, keys: &Keys) -> Found {
         let Some(metadata) = metadata else { return Found::Missing };
         if at(metadata, "deletionTimestamp").is_some_and(Value::is_string) {
-            return Found::Leaving;
+            return Found::Leaving { is_created: lent(object, metadata, keys).is_some() };
         }
         match lent(object, metadata, keys).unwrap_or(Found::Kept) {
             Found::Lent { owners, .. }
@@ -255,11 +258,6 @@ impl Found {
             }
             found => found,
         }
-    }
-
-    /// Whether it is an object that hookhost created, by its claim, whatever has become of it since.
-    pub fn is_created(object: &ObjectRef, metadata: &Value, keys: &Keys) -> bool {
-        lent(object, metadata, keys).is_some()
     }
 
     /// Whether it is a loan of this kind that no Job owns any more: its Job was deleted with orphaning, or somebody took the owner away.

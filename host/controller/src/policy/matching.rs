@@ -24,6 +24,17 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Of a request, by the labels of each namespace.
+    pub fn of(request: &Request, labels: impl Fn(&str) -> BTreeMap<String, String>) -> Scope {
+        let (own, release) = (request.operation.namespace.as_str(), request.release.namespace.as_str());
+        let job = request.job_namespace();
+        Scope {
+            namespace_labels: labels(own),
+            job_namespace_labels: (own != job).then(|| labels(job)),
+            release_namespace_labels: (own != release && job != release).then(|| labels(release)),
+        }
+    }
+
     /// The same for what a policy relaxes: only the namespace that the Job is in counts.
     pub(super) fn of_job(&self) -> Scope {
         Scope { namespace_labels: self.job_labels().clone(), ..Scope::default() }

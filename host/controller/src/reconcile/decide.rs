@@ -39,14 +39,10 @@ impl Context {
 
     /// The namespaces that policies are matched by: the Operation's, the Job's and the release's.
     pub(super) fn scope(&self, subject: &Subject, request: &Request) -> Scope {
-        let own = subject.key.namespace.as_str();
-        let (job, release) = (request.job_namespace(), request.release.namespace.as_str());
-        let labels = |namespace: &str| self.gated.labels(namespace).unwrap_or_default();
-        Scope {
-            namespace_labels: self.served.labels(own).unwrap_or_default(),
-            job_namespace_labels: (own != job).then(|| labels(job)),
-            release_namespace_labels: (own != release && job != release).then(|| labels(release)),
-        }
+        Scope::of(request, |namespace| {
+            let known = if *namespace == *subject.key.namespace { &self.served } else { &self.gated };
+            known.labels(namespace).unwrap_or_default()
+        })
     }
 
     /// Counts the answers and writes the decision log's line.

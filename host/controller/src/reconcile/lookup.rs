@@ -268,10 +268,8 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         last: Option<&Lookup>,
     ) -> Result<Found, Stop> {
-        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace);
-        let found = resolver.target(operation, Readiness::Required).await;
-        awaited.append(&mut resolver.awaited);
-        let (_, location) = found?;
+        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace, awaited);
+        let (_, location) = resolver.target(operation, Readiness::Required).await?;
         self.check_place(subject, &location.namespace)?;
         let at = place(&location);
         if let Some(Ok(found)) = last.map(|last| &last.found)

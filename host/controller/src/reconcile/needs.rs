@@ -185,7 +185,7 @@ impl Context {
             let found = match self.lender.look(&object).await {
                 Ok(seen)
                     if object.is_outside(namespace)
-                        && !matches!(seen.found, Found::Missing | Found::Leaving) =>
+                        && !matches!(seen.found, Found::Missing | Found::Leaving { .. }) =>
                 {
                     Found::Kept
                 }

@@ -278,10 +278,8 @@ impl Context {
         awaited: &mut Vec<Awaited>,
         ahead: &Ahead<'_>,
     ) -> Result<Resolved, Stop> {
-        let mut resolver = Resolver::new(ahead, self, &subject.key.namespace);
-        let found = resolver.target(operation, Readiness::Required).await;
-        awaited.append(&mut resolver.awaited);
-        let (target, location) = found?;
+        let mut resolver = Resolver::new(ahead, self, &subject.key.namespace, awaited);
+        let (target, location) = resolver.target(operation, Readiness::Required).await?;
         let overtaken = self.ask_by_names(subject, operation, location.names())?;
         self.check_place(subject, &location.namespace)?;
         let wanted = operation.clone();

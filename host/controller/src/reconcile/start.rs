@@ -111,11 +111,10 @@ pub(super) fn rejected(namespace: &str, name: &str, message: &str, why: Why) -> 
 impl Context {
     /// Starts the run if everything allows it, else reports what does not.
     pub(super) async fn start(&self, subject: &Subject, unproven: &[Arc<Job>]) -> Result<Action> {
-        if let Some(job) = status::job_ref(&subject.status) {
-            return self.find_again(subject, &job.namespace, &job.name).await;
-        }
-        if let Some(job) = self.started.of(&subject.uid) {
-            return self.find_again(subject, &job.namespace, &job.name).await;
+        let reported = status::job_ref(&subject.status).map(|job| (job.namespace, job.name));
+        let started = || self.started.of(&subject.uid).map(|job| (job.namespace, job.name));
+        if let Some((namespace, name)) = reported.or_else(started) {
+            return self.find_again(subject, &namespace, &name).await;
         }
         if subject.is_cancelled()
             && let Some(action) = self.hidden_at_end(subject, unproven).await?

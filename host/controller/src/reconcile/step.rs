@@ -110,10 +110,8 @@ impl Context {
             return Err(time_is_over(&operation).into());
         }
         let approved = Operation { approvals: Approvals::default(), ..operation.clone() };
-        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace);
-        let found = resolver.target(&approved, Readiness::Passed).await;
-        awaited.append(&mut resolver.awaited);
-        let (target, location) = found?;
+        let mut resolver = Resolver::new(&self.reader, self, &subject.key.namespace, awaited);
+        let (target, location) = resolver.target(&approved, Readiness::Passed).await?;
         self.check_place(subject, &location.namespace)?;
         if Some(location.revision) != run.revision || location.release != run.release {
             return Err(is_changed(run, &location.release, location.revision).into());

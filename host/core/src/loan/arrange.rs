@@ -72,7 +72,7 @@ pub fn arrange<'a>(
         }
         match found(&object) {
             Found::Kept | Found::TakenOver { .. } => kept.push(object),
-            Found::Leaving => {
+            Found::Leaving { .. } => {
                 let why = match object.kind {
                     Kind::PersistentVolumeClaim => ": the pods of earlier runs hold it until their Jobs go",
                     _ => "",

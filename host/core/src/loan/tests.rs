@@ -139,7 +139,7 @@ fn what_is_made_is_found_again_as_lent_to_its_job() {
     assert_eq!(of(None), Found::Missing);
     assert_eq!(of(Some(&json!({"name": "migrate"}))), Found::Kept);
     let leaving = json!({"deletionTimestamp": "2026-05-28T00:00:00Z", "annotations": {CONTENT: "sha256:0"}});
-    assert_eq!(of(Some(&leaving)), Found::Leaving);
+    assert_eq!(of(Some(&leaving)), Found::Leaving { is_created: false });
     for odd in
         [json!(7), json!({"annotations": 7}), json!({"annotations": {CONTENT: 7}, "ownerReferences": {}})]
     {
@@ -160,7 +160,7 @@ fn two_runs_share_what_is_the_same_and_wait_for_what_is_not() {
     assert_eq!((refusal.reason, refusal.then), (Reason::ConflictingOperation, Then::RetryAfter(5)));
     let waits_for = |refusal: Refusal| refusal.object.map(|object| object.to_string());
     assert_eq!(waits_for(refusal), Some(made[0].object.to_string()), "it is woken when that is removed");
-    let refusal = arranged(&hooks(), &TERMS, |_| Found::Leaving).unwrap_err();
+    let refusal = arranged(&hooks(), &TERMS, |_| Found::Leaving { is_created: false }).unwrap_err();
     assert_eq!((refusal.reason, refusal.then), (Reason::DependencyMissing, Then::RetryAfter(5)));
     assert_eq!(waits_for(refusal), Some(made[0].object.to_string()));
 }

@@ -111,7 +111,7 @@ fn a_missing_object_and_a_missing_key_are_waited_for_by_name() {
 
 #[test]
 fn a_hook_that_helm_has_deleted_is_created_where_that_is_asked_for_and_else_waited_for() {
-    for gone in [Found::Missing, Found::Leaving] {
+    for gone in [Found::Missing, Found::Leaving { is_created: false }] {
         let found = [("settings", gone.clone())];
         let refused = settled(&[settings()], BOTH, &found, &Lending::NotAsked).unwrap_err();
         assert_eq!(refused.reason, Reason::DependencyMissing);

@@ -9,7 +9,7 @@ use hookhost_controller::crd::{Closure, ConfigMapKey};
 use hookhost_controller::policy::{Manifest, Source};
 use hookhost_core::plan::Warning;
 use hookhost_core::verdict::Answer;
-use hookhost_core::{Reason, Request};
+use hookhost_core::{Decision, Reason, Request};
 use hookhost_helm::text::{printable, quote};
 use hookhost_sandbox::{Policy, PreparedRequest, Sandbox};
 use serde_json::Value;
@@ -194,7 +194,6 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
     if asked.is_empty() {
         return Ok((answers, warnings));
     }
-    let mut warn = |code, message| warnings.push(Warning { code, message });
     let prepared =
         PreparedRequest::new(request).map_err(|error| policies::problem("cannot ask the policies", error))?;
     for Asked { name, digest, policy, settings, manifest } in asked {
@@ -202,7 +201,7 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
         if let Some(manifest) = manifest {
             let Some(matched) = manifest.matches(request) else {
                 let message = format!("the HookPolicy {shown} does not match this run, so it is not asked");
-                warn("PolicyNotMatched", message);
+                warnings.push(Warning { code: "PolicyNotMatched", message });
                 continue;
             };
             if let Some(selector) = matched.assumed {
@@ -210,7 +209,7 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
                     "the HookPolicy {shown} is for the namespaces that {} selects; this plan takes it to select this one",
                     printable(&selector)
                 );
-                warn("NamespaceNotCompared", message);
+                warnings.push(Warning { code: "NamespaceNotCompared", message });
             }
         }
         let is_audit = manifest.as_ref().is_some_and(Manifest::is_audit);
@@ -220,10 +219,7 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
         );
         match evaluated {
             Ok(evaluation) if is_audit => {
-                let decision = serde_json::to_string(&evaluation.decision)?;
-                let message =
-                    format!("the HookPolicy {shown} is in Audit, so this is only recorded: {decision}");
-                warn("PolicyAudited", message);
+                warnings.push(uncounted(name, is_audit, Ok(&evaluation.decision)));
             }
             Ok(evaluation) => answers.push(Answer {
                 policy: name.clone(),
@@ -231,9 +227,7 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
                 decision: evaluation.decision,
             }),
             Err(error) if is_audit || manifest.as_ref().is_some_and(Manifest::is_ignored_on_failure) => {
-                let why = if is_audit { "is in Audit" } else { "has failurePolicy Ignore" };
-                let message = format!("the HookPolicy {shown} {why}, so the run goes on without it: {error}");
-                warn("PolicyIgnored", message);
+                warnings.push(uncounted(name, is_audit, Err(error.to_string())));
             }
             Err(error) => {
                 return Err(policies::problem(format!("the policy {name} gave no decision"), error).into());
@@ -241,6 +235,19 @@ pub(super) fn ask(request: &Request, asked: &[Asked]) -> Result<(Vec<Answer>, Ve
         }
     }
     Ok((answers, warnings))
+}
+
+/// What a person should know of the answer of a HookPolicy that does not count, in Audit or because of its failurePolicy.
+pub(super) fn uncounted(policy: &str, is_audit: bool, answer: Result<&Decision, String>) -> Warning {
+    let why = if is_audit { "is in Audit" } else { "has failurePolicy Ignore" };
+    let (code, what) = match answer {
+        Ok(decision) => {
+            let decision = serde_json::to_string(decision).unwrap_or_default();
+            ("PolicyAudited", format!("this is only recorded: {decision}"))
+        }
+        Err(error) => ("PolicyIgnored", format!("the run goes on without it: {error}")),
+    };
+    Warning { code, message: format!("the HookPolicy {} {why}, so {what}", quote(policy)) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use hookhost_helm::text::{quote, shortlist};
 use kube::core::DynamicObject;
 use kube::{CustomResourceExt as _, ResourceExt as _};
 
-use super::asked::Asked;
+use super::asked::{self, Asked};
 use crate::policies;
 
 /// Namespaces or policies that a warning names.
@@ -99,13 +99,7 @@ impl HookPolicies {
     }
 
     fn scope(&self, request: &Request) -> Scope {
-        let labels = |namespace: &str| self.labels.get(namespace).cloned().unwrap_or_default();
-        let [own, job, release] = namespaces(request);
-        Scope {
-            namespace_labels: labels(own),
-            job_namespace_labels: (job != own).then(|| labels(job)),
-            release_namespace_labels: (release != own && release != job).then(|| labels(release)),
-        }
+        Scope::of(request, |namespace| self.labels.get(namespace).cloned().unwrap_or_default())
     }
 }
 
@@ -116,17 +110,12 @@ fn namespaces(request: &Request) -> [&str; 3] {
 
 /// What a person should know of an answer that does not count.
 fn uncounted(record: &DecisionRecord) -> Option<Warning> {
-    let policy = quote(&record.policy);
-    let (code, why) = match record.effect {
-        Effect::Audited => ("PolicyAudited", "is in Audit, so this is only recorded"),
-        Effect::Ignored => ("PolicyIgnored", "has failurePolicy Ignore, so the run goes on without it"),
-        Effect::Enforced | Effect::Refused => return None,
+    let is_audit = record.effect == Effect::Audited;
+    let answer = match &record.outcome {
+        Outcome::Decision(decision) => Ok(decision),
+        Outcome::Error(problem) => Err(problem.to_string()),
     };
-    let what = match &record.outcome {
-        Outcome::Decision(decision) => serde_json::to_string(decision).unwrap_or_default(),
-        Outcome::Error(problem) => problem.to_string(),
-    };
-    Some(Warning { code, message: format!("the HookPolicy {policy} {why}: {what}") })
+    (is_audit || record.effect == Effect::Ignored).then(|| asked::uncounted(&record.policy, is_audit, answer))
 }
 
 /// All HookPolicies of the cluster.

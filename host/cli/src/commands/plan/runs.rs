@@ -287,7 +287,9 @@ pub(super) async fn look<'r>(
             let ObjectRef { kind, namespace, name } = &object;
             let found = match reader.needed(*kind, namespace, name).await? {
                 None => loan::Found::Missing,
-                Some(metadata) if metadata.get("deletionTimestamp").is_some() => loan::Found::Leaving,
+                Some(metadata) if metadata.get("deletionTimestamp").is_some() => {
+                    loan::Found::Leaving { is_created: false }
+                }
                 // Only the controller can tell whether another run has created it for itself.
                 Some(_) => loan::Found::Kept,
             };

@@ -75,7 +75,9 @@ pub(in crate::commands) async fn resolve(
     namespace: &str,
 ) -> Result<Found> {
     let reader = Reader::new(connection.requests.clone());
-    let mut resolver = Resolver::new(&reader, &Person, namespace);
+    // A plan is made once: no change is waited for.
+    let mut awaited = Vec::new();
+    let mut resolver = Resolver::new(&reader, &Person, namespace, &mut awaited);
     let wanted = operation.clone();
     let choose = move |record: &Record| Ok(Chosen::of(record, &wanted));
     let found = async {
