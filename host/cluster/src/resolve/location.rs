@@ -40,12 +40,14 @@ impl Location {
         flux_service_account: Option<&str>,
     ) -> Result<Location, Refusal> {
         let record = release.current()?;
+        let HelmRelease { namespace, name, .. } = release;
+        let name = ObjectName { namespace: namespace.clone(), name: name.clone() };
         Ok(Location {
             namespace: record.namespace.to_owned(),
             release: record.release.to_owned(),
             revision: record.revision,
             snapshot: record.snapshot.cloned(),
-            source: Some((name_of(object), version_of(object))),
+            source: Some((name, version_of(object))),
             owner: release.owner.as_ref().map(|owner| owner.name.clone()),
             applier: release.applier(flux_service_account),
         })
@@ -94,11 +96,6 @@ impl Location {
         let now = reader.target(Kind::HelmRelease, namespace, name).await?;
         Ok(now.is_none_or(|object| version_of(&object) != *version))
     }
-}
-
-fn name_of(object: &Value) -> ObjectName {
-    let text = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    ObjectName { namespace: text("/metadata/namespace"), name: text("/metadata/name") }
 }
 
 fn version_of(object: &Value) -> Value {
