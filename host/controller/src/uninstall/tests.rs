@@ -196,13 +196,19 @@ async fn uninstall_from(server: &Shared) -> Result<Report, UninstallError> {
     uninstall(&connection(server), params).await
 }
 
-/// Makes a Job a step of an Operation's event, suspended, that borrows a Role.
+/// Makes a Job of the namespace "a" a step of an Operation's event, suspended, that borrows a Role.
 fn make_step(server: &Shared, name: &str, operation: &str, step: &str, is_opened: bool) {
+    make_step_in(server, "a", name, operation, step, is_opened);
+}
+
+/// The same of any namespace.
+fn make_step_in(server: &Shared, namespace: &str, name: &str, operation: &str, step: &str, is_opened: bool) {
     let mut server = server.lock().unwrap();
     let borrowed =
-        json!({"objects": [{"kind": "Role", "namespace": "a", "name": format!("of-{name}")}]}).to_string();
+        json!({"objects": [{"kind": "Role", "namespace": namespace, "name": format!("of-{name}")}]})
+            .to_string();
     server.roles.insert(format!("of-{name}"), name.to_owned());
-    let job = server.jobs.get_mut(&("a".to_owned(), name.to_owned())).unwrap();
+    let job = server.jobs.get_mut(&(namespace.to_owned(), name.to_owned())).unwrap();
     job["metadata"]["labels"] = json!({OPERATION: operation});
     job["metadata"]["annotations"] = json!({STEP: step, CLOSURE: borrowed});
     job["metadata"]["generation"] = json!(if is_opened { 2 } else { 1 });
@@ -314,6 +320,22 @@ async fn an_event_that_has_not_begun_is_withdrawn_and_what_another_keeps_is_told
         assert_eq!(job["metadata"]["finalizers"], json!([]), "{name}");
         assert_eq!(server.lock().unwrap().roles.contains_key(&format!("of-{name}")), !is_gone, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_has_begun_in_one_namespace_goes_on_in_all() {
+    let held: &[&str] = &[FINALIZER];
+    let server = server(&[("a", "on-1", held), ("b", "on-2", held)]);
+    server.lock().unwrap().allowed = Some(vec!["a", "b", "c"]);
+    // The rights are given in each namespace, so its Jobs are listed apart.
+    make_step_in(&server, "a", "on-1", "on", "1/2", true);
+    make_step_in(&server, "b", "on-2", "on", "2/2", false);
+    let report = uninstall_from(&server).await.unwrap();
+    assert_eq!(report.released, pairs(&[("a", "on-1"), ("b", "on-2")]));
+    let server = server.lock().unwrap();
+    let waits = &server.jobs[&("b".to_owned(), "on-2".to_owned())];
+    assert!(waits["metadata"]["deletionTimestamp"].is_null(), "the next hookhost goes on with it");
+    assert!(server.roles.contains_key("of-on-2"), "with what it was given");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Ways around a rule: another name for the same release, another namespace for the same hook, an account that Flux was told to
 //! take, content of one's own under the chart's name.
 
-use e2e::{GATE, MODULES, Release, World, hookhost, message, ok, says, world};
+use e2e::{GATE, MODULES, PATIENCE, Release, World, hookhost, message, ok, says, world};
 use serde_json::{Value, json};
 
 use crate::releases::{helm_release, upgrade};
@@ -303,4 +303,41 @@ fn a_policy_of_the_namespace_where_a_hook_runs_is_asked_wherever_its_operation_i
     assert!(world.list(&prod, "jobs", "").is_empty());
     world.delete("", &format!("hookpolicy/{policy}"), None);
     world.phase(&home, &name, "Succeeded");
+}
+
+#[test]
+fn an_operation_that_lacks_a_hook_learns_nothing_of_another_organisations_release() {
+    let world = world();
+    let namespace = |prefix: &str, organisation: &str| {
+        world.namespace(prefix, &[GATE, &format!("vworkspace.io/organisation={organisation}")])
+    };
+    let (theirs, own) = (namespace("vaults", "victim"), namespace("curious", "curious"));
+    world.release("vault", &theirs, &json!({"hooks": {"rotate": {"script": "true"}}}));
+    let release = world.release("mine", &own, &json!({}));
+    let name = format!("mine-rotate-{}", world.number());
+    let mut operation = world.operation_named(&name, &release, "rotate", json!({}));
+    operation["spec"]["targetRef"] = target(&release);
+    operation["spec"]["parameters"]["hookName"] = json!("vault-rotate");
+    world.apply(&own, &operation);
+    world.refused(&own, &name, "HookNotFound");
+
+    // Who may write HelmReleases and their status makes theirs point to the other release.
+    let (read, asked) = (world.requests(&theirs).len(), world.requests(&own).len());
+    let history = world.get(&theirs, "helmrelease/vault").unwrap()["status"]["history"].clone();
+    world.patch(&own, "helmrelease/mine", &json!({"spec": {"suspend": true}}));
+    world.patch_status(&own, "helmrelease/mine", &json!({"storageNamespace": theirs, "history": history}));
+    let spec = json!({"targetNamespace": theirs, "storageNamespace": theirs});
+    world.patch(&own, "helmrelease/mine", &json!({ "spec": spec }));
+    let looked_up = || {
+        let since = world.requests(&own).split_off(asked);
+        (since.iter().filter(|one| one.starts_with("get helmreleases/mine")).count() >= 2).then_some(())
+    };
+    ok(world.cluster.eventually("the finished Operation's target was looked up again", PATIENCE, looked_up));
+    // One that is made after that is answered after that.
+    let again = by_helm_release(world, &release, "ok");
+    world.blocked(&own, &again, "NamespaceNotManaged");
+    let read: Vec<String> = world.requests(&theirs).split_off(read);
+    assert!(!read.iter().any(|one| one.contains("sh.helm.release")), "{read:#?}");
+    let operation = world.get(&own, &format!("operation/{name}")).unwrap();
+    assert_eq!(says(&operation, "Blocked"), "True/HookNotFound", "{operation:#}");
 }

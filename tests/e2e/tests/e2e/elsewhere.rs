@@ -287,6 +287,26 @@ fn where_that_is_allowed_an_event_runs_its_hooks_in_their_namespaces_with_what_e
 }
 
 #[test]
+fn a_namespace_in_which_a_later_hook_waits_goes_while_an_earlier_one_runs() {
+    let world = world();
+    lenient();
+    let (home, abroad) = two(LENIENT);
+    let hooks = [(far("first", "", WAITS), 0, false), (far("second", &abroad, "true"), 1, false)];
+    let release = store(&home, "leaves", &hooks);
+    let name = operation(world, &release, json!({"event": "pre-upgrade"}));
+    let pod = world.started(&home, &name);
+    let operation = world.get(&home, &format!("operation/{name}")).unwrap();
+    assert_eq!(world.of_operation(&abroad, "jobs", &operation).len(), 1, "it waits for its turn");
+    // The run would last for as long as nobody lets it end.
+    world.delete("", &format!("namespace/{abroad}"), None);
+    world.until_gone("", &format!("namespace/{abroad}"));
+    let ended = world.phase(&home, &name, "Failed");
+    let told = message(&ended, "Failed");
+    assert!(told.contains("is being deleted"), "{told}");
+    world.until_gone(&home, &format!("pod/{pod}"));
+}
+
+#[test]
 fn of_hooks_of_one_name_the_one_in_the_releases_namespace_runs_unless_another_is_named() {
     let world = world();
     lenient();
